@@ -1,0 +1,1 @@
+"""Sources: fetch or receive, map, publish, then save the cursor."""

@@ -1,0 +1,1 @@
+"""How Touchline is run: the command line, the local stack, the demo, monitoring."""

@@ -1,0 +1,1 @@
+"""Apache Kafka and ClickHouse on this machine, without Docker."""

@@ -1,0 +1,53 @@
+"""The bytes on Kafka: the Confluent wire format, a zero byte, a 4-byte big-endian schema id, then Avro.
+
+Decoded records are plain dicts of `schemas/fields.py`'s Avro column. An older schema version is resolved to the newest.
+"""
+
+from io import BytesIO
+from struct import Struct
+from typing import Any
+
+from fastavro import schemaless_reader, schemaless_writer
+from pydantic import BaseModel
+
+from schemas.errors import RecordError
+from schemas.registry import ids, newest, parsed
+
+HEADER = Struct(">BI")
+Fields = dict[str, Any]
+
+
+def encode(name: str, fields: Fields) -> bytes:
+    """One record of schema `name` in its newest version. Raises ValueError for fields that do not fit it."""
+    schema_id = newest()[name]
+    out = BytesIO()
+    out.write(HEADER.pack(0, schema_id))
+    schemaless_writer(out, parsed(schema_id), fields, strict_allow_default=True)
+    return out.getvalue()
+
+
+def encode_model(name: str, model: BaseModel) -> bytes:
+    """The same for a validated model."""
+    return encode(name, model.model_dump())
+
+
+def decode(value: bytes | None) -> tuple[str, Fields]:
+    """Schema name and fields of one record. Raises RecordError (`not_avro`, `unknown_schema`) for anything else."""
+    if value is None or len(value) < HEADER.size or value[0] != 0:
+        raise RecordError("not_avro", "the value does not begin with the wire format's zero byte and schema id")
+    schema_id = HEADER.unpack_from(value)[1]
+    versioned = ids().get(schema_id)
+    if versioned is None:
+        raise RecordError("unknown_schema", f"schema id {schema_id} was never given; see `touchline schemas show`")
+    name = versioned.rpartition("-")[0]
+    reader = None if newest()[name] == schema_id else parsed(newest()[name])
+    body = BytesIO(value)
+    body.seek(HEADER.size)
+    try:
+        fields = schemaless_reader(body, parsed(schema_id), reader)
+    except Exception as error:  # fastavro raises whatever a broken byte leads to: EOFError, IndexError, UnicodeDecodeError, ...
+        raise RecordError("not_avro", f"the bytes do not follow schema {versioned}: {type(error).__name__}") from error
+    if body.tell() != len(value):
+        raise RecordError("not_avro", f"{len(value) - body.tell()} bytes follow the end of a {versioned} record")
+    assert isinstance(fields, dict)
+    return name, fields

@@ -1,0 +1,25 @@
+"""The cursor of a connector's stream, with its running totals. Topic `touchline.connector-state`, compacted."""
+
+from pydantic import BaseModel, ConfigDict
+
+from schemas.fields import Instant
+
+
+class ConnectorState(BaseModel):
+    """Where a stream was read up to, and what came of it so far. Key: connector + "/" + stream.
+
+    `cursor` is the connector's own JSON. Totals count source records: `read` = `published` + `dead_lettered` +
+    `repeated` (same key and version seen before in the same stream).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    connector: str
+    stream: str
+    cursor: str
+    read: int
+    published: int
+    dead_lettered: int
+    repeated: int
+    last_event_at: Instant | None
+    last_success_at: Instant

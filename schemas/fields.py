@@ -1,0 +1,43 @@
+"""Field types of all records: what Python holds, and what Avro carries for it (plain longs and bytes: logical types cost 1.5x).
+
+| Python      | Avro                | unit                                   |
+|-------------|---------------------|----------------------------------------|
+| `Instant`   | long                | milliseconds since 1970-01-01 UTC      |
+| `Id`        | fixed(16)           | UUID bytes, big-endian                 |
+| `Money`     | long                | ten-thousandths of the currency unit   |
+"""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field, PlainSerializer, StringConstraints
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def milliseconds(at: datetime) -> int:
+    """Milliseconds since 1970 of an aware datetime, rounded down."""
+    return (at - EPOCH) // MILLISECOND
+
+
+def instant(millis: int) -> datetime:
+    """The aware UTC datetime of milliseconds since 1970."""
+    return EPOCH + millis * MILLISECOND
+
+
+def money(amount: Decimal) -> int:
+    """Ten-thousandths of the currency unit, rounded half to even."""
+    return int((amount * 10_000).to_integral_value())
+
+
+Instant = Annotated[AwareDatetime, PlainSerializer(milliseconds, return_type=int)]
+Id = Annotated[UUID, PlainSerializer(lambda value: value.bytes, return_type=bytes)]
+Money = Annotated[Decimal, Field(max_digits=16, decimal_places=4), PlainSerializer(money, return_type=int)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=100)]
+EventType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$", max_length=100)]
+Text = Annotated[str, StringConstraints(max_length=65_536)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]

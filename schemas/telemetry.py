@@ -1,0 +1,41 @@
+"""Every metric of Touchline: one contract that alerts and dashboards are checked against. Units in names, bounded labels.
+
+Labels never hold a customer, an identifier, an event id, a partition (but for lag) or free text.
+"""
+
+import os
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
+WORK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+CONNECTOR_SUCCESS = Gauge(
+    "touchline_connector_last_success_timestamp_seconds", "When the connector last read its source to the end", ["connector"]
+)
+CONNECTOR_EVENT = Gauge(
+    "touchline_connector_last_event_timestamp_seconds", "Source time of the newest touchpoint published", ["connector"]
+)
+RECORDS = Counter("touchline_records", "Records by what became of them", ["stage", "outcome"])
+EVENT_AGE = Histogram(
+    "touchline_event_age_seconds", "From the connector's receipt to the end of this stage", ["stage"], buckets=SECONDS
+)
+LAG = Gauge("touchline_consumer_lag_records", "Records waiting in Kafka for this stage", ["stage"])
+LAG_SECONDS = Gauge("touchline_consumer_lag_seconds", "Age of the oldest record this stage has still to process", ["stage"])
+DEAD_LETTERS = Counter("touchline_dead_letters", "Records refused, kept in touchline.dead-letters", ["stage", "reason"])
+CHUNK = Histogram("touchline_chunk_seconds", "Time to process one chunk of one partition", ["stage"], buckets=WORK)
+LATE = Counter("touchline_late_records", "Touchpoints older than the lateness bound, stored but not folded", ["stage"])
+RECOVERY = Gauge("touchline_state_recovery_remaining_records", "Changelog records still to be read before work begins", ["table"])
+SINK_INSERT = Histogram("touchline_sink_insert_seconds", "Time of one insert into ClickHouse", ["table"], buckets=WORK)
+SINK_RETRIES = Counter("touchline_sink_retries", "Inserts tried again", ["reason"])
+
+
+def serve(role: str) -> int:
+    """Serve /metrics on loopback, at `TOUCHLINE_METRICS_PORT` or any free port; returns the port.
+
+    The server runs in a thread of its own, so a stuck loop stays visible.
+    """
+    server, _ = start_http_server(int(os.environ.get("TOUCHLINE_METRICS_PORT", "0")), addr="127.0.0.1")
+    port = int(server.server_port)
+    Gauge("touchline_role_info", "What this process does", ["role"]).labels(role).set(1)
+    return port

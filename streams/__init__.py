@@ -1,0 +1,1 @@
+"""The Faust side: identify, join, and read signals from customer journeys."""
