@@ -13,7 +13,23 @@ from schemas.fields import Name, Word
 
 GLOBAL_KINDS = frozenset({"email", "phone", "loyalty"})
 PLACEHOLDERS = frozenset(
-    {"", "-", "-1", "0", "null", "none", "nil", "nan", "n/a", "na", "unknown", "anonymous", "undefined", "test", "test@test.com"}
+    {
+        "",
+        "-",
+        "-1",
+        "0",
+        "null",
+        "none",
+        "nil",
+        "nan",
+        "n/a",
+        "na",
+        "unknown",
+        "anonymous",
+        "undefined",
+        "test",
+        "test@test.com",
+    }
 )
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 

@@ -21,8 +21,8 @@ class Driver(BaseModel):
 class Reading(BaseModel):
     """One signal of one customer at one time. Topics `touchline.<signal>`, key: customer id bytes.
 
-    `event_id` is the touchpoint that brought the reading, null where a tick did. `value`, `low` and `high` are in the signal's unit; `evidence` counts the touchpoints behind it; `numbers` holds
-    whatever else the signal states, by name.
+    `event_id` is the touchpoint that brought the reading, null where a tick did. `value`, `low` and `high` are in the
+    signal's unit; `evidence` counts the touchpoints behind it; `numbers` holds whatever else the signal states, by name.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -59,7 +59,10 @@ class Edge(BaseModel):
 
 
 class Merge(BaseModel):
-    """Two customers turned out to be one. Topics `touchline.identity` (key: `c` + from id) and `touchline.resolved` (key: from id)."""
+    """Two customers turned out to be one.
+
+    Topics `touchline.identity` (key: `c` + from id) and `touchline.resolved` (key: from id).
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -84,8 +87,12 @@ class Moved(BaseModel):
 
 
 class Tick(BaseModel):
-    """Time passed: read every signal of this partition as of `at`. Topic `touchline.ticks`, one record per partition."""
+    """Time passed: read every signal of this partition as of `at`. Topic `touchline.ticks`, one record per partition.
+
+    `since` is the time of the tick before it, null for the first.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     at: Instant
+    since: Instant | None

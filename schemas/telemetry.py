@@ -11,7 +11,9 @@ SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
 WORK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 CONNECTOR_SUCCESS = Gauge(
-    "touchline_connector_last_success_timestamp_seconds", "When the connector last read its source to the end", ["connector"]
+    "touchline_connector_last_success_timestamp_seconds",
+    "When the connector last read its source to the end",
+    ["connector"],
 )
 CONNECTOR_EVENT = Gauge(
     "touchline_connector_last_event_timestamp_seconds", "Source time of the newest touchpoint published", ["connector"]

@@ -1,4 +1,4 @@
-"""The topic table: names, partition counts (fixed for good: they place each customer) and retention, created by `touchline migrate`."""
+"""The topic table, created by `touchline migrate`: names, retention, and partition counts, which place customers for good."""
 
 from typing import NamedTuple
 
@@ -31,6 +31,11 @@ class Topic(NamedTuple):
 def source_topic(source: str) -> str:
     """The topic of an event family."""
     return f"touchline.{source}"
+
+
+def customer_partition(customer_id: bytes) -> int:
+    """The partition of a customer in every topic keyed by customer: the first four bytes of the UUID, modulo the count."""
+    return int.from_bytes(customer_id[:4], "big") % PARTITIONS
 
 
 TOPICS: tuple[Topic, ...] = (

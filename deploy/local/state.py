@@ -1,12 +1,29 @@
-"""Where the running stack is: one small file that `touchline up` writes and every other command reads."""
+"""Where the running stack is: one small file that the supervisor writes and every other command reads."""
 
-import json
 import os
 from pathlib import Path
 
+import click
+import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from deploy.local.ports import Ports
 from schemas.errors import ConfigError
+
+
+class Supervised(BaseModel):
+    """One service: `started` in seconds since 1970; `restarts` counts all starts but the first; no pid between two."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    pid: int | None = None
+    started: float | None = None
+    restarts: int = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.pid is not None and self.started is not None and lives(self.pid, self.started)
 
 
 class Stack(BaseModel):
@@ -15,9 +32,28 @@ class Stack(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     supervisor_pid: int
+    supervisor_started: float
     kafka_port: int
+    kafka_controller_port: int
     clickhouse_port: int
     clickhouse_http_port: int
+    services: tuple[Supervised, ...] = ()
+
+    @property
+    def alive(self) -> bool:
+        return lives(self.supervisor_pid, self.supervisor_started)
+
+    @property
+    def ports(self) -> Ports:
+        return Ports(
+            kafka=self.kafka_port,
+            kafka_controller=self.kafka_controller_port,
+            clickhouse=self.clickhouse_port,
+            clickhouse_http=self.clickhouse_http_port,
+        )
+
+    def service(self, name: str) -> Supervised:
+        return next((service for service in self.services if service.name == name), Supervised(name=name))
 
 
 def home() -> Path:
@@ -25,20 +61,60 @@ def home() -> Path:
     return Path(os.environ.get("TOUCHLINE_HOME", ".touchline")).resolve()
 
 
-def read() -> Stack | None:
-    """The running stack, or None where none was started. Raises ConfigError for a file that cannot be read."""
-    path = home() / "stack.json"
+def tools_folder(folder: Path) -> Path:
+    """Where the programs of the stack in `folder` are: `TOUCHLINE_TOOLS` lets several stacks share one download."""
+    return Path(os.environ.get("TOUCHLINE_TOOLS", folder / "tools")).resolve()
+
+
+def state_file(folder: Path) -> Path:
+    return folder / "stack.json"
+
+
+def read(folder: Path | None = None) -> Stack | None:
+    """The stack started in `folder` and not taken down, or None. Raises ConfigError for a file that cannot be read."""
+    path = state_file(folder or home())
     try:
-        return Stack.model_validate(json.loads(path.read_text()))
+        return Stack.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (ValueError, ValidationError) as error:
+    except (OSError, ValidationError) as error:
         raise ConfigError(f"{path} is damaged: run `touchline down`, then `touchline up`") from error
+
+
+def running(folder: Path) -> Stack | None:
+    """The stack with a living supervisor; a damaged state file tells of none."""
+    try:
+        stack = read(folder)
+    except ConfigError:
+        return None
+    return stack if stack is not None and stack.alive else None
+
+
+def write(folder: Path, stack: Stack) -> None:
+    """Readers see the former file or the new one, never half of one."""
+    path = state_file(folder)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(stack.model_dump_json(indent=2))
+    fresh.replace(path)
+
+
+def lives(pid: int, started: float) -> bool:
+    """True for that very process, not for a zombie or one that got its pid since. Start times drift a little."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 2 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def export_addresses() -> None:
     """Point this process at the local stack, unless the environment names a Kafka or ClickHouse already."""
-    stack = read()
+    try:
+        stack = read()
+    except ConfigError as error:
+        # `touchline down` passes here too, and it is what repairs the file.
+        click.secho(f"touchline: {error}", fg="red", err=True)
+        return
     if stack is None:
         return
     os.environ.setdefault("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{stack.kafka_port}")

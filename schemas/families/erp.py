@@ -7,7 +7,7 @@ from schemas.touchpoint import Touchpoint
 
 
 class Erp(Touchpoint):
-    """Usual types: order.placed, order.cancelled, invoice.issued, invoice.corrected, payment.received, payment.failed, return.received."""
+    """Usual types: order.placed, order.cancelled, invoice.issued, invoice.corrected, payment.received, payment.failed."""
 
     source: Literal["erp"] = "erp"
     order_id: Word | None = None

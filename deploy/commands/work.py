@@ -1,0 +1,26 @@
+"""touchline work: one Faust worker of the chain."""
+
+import click
+
+
+@click.command()
+@click.option("--name", default="worker", show_default=True, help="Names the worker's folder; one worker a name.")
+def command(name: str) -> None:
+    """Run a worker: identify customers, join journeys, read signals. Start more for more speed, each with its own --name.
+
+    Example: touchline work --name worker-2
+    """
+    from deploy.local.state import home
+    from deploy.topics import require_topics
+    from schemas import telemetry
+    from schemas.settings import KafkaSettings
+    from streams.engine.worker import claim, run
+    from streams.pipeline import pipeline
+
+    settings = KafkaSettings()
+    require_topics(settings)
+    folder = home() / "work" / name
+    lock = claim(folder)
+    click.echo(f"worker {name}: metrics on http://127.0.0.1:{telemetry.serve('work')}/metrics", err=True)
+    run(pipeline(settings, folder))
+    lock.close()

@@ -1,0 +1,104 @@
+"""Create or verify the topics of `schemas/topics.py` on the broker, so that no program has to guess a partition count."""
+
+from typing import Any, NamedTuple
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from schemas.errors import ConfigError, RetryableError
+from schemas.settings import KafkaSettings
+from schemas.topics import TOPICS, Topic
+
+MOST_REPLICAS = 3
+
+
+class Change(NamedTuple):
+    """What a topic needs: `create`, `configure` (the options that differ) or `none`."""
+
+    topic: Topic
+    action: str
+    options: dict[str, str]
+
+
+def options(topic: Topic) -> dict[str, str]:
+    """The broker's options of a topic: plain topics are kept for ever, compacted ones keep the last record of each key."""
+    size = {"max.message.bytes": str(topic.max_message_bytes)}
+    if topic.compacted:
+        return {"cleanup.policy": "compact", **size}
+    return {"cleanup.policy": "delete", "retention.ms": "-1", **size}
+
+
+def plan(existing: dict[str, int], configured: dict[str, dict[str, str]]) -> list[Change]:
+    """What to do, given partition counts and options by topic. Raises ConfigError for another partition count."""
+    return [_change(topic, existing.get(topic.name), configured.get(topic.name, {})) for topic in TOPICS]
+
+
+def _change(topic: Topic, partitions: int | None, configured: dict[str, str]) -> Change:
+    if partitions is None:
+        return Change(topic, "create", options(topic))
+    if partitions != topic.partitions:
+        raise ConfigError(
+            f"topic {topic.name} has {partitions} partitions and needs {topic.partitions}, which place each customer:"
+            " delete the topic (its records are lost), or point TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS at another cluster"
+        )
+    differing = {name: value for name, value in options(topic).items() if configured.get(name) != value}
+    return Change(topic, "configure" if differing else "none", differing)
+
+
+def ensure_topics(settings: KafkaSettings, *, dry_run: bool) -> list[Change]:
+    """Bring the broker to the topic table and return what was (with `dry_run`: would be) done; safe to run concurrently."""
+    try:
+        admin = KafkaAdminClient(**settings.kafka_python(), client_id="touchline-migrate", bootstrap_timeout_ms=5_000)
+    except KafkaError as error:
+        raise RetryableError(
+            f"no Kafka broker answers at {settings.bootstrap_servers} ({type(error).__name__}): start one with `touchline up`"
+        ) from error
+    try:
+        changes = _ensure(admin, dry_run=dry_run)
+    except KafkaError as error:
+        raise RetryableError(f"Kafka refused to list or change topics: {type(error).__name__}") from error
+    finally:
+        admin.close()
+    return changes
+
+
+def require_topics(settings: KafkaSettings) -> None:
+    """Raise ConfigError where a topic is missing or unlike the table: for programs that use topics and never create them."""
+    missing = [change.topic.name for change in ensure_topics(settings, dry_run=True) if change.action == "create"]
+    if missing:
+        raise ConfigError(f"{len(missing)} topics are missing, {missing[0]} first: run `touchline migrate`")
+
+
+def _ensure(admin: KafkaAdminClient, *, dry_run: bool) -> list[Change]:
+    wanted = {topic.name for topic in TOPICS}
+    existing = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics() if topic["name"] in wanted}
+    changes = plan(existing, _configured(admin, list(existing)))
+    if not dry_run:
+        _create(admin, [change.topic for change in changes if change.action == "create"])
+        for change in changes:
+            if change.action == "configure":
+                admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, change.topic.name, change.options)])
+    return changes
+
+
+def _configured(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names], config_filter="all")
+    return {name: {option: _value(entry) for option, entry in entries.items()} for name, entries in described["topic"].items()}
+
+
+def _value(entry: Any) -> str:
+    return str(entry["value"] if isinstance(entry, dict) else entry)
+
+
+def _create(admin: KafkaAdminClient, topics: list[Topic]) -> None:
+    replicas = min(MOST_REPLICAS, len(admin.describe_cluster()["brokers"]))
+    for topic in topics:
+        wanted = {"num_partitions": topic.partitions, "replication_factor": replicas, "configs": options(topic)}
+        try:
+            admin.create_topics({topic.name: wanted})
+        except TopicAlreadyExistsError:
+            continue  # another migrate was quicker
+    admin.wait_for_topics([topic.name for topic in topics])

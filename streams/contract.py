@@ -1,0 +1,95 @@
+"""What a step is to the engine: a pure function from a chunk of records and the rows of their keys to outputs.
+
+The engine (`streams/engine`) reads, decodes, loads, publishes and commits; a step never sees Kafka, Faust or a clock.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from schemas.codec import Fields
+from schemas.errors import RecordError
+
+
+class Record(NamedTuple):
+    """One decoded record of a chunk: its schema's name, its fields, its bytes, and its place in the chunk (0-based)."""
+
+    name: str
+    fields: Fields
+    value: bytes
+    position: int
+
+
+class Output(NamedTuple):
+    """One record to publish. `partition` is explicit: the step knows whose partition it writes for."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
+
+
+class Rows:
+    """The state rows of one partition during one chunk: read through once, written back together after the chunk.
+
+    Keys and values are bytes; `read` decodes a stored value (or None) and `write` encodes one, so that a row that many
+    records of a chunk touch is decoded and encoded once.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[bytes], bytes | None],
+        scan: Callable[[], Iterator[tuple[bytes, bytes]]] = lambda: iter(()),
+    ) -> None:
+        self._load = load
+        self.scan = scan
+        self._seen: dict[bytes, Any] = {}
+        self._changed: dict[bytes, Callable[[Any], bytes]] = {}
+
+    def get(self, key: bytes, read: Callable[[bytes | None], Any]) -> Any:
+        """The row of `key`, as `read` makes it from the stored bytes or from None."""
+        if key not in self._seen:
+            self._seen[key] = read(self._load(key))
+        return self._seen[key]
+
+    def put(self, key: bytes, row: Any, write: Callable[[Any], bytes]) -> None:
+        """Replace the row of `key`."""
+        self._seen[key] = row
+        self._changed[key] = write
+
+    def changes(self) -> Iterator[tuple[bytes, bytes]]:
+        """What the chunk changed, encoded, in the order of first change."""
+        return ((key, write(self._seen[key])) for key, write in self._changed.items())
+
+
+Refuse = Callable[[Record, RecordError], None]
+
+
+class Step(Protocol):
+    """One stage of the chain.
+
+    `topics` is what it reads: all of them have the same partition count. `table` names its state and `changelog` the
+    compacted topic that keeps it, both empty for a stage without state. `process` is called with one chunk of one
+    partition, in order; it must give the same outputs for the same records and rows, whenever it is called. A record it
+    cannot use goes to `refuse` and becomes a dead letter; any other exception ends the process.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def topics(self) -> tuple[str, ...]: ...
+
+    @property
+    def table(self) -> str: ...
+
+    @property
+    def changelog(self) -> str: ...
+
+    def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
+        """Outputs of a chunk, in order; changes to state go into `rows`."""
+        ...
+
+
+def unexpected(record: Record, step: str) -> RecordError:
+    """The refusal of a record whose schema has no business in a step's topic."""
+    return RecordError("unexpected_schema", f"{step} has no use for a {record.name} record in this topic")

@@ -1,0 +1,140 @@
+"""Builds the Faust app from the chain's steps and runs it: what `touchline work` is."""
+
+import fcntl
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import faust
+from faust.tables.manager import TableManager
+from faust.types.auth import CredentialsT
+
+import streams.engine.store
+import streams.engine.transport
+from schemas import telemetry
+from schemas.errors import ConfigError
+from schemas.settings import KafkaSettings
+from schemas.topics import TOPICS
+from streams.contract import Step
+from streams.engine.outbox import Outbox
+from streams.engine.replica import Replica
+from streams.engine.stage import EXIT, Stage
+from streams.engine.store import Store
+from streams.engine.transport import ChunkSchema
+
+GROUP = "touchline-work"
+PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
+
+
+class App(faust.App):
+    """A Faust app that opens its way out to Kafka before the first agent starts, and closes it after the last one."""
+
+    outbox: Outbox
+
+    def prepare(self, settings: KafkaSettings, replicas: Sequence[Replica]) -> None:
+        self._settings = settings
+        self._replicas = replicas
+
+    async def on_start(self) -> None:
+        self.outbox = await Outbox.open(self._settings)
+        for replica in self._replicas:
+            self.add_future(replica.follow(self._settings))
+        self.add_future(self._watch())
+        await super().on_start()
+
+    async def on_shutdown(self) -> None:
+        await super().on_shutdown()
+        await self.outbox.close()
+
+    async def _watch(self) -> None:
+        """Lag of every stage and rows still to recover, once a second, for ops to see."""
+        while not self.should_stop:
+            await self.sleep(1.0)
+            for table in self.tables.values():
+                remaining = cast("TableManager", self.tables).recovery.active_remaining_total()
+                telemetry.RECOVERY.labels(table.name).set(max(0, remaining))
+
+
+def build(steps: Sequence[Step], replicas: Sequence[Replica], settings: KafkaSettings, folder: Path) -> App:
+    """The app: one agent a step, one table a step with state, everything else Faust's own."""
+    app = App(
+        GROUP,
+        broker=f"{streams.engine.transport.SCHEME}://{settings.bootstrap_servers.replace(',', ';')}",
+        broker_credentials=credentials(settings),
+        store=f"{streams.engine.store.SCHEME}://",
+        datadir=str(folder),
+        topic_partitions=max(PARTITIONS.values()),
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=8 * 1024 * 1024,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
+        broker_commit_interval=1.0,
+        broker_max_poll_records=20_000,
+        stream_buffer_maxsize=16,
+        stream_recovery_delay=0.0,
+        stream_wait_empty=True,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+    )
+    app.prepare(settings, replicas)
+    for step in steps:
+        _add(app, step)
+    return app
+
+
+def _add(app: App, step: Step) -> None:
+    partitions = PARTITIONS[step.topics[0]]
+    store: Callable[[], Store] | None = None
+    if step.table:
+        changelog = app.topic(step.changelog, schema=ChunkSchema(), partitions=partitions)
+        table = app.Table(step.table, partitions=partitions, key_type=bytes, value_type=bytes, changelog_topic=changelog)
+
+        def store() -> Store:
+            data = table.data
+            assert isinstance(data, Store)
+            return data
+
+    stage = Stage(step, store, lambda: app.outbox)
+
+    async def agent(stream: Any) -> None:
+        await stage.run(stream)
+
+    app.agent(app.topic(*step.topics, schema=ChunkSchema(), partitions=partitions), name=step.name)(agent)
+
+
+def credentials(settings: KafkaSettings) -> CredentialsT | None:
+    """Faust's form of the broker's TLS and SASL settings."""
+    context = ssl.create_default_context(cafile=settings.ssl_cafile) if "SSL" in settings.security_protocol else None
+    if settings.sasl_mechanism:
+        password = settings.sasl_password.get_secret_value() if settings.sasl_password else None
+        return faust.SASLCredentials(
+            username=settings.sasl_username, password=password, ssl_context=context, mechanism=settings.sasl_mechanism
+        )
+    return faust.SSLCredentials(context) if context else None
+
+
+def run(app: App) -> None:
+    """Work until SIGTERM or SIGINT; ends the process with 0 after a graceful stop, 70 after a crash."""
+    worker = faust.Worker(app, loglevel="WARNING", redirect_stdouts=False, quiet=True)
+    logging.getLogger("streams").setLevel(logging.INFO)
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as stop:
+        raise SystemExit(EXIT if stop.code else 0) from stop
+
+
+def claim(folder: Path) -> Any:
+    """Take a worker's folder for this process alone; keep the returned file open. Raises ConfigError when it is taken."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ConfigError(f"another worker uses {folder}: give this one its own --name") from error
+    return lock

@@ -1,0 +1,1 @@
+"""The journey definition and the journeys that follow from a customer's touchpoints."""

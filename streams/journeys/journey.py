@@ -1,0 +1,92 @@
+"""Journeys as a fold over a customer's touchpoints in event-time order; each journey's id is that of its first touchpoint."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+
+from streams.journeys.definition import CLOSING, DEFINITION, FRICTION, MOMENTS_OF_TRUTH, SILENCE_MS, SLOW_SECONDS
+from streams.steps.customer import Touchpoint
+
+MOST_MOMENTS = 100
+
+
+class Journey(msgspec.Struct, array_like=True):
+    """One journey as it stands; times in milliseconds. `moments` keeps the newest 100."""
+
+    id: bytes
+    started_at: int
+    last_at: int
+    status: str = "open"
+    outcome: str = ""
+    stage: str = ""
+    touchpoints: int = 0
+    channels: list[str] = []
+    stages: list[str] = []
+    friction: int = 0
+    moments: list[bytes] = []
+
+
+class State(msgspec.Struct, array_like=True):
+    """All journeys of a customer, oldest first."""
+
+    journeys: list[Journey] = []
+
+
+def fold(state: State, touchpoint: Touchpoint) -> State:
+    """Continue the last journey, or begin one."""
+    last = state.journeys[-1] if state.journeys else None
+    if last is not None and last.status == "open" and touchpoint.at - last.last_at > SILENCE_MS:
+        last.status, last.outcome = "closed", "lapsed"
+    if last is None or last.status == "closed":
+        last = Journey(touchpoint.id, touchpoint.at, touchpoint.at)
+        state.journeys.append(last)
+    _extend(last, touchpoint)
+    return state
+
+
+def _extend(journey: Journey, touchpoint: Touchpoint) -> None:
+    journey.last_at = touchpoint.at
+    journey.touchpoints += 1
+    journey.stage = touchpoint.stage or journey.stage
+    if touchpoint.channel not in journey.channels:
+        journey.channels.append(touchpoint.channel)
+    if touchpoint.stage and touchpoint.stage not in journey.stages:
+        journey.stages.append(touchpoint.stage)
+    if touchpoint.type in FRICTION or (touchpoint.wait_seconds or 0) > SLOW_SECONDS:
+        journey.friction += 1
+    if touchpoint.type in MOMENTS_OF_TRUTH:
+        journey.moments = [*journey.moments, touchpoint.id][-MOST_MOMENTS:]
+    if touchpoint.type in CLOSING:
+        journey.status, journey.outcome = "closed", CLOSING[touchpoint.type]
+
+
+def changes(customer_id: bytes, version: int, before: State, after: State) -> Iterable[dict[str, Any]]:
+    """The `journey` records that lead from one state to the other: changed and new journeys, and those that are no more."""
+    old = {journey.id: journey for journey in before.journeys}
+    for journey in after.journeys:
+        if old.pop(journey.id, None) != journey:
+            yield _record(customer_id, version, journey, deleted=False)
+    for journey in old.values():
+        yield _record(customer_id, version, journey, deleted=True)
+
+
+def _record(customer_id: bytes, version: int, journey: Journey, *, deleted: bool) -> dict[str, Any]:
+    return {
+        "journey_id": uuid5(UUID(bytes=customer_id), f"{DEFINITION}/{journey.id.hex()}").bytes,
+        "customer_id": customer_id,
+        "version": version,
+        "deleted": deleted,
+        "definition": DEFINITION,
+        "status": journey.status,
+        "outcome": journey.outcome,
+        "stage": journey.stage,
+        "started_at": journey.started_at,
+        "last_at": journey.last_at,
+        "touchpoints": journey.touchpoints,
+        "channels": journey.channels,
+        "stages": journey.stages,
+        "friction": journey.friction,
+        "moments_of_truth": journey.moments,
+    }

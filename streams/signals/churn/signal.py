@@ -1,0 +1,105 @@
+"""Churn risk: the probability of no purchase within 90 days, for customers who bought in the last 365 days.
+
+Setting: non-contractual until a cancellation is seen, which is churn observed (risk 1). A purchase is a day with an order
+or a payment. Beside the model stands the baseline: idle days as a share of the horizon, at most 1.
+A tick speaks when the risk entered another hundredth since the tick before it, so silence shows as it grows.
+"""
+
+from typing import Any
+
+import msgspec
+
+from schemas.topics import CHURN
+from streams.signals.churn.model import CDNOW, no_purchase
+from streams.signals.contract import Driver, Value
+from streams.steps.customer import Touchpoint
+
+DAY_MS = 86_400_000
+WEEK_DAYS = 7.0
+HORIZON_DAYS = 90.0
+LOOK_BACK_DAYS = 365.0
+PURCHASES = frozenset({"order.placed", "payment.received"})
+CANCELLED = "contract.cancelled"
+
+
+class State(msgspec.Struct, array_like=True):
+    """Purchase days after the first one, first and last purchase (ms, event ids), and the cancellation, if any."""
+
+    repeats: int = 0
+    first_at: int = 0
+    first: bytes = b""
+    last_at: int = 0
+    last: bytes = b""
+    cancelled: bytes = b""
+
+
+class Churn:
+    """Speaks at each purchase, at a cancellation, and at ticks while the customer is in the look-back."""
+
+    name = "churn"
+    topic = CHURN
+    definition = "churn-bgnbd-cdnow-1"
+    state = State
+
+    def fold(self, state: State, touchpoint: Touchpoint) -> State:
+        if touchpoint.type == CANCELLED:
+            state.cancelled = touchpoint.id
+        elif touchpoint.type in PURCHASES:
+            if not state.first:
+                state.first, state.first_at = touchpoint.id, touchpoint.at
+            elif touchpoint.at // DAY_MS > state.last_at // DAY_MS:
+                state.repeats += 1
+            state.last, state.last_at = touchpoint.id, touchpoint.at
+            if touchpoint.type == "order.placed":
+                state.cancelled = b""
+        return state
+
+    def read(self, state: State, at: int, touchpoint: Touchpoint | None, since: int | None) -> Value | None:
+        if touchpoint is not None:
+            return self._value(state, at) if touchpoint.id in (state.last, state.cancelled) else None
+        idle = (at - state.last_at) / DAY_MS
+        if not state.first or state.cancelled or not 0 <= idle <= LOOK_BACK_DAYS:
+            return None
+        if since is not None and since >= state.last_at and _hundredth(state, since) == _hundredth(state, at):
+            return None
+        return self._value(state, at)
+
+    def _value(self, state: State, at: int) -> Value:
+        idle = (at - state.last_at) / DAY_MS if state.first else 0.0
+        numbers = {
+            "horizon_days": HORIZON_DAYS,
+            "idle_days": idle,
+            "baseline": min(1.0, idle / HORIZON_DAYS),
+        }
+        if state.cancelled:
+            return Value(1.0, None, None, state.repeats + 1, numbers, (Driver(state.cancelled, 1.0, "cancelled"),))
+        return Value(risk(state, at), None, None, state.repeats + 1, numbers, reasons(state, at))
+
+
+def risk(state: State, at: int) -> float:
+    """P(no purchase in the horizon) as of `at` (ms)."""
+    return _risk(state, state.last_at, at)
+
+
+def _risk(state: State, last_at: int, at: int) -> float:
+    week = DAY_MS * WEEK_DAYS
+    age, t_x = (at - state.first_at) / week, (last_at - state.first_at) / week
+    return no_purchase(CDNOW, state.repeats, t_x if state.repeats else 0.0, age, HORIZON_DAYS / WEEK_DAYS)
+
+
+def _hundredth(state: State, at: int) -> int:
+    return int(risk(state, at) * 100)
+
+
+def reasons(state: State, at: int) -> tuple[Driver, ...]:
+    """The two parts of the risk: what would be left had they bought today (rarity), and what silence adds to it."""
+    today = _risk(state, at, at) if state.repeats else risk(state, at)
+    idle, age = (at - state.last_at) / DAY_MS, (at - state.first_at) / DAY_MS
+    usual = f", usually every {age / state.repeats:.0f}" if state.repeats else ""
+    rarity = Driver(state.first, today, f"bought on {state.repeats + 1} days in {age:.0f}")
+    silence = Driver(state.last, risk(state, at) - today, f"silent for {idle:.0f} days{usual}")
+    parts = [part for part in (rarity, silence) if part.contribution > 0.005]
+    return tuple(sorted(parts, key=lambda part: -part.contribution))
+
+
+SIGNAL: Any = Churn()

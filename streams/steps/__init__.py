@@ -1,0 +1,1 @@
+"""The steps of the chain, in the order of `streams/pipeline.py`: identify, link, join."""

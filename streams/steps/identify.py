@@ -1,0 +1,39 @@
+"""identify: find the customer of each touchpoint in the local copy of the identity map; what is not plain goes to `link`.
+
+Stateless: the copy may be old, and an old answer is still right (`streams/steps/identity.py`).
+"""
+
+from collections.abc import Sequence
+
+from schemas.families import FAMILIES
+from schemas.topics import IDENTITY_REQUESTS, source_topic
+from streams.contract import Output, Record, Refuse, Rows, unexpected
+from streams.steps.identity import Lookup, known_customer
+from streams.steps.resolved import forward
+
+
+class Identify:
+    """All source topics in, `touchline.resolved` or `touchline.identity-requests` out."""
+
+    name = "identify"
+    topics = tuple(source_topic(source) for source in FAMILIES)
+    table = ""
+    changelog = ""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+
+    def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
+        outputs = []
+        for record in records:
+            if record.name in FAMILIES:
+                outputs.append(self._route(record))
+            else:
+                refuse(record, unexpected(record, self.name))
+        return outputs
+
+    def _route(self, record: Record) -> Output:
+        customer_id = known_customer(record.fields["identifiers"], self._lookup)
+        if customer_id is None:
+            return Output(IDENTITY_REQUESTS, 0, record.fields["event_id"], record.value)
+        return forward(record.fields, customer_id)

@@ -1,0 +1,65 @@
+"""Exact-identifier identity: touchpoints that share an identifier are one customer's; a touchpoint that holds identifiers
+of two customers makes them one.
+
+The map is a set of small rows, kept by the sequencer (`link`) and copied to every worker for reading (`identify`):
+
+| key                                | value                                                           |
+|------------------------------------|-----------------------------------------------------------------|
+| `i` + kind + 0x1f + identifier     | Avro `edge`: the customer the identifier was first given to     |
+| `c` + customer id                  | Avro `merge`: the customer it is now part of                    |
+| `s` + customer id (sequencer only) | msgpack: identifiers and former customers of a standing customer |
+"""
+
+from collections.abc import Callable, Sequence
+from uuid import UUID, uuid5
+
+from schemas.codec import Fields, decode
+from schemas.touchpoint import NAMESPACE
+
+CUSTOMER = uuid5(NAMESPACE, "customer")
+RULE = "exact-identifier"
+Lookup = Callable[[bytes], bytes | None]
+
+
+def identifier_key(kind: str, value: str) -> bytes:
+    """The row key of an identifier."""
+    return f"i{kind}\x1f{value}".encode()
+
+
+def merge_key(customer_id: bytes) -> bytes:
+    """The row key that says what a customer was merged into."""
+    return b"c" + customer_id
+
+
+def founded(kind: str, value: str) -> bytes:
+    """The id of the customer that an identifier unknown so far founds: UUIDv5, so that a replay founds the same one."""
+    return uuid5(CUSTOMER, f"{kind}\x1f{value}").bytes
+
+
+def customer_of(edge: bytes) -> bytes:
+    """The customer of a stored edge."""
+    return UUID(bytes=decode(edge)[1]["customer_id"]).bytes
+
+
+def standing(customer_id: bytes, lookup: Lookup) -> bytes:
+    """The customer that `customer_id` is now part of: itself, or where its merges lead."""
+    while (merge := lookup(merge_key(customer_id))) is not None:
+        customer_id = decode(merge)[1]["to_customer"]
+    return customer_id
+
+
+def known_customer(identifiers: Sequence[Fields], lookup: Lookup) -> bytes | None:
+    """The one customer of all identifiers, or None where one is new or they disagree (then the sequencer decides).
+
+    Right with an old copy of the map: identifiers are never taken away, and a merged customer's partition forwards.
+    """
+    found = None
+    for identifier in identifiers:
+        edge = lookup(identifier_key(identifier["kind"], identifier["value"]))
+        if edge is None:
+            return None
+        customer = standing(customer_of(edge), lookup)
+        if found not in (None, customer):
+            return None
+        found = customer
+    return found

@@ -1,0 +1,112 @@
+"""link: the sequencer. One partition, so that every new identifier and every merge is decided once, in one order.
+
+Deciding again gives the same answer: identifiers are known by then, and merged customers stay merged.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas.codec import Fields, encode
+from schemas.families import FAMILIES
+from schemas.topics import IDENTITY, IDENTITY_REQUESTS, IDENTITY_STATE, RESOLVED, customer_partition
+from streams.contract import Output, Record, Refuse, Rows, unexpected
+from streams.steps.identity import RULE, customer_of, founded, identifier_key, merge_key, standing
+from streams.steps.resolved import forward
+
+
+class Standing(msgspec.Struct, array_like=True):
+    """A customer that was not merged away: how many identifiers it has, and which former customers are part of it."""
+
+    identifiers: int = 0
+    former: list[bytes] = []
+
+
+read_standing = msgspec.msgpack.Decoder(Standing).decode
+write_standing = msgspec.msgpack.Encoder().encode
+
+
+class Link:
+    """`touchline.identity-requests` in; the touchpoint, new edges and merges out."""
+
+    name = "link"
+    topics = (IDENTITY_REQUESTS,)
+    table = "identity"
+    changelog = IDENTITY_STATE
+
+    def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
+        outputs: list[Output] = []
+        for record in records:
+            if record.name in FAMILIES:
+                outputs.extend(_Decision(record.fields, rows).outputs())
+            else:
+                refuse(record, unexpected(record, self.name))
+        return outputs
+
+
+def _same(value: bytes | None) -> bytes | None:
+    return value
+
+
+def _standing(value: bytes | None) -> Standing:
+    return Standing() if value is None else read_standing(value)
+
+
+class _Decision:
+    """One touchpoint's identifiers decided against the map as it stands."""
+
+    def __init__(self, fields: Fields, rows: Rows) -> None:
+        self.fields = fields
+        self.rows = rows
+        self.keys = {identifier_key(each["kind"], each["value"]): each for each in fields["identifiers"]}
+
+    def outputs(self) -> list[Output]:
+        edges = {key: self._lookup(key) for key in self.keys}
+        known = list(dict.fromkeys(standing(customer_of(edge), self._lookup) for edge in edges.values() if edge))
+        survivor = max(known, key=self._weight) if known else self._found()
+        changes = [self._edge(key, survivor) for key, edge in edges.items() if edge is None]
+        for customer in known:
+            if customer != survivor:
+                changes.extend(self._merge(customer, survivor))
+        return [*changes, forward(self.fields, survivor)]
+
+    def _lookup(self, key: bytes) -> bytes | None:
+        found: bytes | None = self.rows.get(key, _same)
+        return found
+
+    def _weight(self, customer: bytes) -> tuple[int, bytes]:
+        """The customer with more identifiers survives, so that less moves; the id decides a tie."""
+        return self._standing(customer).identifiers, customer
+
+    def _standing(self, customer: bytes) -> Standing:
+        found: Standing = self.rows.get(b"s" + customer, _standing)
+        return found
+
+    def _found(self) -> bytes:
+        first = self.fields["identifiers"][0]
+        return founded(first["kind"], first["value"])
+
+    def _edge(self, key: bytes, customer: bytes) -> Output:
+        identifier, before = self.keys[key], self._standing(customer)
+        edge = {**identifier, "customer_id": customer, "rule": RULE, **self._evidence()}
+        value = encode("edge", edge)
+        self.rows.put(key, value, bytes)
+        self.rows.put(b"s" + customer, Standing(before.identifiers + 1, before.former), write_standing)
+        return Output(IDENTITY, 0, key, value)
+
+    def _merge(self, loser: bytes, survivor: bytes) -> list[Output]:
+        """The loser and all that were part of it now point at the survivor, in one hop."""
+        lost, kept = self._standing(loser), self._standing(survivor)
+        outputs = []
+        for customer in (loser, *lost.former):
+            merge = {"from_customer": customer, "to_customer": survivor, "rule": RULE, **self._evidence()}
+            value = encode("merge", merge)
+            self.rows.put(merge_key(customer), value, bytes)
+            outputs.append(Output(IDENTITY, 0, merge_key(customer), value))
+        outputs.append(Output(RESOLVED, customer_partition(loser), loser, outputs[0].value))
+        joined = Standing(kept.identifiers + lost.identifiers, [*kept.former, loser, *lost.former])
+        self.rows.put(b"s" + survivor, joined, write_standing)
+        return outputs
+
+    def _evidence(self) -> Fields:
+        return {"event_id": self.fields["event_id"], "at": self.fields["occurred_at"]}
