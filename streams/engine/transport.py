@@ -81,14 +81,18 @@ class Consumer(StockConsumer):
         if not self.flow_active:
             await self.perform_seek()
             return
-        if self.should_stop or not fetched:
+        if not fetched:
             return
         generation = self.app.consumer_generation_id
         for tp, records in fetched.items():
             for chunk in chunks(records):
-                if not self.flow_active or self.app.consumer_generation_id != generation:
+                if self._suspended(generation):
                     return
                 yield tp, self._message(tp, chunk, generation)
+
+    def _suspended(self, generation: int) -> bool:
+        """A rebalance began: what was fetched before it must not be delivered any more."""
+        return not self.flow_active or self.app.consumer_generation_id != generation
 
     def _message(self, tp: TP, chunk: list[Any], generation: int) -> Chunk:
         last = chunk[-1]

@@ -1,0 +1,150 @@
+"""The engine's promises without a broker: what may be committed, how chunks are cut, in which order effects happen."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.codec import decode, encode
+from schemas.topics import DEAD_LETTERS
+from streams.contract import Output, Record, Refuse, Rows
+from streams.engine.stage import Stage
+from streams.engine.transport import Ledger, chunks
+
+
+def record(value: bytes | None, offset: int = 0) -> Any:
+    return SimpleNamespace(value=value, topic="touchline.erp", partition=3, offset=offset)
+
+
+@given(st.lists(st.booleans(), max_size=30), st.randoms(use_true_random=False))
+def test_a_commit_never_passes_a_chunk_that_is_not_done(fates: list[bool], chance: Any) -> None:
+    ledger = Ledger()
+    messages: list[Any] = [SimpleNamespace(offset=10 * index + 9, done=False) for index in range(len(fates))]
+    for message in messages:
+        ledger.deliver(message)
+    order = [message for message, done in zip(messages, fates, strict=True) if done]
+    chance.shuffle(order)
+    committed = 0
+    for message in order:
+        message.done = True
+        committed = ledger.committable() or committed
+        undone = [each.offset for each in messages if not each.done]
+        assert committed <= min(undone, default=10**9)
+    expected = 0
+    for message in messages:
+        if not message.done:
+            break
+        expected = message.offset + 1
+    assert committed == expected
+    assert ledger.waiting() == sum(1 for message in messages if not message.done)
+
+
+@given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 9), st.integers(1, 120))
+def test_chunks_keep_every_record_in_order_and_within_bounds(sizes: list[int], records: int, size: int) -> None:
+    given_records = [record(b"x" * length, offset) for offset, length in enumerate(sizes)]
+    cut = list(chunks(given_records, records, size))
+    assert [each for chunk in cut for each in chunk] == given_records
+    assert all(len(chunk) <= records for chunk in cut)
+    assert all(len(chunk) == 1 or sum(len(each.value) for each in chunk) <= size for chunk in cut)
+
+
+class Effects:
+    """Stands where the broker and the local store stand, and writes down what happens to them."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.log: list[str] = []
+        self.published: list[Output] = []
+        self.rows: dict[bytes, bytes] = {}
+        self.failing = failing
+
+    def note(self, what: str) -> None:
+        if what == self.failing:
+            raise ConnectionError(what)
+        self.log.append(what)
+
+    async def publish(self, outputs: list[Output]) -> int:
+        if outputs:
+            self.note("dead letters" if outputs[0].topic == DEAD_LETTERS else "outputs")
+        self.published += outputs
+        return len(outputs)
+
+    async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]]) -> int:
+        self.note("changelog")
+        return 41
+
+    def write(self, partition: int, rows: list[tuple[bytes, bytes]], offset: int) -> None:
+        self.note("store")
+        self.rows.update(rows)
+
+    def load(self, partition: int, key: bytes) -> bytes | None:
+        return self.rows.get(key)
+
+    def scan(self, partition: int) -> Any:
+        return iter(self.rows.items())
+
+
+class Count:
+    """Counts ticks in one row; a tick at 13 fails, as a step with a bug would."""
+
+    name = "count"
+    topics = ("touchline.erp",)
+    table = "counts"
+    changelog = "counts-changelog"
+
+    def process(self, records: list[Record], rows: Rows, refuse: Refuse) -> list[Output]:
+        outputs = []
+        for each in records:
+            if each.fields["kind"] == "13":
+                raise ValueError("a bug")
+            count = rows.get(b"n", lambda value: int(value or b"0")) + 1
+            rows.put(b"n", count, lambda value: str(value).encode())
+            outputs.append(Output("out", 0, b"k", str(count).encode()))
+        return outputs
+
+
+def edge(kind: str) -> bytes:
+    return encode("edge", {"kind": kind, "value": "v", "customer_id": b"c" * 16, "rule": "r", "event_id": b"e" * 16, "at": 1})
+
+
+def take(effects: Effects, values: list[bytes | None]) -> None:
+    stage: Any = Stage(Count(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
+    asyncio.run(stage.take([record(value, offset) for offset, value in enumerate(values)], 3))
+
+
+def test_effects_happen_in_the_order_that_is_the_guarantee() -> None:
+    effects = Effects()
+    take(effects, [edge("a"), b"garbage", edge("b")])
+    assert effects.log == ["outputs", "dead letters", "changelog", "store"]
+    assert effects.rows == {b"n": b"2"}
+
+
+@pytest.mark.parametrize("failing", ["outputs", "dead letters", "changelog"])
+def test_a_failure_leaves_the_local_store_as_it_was(failing: str) -> None:
+    effects = Effects(failing)
+    with pytest.raises(ConnectionError):
+        take(effects, [edge("a"), b"garbage"])
+    assert "store" not in effects.log
+
+
+def test_bytes_that_are_no_record_become_dead_letters_with_their_place() -> None:
+    effects = Effects()
+    take(effects, [None, b"\x00\x00\x00\x00\x63rest", edge("a") + b"!"])
+    letters = [decode(output.value)[1] for output in effects.published if output.topic == DEAD_LETTERS]
+    assert [letter["reason"] for letter in letters] == ["not_avro", "unknown_schema", "not_avro"]
+    assert [letter["payload"] for letter in letters] == [b"", b"\x00\x00\x00\x00\x63rest", edge("a") + b"!"]
+    assert [(letter["topic"], letter["partition"], letter["offset"]) for letter in letters] == [
+        ("touchline.erp", 3, offset) for offset in range(3)
+    ]
+
+
+def test_a_record_that_breaks_a_step_is_refused_and_the_rest_flows_on() -> None:
+    effects = Effects()
+    take(effects, [edge("a"), edge("13"), edge("b")])
+    outputs = [output.value for output in effects.published if output.topic == "out"]
+    letters = [decode(output.value)[1] for output in effects.published if output.topic == DEAD_LETTERS]
+    assert outputs == [b"1", b"2"]
+    assert [(letter["reason"], letter["offset"]) for letter in letters] == [("unprocessable", 1)]
+    assert effects.rows == {b"n": b"2"}

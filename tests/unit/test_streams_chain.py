@@ -1,0 +1,163 @@
+"""The chain is order-free, replays into itself, and sees a customer once: properties over random lives and interleavings."""
+
+from typing import Any
+from uuid import UUID
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.topics import CHURN, CUSTOMER_STATE, JOURNEYS, SATISFACTION
+from schemas.touchpoint import event_id
+from streams.steps.customer import decode_customer
+from tests.unit.chain import Chain
+
+DAY = 86_400_000
+START = 1_700_000_000_000
+TYPES = {
+    "erp": ["order.placed", "payment.received", "payment.failed"],
+    "crm": ["inquiry.received", "contract.cancelled", "contract.renewed"],
+    "support": ["ticket.opened", "ticket.reopened", "ticket.resolved"],
+    "inventory": ["stock.out", "shipment.delayed", "delivery.completed"],
+}
+
+
+def touchpoint(number: int, day: int, source: str, kind: int, identifiers: list[str]) -> dict[str, Any]:
+    return {
+        "event_id": event_id("test", str(number), "1").bytes,
+        "source": source,
+        "system": "test",
+        "connector": "test",
+        "type": TYPES[source][kind],
+        "channel": "web",
+        "occurred_at": START + day * DAY,
+        "received_at": START + 1_000 * DAY,
+        "identifiers": [{"kind": "email", "value": identifier} for identifier in identifiers],
+        "attributes": {},
+    }
+
+
+LIVES = st.lists(
+    st.tuples(
+        st.integers(0, 800),
+        st.sampled_from(sorted(TYPES)),
+        st.integers(0, 2),
+        st.lists(st.sampled_from("abcdef"), min_size=1, max_size=2, unique=True),
+    ),
+    min_size=1,
+    max_size=25,
+).map(lambda rows: [touchpoint(number, *row) for number, row in enumerate(rows)])
+
+
+def run(touchpoints: list[dict[str, Any]], seed: int) -> Chain:
+    chain = Chain(seed)
+    for fields in touchpoints:
+        chain.feed(fields)
+    chain.run()
+    return chain
+
+
+def shape(chain: Chain, topic: str, key: str) -> list[tuple[Any, ...]]:
+    """Newest rows without the customer's own name, which depends on who came first, and without rows of merged customers."""
+    merged = chain.standing()
+    rows = [row for row in chain.newest(topic, key).values() if row["customer_id"] not in merged]
+    return sorted(
+        tuple(sorted((name, repr(value)) for name, value in row.items() if name not in ("customer_id", key))) for row in rows
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(LIVES, st.randoms(use_true_random=False), st.integers(0, 99), st.integers(0, 99))
+def test_any_order_and_any_duplication_ends_in_the_same_rows(
+    touchpoints: list[dict[str, Any]], chance: Any, seed: int, other: int
+) -> None:
+    shuffled = [*touchpoints, *chance.sample(touchpoints, k=len(touchpoints) // 2)]
+    chance.shuffle(shuffled)
+    first, second = run(touchpoints, seed), run(shuffled, other)
+    for topic, key in ((JOURNEYS, "journey_id"), (SATISFACTION, "reading_id"), (CHURN, "reading_id")):
+        assert shape(first, topic, key) == shape(second, topic, key), topic
+    assert not first.refused
+
+
+@settings(max_examples=60, deadline=None)
+@given(LIVES, st.integers(0, 99))
+def test_touchpoints_that_share_an_identifier_are_one_customers(touchpoints: list[dict[str, Any]], seed: int) -> None:
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            name = parent[name]
+        return name
+
+    for fields in touchpoints:
+        first, *rest = [identifier["value"] for identifier in fields["identifiers"]]
+        for other in rest:
+            parent[root(other)] = root(first)
+    chain = run(touchpoints, seed)
+    expected = {fields["event_id"]: root(fields["identifiers"][0]["value"]) for fields in touchpoints}
+    found = {event: chain.customer_of(event) for event in expected}
+    assert len(set(found.values())) == len(set(expected.values()))
+    assert len(set(zip(found.values(), expected.values(), strict=True))) == len(set(found.values()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(LIVES, st.integers(0, 99))
+def test_every_touchpoint_is_in_exactly_one_standing_row(touchpoints: list[dict[str, Any]], seed: int) -> None:
+    chain = run(touchpoints, seed)
+    rows = [decode_customer(value) for at, store in chain.stores.items() if at[0] == "join" for value in store.values()]
+    kept = sorted(each.id for row in rows for each in row.touchpoints)
+    assert kept == sorted(fields["event_id"] for fields in touchpoints)
+    assert all(not row.touchpoints for row in rows if row.moved_to)
+
+
+@settings(max_examples=40, deadline=None)
+@given(LIVES, st.integers(0, 99), st.integers(1, 25))
+def test_a_replay_of_any_part_of_the_log_changes_nothing(touchpoints: list[dict[str, Any]], seed: int, back: int) -> None:
+    chain = run(touchpoints, seed)
+    before = {topic: chain.newest(topic, key) for topic, key in ((JOURNEYS, "journey_id"), (CHURN, "reading_id"))}
+    stored = {at: dict(store) for at, store in chain.stores.items()}
+    for at in list(chain.position):
+        chain.position[at] = max(0, chain.position[at] - back)
+    chain.run()
+    assert {topic: chain.newest(topic, key) for topic, key in ((JOURNEYS, "journey_id"), (CHURN, "reading_id"))} == before
+    assert stored == {at: dict(store) for at, store in chain.stores.items()}
+
+
+def test_silence_raises_the_risk_without_any_touchpoint() -> None:
+    chain = run([touchpoint(day, day * 7, "erp", 0, ["a"]) for day in range(10)], 1)
+    for day in (70, 100, 160):
+        chain.tick(START + day * DAY)
+    chain.run()
+    risks = [row["value"] for row in sorted(chain.newest(CHURN, "reading_id").values(), key=lambda row: row["at"])]
+    assert risks[-3:] == sorted(risks[-3:])
+    assert risks[-1] > risks[-4] + 0.2
+
+
+def test_a_tick_says_nothing_where_the_risk_kept_its_hundredth() -> None:
+    chain = run([touchpoint(1, 0, "erp", 0, ["a"])], 1)
+    before = len(chain.values(CHURN))
+    chain.tick(START + 2 * DAY + 1, since=START + 2 * DAY)
+    chain.run()
+    assert len(chain.values(CHURN)) == before
+
+
+def test_a_tick_passes_over_customers_beyond_the_look_back() -> None:
+    chain = run([touchpoint(1, 0, "erp", 0, ["a"])], 1)
+    before = len(chain.values(CHURN))
+    chain.tick(START + 366 * DAY)
+    chain.run()
+    assert len(chain.values(CHURN)) == before
+
+
+def test_a_record_of_another_schema_is_refused_not_lost() -> None:
+    from schemas.codec import encode
+
+    chain = Chain()
+    chain.topics["touchline.erp", 0].append(encode("tick", {"at": 1, "since": None}))
+    chain.run()
+    assert [error.reason for _, error in chain.refused] == ["unexpected_schema"]
+
+
+def test_customer_ids_are_uuids_and_the_state_topic_is_the_joins_changelog() -> None:
+    chain = run([touchpoint(1, 0, "erp", 0, ["a"])], 1)
+    assert UUID(bytes=chain.values(JOURNEYS)[0]["customer_id"]).version == 5
+    assert chain.step_of["touchline.resolved"].changelog == CUSTOMER_STATE
