@@ -8,7 +8,7 @@
 
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any, cast
 
 import faust
@@ -39,7 +39,7 @@ def chunks(records: Iterable[Any], most_records: int = CHUNK_RECORDS, most_bytes
 
 
 class Chunk(ConsumerMessage):
-    """A message whose value is a list of records, with the offset of the last one.
+    """A message whose value is a list of records, with the offset of the last one and the time of the first one.
 
     `done` is set by the stage alone. Faust's own `acked` does not count: a stream also acknowledges what it skips.
     """
@@ -63,9 +63,10 @@ class Ledger:
             offset = self._delivered.popleft().offset + 1
         return offset
 
-    def waiting(self) -> int:
-        """Chunks delivered and not yet done."""
-        return sum(not message.done for message in self._delivered)
+    def oldest(self) -> float | None:
+        """When the first record of the first chunk that is not done came to Kafka (seconds since 1970), or None."""
+        waiting = next((message for message in self._delivered if not message.done), None)
+        return None if waiting is None else waiting.timestamp
 
 
 class Consumer(StockConsumer):
@@ -74,7 +75,6 @@ class Consumer(StockConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ledgers: defaultdict[TP, Ledger] = defaultdict(Ledger)
-        self.moved_at = time.monotonic()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Chunk]]:  # noqa: ASYNC109 - Faust's signature
         fetched, _active = await self._wait_next_records(timeout)
@@ -95,13 +95,13 @@ class Consumer(StockConsumer):
         return not self.flow_active or self.app.consumer_generation_id != generation
 
     def _message(self, tp: TP, chunk: list[Any], generation: int) -> Chunk:
-        last = chunk[-1]
+        first, last = chunk[0], chunk[-1]
         return Chunk(
             topic=last.topic,
             partition=last.partition,
             offset=last.offset,
-            timestamp=last.timestamp / 1000,
-            timestamp_type=last.timestamp_type,
+            timestamp=first.timestamp / 1000,
+            timestamp_type=first.timestamp_type,
             headers=None,
             key=None,
             value=cast("bytes", chunk),
@@ -121,6 +121,13 @@ class Consumer(StockConsumer):
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
                 self._read_offset[tp] = message.offset
             await self.sleep(0)
+
+    def lag(self, topics: Collection[str]) -> tuple[int, float]:
+        """Records of `topics` not yet committed on our partitions, and the age in seconds of the oldest one taken up."""
+        mine = [tp for tp in self.assignment() if tp.topic in topics]
+        behind = sum(max(0, (self.highwater(tp) or 0) - (self._committed_offset[tp] or 0)) for tp in mine)
+        oldest = [at for tp in mine if (at := self.ledgers[tp].oldest()) is not None]
+        return behind, max(0.0, time.time() - min(oldest)) if oldest else 0.0
 
     async def perform_seek(self) -> None:
         """What was delivered before a seek comes again: only what is delivered from now on counts."""
@@ -148,7 +155,6 @@ class Consumer(StockConsumer):
         if not committable or not await self._commit(committable):
             return False
         self._committed_offset.update(committable)
-        self.moved_at = time.monotonic()
         return True
 
 

@@ -22,7 +22,7 @@ from streams.engine.outbox import Outbox
 from streams.engine.replica import Replica
 from streams.engine.stage import EXIT, Stage
 from streams.engine.store import Store
-from streams.engine.transport import ChunkSchema
+from streams.engine.transport import ChunkSchema, Consumer
 
 GROUP = "touchline-work"
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
@@ -33,7 +33,9 @@ class App(faust.App):
 
     outbox: Outbox
 
-    def prepare(self, settings: KafkaSettings, replicas: Sequence[Replica]) -> None:
+    def prepare(self, steps: Sequence[Step], settings: KafkaSettings, replicas: Sequence[Replica]) -> None:
+        """What the app needs before it starts; Faust owns the constructor."""
+        self._steps = steps
         self._settings = settings
         self._replicas = replicas
 
@@ -49,12 +51,15 @@ class App(faust.App):
         await self.outbox.close()
 
     async def _watch(self) -> None:
-        """Lag of every stage and rows still to recover, once a second, for ops to see."""
+        """What ops watch, once a second: the lag of each stage, and rows still to recover."""
         while not self.should_stop:
             await self.sleep(1.0)
-            for table in self.tables.values():
-                remaining = cast("TableManager", self.tables).recovery.active_remaining_total()
-                telemetry.RECOVERY.labels(table.name).set(max(0, remaining))
+            remaining = cast(TableManager, self.tables).recovery.active_remaining_total()
+            telemetry.RECOVERY.set(max(0, remaining))
+            for step in self._steps:
+                behind, seconds = cast(Consumer, self.consumer).lag(step.topics)
+                telemetry.LAG.labels(step.name).set(behind)
+                telemetry.LAG_SECONDS.labels(step.name).set(seconds)
 
 
 def build(steps: Sequence[Step], replicas: Sequence[Replica], settings: KafkaSettings, folder: Path) -> App:
@@ -81,7 +86,7 @@ def build(steps: Sequence[Step], replicas: Sequence[Replica], settings: KafkaSet
         web_enabled=False,
         worker_redirect_stdouts=False,
     )
-    app.prepare(settings, replicas)
+    app.prepare(steps, settings, replicas)
     for step in steps:
         _add(app, step)
     return app
@@ -121,6 +126,7 @@ def credentials(settings: KafkaSettings) -> CredentialsT | None:
 def run(app: App) -> None:
     """Work until SIGTERM or SIGINT; ends the process with 0 after a graceful stop, 70 after a crash."""
     worker = faust.Worker(app, loglevel="WARNING", redirect_stdouts=False, quiet=True)
+    worker.spinner = None
     logging.getLogger("streams").setLevel(logging.INFO)
     try:
         worker.execute_from_commandline()

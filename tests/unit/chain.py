@@ -71,10 +71,11 @@ class Chain:
     def standing(self) -> dict[bytes, bytes]:
         """Each merged customer and where its merges lead."""
         merges = {fields["from_customer"]: fields["to_customer"] for fields in self._merges()}
-        for customer in merges:
-            while merges[customer] in merges:
-                merges[customer] = merges[merges[customer]]
-        return merges
+
+        def end(customer: bytes) -> bytes:
+            return end(merges[customer]) if customer in merges else customer
+
+        return {customer: end(customer) for customer in merges}
 
     def _merges(self) -> list[dict[str, Any]]:
         return [fields for name, fields in map(decode, self.topics[IDENTITY, 0]) if name == "merge"]

@@ -22,7 +22,9 @@ def record(value: bytes | None, offset: int = 0) -> Any:
 @given(st.lists(st.booleans(), max_size=30), st.randoms(use_true_random=False))
 def test_a_commit_never_passes_a_chunk_that_is_not_done(fates: list[bool], chance: Any) -> None:
     ledger = Ledger()
-    messages: list[Any] = [SimpleNamespace(offset=10 * index + 9, done=False) for index in range(len(fates))]
+    messages: list[Any] = [
+        SimpleNamespace(offset=10 * index + 9, timestamp=float(index), done=False) for index in range(len(fates))
+    ]
     for message in messages:
         ledger.deliver(message)
     order = [message for message, done in zip(messages, fates, strict=True) if done]
@@ -39,7 +41,8 @@ def test_a_commit_never_passes_a_chunk_that_is_not_done(fates: list[bool], chanc
             break
         expected = message.offset + 1
     assert committed == expected
-    assert ledger.waiting() == sum(1 for message in messages if not message.done)
+    waiting = [message.timestamp for message in messages if not message.done]
+    assert ledger.oldest() == min(waiting, default=None)
 
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 9), st.integers(1, 120))
