@@ -1,1 +1,58 @@
+# Everything a person or CI does here, one verb a job. `make` alone explains itself.
 .DEFAULT_GOAL := help
+.PHONY: help setup check test demo up down status bench format lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+TOUCHLINE := $(BIN)/touchline
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## virtual environment from the lock file, then Kafka and ClickHouse
+	@$(TOUCHLINE) up --download-only
+
+$(STAMP): deploy/requirements-dev.txt pyproject.toml
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is needed: apt-get install -y python3.11 python3.11-venv'; exit 1; }
+	@python3 -m venv $(VENV) || { echo 'the venv module is missing: apt-get install -y python3-venv'; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(STAMP)
+
+check: $(STAMP) ## ruff, mypy --strict, layer rules, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+
+test: setup check ## every check and every test, on real Kafka and ClickHouse; leaves nothing running
+	$(BIN)/pytest
+
+demo: setup ## the whole line on real and simulated input, then what an analyst would ask
+	@$(TOUCHLINE) demo
+
+up: setup ## start Kafka and ClickHouse here
+	@$(TOUCHLINE) up
+
+down: $(STAMP) ## stop them
+	@$(TOUCHLINE) down
+
+status: $(STAMP) ## what runs, and where
+	@$(TOUCHLINE) status
+
+bench: setup ## measure the line on this machine, print a table
+	$(BIN)/python -m tests.bench
+
+format: $(STAMP) ## let ruff lay out and mend the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(STAMP) ## write the lock files anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o deploy/requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --group dev --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o deploy/requirements-dev.txt
+
+clean: down ## stop the stack and remove its data and caches; downloads stay
+	rm -rf .touchline/kafka .touchline/clickhouse .touchline/work .touchline/log .touchline/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

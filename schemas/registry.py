@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from fastavro import parse_schema
+from fastavro.schema import to_parsing_canonical_form
 from pydantic import BaseModel
 
+from schemas.avro import derive
 from schemas.connector_state import ConnectorState
 from schemas.dead_letter import DeadLetter
+from schemas.errors import ConfigError
 from schemas.families import FAMILIES
 from schemas.readings import Journey, Reading
 from schemas.resolved import Edge, Merge, Moved, Resolved, Tick
@@ -57,3 +60,39 @@ def frozen(schema_id: int) -> dict[str, Any]:
 def parsed(schema_id: int) -> Any:
     """The frozen schema as fastavro wants it."""
     return parse_schema(frozen(schema_id), named_schemas={})
+
+
+def differing() -> list[str]:
+    """Names of the models that are not what was frozen last (or never frozen); documentation does not count."""
+    return [
+        name for name in MODELS if name not in newest() or _canonical(derive(MODELS[name])) != _canonical(frozen(newest()[name]))
+    ]
+
+
+def _canonical(schema: dict[str, Any]) -> str:
+    return str(to_parsing_canonical_form(schema))
+
+
+def register(name: str) -> str:
+    """Freeze the model as a new version and give it an id; returns `name-version`.
+
+    Raises ConfigError where the new version could not read records of an old one.
+    """
+    schema = derive(MODELS[name])
+    before = [schema_id for schema_id, versioned in ids().items() if versioned.rpartition("-")[0] == name]
+    for schema_id in before:
+        for field in unreadable(frozen(schema_id), schema):
+            raise ConfigError(f"{name}: records of {ids()[schema_id]} have no field {field}: give it a default")
+    versioned = f"{name}-{len(before) + 1}"
+    (FOLDER / f"{versioned}.avsc").write_text(json.dumps(schema, indent=1) + "\n")
+    numbered = {**ids(), max(ids(), default=0) + 1: versioned}
+    (FOLDER / "ids.json").write_text(json.dumps({str(key): value for key, value in sorted(numbered.items())}, indent=1) + "\n")
+    ids.cache_clear()
+    newest.cache_clear()
+    return versioned
+
+
+def unreadable(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Fields of a new record version that an old record lacks and that have no default."""
+    had = {field["name"] for field in old["fields"]}
+    return [field["name"] for field in new["fields"] if field["name"] not in had and "default" not in field]

@@ -3,7 +3,10 @@
 Labels never hold a customer, an identifier, an event id, a partition (but for lag) or free text.
 """
 
+import atexit
+import json
 import os
+from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
@@ -35,9 +38,31 @@ SINK_RETRIES = Counter("touchline_sink_retries", "Inserts tried again", ["reason
 def serve(role: str) -> int:
     """Serve /metrics on loopback, at `TOUCHLINE_METRICS_PORT` or any free port; returns the port.
 
-    The server runs in a thread of its own, so a stuck loop stays visible.
+    The server runs in a thread of its own, so a stuck loop stays visible. Where `TOUCHLINE_TARGETS` names a folder, a
+    Prometheus target file in it says where this process is, until it ends.
     """
     server, _ = start_http_server(int(os.environ.get("TOUCHLINE_METRICS_PORT", "0")), addr="127.0.0.1")
     port = int(server.server_port)
-    Gauge("touchline_role_info", "What this process does", ["role"]).labels(role).set(1)
+    if folder := os.environ.get("TOUCHLINE_TARGETS"):
+        _announce(Path(folder), role, port)
     return port
+
+
+def _announce(folder: Path, role: str, port: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{role}-*.json"):
+        if not _alive(int(left.stem.rpartition("-")[2])):
+            left.unlink(missing_ok=True)
+    target = folder / f"{role}-{os.getpid()}.json"
+    target.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": {"role": role}}]))
+    atexit.register(target.unlink, missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,59 @@
+"""touchline schemas: the record schemas on Kafka, frozen per released version."""
+
+import json
+
+import click
+
+from schemas.errors import ConfigError
+
+
+@click.group()
+def command() -> None:
+    """Show, check and register the schemas of every record on Kafka.
+
+    Example: touchline schemas check
+    """
+
+
+@command.command()
+@click.argument("name", required=False)
+def show(name: str | None) -> None:
+    """List all schemas with their ids, or print the newest version of one.
+
+    Example: touchline schemas show erp
+    """
+    from schemas.registry import frozen, ids, newest
+
+    if name is None:
+        for schema_id, versioned in sorted(ids().items()):
+            click.echo(f"{schema_id:>4}  {versioned}")
+    elif name in newest():
+        click.echo(json.dumps(frozen(newest()[name]), indent=1))
+    else:
+        raise ConfigError(f"there is no schema {name}: `touchline schemas show` lists them")
+
+
+@command.command()
+def check() -> None:
+    """Compare the models with the newest frozen schemas; exit 2 where they differ.
+
+    Example: touchline schemas check
+    """
+    from schemas.registry import differing
+
+    changed = differing()
+    if changed:
+        raise ConfigError(f"the models of {', '.join(changed)} changed: freeze them with `touchline schemas register`")
+    click.echo("every model equals its newest frozen schema")
+
+
+@command.command()
+def register() -> None:
+    """Freeze a new version of each schema whose model changed; refuses a change that old records cannot be read with.
+
+    Example: touchline schemas register
+    """
+    from schemas.registry import differing, register
+
+    for name in differing():
+        click.echo(f"froze {register(name)}")

@@ -1,0 +1,16 @@
+"""Renders Prometheus's configuration for a home folder: alerts are found by their folders, processes by their target files."""
+
+from pathlib import Path
+
+import yaml
+
+FOLDER = Path(__file__).parent
+RULES = FOLDER.parent / "alerts"
+
+
+def render(targets: Path) -> str:
+    """The configuration as YAML; `targets` is the folder of target files (`schemas.telemetry.serve`)."""
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    config["rule_files"] = [str(rule) for rule in sorted(RULES.glob("*/rule.yaml"))]
+    config["scrape_configs"][0]["file_sd_configs"][0]["files"] = [str(targets / "*.json")]
+    return yaml.safe_dump(config, sort_keys=False)

@@ -1,0 +1,101 @@
+"""Every alert folder: valid for the real promtool, its own test passes, its metrics are declared, its runbook is whole."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import prometheus_client
+import pytest
+import yaml
+
+import schemas.telemetry
+from deploy.local.promtool import promtool
+from deploy.prometheus.config import render
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+ALERTS = sorted(path.parent for path in (DEPLOY / "alerts").glob("*/rule.yaml"))
+pytestmark = pytest.mark.integration
+
+
+def run(*arguments: str | Path, cwd: Path) -> None:
+    done = subprocess.run([promtool(), *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("folder", ALERTS, ids=lambda folder: folder.name)
+def test_alert_passes_its_own_test(folder: Path) -> None:
+    run("check", "rules", "rule.yaml", cwd=folder)
+    run("test", "rules", "test.yaml", cwd=folder)
+
+
+@pytest.mark.parametrize("folder", ALERTS, ids=lambda folder: folder.name)
+def test_alert_watches_declared_metrics_and_has_a_runbook(folder: Path) -> None:
+    assert schemas.telemetry.RECORDS is not None
+    declared = {family.name for family in prometheus_client.REGISTRY.collect()}
+    (group,) = yaml.safe_load((folder / "rule.yaml").read_text())["groups"]
+    for rule in group["rules"]:
+        used = set(re.findall(r"touchline_\w+", rule["expr"]))
+        assert used
+        assert {name.removesuffix("_total") for name in used} <= declared
+        assert rule["annotations"]["runbook"] == f"deploy/alerts/{folder.name}/runbook.md"
+    runbook = (folder / "runbook.md").read_text()
+    assert [line for line in runbook.splitlines() if line.startswith("## ")] == ["## What it means", "## Look", "## Mend"]
+
+
+def test_alert_tests_also_say_when_to_stay_silent() -> None:
+    for folder in ALERTS:
+        (test,) = yaml.safe_load((folder / "test.yaml").read_text())["tests"]
+        assert any(not each.get("exp_alerts") for each in test["alert_rule_test"]), folder.name
+
+
+def test_prometheus_scrapes_a_live_process_and_knows_every_alert(tmp_path: Path) -> None:
+    """The real Prometheus, on the rendered configuration, beside a process that serves our metrics."""
+    targets = tmp_path / "targets"
+    served = "import schemas.telemetry as t, time; t.RECORDS.labels('test', 'read').inc(7); t.serve('test'); time.sleep(60)"
+    config = tmp_path / "prometheus.yml"
+    config.write_text(render(targets))
+    run("check", "config", str(config), cwd=tmp_path)
+    port = free_port()
+    command = [str(promtool().with_name("prometheus")), f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}"]
+    with (
+        subprocess.Popen([sys.executable, "-c", served], env={**os.environ, "TOUCHLINE_TARGETS": str(targets)}) as process,
+        subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL) as prometheus,
+    ):
+        try:
+            found = wait_for(f"http://127.0.0.1:{port}/api/v1/query?query=touchline_records_total")
+            rules = fetch(f"http://127.0.0.1:{port}/api/v1/rules")
+        finally:
+            process.kill()
+            prometheus.terminate()
+    assert found[0]["metric"]["role"] == "test"
+    assert found[0]["value"][1] == "7"
+    assert {group["name"] for group in rules["groups"]} == {folder.name for folder in ALERTS}
+
+
+def fetch(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)["data"]
+
+
+def wait_for(url: str) -> Any:
+    """The first non-empty answer within half a minute."""
+    for _ in range(60):
+        with contextlib.suppress(OSError):
+            if found := fetch(url)["result"]:
+                return found
+        time.sleep(0.5)
+    raise TimeoutError(url)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,196 @@
+"""The contract between all parts: frozen schemas, the wire format, identifiers, event ids, and what a touchpoint refuses."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro.utils import generate_one
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from schemas import registry
+from schemas.avro import derive
+from schemas.codec import HEADER, decode, encode, encode_model
+from schemas.dead_letter import MAX_PAYLOAD, refused
+from schemas.errors import ConfigError, RecordError
+from schemas.families import FAMILIES
+from schemas.fields import instant, milliseconds, money
+from schemas.identifiers import identify, normalise
+from schemas.topics import PARTITIONS, TOPICS, customer_partition
+from schemas.touchpoint import event_id
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+EVENT: dict[str, Any] = {
+    "event_id": event_id("shop", "order:1", "1"),
+    "system": "shop",
+    "connector": "files",
+    "type": "order.placed",
+    "channel": "web",
+    "occurred_at": NOW,
+    "received_at": NOW,
+    "identifiers": [{"kind": "email", "value": "ann@example.com"}],
+}
+
+
+def test_every_model_equals_its_newest_frozen_schema() -> None:
+    assert registry.differing() == []
+
+
+@pytest.mark.parametrize("schema_id", sorted(registry.ids()))
+def test_records_of_every_released_version_are_read_with_the_newest(schema_id: int) -> None:
+    name = registry.ids()[schema_id].rpartition("-")[0]
+    written, old = BytesIO(), registry.parsed(schema_id)
+    schemaless_writer(written, old, generate_one(old))
+    written.seek(0)
+    read = schemaless_reader(written, old, registry.parsed(registry.newest()[name]))
+    assert isinstance(read, dict)
+    assert set(read) == set(registry.MODELS[name].model_fields)
+
+
+def test_a_new_field_without_default_is_not_registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in registry.FOLDER.iterdir():
+        (tmp_path / file.name).write_text(file.read_text())
+    monkeypatch.setattr(registry, "FOLDER", tmp_path)
+    monkeypatch.setitem(registry.MODELS, "tick", registry.MODELS["merge"])
+    with pytest.raises(ConfigError, match="give it a default"):
+        registry.register("tick")
+    monkeypatch.setitem(registry.MODELS, "fresh", registry.MODELS["merge"])
+    assert registry.register("fresh") == "fresh-1"
+    assert "fresh-1" in json.loads((tmp_path / "ids.json").read_text()).values()
+    monkeypatch.undo()
+    registry.ids.cache_clear()
+    registry.newest.cache_clear()
+
+
+@pytest.mark.parametrize("name", sorted(registry.MODELS))
+def test_wire_format_round_trip(name: str) -> None:
+    fields = generate_one(parse_schema(derive(registry.MODELS[name]), named_schemas={}))
+    assert isinstance(fields, dict)
+    value = encode(name, fields)
+    assert HEADER.unpack_from(value) == (0, registry.newest()[name])
+    assert decode(value)[0] == name
+    assert encode(name, decode(value)[1]) == value
+
+
+def outcome(value: bytes) -> str:
+    """The schema's name, or the reason of the refusal; anything else raises."""
+    try:
+        return decode(value)[0]
+    except RecordError as error:
+        return error.reason
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_record_or_a_record_error(value: bytes) -> None:
+    assert outcome(value) in {"not_avro", "unknown_schema", *registry.MODELS}
+    assert outcome(b"\x00\x00\x00\x00\x02" + value) in {"not_avro", "erp"}
+
+
+def test_bytes_after_a_record_are_refused() -> None:
+    with pytest.raises(RecordError, match="1 bytes follow"):
+        decode(encode("tick", {"at": 1, "since": None}) + b"x")
+
+
+def test_a_touchpoint_travels_as_milliseconds_bytes_and_ten_thousandths() -> None:
+    order = FAMILIES["erp"].model_validate({**EVENT, "amount": "12.5", "currency": "EUR"})
+    _, fields = decode(encode_model("erp", order))
+    assert fields["event_id"] == EVENT["event_id"].bytes
+    assert instant(fields["occurred_at"]) == NOW
+    assert fields["amount"] == 125_000
+
+
+@given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001 - made aware below
+def test_milliseconds_never_drift(at: datetime) -> None:
+    aware = at.replace(tzinfo=UTC)
+    assert timedelta(0) <= aware - instant(milliseconds(aware)) < timedelta(milliseconds=1)
+
+
+def test_money_is_exact() -> None:
+    assert money(Decimal("0.1") + Decimal("0.2")) == 3_000
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"occurred_at": NOW + timedelta(days=2)}, ""),
+        ({"occurred_at": datetime(1969, 1, 1, tzinfo=UTC)}, ""),
+        ({"occurred_at": NOW.replace(tzinfo=None)}, "occurred_at"),
+        ({"identifiers": []}, "identifiers"),
+        ({"type": "Order Placed"}, "type"),
+        ({"channel": "carrier pigeon"}, "channel"),
+        ({"text": "x" * 65_537}, "text"),
+        ({"surprise": 1}, "surprise"),
+        ({"amount": "a lot"}, "amount"),
+    ],
+)
+def test_what_no_touchpoint_can_be_is_refused(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        FAMILIES["erp"].model_validate({**EVENT, **change})
+    assert [str(part) for error in refusal.value.errors() for part in error["loc"]] == ([field] if field else [])
+
+
+def test_an_answer_outside_its_declared_scale_is_refused() -> None:
+    answer = {**EVENT, "type": "survey.answered", "survey_id": "1", "question_id": "1", "metric": "nps"}
+    FAMILIES["feedback"].model_validate({**answer, "scale_low": 0, "scale_high": 10, "answer": 10})
+    with pytest.raises(ValidationError, match="outside the declared scale"):
+        FAMILIES["feedback"].model_validate({**answer, "scale_low": 0, "scale_high": 10, "answer": 11})
+
+
+def test_the_same_version_of_the_same_record_is_the_same_event() -> None:
+    assert event_id("shop", "1", "a") == event_id("shop", "1", "a")
+    assert (
+        len({event_id(*parts) for parts in (("shop", "1", "a"), ("shop", "1", "b"), ("crm", "1", "a"), ("shop", "1a", ""))}) == 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "normal"),
+    [
+        ("email", "  Ann@Example.COM ", "ann@example.com"),
+        ("email", "nobody", None),
+        ("email", "test@test.com", None),
+        ("phone", "+49 (170) 123-4567", "+491701234567"),
+        ("phone", "0049 170 1234567", "+491701234567"),
+        ("phone", "123", None),
+        ("phone", "0000000", None),
+        ("crm_contact", " 0031 ", "0031"),
+        ("crm_contact", "N/A", None),
+        ("crm_contact", "-1", None),
+        ("crm_contact", None, None),
+    ],
+)
+def test_identifiers_have_one_spelling_and_placeholders_have_none(kind: str, value: str | None, normal: str | None) -> None:
+    assert normalise(kind, value) == normal
+
+
+def test_an_id_belongs_to_the_system_that_gave_it() -> None:
+    found = identify("shop", {"email": "a@b.org", "erp_party": "42", "crm_contact@salesforce": "42", "phone": None})
+    assert [(each.kind, each.value) for each in found] == [
+        ("email", "a@b.org"),
+        ("erp_party", "shop/42"),
+        ("crm_contact", "salesforce/42"),
+    ]
+
+
+def test_a_dead_letter_keeps_the_bytes_and_the_same_refusal_has_the_same_id() -> None:
+    error = RecordError("wrong_type", "field amount is no number")
+    letters = [refused(error, b"payload", stage="connect", origin="a:1", connector="files") for _ in range(2)]
+    other = refused(error, b"payload", stage="connect", origin="a:2", connector="files")
+    assert letters[0].letter_id == letters[1].letter_id != other.letter_id
+    assert (letters[0].payload, letters[0].size, letters[0].truncated) == (b"payload", 7, False)
+    big = refused(error, b"x" * (MAX_PAYLOAD + 1), stage="connect", origin="a:1")
+    assert (len(big.payload), big.size, big.truncated) == (MAX_PAYLOAD, MAX_PAYLOAD + 1, True)
+
+
+def test_topics_are_unique_and_everything_keyed_by_customer_has_the_same_partitions() -> None:
+    assert len({topic.name for topic in TOPICS}) == len(TOPICS)
+    by_name = {topic.name: topic for topic in TOPICS}
+    for name in ("resolved", "ticks", "journeys", "satisfaction", "churn", "signals", "customer-state"):
+        assert by_name[f"touchline.{name}"].partitions == PARTITIONS
+    assert {customer_partition(bytes([byte]) * 16) for byte in range(256)} == set(range(PARTITIONS))
