@@ -109,6 +109,7 @@ def lives(pid: int, started: float) -> bool:
 
 def export_addresses() -> None:
     """Point this process at the local stack, unless the environment names a Kafka or ClickHouse already."""
+    os.environ.setdefault("TOUCHLINE_TARGETS", str(home() / "targets"))
     try:
         stack = read()
     except ConfigError as error:

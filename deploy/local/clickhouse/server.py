@@ -1,0 +1,130 @@
+"""The ClickHouse server of this machine: the `clickhouse` program on PATH, else the engine as a library from npm."""
+
+import http.client
+import json
+import platform
+import re
+import shutil
+import string
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from deploy.local import fetching, state
+from deploy.local.ports import Ports
+from schemas.errors import ConfigError
+
+HERE = Path(__file__).parent
+LOCKED = "@chdb/lib-linux-x64-gnu"
+VERSION = json.loads((HERE / "package.json").read_text())["dependencies"][LOCKED]
+PACKAGES = {
+    ("Linux", "x86_64"): LOCKED,
+    ("Linux", "aarch64"): "@chdb/lib-linux-arm64-gnu",
+    ("Darwin", "arm64"): "@chdb/lib-darwin-arm64",
+    ("Darwin", "x86_64"): "@chdb/lib-darwin-x64",
+}
+OLDEST = 25
+
+NAME = "clickhouse"
+TITLE = "ClickHouse"
+MARKER = "deploy.local.clickhouse.engine"
+
+
+def needs(tools: Path) -> tuple[str, ...]:
+    return () if fetched(tools) else ("node", "npm")
+
+
+def fetched(tools: Path) -> bool:
+    return program() is not None or _modules(tools).is_dir()
+
+
+def fetch(tools: Path) -> None:
+    """`npm ci` checks the hash in the lock; the siblings for other machines come by exact version, without a lock."""
+    with fetching.into(_modules(tools)) as folder:
+        quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        if package() == LOCKED:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(HERE / name, folder)
+            fetching.run(TITLE, ["npm", "ci", *quiet], folder)
+        else:
+            fetching.run(TITLE, ["npm", "install", "--no-save", *quiet, f"{package()}@{VERSION}"], folder)
+
+
+def package() -> str:
+    """The npm package for this machine. Raises ConfigError where there is none."""
+    machine = (platform.system(), platform.machine())
+    if machine not in PACKAGES:
+        raise ConfigError(f"no ClickHouse library for {' '.join(machine)}: install the `clickhouse` program on PATH")
+    return PACKAGES[machine]
+
+
+@cache
+def program() -> str | None:
+    """The `clickhouse` program on PATH, unless it is older than what the views are written for."""
+    path = shutil.which("clickhouse")
+    if path is None:
+        return None
+    ask = [path, "local", "--version"]
+    result = subprocess.run(ask, capture_output=True, text=True, check=False)  # noqa: S603 no shell, fixed program
+    version = re.search(r"version (\d+)\.", result.stdout)
+    return path if version and int(version[1]) >= OLDEST else None
+
+
+def library(home: Path) -> Path:
+    return _modules(state.tools_folder(home)) / "node_modules" / package() / "libchdb.so"
+
+
+def config(home: Path) -> Path:
+    return home / NAME / "config.xml"
+
+
+def data(home: Path) -> Path:
+    return home / NAME / "data"
+
+
+def prepare(home: Path, ports: Ports) -> None:
+    data(home).mkdir(parents=True, exist_ok=True)
+    shutil.copy(HERE / "users.xml", home / NAME)
+    config(home).write_text(render(home, ports))
+
+
+def command(home: Path) -> list[str]:
+    if found := program():
+        return [found, "server", f"--config-file={config(home)}"]
+    return [sys.executable, "-m", MARKER, str(library(home)), str(config(home))]
+
+
+def address(ports: Ports) -> str:
+    return f"127.0.0.1:{ports.clickhouse}"
+
+
+def http_address(ports: Ports) -> str:
+    return f"127.0.0.1:{ports.clickhouse_http}"
+
+
+def ready(ports: Ports) -> bool:
+    """Asked over HTTP only: a connection to the native port that says nothing ends the library's process."""
+    connection = http.client.HTTPConnection("127.0.0.1", ports.clickhouse_http, timeout=2)
+    try:
+        connection.request("GET", "/ping")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def render(home: Path, ports: Ports) -> str:
+    template = string.Template((HERE / "config.xml").read_text())
+    return template.substitute(
+        port=ports.clickhouse,
+        http_port=ports.clickhouse_http,
+        data=escape(str(data(home))),
+        users=escape(str(home / NAME / "users.xml")),
+    )
+
+
+def _modules(tools: Path) -> Path:
+    return tools / f"clickhouse-{VERSION}"

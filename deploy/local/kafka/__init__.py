@@ -1,0 +1,1 @@
+"""Apache Kafka 4.3.1, one KRaft node."""

@@ -1,0 +1,152 @@
+"""One Kafka node that is broker and controller, from the jars of Maven Central, on the Java of this machine."""
+
+import base64
+import shutil
+import socket
+import string
+import struct
+import subprocess
+import uuid
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from deploy.local import fetching, state
+from deploy.local.ports import Ports
+from schemas.errors import ConfigError
+
+HERE = Path(__file__).parent
+POM = HERE / "pom.xml"
+VERSION = ET.parse(POM).findtext("./{*}properties/{*}kafka.version")  # noqa: S314 our own file
+
+NAME = "kafka"
+TITLE = f"Apache Kafka {VERSION}"
+MARKER = "kafka.Kafka"
+
+# Metadata, version 4, of no topic: size, api key, version, correlation id, empty client id, no topics, create none.
+# Asked without a client library, because those log and retry where no answer yet is the expected one.
+METADATA_REQUEST = struct.pack(">ihhihi?", 15, 3, 4, 1, -1, 0, False)
+
+
+def needs(tools: Path) -> tuple[str, ...]:
+    return ("java",) if fetched(tools) else ("java", "mvn")
+
+
+def fetched(tools: Path) -> bool:
+    return _jars(tools).is_dir()
+
+
+def fetch(tools: Path) -> None:
+    with fetching.into(_jars(tools)) as folder:
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
+        fetching.run(TITLE, ["mvn", "-q", "-B", "-f", str(POM), *goal], folder)
+
+
+def config(home: Path) -> Path:
+    return home / NAME / "server.properties"
+
+
+def data(home: Path) -> Path:
+    return home / NAME / "data"
+
+
+def prepare(home: Path, ports: Ports) -> None:
+    """Write the settings and, the first time, format the storage. Raises ConfigError for a folder Kafka cannot use."""
+    if set(str(home)) & set(",:"):
+        raise ConfigError(
+            f"Kafka cannot keep data in {home}, because of the comma or colon: set TOUCHLINE_HOME to another folder"
+        )
+    config(home).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(HERE / "log4j2.properties", config(home).parent)
+    if data(home).exists():
+        _check_storage(home)
+    else:
+        _format_storage(home, ports)
+    config(home).write_text(render(data(home), ports))
+
+
+def command(home: Path) -> list[str]:
+    return [*_java(home), "-Xms256m", "-Xmx768m", "-XX:+ExitOnOutOfMemoryError", MARKER, str(config(home))]
+
+
+def address(ports: Ports) -> str:
+    return f"127.0.0.1:{ports.kafka}"
+
+
+def ready(ports: Ports) -> bool:
+    """True once the broker answers a metadata request and counts itself among the live brokers."""
+    try:
+        with socket.create_connection(("127.0.0.1", ports.kafka), timeout=2) as connection:
+            connection.sendall(METADATA_REQUEST)
+            _size, _correlation, _throttle, brokers = struct.unpack(">4i", _read(connection, 16))
+    except (OSError, EOFError):
+        return False
+    return bool(brokers)
+
+
+def render(folder: Path, ports: Ports) -> str:
+    template = string.Template((HERE / "server.properties").read_text())
+    return template.substitute(port=ports.kafka, controller_port=ports.kafka_controller, data=_escaped(str(folder)))
+
+
+def _escaped(value: str) -> str:
+    r"""A Java properties value: plain ASCII without backslashes, everything else as \uXXXX."""
+    units = value.encode("utf-16-be")
+    codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]
+    return "".join(chr(code) if 32 <= code < 127 and code != ord("\\") else f"\\u{code:04x}" for code in codes)
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    """That many bytes; EOFError where the broker hangs up before."""
+    received = b""
+    while len(received) < size:
+        part = connection.recv(size - len(received))
+        if not part:
+            raise EOFError
+        received += part
+    return received
+
+
+def _jars(tools: Path) -> Path:
+    return tools / f"kafka-{VERSION}"
+
+
+def _java(home: Path) -> list[str]:
+    return [
+        "java",
+        f"-Dlog4j2.configurationFile={home / NAME / 'log4j2.properties'}",
+        "-cp",
+        f"{_jars(state.tools_folder(home))}/*",
+    ]
+
+
+def _format_storage(home: Path, ports: Ports) -> None:
+    """Format beside the place and rename: a data folder that exists is a formatted one."""
+    with fetching.into(data(home)) as folder:
+        config(home).write_text(render(folder, ports))
+        tool = [*_java(home), "kafka.tools.StorageTool"]
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        result = subprocess.run(  # noqa: S603 no shell, fixed program
+            [*tool, "format", f"--cluster-id={cluster}", "--config", str(config(home))],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode:
+            said = (result.stdout + result.stderr).strip().splitlines()
+            raise ConfigError(
+                f"Kafka could not format {folder}: {said[-1] if said else 'no reason given'}. Run `touchline doctor`"
+            )
+
+
+def _check_storage(home: Path) -> None:
+    properties = data(home) / "meta.properties"
+    try:
+        lines = properties.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    keys = {line.partition("=")[0] for line in lines}
+    if not {"cluster.id", "node.id", "version"} <= keys:
+        raise ConfigError(
+            f"Kafka's data folder is damaged: {properties} is missing or unreadable. "
+            f"To start afresh, losing the records in it: touchline down && rm -r {data(home)}"
+        )

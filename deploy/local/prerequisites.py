@@ -1,0 +1,115 @@
+"""What the machine must bring: found versions, and for each missing part the one command that installs it."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local import state
+from schemas.errors import ConfigError
+
+PYTHON = (3, 11)
+DISK_GIB = 3
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program on PATH, its oldest major version that will do, and the Debian and Homebrew packages that bring it."""
+
+    name: str
+    version_flag: str
+    least: int
+    purpose: str
+    debian: str
+    homebrew: str
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of `touchline doctor`; `remedy` is a command, or empty when all is well."""
+
+    name: str
+    found: str
+    purpose: str
+    remedy: str = ""
+    required: bool = True
+
+    @property
+    def ok(self) -> bool:
+        return not self.remedy
+
+
+PROGRAMS = (
+    Program("make", "--version", 3, "make verbs", "make", "make"),
+    Program("java", "-version", 17, "runs Apache Kafka", "openjdk-17-jdk-headless", "openjdk"),
+    Program("mvn", "-v", 3, "fetches Apache Kafka", "maven", "maven"),
+    Program("node", "-v", 18, "runs npm", "nodejs", "node"),
+    Program("npm", "-v", 8, "fetches ClickHouse", "npm", "node"),
+    Program("promtool", "--version", 2, "needed by make test", "prometheus", "prometheus", required=False),
+)
+
+
+def examine(home: Path) -> list[Finding]:
+    """Everything, in the order of the table. promtool may also lie unpacked among the downloaded tools."""
+    unpacked = state.tools_folder(home) / "prometheus" / "usr" / "bin"
+    with ThreadPoolExecutor() as pool:
+        return [_python(), *pool.map(lambda program: look_for(program, unpacked), PROGRAMS), _disk(home)]
+
+
+def require(names: Iterable[str]) -> None:
+    """Raises ConfigError that names every missing program with the command that installs it."""
+    findings = [look_for(program) for program in PROGRAMS if program.name in names]
+    missing = [f"{finding.name} ({finding.purpose}): {finding.remedy}" for finding in findings if not finding.ok]
+    if missing:
+        raise ConfigError("missing on this machine: " + "; ".join(missing))
+
+
+def look_for(program: Program, unpacked: Path | None = None) -> Finding:
+    version = _version(program, unpacked)
+    if version is None:
+        return Finding(program.name, "missing", program.purpose, install(program.debian, program.homebrew), program.required)
+    if int(version.split(".")[0]) < program.least:
+        remedy = install(program.debian, program.homebrew)
+        return Finding(program.name, f"{version}, {program.least} needed", program.purpose, remedy, program.required)
+    return Finding(program.name, version, program.purpose, required=program.required)
+
+
+def install(debian: str, homebrew: str) -> str:
+    if shutil.which("brew"):
+        return f"brew install {homebrew}"
+    return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install -y {debian}"
+
+
+def _version(program: Program, unpacked: Path | None) -> str | None:
+    """Its version, or None when it is not there or does not run, like the stub that stands for Java on a bare macOS."""
+    path = shutil.which(program.name) or (unpacked and shutil.which(program.name, path=unpacked))
+    if path is None:
+        return None
+    result = subprocess.run(  # noqa: S603 no shell, fixed program
+        [path, program.version_flag], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
+    )
+    said = COLOUR.sub("", result.stdout + result.stderr)
+    version = re.search(r"\d+(\.\d+)*", said)
+    return version[0] if version and result.returncode == 0 else None
+
+
+def _python() -> Finding:
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    has_venv = all(importlib.util.find_spec(module) for module in ("venv", "ensurepip"))
+    remedy = "" if sys.version_info >= PYTHON and has_venv else install("python3 python3-venv", "python")
+    return Finding("python", found if has_venv else f"{found} without venv", "runs Touchline", remedy)
+
+
+def _disk(home: Path) -> Finding:
+    folder = next(place for place in (home, *home.parents) if place.exists())
+    free = shutil.disk_usage(folder).free / 2**30
+    remedy = "" if free >= DISK_GIB else f"free {DISK_GIB} GiB there, or set TOUCHLINE_HOME to a folder on a larger disk"
+    return Finding("disk", f"{free:.0f} GiB free", f"data and tools in {home}", remedy)

@@ -1,0 +1,77 @@
+"""The processes of one home folder's stack, found by the command lines they were started with.
+
+So they are found where the state file is lost or damaged, and no other process can be taken for one of them.
+"""
+
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from deploy.local.contract import SERVICES
+
+SUPERVISOR = "deploy.local.supervisor"
+
+
+def start_supervisor(home: Path, output: Path) -> psutil.Process:
+    """Start it in a session of its own, so that it outlives this terminal."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", SUPERVISOR, str(home)],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(output), flags, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    return psutil.Process(pid)
+
+
+def supervisors(home: Path) -> list[psutil.Process]:
+    return _running({str(home): {SUPERVISOR}})
+
+
+def services(home: Path) -> list[psutil.Process]:
+    """Kafka and ClickHouse, whichever of its two forms it runs in."""
+    return _running({str(service.config(home)): {service.MARKER, "server"} for service in SERVICES})
+
+
+def end(targets: list[psutil.Process], grace: float) -> None:
+    """Ask them to end, and kill whatever is left after `grace` seconds."""
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        for process in targets:
+            with suppress(psutil.NoSuchProcess):
+                ask(process)
+        targets = _left(targets, grace)
+
+
+def alive(process: psutil.Process) -> bool:
+    """A zombie is gone; where it is a child of this very process, it is also cleared away."""
+    with suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _running(endings: dict[str, set[str]]) -> list[psutil.Process]:
+    """Processes whose command line ends in one of these files and contains one of that file's markers."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or [""]
+        if endings.get(line[-1].removeprefix("--config-file="), set()).intersection(line):
+            found.append(process)
+    return found
+
+
+def _left(targets: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    end_at = time.monotonic() + seconds
+    while (targets := [process for process in targets if alive(process)]) and time.monotonic() < end_at:
+        time.sleep(0.05)
+    return targets

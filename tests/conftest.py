@@ -1,0 +1,61 @@
+"""One real stack for all integration tests of a run: Kafka and ClickHouse in a folder of their own, taken down at the end."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from deploy.local.stack import down, up
+from deploy.local.state import Stack, export_addresses
+
+TOUCHLINE = Path(sys.executable).with_name("touchline")
+TOOLS = Path(__file__).parents[1] / ".touchline" / "tools"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """kafka-python 3.0.12 reads its protocol files by functions that Python 3.11 calls deprecated."""
+    config.addinivalue_line("filterwarnings", "ignore:(open|read)_text is deprecated:DeprecationWarning")
+
+
+@contextmanager
+def running_stack(home: Path) -> Iterator[Stack]:
+    """A stack in `home` that this process and those it starts are pointed at, until the block ends."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith(("TOUCHLINE_KAFKA_", "TOUCHLINE_CLICKHOUSE_"))]:
+        del os.environ[name]
+    os.environ["TOUCHLINE_HOME"] = str(home)
+    os.environ["TOUCHLINE_TARGETS"] = str(home / "targets")
+    os.environ.setdefault("TOUCHLINE_TOOLS", str(TOOLS))
+    try:
+        running = up(home)
+        export_addresses()
+        yield running
+    finally:
+        down(home)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack most tests share; its topics and tables are not made yet."""
+    with running_stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack for one module alone, for tests that count everything in it or kill parts of it."""
+    with running_stack(tmp_path_factory.mktemp("own-stack")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def migrated(stack: Stack) -> Stack:
+    """The same stack with topics, tables and views, as `touchline migrate` makes them."""
+    subprocess.run([TOUCHLINE, "migrate"], check=True, capture_output=True, timeout=60)
+    return stack

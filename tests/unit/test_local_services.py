@@ -1,0 +1,130 @@
+"""What the services are given: settings, pinned versions, pauses between starts, prerequisites."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import psutil
+import pytest
+
+from deploy.local import fetching, prerequisites, processes, supervisor
+from deploy.local.clickhouse import server
+from deploy.local.kafka import broker
+from deploy.local.ports import Ports
+from deploy.local.prerequisites import Program
+from schemas.errors import ConfigError, RetryableError
+
+PORTS = Ports(kafka=19092, kafka_controller=19093, clickhouse=19000, clickhouse_http=18123)
+ODD = Path("/tmp/müll & <co>/\\𝄞")
+
+
+def properties(text: str) -> dict[str, str]:
+    """As Java reads them."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    units = {
+        key: re.sub(r"\\u(....)", lambda m: chr(int(m[1], 16)), value) for key, value in (line.split("=", 1) for line in lines)
+    }
+    return {key: value.encode("utf-16", "surrogatepass").decode("utf-16") for key, value in units.items()}
+
+
+def test_kafka_listens_on_loopback_with_the_given_ports() -> None:
+    told = properties(broker.render(Path("/data"), PORTS))
+    assert told["listeners"] == "PLAINTEXT://127.0.0.1:19092,CONTROLLER://127.0.0.1:19093"
+    assert told["advertised.listeners"] == "PLAINTEXT://127.0.0.1:19092"
+    assert told["controller.quorum.voters"] == "1@127.0.0.1:19093"
+
+
+def test_kafka_settings_survive_an_odd_folder_name() -> None:
+    text = broker.render(ODD, PORTS)
+    assert text.isascii()
+    assert properties(text)["log.dirs"] == str(ODD)
+
+
+def test_kafka_refuses_a_folder_it_would_misread(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="TOUCHLINE_HOME"):
+        broker.prepare(tmp_path / "a,b", PORTS)
+
+
+def test_clickhouse_settings_survive_an_odd_folder_name() -> None:
+    told = ET.fromstring(server.render(ODD, PORTS))
+    assert told.findtext("path") == f"{ODD}/clickhouse/data/"
+    assert told.findtext("user_directories/users_xml/path") == f"{ODD}/clickhouse/users.xml"
+    assert (told.findtext("tcp_port"), told.findtext("http_port")) == ("19000", "18123")
+    assert told.findtext("listen_host") == "127.0.0.1"
+
+
+def test_lock_pins_the_library_by_hash_and_names_no_registry() -> None:
+    text = (server.HERE / "package-lock.json").read_text()
+    entry = json.loads(text)["packages"][f"node_modules/{server.LOCKED}"]
+    assert entry["version"] == server.VERSION
+    assert entry["integrity"].startswith("sha512-")
+    assert "http" not in text
+
+
+def test_machine_without_a_library_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    with pytest.raises(ConfigError, match="`clickhouse` program"):
+        server.package()
+
+
+def test_pause_doubles_up_to_a_limit() -> None:
+    assert [supervisor.pause(failures) for failures in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert supervisor.pause(5000) == 30
+
+
+def test_failed_download_leaves_nothing_to_mistake(tmp_path: Path) -> None:
+    place = tmp_path / "tool"
+
+    def fetch() -> None:
+        with fetching.into(place) as folder:
+            (folder / "half").write_text("half")
+            fetching.run("the tool", [sys.executable, "-c", "import sys; sys.exit('no network')"], folder)
+
+    with pytest.raises(RetryableError, match="no network"):
+        fetch()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_finished_download_is_whole(tmp_path: Path) -> None:
+    with fetching.into(tmp_path / "tool") as folder:
+        (folder / "all").write_text("all")
+    assert [file.name for file in (tmp_path / "tool").iterdir()] == ["all"]
+
+
+def test_missing_program_is_told_with_its_command() -> None:
+    finding = prerequisites.look_for(Program("no-such-program", "-v", 1, "nothing", "some-package", "some-formula"))
+    assert not finding.ok
+    assert finding.remedy.endswith(("apt-get install -y some-package", "brew install some-formula"))
+    assert "\n" not in finding.remedy
+
+
+def test_old_program_is_told_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "java"
+    script.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(ConfigError, match="java"):
+        prerequisites.require(["java"])
+    program = next(program for program in prerequisites.PROGRAMS if program.name == "java")
+    assert prerequisites.look_for(program).found == "11.0.2, 17 needed"
+
+
+def test_coloured_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "mvn"
+    script.write_text("#!/bin/sh\nprintf '\\033[1mApache Maven 3.8.7\\033[m\\n'\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    program = next(program for program in prerequisites.PROGRAMS if program.name == "mvn")
+    assert prerequisites.look_for(program).found == "3.8.7"
+
+
+def test_foreign_processes_are_never_taken_for_ours(tmp_path: Path) -> None:
+    config = broker.config(tmp_path)
+    reader = psutil.Popen([sys.executable, "-c", "import time; time.sleep(30)", str(config)])
+    with reader:
+        try:
+            assert processes.services(tmp_path) == []
+        finally:
+            reader.kill()

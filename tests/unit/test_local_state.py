@@ -1,0 +1,83 @@
+"""The state file: what it tells, and what it does when it is damaged."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.local import state
+from deploy.local.state import Stack, Supervised
+from schemas.errors import ConfigError
+
+
+def stack(**changes: object) -> Stack:
+    here = psutil.Process()
+    told: dict[str, object] = {
+        "supervisor_pid": here.pid,
+        "supervisor_started": here.create_time(),
+        "kafka_port": 19092,
+        "kafka_controller_port": 19093,
+        "clickhouse_port": 19000,
+        "clickhouse_http_port": 18123,
+    }
+    return Stack.model_validate(told | changes)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path))
+    for name in [name for name in os.environ if name.startswith(("TOUCHLINE_KAFKA", "TOUCHLINE_CLICKHOUSE"))]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def test_written_stack_is_read_back_whole(home: Path) -> None:
+    written = stack(services=(Supervised(name="kafka", pid=1, started=2.0, restarts=3),))
+    state.write(home, written)
+    assert state.read() == written
+    assert [file.name for file in home.iterdir()] == ["stack.json"]
+
+
+def test_no_state_file_is_no_stack(home: Path) -> None:
+    assert state.read() is None
+    assert state.running(home) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"kafka_port": 9092}'])
+def test_damaged_state_file_says_what_to_do(home: Path, content: bytes) -> None:
+    (home / "stack.json").write_bytes(content)
+    with pytest.raises(ConfigError, match="touchline down"):
+        state.read()
+    assert state.running(home) is None
+
+
+def test_damaged_state_file_does_not_keep_down_from_running(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "stack.json").write_text("{")
+    state.export_addresses()
+    assert "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS" not in os.environ
+    assert "touchline down" in capsys.readouterr().err
+
+
+def test_addresses_are_exported_unless_set(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", "elsewhere:9092")
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    state.write(home, stack())
+    state.export_addresses()
+    assert os.environ["TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS"] == "elsewhere:9092"
+    assert os.environ["TOUCHLINE_CLICKHOUSE_PORT"] == "19000"
+    assert os.environ["TOUCHLINE_CLICKHOUSE_HTTP_PORT"] == "18123"
+
+
+def test_reused_pid_is_not_the_supervisor(home: Path) -> None:
+    state.write(home, stack())
+    assert state.running(home) is not None
+    state.write(home, stack(supervisor_started=psutil.Process().create_time() - 60))
+    assert state.running(home) is None
+
+
+def test_tools_are_shared_on_request_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOUCHLINE_TOOLS", raising=False)
+    assert state.tools_folder(tmp_path) == tmp_path / "tools"
+    monkeypatch.setenv("TOUCHLINE_TOOLS", str(tmp_path / "shared"))
+    assert state.tools_folder(tmp_path) == tmp_path / "shared"
