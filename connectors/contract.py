@@ -1,0 +1,126 @@
+"""What a connector is: a folder `connectors/<name>/` whose `connector.py` holds one class named `Connector`.
+
+The runner (`connectors/runner.py`) owns Kafka, cursors, retries and metrics; a connector only reads its source and maps
+records. Everything it hands over is a value, so most of its tests need no broker.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel
+
+from schemas.errors import RecordError
+from schemas.touchpoint import Touchpoint
+
+Cursor = Mapping[str, Any]
+
+
+class Phase(Enum):
+    """How a batch stands to the cursor that `read` was given."""
+
+    NEXT = "next"
+    """It follows the cursor: publish and count it."""
+    REPLAY = "replay"
+    """It lies before the cursor and was published in an earlier run: only its event ids are remembered."""
+    RESTART = "restart"
+    """The stream begins anew, first time or after a change: totals start from zero, then as NEXT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a source, not yet mapped.
+
+    `key` and `version` identify it within its feed, `raw` holds its original bytes, `position` says where in the stream it
+    stood (a line or row number), `read_at` is when the connector read it.
+    """
+
+    stream: str
+    key: str
+    version: str
+    data: dict[str, Any]
+    raw: bytes
+    position: str
+    read_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One record that could not even be read as a record. `raw` may be cut short; `size` is its full length in bytes."""
+
+    raw: bytes
+    size: int
+    position: str
+    error: RecordError
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records in the order of the source, and the cursor AFTER them.
+
+    `share` is how much of the stream lies behind this batch, 0 to 1, for progress bars.
+    """
+
+    records: Sequence[Record | Refused]
+    cursor: Cursor
+    phase: Phase = Phase.NEXT
+    share: float = 0.0
+
+
+class Connector(Protocol):
+    """One source system, opened with its settings. The runner calls all methods from one thread.
+
+    | method       | called                                          | errors, and what the runner does |
+    |--------------|-------------------------------------------------|----------------------------------|
+    | `check`      | once before anything else, and by `--check`     | ConfigError: stop, exit code 2   |
+    | `streams`    | each round, with the saved cursors of this name | RetryableError: back off, again  |
+    | `read`       | for each stream that `streams` named            | RetryableError: back off, again from the saved cursor |
+    | `touchpoint` | once for each Record of a batch                 | RecordError: dead letter, go on  |
+    | `close`      | once at the end, also after an error            |                                  |
+
+    A ConfigError of any method stops the connector with exit code 2, for what a person has to change.
+    Any other error ends the process; its supervisor starts it again and nothing is lost, because a cursor is saved only
+    after everything before it was acknowledged.
+    """
+
+    settings_model: ClassVar[type[BaseModel]]
+    """Frozen, `extra="forbid"`; the settings file is validated against it."""
+    name: str
+    """The instance: label of metrics and `connector` of every touchpoint."""
+    poll_seconds: float
+    """The pause between two rounds."""
+
+    def check(self) -> str:
+        """One line saying what was found. Raises ConfigError with what to change."""
+        ...
+
+    def streams(self, saved: Mapping[str, Cursor]) -> Iterable[str]:
+        """The streams that have something to read; `saved` holds the cursor of each stream read before.
+
+        A stream's text before the first `:` is its feed, the rest its part of the feed. The result is consumed lazily,
+        one stream read before the next is asked for.
+        """
+        ...
+
+    def source(self, stream: str) -> str:
+        """The event family that the stream's records belong to."""
+        ...
+
+    def read(self, stream: str, cursor: Cursor | None) -> Iterator[Batch]:
+        """What lies after the cursor, in batches of at most 2,000 records and some megabytes. Finite.
+
+        Safe to abandon at any yield: reading again with the cursor of the last batch goes on after it. The consumer asks
+        for the next batch only when this one is acknowledged and its cursor saved. A source that can be read again from
+        its start yields REPLAY batches first, so that records repeated across a restart are still seen as repeated.
+        """
+        ...
+
+    def touchpoint(self, record: Record) -> Touchpoint:
+        """The record as a touchpoint: a pure function of the record and the settings. Raises RecordError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything that was opened."""
+        ...

@@ -1,0 +1,1 @@
+"""Drops of CSV, JSON Lines and Parquet files below a folder."""

@@ -1,0 +1,157 @@
+"""Drops of CSV, JSON Lines and Parquet files below a folder: each file is a stream, read once from start to end.
+
+Guarantee: at least once, exact by event id. A file counts by its content: under a second name it is not read again, and
+after a change it is read again from its start.
+"""
+
+import hashlib
+import logging
+import os
+import stat
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from connectors.contract import Batch, Cursor, Phase, Record, Refused
+from connectors.files.feed import FeedReader
+from connectors.files.settings import FilesSettings
+from schemas.errors import ConfigError, RetryableError
+from schemas.touchpoint import Touchpoint
+
+MAX_RECORDS = 2_000
+MAX_BYTES = 4 * 1024 * 1024
+log = logging.getLogger(__name__)
+
+
+class Connector:
+    """One instance of the `files` connector. Cursor: {sha256, size, mtime_ns, rows, done}."""
+
+    settings_model: ClassVar[type[BaseModel]] = FilesSettings
+
+    def __init__(self, settings: FilesSettings) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.poll_seconds = settings.poll_seconds
+        self._feeds = {name: FeedReader(settings.name, name, feed) for name, feed in settings.feeds.items()}
+        self._read_under: dict[tuple[str, str], str] = {}
+
+    def check(self) -> str:
+        """One line with what was found. Raises ConfigError where the root is no folder that can be read."""
+        root = self.settings.root
+        if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
+            raise ConfigError(f"root: there is no readable folder {root}: make it, or give another with --root")
+        found = Counter(stream.partition(":")[0] for stream, _ in self._files())
+        empty = sorted(self._feeds.keys() - found.keys())
+        waiting = f"; no file yet for {', '.join(empty)}" if empty else ""
+        return f"{len(self._feeds)} feeds, {found.total()} files below {root}{waiting}"
+
+    def streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
+        """`<feed>:<path below root>` of each settled file that is new, changed or not read to its end."""
+        self._read_under = {
+            (stream.partition(":")[0], cursor["sha256"]): stream for stream, cursor in saved.items() if cursor["done"]
+        }
+        unsettled = 0
+        for stream, path in self._files():
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                continue
+            cursor = saved.get(stream)
+            if cursor is not None and cursor["done"] and _same(cursor, found):
+                continue
+            if self._settled(path, found):
+                yield stream
+            else:
+                unsettled += 1
+        if unsettled:
+            log.info("%s: %d files changed less than settle_seconds ago: left for a later round", self.name, unsettled)
+
+    def source(self, stream: str) -> str:
+        """The event family of the stream's feed."""
+        return self._feeds[stream.partition(":")[0]].feed.source
+
+    def read(self, stream: str, cursor: Cursor | None) -> Iterator[Batch]:
+        """The file's records after the cursor; before them, as REPLAY, those that the cursor has behind it."""
+        name, _, path = stream.partition(":")
+        with _opened(self.settings.root / path) as file:
+            found = os.fstat(file.fileno())
+            known = cursor is not None and _same(cursor, found)
+            digest = cursor["sha256"] if cursor and known else hashlib.file_digest(file, "sha256").hexdigest()
+            now = {"sha256": digest, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+            unchanged = cursor is not None and cursor["sha256"] == digest
+            if cursor and unchanged and cursor["done"]:
+                yield Batch((), {**cursor, **now}, share=1.0)
+                return
+            if self._read_under.get((name, digest), stream) != stream:
+                yield Batch((), {**now, "rows": 0, "done": True}, Phase.RESTART, 1.0)
+                return
+            file.seek(0)
+            yield from self._batches(stream, file, now, cursor["rows"] if cursor and unchanged else None)
+        self._read_under[name, digest] = stream
+
+    def touchpoint(self, record: Record) -> Touchpoint:
+        """The record mapped by its feed. Raises RecordError."""
+        return self._feeds[record.stream.partition(":")[0]].touchpoint(record)
+
+    def close(self) -> None:
+        """Nothing stays open between two reads."""
+
+    def _batches(self, stream: str, file: BufferedReader, now: dict[str, Any], behind: int | None) -> Iterator[Batch]:
+        """Batches of the whole file. `behind` rows were published before; None begins the totals anew."""
+        feed = self._feeds[stream.partition(":")[0]]
+        equal_rows: Counter[bytes] = Counter()
+        records: list[Record | Refused] = []
+        phase = Phase.RESTART if behind is None else Phase.NEXT
+        rows, size, read_at = 0, 0, datetime.now(UTC)
+        for row in feed.rows(file):
+            records.append(feed.record(row, stream, read_at, equal_rows))
+            rows, size = rows + 1, size + len(row.raw)
+            if len(records) == MAX_RECORDS or size >= MAX_BYTES or rows == behind:
+                replayed = behind is not None and rows <= behind
+                yield Batch(records, {**now, "rows": rows, "done": False}, Phase.REPLAY if replayed else phase, row.share)
+                phase = phase if replayed else Phase.NEXT
+                records, size, read_at = [], 0, datetime.now(UTC)
+        yield Batch(records, {**now, "rows": rows, "done": True}, phase, 1.0)
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        """Stream and path of every file that a feed's glob matches, in the order of feeds and names."""
+        root = self.settings.root
+        if not root.is_dir():
+            raise RetryableError(f"the folder {root} is gone")
+        for name, reader in self._feeds.items():
+            for path in sorted(root.glob(reader.feed.files)):
+                if path.name.startswith(".") or path.suffix == ".done" or not path.is_file():
+                    continue
+                relative = path.relative_to(root).as_posix()
+                if relative.isprintable():
+                    yield f"{name}:{relative}", path
+                else:
+                    log.error("%s: feed %s: a file name holds bytes that are no text: left out, rename it", self.name, name)
+
+    def _settled(self, path: Path, found: os.stat_result) -> bool:
+        """Whether a file is complete: announced by `<name>.done`, or not written, renamed or copied to for a while."""
+        age = time.time() - max(found.st_mtime, found.st_ctime)
+        return age >= self.settings.settle_seconds or path.with_name(f"{path.name}.done").exists()
+
+
+def _same(cursor: Cursor, found: os.stat_result) -> bool:
+    return bool(cursor["size"] == found.st_size and cursor["mtime_ns"] == found.st_mtime_ns)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """The file for reading. Raises RetryableError for whatever the operating system objects to."""
+    try:
+        with path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise RetryableError(f"{path} is no regular file any more")
+            yield file
+    except OSError as error:
+        raise RetryableError(f"cannot read {path}: {error.strerror}") from error

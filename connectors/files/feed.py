@@ -1,0 +1,88 @@
+"""One feed made ready: its compiled expressions, and how a row of one of its files becomes a Record."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from hashlib import sha256
+from io import BufferedReader
+
+from connectors.contract import Record, Refused
+from connectors.expressions import compile_expression, evaluate
+from connectors.files import csv_rows, jsonl_rows, parquet_rows
+from connectors.files.row import Row
+from connectors.files.settings import Feed
+from connectors.functions import identifier
+from connectors.mapping import TouchpointMapping
+from schemas.errors import RecordError
+from schemas.touchpoint import Touchpoint
+
+FORMATS = {"csv": csv_rows.rows, "jsonl": jsonl_rows.rows, "parquet": parquet_rows.rows}
+NAME_SHOWN = 60
+
+
+class FeedReader:
+    """One feed of one instance. Raises ConfigError where its mapping cannot work."""
+
+    def __init__(self, connector: str, name: str, feed: Feed) -> None:
+        self.feed = feed
+        self.columns = frozenset(feed.columns)
+        self.mapping = TouchpointMapping(
+            connector=connector,
+            feed=name,
+            source=feed.source,
+            system=feed.system,
+            columns=self.columns,
+            fields=feed.map,
+        )
+        self._key = compile_expression(feed.key, self.columns, f"feeds.{name}.key") if feed.key else None
+        self._version = compile_expression(feed.version, self.columns, f"feeds.{name}.version") if feed.version else None
+
+    def rows(self, file: BufferedReader) -> Iterator[Row]:
+        """The rows of one open file."""
+        return FORMATS[self.feed.format](file, self.feed)
+
+    def record(self, row: Row, stream: str, read_at: datetime, equal_rows: Counter[bytes]) -> Record | Refused:
+        """The row with its identity. `equal_rows` counts the rows of this file so far that have no key of their own."""
+        position = str(row.number)
+        try:
+            if isinstance(row.data, RecordError):
+                raise row.data
+            self._refuse_unknown(row)
+            digest = b"" if self._key and self._version else sha256(row.raw.rstrip(b"\r\n")).digest()
+            key = self._identity("key", row) if self._key else self._occurrence(digest, equal_rows)
+            version = self._identity("version", row) if self._version else digest.hex()
+        except RecordError as error:
+            return Refused(row.raw, row.size, position, error)
+        return Record(stream, key, version, row.data, row.raw, position, read_at)
+
+    def touchpoint(self, record: Record) -> Touchpoint:
+        """The mapped record. Raises RecordError."""
+        extra = {}
+        if self.feed.unknown_columns == "keep" and not record.data.keys() <= self.columns:
+            extra = {name: value for name, value in record.data.items() if name not in self.columns}
+        return self.mapping.touchpoint(record.key, record.version, record.data, record.read_at, extra)
+
+    def _refuse_unknown(self, row: Row) -> None:
+        assert isinstance(row.data, dict)
+        if self.feed.unknown_columns == "keep" or row.data.keys() <= self.columns:
+            return
+        unknown = [name for name, value in row.data.items() if name not in self.columns and value not in (None, "")]
+        if unknown:
+            raise RecordError(
+                "unknown_column",
+                f"column {unknown[0][:NAME_SHOWN]!r} holds a value and is not among the feed's columns",
+            )
+
+    def _identity(self, what: str, row: Row) -> str:
+        expression = self._key if what == "key" else self._version
+        assert expression is not None
+        assert isinstance(row.data, dict)
+        found = identifier(evaluate(expression, row.data, what))
+        if found is None:
+            raise RecordError("missing_field", f"field {what} is required and nothing came of its expression")
+        return found
+
+    @staticmethod
+    def _occurrence(digest: bytes, equal_rows: Counter[bytes]) -> str:
+        equal_rows[digest] += 1
+        return f"{digest.hex()}:{equal_rows[digest]}"

@@ -1,0 +1,68 @@
+"""A batch of records as what goes out for it: touchpoints and dead letters, encoded and counted. Pure but for the ids seen."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from connectors.contract import Batch, Connector, Record, Refused
+from schemas.codec import encode_model
+from schemas.dead_letter import DeadLetter, refused
+from schemas.errors import RecordError
+from schemas.topics import TOPICS, source_topic
+from schemas.touchpoint import Touchpoint
+
+STAGE = "connect"
+ENVELOPE = 16_384
+LIMITS = {topic.name: topic.max_message_bytes - ENVELOPE for topic in TOPICS}
+
+
+class Outgoing(NamedTuple):
+    """What one batch publishes, and what it adds to the totals: read = touchpoints + dead letters + repeated.
+
+    A touchpoint is its Kafka key (`kind:value` of its first identifier) and its encoded value.
+    """
+
+    touchpoints: list[tuple[bytes, bytes]]
+    dead_letters: list[DeadLetter]
+    repeated: int
+    newest: datetime | None
+
+
+def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID]) -> Outgoing:
+    """Map a batch. `seen` holds the event ids of the stream so far and gains those of this batch."""
+    source = connector.source(stream)
+    limit = LIMITS[source_topic(source)]
+    touchpoints, letters, repeated, newest = [], [], 0, None
+    for record in batch.records:
+        try:
+            if isinstance(record, Refused):
+                raise record.error
+            touchpoint = connector.touchpoint(record)
+            encoded = _encoded(source, touchpoint, limit)
+            if touchpoint.event_id in seen:
+                repeated += 1
+                continue
+            seen.add(touchpoint.event_id)
+            touchpoints.append(encoded)
+            newest = max(newest or touchpoint.occurred_at, touchpoint.occurred_at)
+        except RecordError as error:
+            letters.append(_dead_letter(error, record, f"{stream}:{record.position}", source, connector.name))
+    return Outgoing(touchpoints, letters, repeated, newest)
+
+
+def _encoded(source: str, touchpoint: Touchpoint, limit: int) -> tuple[bytes, bytes]:
+    try:
+        value = encode_model(source, touchpoint)
+    except (ValueError, OverflowError):
+        raise RecordError("out_of_range", "a number is too large for its Avro type") from None
+    if len(value) > limit:
+        raise RecordError("too_long", f"the touchpoint has {len(value)} bytes, more than the {limit} that its topic takes")
+    first = touchpoint.identifiers[0]
+    return f"{first.kind}:{first.value}".encode(), value
+
+
+def _dead_letter(error: RecordError, record: Record | Refused, origin: str, source: str, connector: str) -> DeadLetter:
+    letter = refused(error, record.raw, stage=STAGE, origin=origin, source=source, connector=connector)
+    if isinstance(record, Refused) and record.size > len(record.raw):
+        return letter.model_copy(update={"size": record.size, "truncated": True})
+    return letter

@@ -1,0 +1,73 @@
+"""`touchline connect NAME`: check a source, look at its touchpoints, or publish them once or for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from connectors.contract import Connector
+
+
+@click.command()
+@click.argument("name")
+@click.option("--settings", "settings_file", required=True, type=click.Path(path_type=Path), help="YAML file of the instance.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of drops, instead of the one in the settings.")
+@click.option("--check", is_flag=True, help="Say whether settings and source are fine; publish nothing.")
+@click.option("--preview", metavar="N", type=click.IntRange(min=1), help="Show N records of each feed; publish nothing.")
+@click.option("--once", is_flag=True, help="Read to the end of the source, print totals and leave.")
+def command(*, name: str, settings_file: Path, root: Path | None, check: bool, preview: int | None, once: bool) -> None:
+    """Publish the touchpoints of a source to Kafka; NAME is one of `touchline connectors`.
+
+    Runs until it is told to stop (SIGTERM, Ctrl-C): it then finishes its batch and saves its cursor.
+
+    Example: touchline connect files --settings connectors/files/minimal.yaml --check
+    """
+    from connectors.screens import show_preview
+    from connectors.settings import open_connector
+
+    connector = open_connector(name, settings_file, {"root": root.resolve()} if root else {})
+    found = connector.check()
+    if check:
+        click.echo(f"{connector.name}: fine: {found}")
+    elif preview:
+        show_preview(connector, preview)
+    else:
+        publish(connector, once=once)
+
+
+def publish(connector: Connector, *, once: bool) -> None:
+    """Run the connector on the real Kafka, with metrics, bars and a clean end on SIGTERM."""
+    import logging
+    import signal
+    import threading
+
+    from connectors.runner import Runner
+    from connectors.screens import FeedBars, totals
+    from deploy.topics import require_topics
+    from schemas.settings import KafkaSettings
+    from schemas.telemetry import serve
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it tells of each attempt; the publisher says the same once
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    settings = KafkaSettings()
+    require_topics(settings)
+    port = serve("connect")
+    if not once:
+        click.echo(f"{connector.name}: metrics on http://127.0.0.1:{port}/metrics", err=True)
+    with FeedBars() as bars:
+        runner = Runner(connector, settings, stop, bars.update)
+        try:
+            if once:
+                runner.once()
+            else:
+                runner.forever()
+        finally:
+            runner.close()
+    for line in totals(connector.name, runner.states):
+        click.echo(line)

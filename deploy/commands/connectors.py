@@ -1,0 +1,20 @@
+"""`touchline connectors`: the sources that can be connected, each with a settings file to begin from."""
+
+import click
+
+
+@click.command()
+def command() -> None:
+    """List the connectors and a sample of each one's settings.
+
+    Example: touchline connectors
+    """
+    from importlib import import_module
+
+    from connectors.settings import FOLDER, names
+
+    for name in names():
+        summary = (import_module(f"connectors.{name}").__doc__ or "").strip().splitlines()[0]
+        sample = (FOLDER / name / "minimal.yaml").relative_to(FOLDER.parent)
+        click.echo(f"{click.style(name, bold=True)}  {summary}")
+        click.echo(f"  touchline connect {name} --settings {sample} --check")

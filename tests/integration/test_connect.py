@@ -1,0 +1,162 @@
+"""`touchline connect files` as a real process on the real Kafka: what it publishes, remembers and says."""
+
+import json
+import signal
+import threading
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from connectors.publisher import Publisher
+from connectors.runner import Runner
+from connectors.settings import open_connector
+from deploy.local.state import Stack
+from schemas.settings import KafkaSettings
+from schemas.topics import CONNECTOR_STATE, DEAD_LETTERS
+from tests.connecting import connect, dead_letters, finished, published, records, states, totals, write_orders, write_settings
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def kafka(migrated: Stack) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
+
+
+@pytest.fixture
+def name() -> str:
+    return f"connect-{uuid4().hex[:12]}"
+
+
+def once(settings: Path, kafka: KafkaSettings) -> str:
+    code, out, err = finished(connect(settings, kafka, "--once"))
+    assert code == 0, err
+    return out
+
+
+def test_every_record_is_published_once_and_feeding_the_same_files_again_changes_nothing(
+    tmp_path: Path, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write_settings(tmp_path, name)
+    good, bad, repeated = write_orders(tmp_path / "drops" / "orders.csv", 1, 4_500)
+    said = once(settings, kafka)
+    assert f"{name} orders: {4_500 + repeated:,} read = {good:,} published + {bad} dead letters + {repeated} repeated" in said
+    before = states(kafka, name)
+    assert totals(before) == [good, bad, repeated]
+    (tmp_path / "drops" / "orders-again.csv").write_bytes((tmp_path / "drops" / "orders.csv").read_bytes())
+    (tmp_path / "drops" / "orders.csv").touch()
+    assert once(settings, kafka).replace("2 files", "1 file") == said
+    assert totals(states(kafka, name)) == [good, bad, repeated]
+    found = published(kafka, name)
+    assert len(found) == len(set(found)) == good
+    assert len(dead_letters(kafka, name)) == bad
+
+
+def test_records_carry_their_key_and_dead_letters_their_bytes_and_place(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
+    settings = write_settings(tmp_path, name)
+    huge = b"2,2026-01-01," + b"x" * (5 * 1024 * 1024) + b",1\n"
+    (tmp_path / "drops" / "orders.csv").write_bytes(
+        b"order_no,changed_at,customer_no,total\n1,2026-01-01,7,12.5\n" + huge + b"3,2026-01-01,\xff,1\n4,2026-01-01,8,1\n"
+    )
+    once(settings, kafka)
+    good = {record["key"]: record for record in records(kafka, "touchline.erp", name)}
+    assert sorted(good) == [b"erp_party:sap/7", b"erp_party:sap/8"]
+    assert good[b"erp_party:sap/7"]["amount"] == 125_000
+    letters = {letter["origin"]: letter for letter in records(kafka, DEAD_LETTERS, name)}
+    assert letters["orders:orders.csv:3"]["payload"] == huge
+    assert letters["orders:orders.csv:3"]["reason"] == "too_long"
+    assert letters["orders:orders.csv:4"]["payload"] == b"3,2026-01-01,\xff,1\n"
+    assert letters["orders:orders.csv:4"]["reason"] == "invalid_utf8"
+
+
+def test_a_running_connector_takes_new_files_and_ends_within_ten_seconds_of_a_sigterm(
+    tmp_path: Path, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write_settings(tmp_path, name)
+    process = connect(settings, kafka)
+    try:
+        wanted = 0
+        for number in range(3):
+            whole = tmp_path / "drops" / f"writing-{number}"
+            wanted += write_orders(whole, number * 1_000 + 1, 1_000)[0]
+            whole.rename(tmp_path / "drops" / f"orders-{number}.csv")
+            wait_for_streams(kafka, name, number + 1)
+        process.send_signal(signal.SIGTERM)
+        code, out, err = finished(process, 10)
+    finally:
+        process.kill()
+    assert code == 0
+    assert f"{wanted:,} published" in out
+    assert "/metrics" in err
+    assert len(published(kafka, name)) == wanted == totals(states(kafka, name))[0]
+
+
+def wait_for_streams(kafka: KafkaSettings, name: str, count: int) -> None:
+    deadline = time.monotonic() + 30
+    while len(states(kafka, name)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_cursor_is_saved_only_after_everything_before_it_was_acknowledged(
+    tmp_path: Path, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effects: list[str] = []
+    send, acknowledged = Publisher.send, Publisher.acknowledged
+
+    def seen_send(self: Publisher, topic: str, key: bytes, value: bytes) -> None:
+        effects.append(topic)
+        send(self, topic, key, value)
+
+    def seen_acknowledged(self: Publisher) -> None:
+        acknowledged(self)
+        effects.append("acknowledged")
+
+    monkeypatch.setattr(Publisher, "send", seen_send)
+    monkeypatch.setattr(Publisher, "acknowledged", seen_acknowledged)
+    settings = write_settings(tmp_path, name)
+    write_orders(tmp_path / "drops" / "orders.csv", 49, 2)
+    runner = Runner(open_connector("files", settings, {}), kafka, threading.Event(), lambda _, __: effects.append("shown"))
+    runner.once()
+    runner.close()
+    assert effects == ["touchline.erp", DEAD_LETTERS, "acknowledged", CONNECTOR_STATE, "acknowledged", "shown"]
+
+
+def test_a_check_says_in_one_line_what_is_fine_or_wrong(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
+    settings = write_settings(tmp_path, name)
+    code, out, _ = finished(connect(settings, kafka, "--check"))
+    assert (code, out.count("\n")) == (0, 1)
+    assert f"{name}: fine: 1 feeds, 0 files" in out
+    settings.write_text(settings.read_text().replace("id(customer_no)", "id(customer)"))
+    code, out, err = finished(connect(settings, kafka, "--check"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "feeds.orders.map.identifiers.erp_party: reads column customer, which `columns` does not list" in err
+
+
+def test_a_preview_shows_touchpoints_and_refusals_and_publishes_nothing(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
+    settings = write_settings(tmp_path, name)
+    write_orders(tmp_path / "drops" / "orders.csv", 49, 2)
+    code, out, _ = finished(connect(settings, kafka, "--preview", "5"))
+    assert code == 0
+    assert "order.placed" in out
+    assert "wrong_type" in out
+    assert published(kafka, name) == []
+    assert states(kafka, name) == {}
+
+
+def test_a_missing_kafka_is_one_clear_line(tmp_path: Path, name: str, kafka: KafkaSettings) -> None:
+    nowhere = kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
+    code, _, err = finished(connect(write_settings(tmp_path, name), nowhere, "--once"))
+    assert code == 1
+    assert "touchline up" in err
+    assert "Traceback" not in err
+
+
+def test_saved_states_hold_their_cursor_as_json(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
+    settings = write_settings(tmp_path, name)
+    write_orders(tmp_path / "drops" / "orders.csv", 1, 10)
+    once(settings, kafka)
+    [state] = states(kafka, name).values()
+    assert sorted(json.loads(state.cursor)) == ["done", "mtime_ns", "rows", "sha256", "size"]

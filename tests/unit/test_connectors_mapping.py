@@ -1,0 +1,191 @@
+"""Mapping: what expressions become, which mistakes `--check` finds, and that no refusal repeats a value."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from connectors.expressions import compile_expression, evaluate
+from connectors.functions import html_text, number
+from connectors.mapping import TouchpointMapping
+from schemas.errors import ConfigError, RecordError
+from schemas.touchpoint import Touchpoint, event_id
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+COLUMNS = frozenset({"at", "party", "mail", "total", "state", "items", "text"})
+FIELDS: dict[str, Any] = {
+    "type": 'lookup(state, `{"placed": "order.placed"}`)',
+    "channel": "'web'",
+    "occurred_at": "iso(at, 'UTC')",
+    "identifiers": {"erp_party": "id(party)", "email": "email(mail)"},
+    "amount": "number(total)",
+    "order_id": "id(text)",
+    "attributes": {"note": "text", "items": "items"},
+}
+DATA = {"at": "2026-01-01T12:00:00Z", "party": 7, "mail": "Ann@Example.com", "total": "12,5", "state": "placed"}
+
+
+def mapping(**changes: Any) -> TouchpointMapping:
+    fields = {name: value for name, value in {**FIELDS, **changes}.items() if value is not None}
+    return TouchpointMapping(connector="c", feed="f", source="erp", system="sap", columns=COLUMNS, fields=fields)
+
+
+def attempt(how: TouchpointMapping, data: dict[str, Any]) -> Touchpoint | RecordError:
+    try:
+        return how.touchpoint("k", "v", data, NOW, {})
+    except RecordError as error:
+        return error
+
+
+def refused(data: dict[str, Any], **changes: Any) -> RecordError:
+    error = attempt(mapping(**changes), data)
+    assert isinstance(error, RecordError)
+    return error
+
+
+def test_a_record_becomes_a_touchpoint_whose_id_comes_from_system_feed_key_and_version() -> None:
+    found = mapping().touchpoint("k", "v", DATA, NOW, {"extra": 1.0})
+    assert found.event_id == event_id("sap", "f:k", "v")
+    assert [(one.kind, one.value) for one in found.identifiers] == [("erp_party", "sap/7"), ("email", "ann@example.com")]
+    assert (found.type, found.channel, found.occurred_at) == ("order.placed", "web", datetime(2026, 1, 1, 12, tzinfo=UTC))
+    assert (found.model_dump()["amount"], found.attributes) == (125_000, {"extra": "1"})
+
+
+@pytest.mark.parametrize(
+    ("expression", "data", "expected"),
+    [
+        ("iso(at, 'Europe/Berlin')", {"at": "2026-07-01T12:00:00"}, datetime(2026, 7, 1, 10, tzinfo=UTC)),
+        ("iso(at, 'Europe/Berlin')", {"at": "2026-07-01T12:00:00+00:00"}, datetime(2026, 7, 1, 12, tzinfo=UTC)),
+        ("date(at, '%d.%m.%Y', 'UTC')", {"at": " 03.02.2026 "}, datetime(2026, 2, 3, tzinfo=UTC)),
+        ("epoch_ms(at)", {"at": 1_767_225_600_000}, datetime(2026, 1, 1, tzinfo=UTC)),
+        ("epoch_ms(at)", {"at": "1767225600000"}, datetime(2026, 1, 1, tzinfo=UTC)),
+        ("email(mail)", {"mail": " A@B.example "}, "a@b.example"),
+        ("email(mail)", {"mail": "nobody"}, None),
+        ("id(party)", {"party": 42.0}, "42"),
+        ("id(party)", {"party": True}, "true"),
+        ("id(party)", {"party": "  "}, None),
+        ('lookup(state, `{"1": "one", "*": "many"}`)', {"state": 1}, "one"),
+        ('lookup(state, `{"1": "one", "*": "many"}`)', {"state": 3}, "many"),
+        ("number(total)", {"total": "-1234.50"}, Decimal("-1234.50")),
+        ("number(total)", {"total": "12,5"}, Decimal("12.5")),
+        ("number(total)", {"total": 0.1}, Decimal("0.1")),
+        ("html_text(text)", {"text": "<p>a&amp;b<br/>c</p><script>x<y</script>"}, "a&b c"),
+        ('lookup(items[0].kind, `{"a": 1}`) || number(total)', {"items": [{"kind": "a"}]}, 1),
+        ("join('-', [id(party), state])", {"party": 7, "state": "x"}, "7-x"),
+    ],
+)
+def test_an_expression_gives(expression: str, data: dict[str, Any], expected: object) -> None:
+    assert evaluate(compile_expression(expression, COLUMNS, "here"), data, "field") == expected
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "iso(at, 'UTC')",
+        "date(at, '%Y', 'UTC')",
+        "epoch_ms(at)",
+        "email(at)",
+        "id(at)",
+        "number(at)",
+        "html_text(at)",
+        "lookup(at, `{}`)",
+    ],
+)
+def test_every_function_passes_null_through(call: str) -> None:
+    assert evaluate(compile_expression(call, COLUMNS, "here"), {}, "field") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"type": "lookup(state"}, "feeds.f.map.type: not a JMESPath expression"),
+        ({"type": "find(state, `{}`)"}, "there is no function find()"),
+        ({"type": "lookup(state, 'x')"}, "lookup() expects a JSON object"),
+        ({"type": "join('.', [lookup(state, `1`)])"}, "lookup() expects a JSON object"),
+        ({"occurred_at": "iso(at)"}, "iso() takes 2 arguments, not 1"),
+        ({"occurred_at": "iso(at, 'Mars/Olympus')"}, "the time zone is unknown"),
+        ({"amount": "number(totall)"}, "reads column totall, which `columns` does not list"),
+        ({"identifiers": {"email": "email(maill)"}}, "feeds.f.map.identifiers.email: reads column maill"),
+        ({"price": "number(total)"}, "erp has no field price"),
+        ({"event_id": "id(party)"}, "erp has no field event_id"),
+        ({"occurred_at": None}, "erp also needs occurred_at"),
+        ({"identifiers": "id(party)"}, "must be a mapping of names to expressions"),
+        ({"amount": {"a": "id(party)"}}, "must be one expression"),
+    ],
+)
+def test_a_mapping_that_cannot_work_is_found_before_the_first_record(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        mapping(**changes)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "words"),
+    [
+        ({"at": None}, "missing_field", "occurred_at is required"),
+        ({"at": "1969-12-31"}, "absurd_date", "occurred_at"),
+        ({"at": "2026-11-23"}, "absurd_date", "occurred_at"),
+        ({"at": "0001-01-01T00:00:00+14:00"}, "absurd_date", "occurred_at"),
+        ({"at": 5}, "wrong_type", "occurred_at"),
+        ({"total": "1,234"}, "wrong_type", "thousands separator"),
+        ({"total": "NaN"}, "wrong_type", "digits"),
+        ({"party": None, "mail": "n/a"}, "missing_identifier", "erp_party, email"),
+        ({"party": "x" * 300}, "too_long", "200"),
+        ({"text": "x" * 5_000}, "too_long", "200"),
+        ({"text": "half \ud83d"}, "invalid_utf8", "order_id"),
+        ({"items": ["x" * 5_000]}, "too_long", "attributes.items"),
+        ({"state": "lost"}, "unknown_value", "lookup"),
+    ],
+)
+def test_a_bad_record_is_refused_with_reason_and_field(data: dict[str, Any], reason: str, words: str) -> None:
+    error = refused({**DATA, **data})
+    assert error.reason == reason
+    assert words in error.detail
+
+
+def test_an_expression_that_fails_on_a_record_refuses_it() -> None:
+    error = refused({**DATA, "items": [1, 2]}, product="items[::0]")
+    assert (error.reason, error.detail) == ("bad_mapping", "field product: ValueError in its expression")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(COLUMNS, VALUES)))
+def test_whatever_a_record_holds_it_becomes_a_touchpoint_or_a_refusal(data: dict[str, Any]) -> None:
+    fields = {**FIELDS, "type": "state", "product": "join('-', items)", "invoice_id": "items[0].text", "text": "html_text(text)"}
+    found = attempt(mapping(**fields), data)
+    assert found.reason.isidentifier() if isinstance(found, RecordError) else found.identifiers
+
+
+@given(
+    st.sampled_from(sorted(COLUMNS)), st.sampled_from(["type", "channel", "amount", "order_id", "product", "currency", "text"])
+)
+def test_a_refusal_never_repeats_a_value(column: str, field: str) -> None:
+    secret = "Sécret-4711 " * 30
+    for value in (secret, [secret], {"a": secret}):
+        found = attempt(mapping(**{field: column}), {**DATA, column: value})
+        assert "cret" not in (found.detail if isinstance(found, RecordError) else "")
+
+
+@given(st.text("<>script/styl &;", max_size=300))
+def test_html_text_never_fails(text: str) -> None:
+    assert html_text(text) is not None
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**15), max_value=10**15))
+def test_a_number_is_exact(value: Decimal) -> None:
+    assert number(f"{value:f}") == value
+
+
+def test_html_text_stays_fast_on_hostile_input() -> None:
+    assert html_text("<" * 200_000) is not None
+    assert html_text("<script>" * 30_000) is not None

@@ -1,0 +1,170 @@
+"""Files as streams: what is read again, what is not, and that a read abandoned anywhere loses and doubles nothing."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.contract import Batch, Cursor, Phase
+from connectors.files import connector as files
+from connectors.files.settings import FilesSettings
+from connectors.outgoing import Outgoing, outgoing
+from schemas.errors import ConfigError, RetryableError
+
+FEEDS: dict[str, Any] = {
+    "orders": {
+        "files": "**/*.csv",
+        "format": "csv",
+        "source": "erp",
+        "system": "s",
+        "header": ["key", "at", "party"],
+        "map": {
+            "type": "'order.placed'",
+            "channel": "'web'",
+            "occurred_at": "iso(at, 'UTC')",
+            "identifiers": {"erp_party": "id(party)"},
+        },
+    }
+}
+LINES = st.sampled_from(
+    [
+        b"1,2026-01-01,a\n",
+        b"2,2026-01-01,b\n",
+        b"3,never,c\n",
+        b"4,2026-01-01\n",
+        b"\n",
+        b'5,"2026-01-01\n',
+        b'6,2026-01-01,"x\ny"\n',
+    ]
+)
+
+
+def opened(root: Path, *, keyed: bool = False, **others: Any) -> files.Connector:
+    feeds = {"orders": {**FEEDS["orders"], "key": "key", "version": "at"}} if keyed else FEEDS
+    return files.Connector(FilesSettings.model_validate({"name": "c", "root": root, "feeds": feeds, **others}))
+
+
+def read(connector: files.Connector, stream: str, cursor: Cursor | None) -> list[tuple[Batch, Outgoing]]:
+    seen: set[UUID] = set()
+    batches = [(batch, outgoing(connector, stream, batch, seen)) for batch in connector.read(stream, cursor)]
+    return [(batch, part) for batch, part in batches if batch.phase is not Phase.REPLAY]
+
+
+def ids(parts: list[tuple[Batch, Outgoing]]) -> list[bytes]:
+    return [value[5:21] for _, part in parts for _, value in part.touchpoints]
+
+
+def counts(parts: list[tuple[Batch, Outgoing]]) -> tuple[int, int, int, int]:
+    return (
+        sum(len(batch.records) for batch, _ in parts),
+        sum(len(part.touchpoints) for _, part in parts),
+        sum(len(part.dead_letters) for _, part in parts),
+        sum(part.repeated for _, part in parts),
+    )
+
+
+@settings(deadline=None)
+@given(content=st.lists(LINES, max_size=40).map(b"".join), size=st.integers(1, 5), keyed=st.booleans())
+def test_abandoning_after_any_batch_and_resuming_gives_the_same_ids_and_totals(content: bytes, size: int, *, keyed: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder, patch.object(files, "MAX_RECORDS", size):
+        (Path(folder) / "a.csv").write_bytes(content)
+        connector = opened(Path(folder), keyed=keyed)
+        whole = read(connector, "orders:a.csv", None)
+        for cut in range(len(whole) + 1):
+            cursor = json.loads(json.dumps(dict(whole[cut - 1][0].cursor))) if cut else None
+            again = whole[:cut] + read(opened(Path(folder), keyed=keyed), "orders:a.csv", cursor)
+            assert ids(again) == ids(whole)
+            assert counts(again) == counts(whole)
+        assert len(set(ids(whole))) == len(ids(whole))
+
+
+def test_a_file_read_to_its_end_is_not_offered_again_and_a_touched_one_is_not_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"1,2026-01-01,a\n")
+    connector = opened(tmp_path)
+    cursor = read(connector, "orders:a.csv", None)[-1][0].cursor
+    assert cursor["done"]
+    assert list(connector.streams({"orders:a.csv": cursor})) == []
+    os.utime(path, ns=(1, 1))
+    assert list(connector.streams({"orders:a.csv": cursor})) == ["orders:a.csv"]
+    [(batch, part)] = read(connector, "orders:a.csv", cursor)
+    assert (batch.records, batch.phase, part.touchpoints, batch.cursor["mtime_ns"]) == ((), Phase.NEXT, [], 1)
+
+
+def test_the_same_content_under_a_second_name_is_done_without_reading(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_bytes(b"1,2026-01-01,a\n")
+    connector = opened(tmp_path)
+    saved: dict[str, Cursor] = {}
+    found = {}
+    for stream in connector.streams(saved):
+        found[stream] = read(connector, stream, None)
+        saved[stream] = found[stream][-1][0].cursor
+    assert counts(found["orders:a.csv"]) == (1, 1, 0, 0)
+    assert counts(found["orders:b.csv"]) == (0, 0, 0, 0)
+    assert list(opened(tmp_path).streams(saved)) == []
+
+
+def test_a_file_that_grew_is_read_from_its_start_with_the_same_ids_and_fresh_totals(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"1,2026-01-01,a\n1,2026-01-01,a\n")
+    before = read(opened(tmp_path), "orders:a.csv", None)
+    path.write_bytes(b"1,2026-01-01,a\n1,2026-01-01,a\n2,2026-01-01,b\n")
+    after = read(opened(tmp_path), "orders:a.csv", before[-1][0].cursor)
+    assert after[0][0].phase is Phase.RESTART
+    assert ids(after)[:2] == ids(before)
+    assert counts(after) == (3, 3, 0, 0)
+
+
+def test_equal_rows_of_one_file_are_two_events_without_a_key_and_one_with_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"1,2026-01-01,a\n" * 2)
+    assert counts(read(opened(tmp_path), "orders:a.csv", None)) == (2, 2, 0, 0)
+    assert counts(read(opened(tmp_path, keyed=True), "orders:a.csv", None)) == (2, 1, 0, 1)
+
+
+def test_a_young_file_waits_for_its_settle_time_or_its_done_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"1,2026-01-01,a\n")
+    connector = opened(tmp_path, settle_seconds=60)
+    assert list(connector.streams({})) == []
+    (tmp_path / "a.csv.done").touch()
+    assert list(connector.streams({})) == ["orders:a.csv"]
+
+
+def test_an_old_time_stamp_does_not_make_a_file_that_was_just_written_settled(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"1,2026-01-01,a\n")
+    os.utime(tmp_path / "a.csv", (0, 0))
+    assert list(opened(tmp_path, settle_seconds=60).streams({})) == []
+
+
+def test_hidden_files_and_names_that_are_no_text_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / ".a.csv").write_bytes(b"1,2026-01-01,a\n")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")).write_bytes(b"1,2026-01-01,a\n")
+    assert list(opened(tmp_path).streams({})) == []
+    assert "rename it" in caplog.text
+
+
+def test_a_file_that_disappears_or_a_root_that_is_gone_can_be_tried_again(tmp_path: Path) -> None:
+    connector = opened(tmp_path / "gone")
+    with pytest.raises(RetryableError):
+        list(connector.streams({}))
+    with pytest.raises(RetryableError):
+        list(connector.read("orders:a.csv", None))
+    with pytest.raises(ConfigError, match="--root"):
+        connector.check()
+
+
+def test_a_five_megabyte_field_is_refused_whole_and_a_batch_stays_small(tmp_path: Path) -> None:
+    big = b"1,2026-01-01," + b"x" * (5 * 1024 * 1024) + b"\n"
+    (tmp_path / "a.csv").write_bytes(big * 3 + b"2,2026-01-01,b\n")
+    found = read(opened(tmp_path), "orders:a.csv", None)
+    assert counts(found) == (4, 1, 3, 0)
+    assert max(len(batch.records) for batch, _ in found) == 1
+    letter = found[0][1].dead_letters[0]
+    assert (letter.reason, letter.payload, letter.truncated, letter.origin) == ("too_long", big, False, "orders:a.csv:1")
