@@ -75,6 +75,7 @@ class Consumer(StockConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ledgers: defaultdict[TP, Ledger] = defaultdict(Ledger)
+        self._seeks = 0
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Chunk]]:  # noqa: ASYNC109 - Faust's signature
         fetched, _active = await self._wait_next_records(timeout)
@@ -83,16 +84,16 @@ class Consumer(StockConsumer):
             return
         if not fetched:
             return
-        generation = self.app.consumer_generation_id
+        generation, seeks = self.app.consumer_generation_id, self._seeks
         for tp, records in fetched.items():
             for chunk in chunks(records):
-                if self._suspended(generation):
+                if self._outdated(generation, seeks):
                     return
                 yield tp, self._message(tp, chunk, generation)
 
-    def _suspended(self, generation: int) -> bool:
-        """A rebalance began: what was fetched before it must not be delivered any more."""
-        return not self.flow_active or self.app.consumer_generation_id != generation
+    def _outdated(self, generation: int, seeks: int) -> bool:
+        """What was fetched before a rebalance or a seek comes again, and must not be delivered out of order now."""
+        return not self.flow_active or self.app.consumer_generation_id != generation or self._seeks != seeks
 
     def _message(self, tp: TP, chunk: list[Any], generation: int) -> Chunk:
         first, last = chunk[0], chunk[-1]
@@ -118,8 +119,9 @@ class Consumer(StockConsumer):
                     continue
                 if self.app.topics.acks_enabled_for(message.topic):
                     self.ledgers[tp].deliver(message)
-                await self.wait_first(self.callback(message), self.suspend_flow.wait())
+                # before the wait: a seek while it waits must have the last word, or what it seeks to would be dropped
                 self._read_offset[tp] = message.offset
+                await self.wait_first(self.callback(message), self.suspend_flow.wait())
             await self.sleep(0)
 
     def lag(self, topics: Collection[str]) -> tuple[int, float]:
@@ -129,10 +131,20 @@ class Consumer(StockConsumer):
         oldest = [at for tp in mine if (at := self.ledgers[tp].oldest()) is not None]
         return behind, max(0.0, time.time() - min(oldest)) if oldest else 0.0
 
+    def on_buffer_full(self, tp: TP) -> None:
+        """A full queue makes the delivery wait: that is all the back-pressure it takes.
+
+        Faust would stop fetching the partition until a callback of the queue, which a rebalance can lose for good.
+        """
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Nothing was stopped, see `on_buffer_full`."""
+
     async def perform_seek(self) -> None:
         """What was delivered before a seek comes again: only what is delivered from now on counts."""
-        self.ledgers.clear()
         await super().perform_seek()
+        self.ledgers.clear()
+        self._seeks += 1
         for tp, position in list(self._read_offset.items()):
             self._read_offset[tp] = None if position is None else position - 1
 

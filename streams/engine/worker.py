@@ -80,7 +80,7 @@ def build(steps: Sequence[Step], replicas: Sequence[Replica], settings: KafkaSet
         broker_heartbeat_interval=2.0,
         broker_commit_interval=1.0,
         broker_max_poll_records=20_000,
-        stream_buffer_maxsize=16,
+        stream_buffer_maxsize=8,
         stream_recovery_delay=0.0,
         stream_wait_empty=True,
         web_enabled=False,
@@ -125,7 +125,7 @@ def credentials(settings: KafkaSettings) -> CredentialsT | None:
 
 def run(app: App) -> None:
     """Work until SIGTERM or SIGINT; ends the process with 0 after a graceful stop, 70 after a crash."""
-    worker = faust.Worker(app, loglevel="WARNING", redirect_stdouts=False, quiet=True)
+    worker = faust.Worker(app, loglevel="INFO", redirect_stdouts=False, quiet=True)
     worker.spinner = None
     logging.getLogger("streams").setLevel(logging.INFO)
     try:

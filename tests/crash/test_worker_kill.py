@@ -1,0 +1,201 @@
+"""Workers killed in mid-work, two at a time, with rebalances in between: what remains is what a plain model says."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from deploy.local.state import Stack
+from deploy.topics import ensure_topics
+from schemas.codec import decode, encode
+from schemas.settings import KafkaSettings
+from schemas.topics import CUSTOMER_STATE, DEAD_LETTERS, IDENTITY, RESOLVED, SATISFACTION, TOPICS, source_topic
+from schemas.touchpoint import event_id
+from streams.signals import signals
+from streams.steps.customer import Customer, decode_customer, touchpoint
+from streams.steps.join import Fold
+from tests.conftest import TOUCHLINE
+
+pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(240)]
+TOUCHPOINTS = 12_000
+CUSTOMERS = 600
+POISON = 25
+KILLS = 6
+KINDS = (("erp", "order.placed"), ("erp", "payment.failed"), ("support", "ticket.reopened"), ("support", "ticket.resolved"))
+WORKER_TOPICS = [topic for topic in TOPICS if topic.name in {*map(source_topic, ("erp", "support")), RESOLVED}]
+
+
+def life(chance: random.Random, number: int) -> dict[str, Any]:
+    customer = chance.randrange(CUSTOMERS)
+    source, kind = chance.choice(KINDS)
+    names = [{"kind": "email", "value": f"c{customer}@example.org"}, {"kind": "erp_party", "value": f"sap/{customer}"}]
+    return {
+        "event_id": event_id("crash", str(number), "1").bytes,
+        "source": source,
+        "system": "crash",
+        "connector": "crash",
+        "type": kind,
+        "channel": "web",
+        "occurred_at": 1_760_000_000_000 + chance.randrange(200) * 86_400_000,
+        "received_at": 1_780_000_000_000,
+        "identifiers": chance.sample(names, k=chance.choice((1, 1, 2))),
+        "attributes": {},
+    }
+
+
+def publish(sent: list[dict[str, Any]], chance: random.Random) -> None:
+    producer = KafkaProducer(**KafkaSettings().kafka_python(), linger_ms=20, batch_size=131_072)
+    poison_at = set(chance.sample(range(len(sent)), POISON))
+    for number, fields in enumerate(sent):
+        topic, key = source_topic(fields["source"]), fields["identifiers"][0]["value"].encode()
+        producer.send(topic, encode(fields["source"], fields), key=key)
+        if number in poison_at:
+            producer.send(topic, b"poison %d" % number, key=key)
+    producer.flush()
+    producer.close()
+
+
+def committed_and_end(consumer: KafkaConsumer) -> Iterator[tuple[TopicPartition, int, int]]:
+    partitions = [TopicPartition(topic.name, each) for topic in WORKER_TOPICS for each in range(topic.partitions)]
+    partitions.append(TopicPartition("touchline.identity-requests", 0))
+    ends = consumer.end_offsets(partitions)
+    for partition in partitions:
+        yield partition, consumer.committed(partition) or 0, ends[partition]
+
+
+def drained() -> bool:
+    consumer = KafkaConsumer(**KafkaSettings().kafka_python(), group_id="touchline-work", enable_auto_commit=False)
+    try:
+        return all(committed == end for _, committed, end in committed_and_end(consumer))
+    finally:
+        consumer.close()
+
+
+def read(topic: str) -> Iterator[Any]:
+    """Every record of a topic, in the order of each partition."""
+    count = next(each.partitions for each in TOPICS if each.name == topic)
+    partitions = [TopicPartition(topic, each) for each in range(count)]
+    consumer = KafkaConsumer(**KafkaSettings().kafka_python(), enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer.assign(partitions)
+    ends = consumer.end_offsets(partitions)
+    while any(consumer.position(partition) < ends[partition] for partition in partitions):
+        for records in consumer.poll(timeout_ms=500).values():
+            yield from records
+    consumer.close()
+
+
+class Workers:
+    """Two real workers, each with a folder of its own."""
+
+    def __init__(self, log: Any) -> None:
+        self.log = log
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str) -> None:
+        self.running[name] = subprocess.Popen([TOUCHLINE, "work", "--name", name], stdout=self.log, stderr=self.log)
+
+    def kill(self, name: str) -> None:
+        self.running[name].send_signal(signal.SIGKILL)
+        self.running[name].wait()
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for process in self.running.values():
+            process.kill()
+            process.wait()
+
+    def stop(self) -> list[int]:
+        for process in self.running.values():
+            process.terminate()
+        return [process.wait(timeout=15) for process in self.running.values()]
+
+
+@pytest.fixture(scope="module")
+def survived(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Publish, kill workers while they work, let them finish; returns what was sent."""
+    chance = random.Random(int(os.environ.get("TOUCHLINE_CRASH_SEED", "11")))
+    ensure_topics(KafkaSettings(), dry_run=False)
+    sent = [life(chance, number) for number in range(TOUCHPOINTS)]
+    with (tmp_path_factory.mktemp("workers") / "log").open("wb") as log, Workers(log) as workers:
+        workers.start("one")
+        publish(sent[: TOUCHPOINTS // 2], chance)
+        workers.start("two")
+        publish(sent[TOUCHPOINTS // 2 :], chance)
+        for _ in range(KILLS):
+            time.sleep(chance.uniform(0.5, 4))
+            victim = chance.choice(["one", "two"])
+            workers.kill(victim)
+            workers.start(victim)
+        deadline = time.monotonic() + 120
+        while not drained():
+            assert time.monotonic() < deadline, "the workers do not get to the end"
+            assert all(process.poll() is None for process in workers.running.values()), "a worker ended by itself"
+            time.sleep(1)
+        assert workers.stop() == [0, 0]
+    return sent
+
+
+def standing_rows() -> dict[bytes, Customer]:
+    newest = {record.key: record.value for record in read(CUSTOMER_STATE)}
+    rows = {key: decode_customer(value) for key, value in newest.items()}
+    return {key: row for key, row in rows.items() if row.moved_to is None}
+
+
+def test_every_touchpoint_is_in_exactly_one_customers_row(survived: list[dict[str, Any]]) -> None:
+    kept = sorted(each.id for row in standing_rows().values() for each in row.touchpoints)
+    assert kept == sorted(fields["event_id"] for fields in survived)
+
+
+def test_every_state_equals_a_plain_fold_of_its_touchpoints(survived: list[dict[str, Any]]) -> None:
+    resolved = {fields["event_id"]: fields for name, fields in (decode(r.value) for r in read(RESOLVED)) if name == "resolved"}
+    for customer_id, row in standing_rows().items():
+        model = Customer()
+        Fold(signals(), customer_id, model).add([touchpoint(resolved[each.id]) for each in row.touchpoints])
+        assert row == model
+
+
+def test_customers_are_the_ones_that_share_identifiers(survived: list[dict[str, Any]]) -> None:
+    joined = {identifier["value"] for fields in survived if len(fields["identifiers"]) == 2 for identifier in fields["identifiers"]}
+    groups: defaultdict[str, set[bytes]] = defaultdict(set)
+    for fields in survived:
+        name = fields["identifiers"][0]["value"]
+        number = name.removeprefix("c").removeprefix("sap/").partition("@")[0]
+        groups[number if name in joined else name].add(fields["event_id"])
+    found = [{each.id for each in row.touchpoints} for row in standing_rows().values() if row.touchpoints]
+    assert sorted(map(sorted, found)) == sorted(map(sorted, groups.values()))
+
+
+def test_readings_for_the_reader_equal_the_models(survived: list[dict[str, Any]]) -> None:
+    newest: dict[bytes, dict[str, Any]] = {}
+    for record in read(SATISFACTION):
+        reading = decode(record.value)[1]
+        if reading["version"] >= newest.get(reading["reading_id"], reading)["version"]:
+            newest[reading["reading_id"]] = reading
+    resolved = {fields["event_id"]: fields for name, fields in (decode(r.value) for r in read(RESOLVED)) if name == "resolved"}
+    for customer_id, row in standing_rows().items():
+        touchpoints = [touchpoint(resolved[each.id]) for each in row.touchpoints]
+        for output in Fold(signals(), customer_id, Customer()).add(touchpoints) or []:
+            if output.topic == SATISFACTION:
+                expected = decode(output.value)[1]
+                assert {**newest[expected["reading_id"]], "version": 0} == {**expected, "version": 0}
+
+
+def test_poison_is_in_the_dead_letters_whole_and_once_for_the_reader(survived: list[dict[str, Any]]) -> None:
+    letters = {fields["letter_id"]: fields for _, fields in (decode(record.value) for record in read(DEAD_LETTERS))}
+    assert len(letters) == POISON
+    assert all(letter["payload"].startswith(b"poison ") and letter["stage"] == "identify" for letter in letters.values())
+
+
+def test_the_identity_log_names_each_identifier_once_per_customer(survived: list[dict[str, Any]]) -> None:
+    edges = {record.key for record in read(IDENTITY) if record.key.startswith(b"i")}
+    names = {identifier["value"].encode() for fields in survived for identifier in fields["identifiers"]}
+    assert {key.partition(b"\x1f")[2] for key in edges} == names
