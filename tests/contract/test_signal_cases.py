@@ -21,8 +21,8 @@ def millis(day: str) -> int:
 
 
 def touchpoint(number: int, fields: dict[str, Any]) -> Touchpoint:
-    rest = {name: value for name, value in fields.items() if name not in ("at", "type")}
-    return Touchpoint(millis(fields["at"]), bytes([number]) * 16, "test", fields["type"], "web", **rest)
+    rest = {"channel": "web", **{name: value for name, value in fields.items() if name not in ("at", "type")}}
+    return Touchpoint(millis(fields["at"]), bytes([number]) * 16, "test", fields["type"], **rest)
 
 
 def readings(signal: Signal, case: dict[str, Any]) -> Iterator[tuple[int, Value]]:

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -105,7 +105,7 @@ class Workers:
         self.running[name].send_signal(signal.SIGKILL)
         self.running[name].wait()
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -164,7 +164,9 @@ def test_every_state_equals_a_plain_fold_of_its_touchpoints(survived: list[dict[
 
 
 def test_customers_are_the_ones_that_share_identifiers(survived: list[dict[str, Any]]) -> None:
-    joined = {identifier["value"] for fields in survived if len(fields["identifiers"]) == 2 for identifier in fields["identifiers"]}
+    joined = {
+        identifier["value"] for fields in survived if len(fields["identifiers"]) == 2 for identifier in fields["identifiers"]
+    }
     groups: defaultdict[str, set[bytes]] = defaultdict(set)
     for fields in survived:
         name = fields["identifiers"][0]["value"]

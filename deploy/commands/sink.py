@@ -1,0 +1,32 @@
+"""`touchline sink`: Kafka topics into ClickHouse tables."""
+
+import click
+
+
+@click.command()
+@click.argument("tables", nargs=-1)
+@click.option("--until-idle", type=float, metavar="SECONDS", help="End when nothing was left to store for so many seconds.")
+def command(*, tables: tuple[str, ...], until_idle: float | None) -> None:
+    """Store the records of TABLES (all of them without an argument) in ClickHouse until SIGTERM.
+
+    Example: touchline sink touchpoints journeys --until-idle 5
+    """
+    import asyncio
+    import logging
+    import signal
+    import threading
+
+    from schemas.settings import KafkaSettings
+    from schemas.telemetry import serve
+    from sinks.contract import chosen
+    from sinks.process import run
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # aiokafka repeats at every attempt, ten times a second, what the sinks say once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    selected = chosen(tables)
+    logging.getLogger("sinks").info("metrics on http://127.0.0.1:%d/metrics", serve("sink"))
+    asyncio.run(run(selected, KafkaSettings(), stop, until_idle))

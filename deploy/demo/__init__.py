@@ -1,0 +1,1 @@
+"""The demo's input and its one-command run: real purchase histories (CDNOW) and a simulated telecom company."""

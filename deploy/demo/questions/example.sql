@@ -1,0 +1,8 @@
+-- One customer who met a stock-out, opened a ticket and answered surveys: the one with the fewest touchpoints.
+SELECT customer_id
+FROM touchline.touchpoints
+WHERE connector = 'telecom'
+GROUP BY customer_id
+HAVING countIf(type = 'stock.out') > 0 AND countIf(type = 'ticket.opened') > 0 AND countIf(type = 'survey.answered') > 1
+ORDER BY count(), customer_id
+LIMIT 1

@@ -1,0 +1,21 @@
+-- Is everything that was read stored exactly once, or kept as a dead letter? `difference` is 0 where it is.
+WITH
+    touched AS
+    (
+        SELECT connector, uniqExact(event_id) AS stored_once, count() AS stored FROM touchline.touchpoints GROUP BY connector
+    ),
+    refused AS
+    (
+        SELECT connector, count() AS dead_letters FROM touchline.dead_letters WHERE connector != '' GROUP BY connector
+    )
+SELECT
+    connector AS input,
+    read,
+    touched.stored_once AS stored_once,
+    refused.dead_letters AS dead_letters,
+    toInt64(read) - repeated - refused.dead_letters - touched.stored AS difference
+FROM touchline.freshness
+LEFT JOIN touched USING connector
+LEFT JOIN refused USING connector
+WHERE connector IN ('cdnow', 'telecom')
+ORDER BY input

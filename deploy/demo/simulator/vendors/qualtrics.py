@@ -1,0 +1,76 @@
+"""The survey tool: distributions (offered) and responses (answered), one question each, in Qualtrics' column names."""
+
+from random import Random
+
+from deploy.demo.simulator.story import Happening
+from deploy.demo.simulator.vendors.record import Feed, Known, Record
+from deploy.demo.simulator.vendors.spelling import email_as_typed
+
+WHO = ("RecipientEmail", "ExternalReference", "DistributionChannel", "Stage", "TicketId", "OrderId")
+FEEDS = {
+    "distributions": Feed(
+        "feedback", "feedback/distributions", "csv", ("DistributionId", "SurveyId", *WHO, "SentDate", "Status")
+    ),
+    "responses": Feed(
+        "feedback",
+        "feedback/responses",
+        "csv",
+        (
+            "ResponseId",
+            "SurveyId",
+            *WHO,
+            "RecordedDate",
+            "Status",
+            "Finished",
+            "UserLanguage",
+            "Q_NPS",
+            "Q_CSAT",
+            "Q_CES",
+            "Q_Comment",
+        ),
+    ),
+}
+TYPES = ("survey.offered", "survey.answered")
+
+
+def render(happening: Happening, _: int, rng: Random) -> Record:
+    """The distribution or response row; the recipient is known by address, by CRM contact, or by both."""
+    facts = happening.facts
+    who, known = _who(happening, rng)
+    when = happening.at.strftime("%Y-%m-%d %H:%M:%S")
+    about = {
+        "SurveyId": facts["survey"],
+        "DistributionChannel": facts["delivery"],
+        "Stage": facts["stage"],
+        "TicketId": facts["ticket"],
+        "OrderId": facts["order"],
+    }
+    if happening.type == "survey.offered":
+        values = {"DistributionId": f"EMD_{facts['response']}", **who, **about, "SentDate": when, "Status": "Sent"}
+        return Record("distributions", happening.at, happening, values, known)
+    answer = {
+        str(facts["question"]): facts["answer"],
+        "Q_Comment": facts["text"],
+        "Finished": "True",
+        "UserLanguage": "EN",
+    }
+    values = {
+        "ResponseId": f"R_{facts['response']}",
+        **who,
+        **about,
+        "RecordedDate": when,
+        "Status": "IP Address",
+        **answer,
+    }
+    return Record("responses", happening.at, happening, values, known)
+
+
+def _who(happening: Happening, rng: Random) -> tuple[dict[str, str | None], Known]:
+    person = happening.person
+    by = rng.choices(("email", "contact", "both"), (55, 30, 15))[0]
+    who = {
+        "RecipientEmail": None if by == "contact" else email_as_typed(person.email, rng),
+        "ExternalReference": None if by == "email" else person.contact,
+    }
+    known = (("email", person.email), ("crm_contact", person.contact))
+    return who, known[:1] if by == "email" else known[1:] if by == "contact" else known

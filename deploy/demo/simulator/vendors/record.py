@@ -1,0 +1,38 @@
+"""What a vendor module gives: feeds (which files, which columns) and records (one row of one feed)."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from deploy.demo.simulator.story import Happening
+
+Known = tuple[tuple[str, str], ...]
+
+
+class Feed(NamedTuple):
+    """One feed: files `<path>-<year>-<month>.<format>` of touchpoints of one source, with these columns."""
+
+    source: str
+    path: str
+    format: Literal["csv", "jsonl", "parquet"]
+    columns: tuple[str, ...]
+
+
+class Record(NamedTuple):
+    """One row. `known` holds the identifiers in it in their canonical spelling: truth, not written into the drop."""
+
+    feed: str
+    at: datetime
+    happening: Happening
+    values: Mapping[str, Any]
+    known: Known
+
+
+def zulu(at: datetime) -> str:
+    """2026-02-03T10:11:12Z"""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def zulu_millis(at: datetime) -> str:
+    """2026-02-03T10:11:12.000Z"""
+    return at.strftime("%Y-%m-%dT%H:%M:%S.000Z")

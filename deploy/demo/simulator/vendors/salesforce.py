@@ -1,0 +1,104 @@
+"""The CRM: history rows of opportunities and contracts, and call tasks, as a Salesforce CSV export names them."""
+
+from random import Random
+
+from deploy.demo.simulator.people import Duplicate
+from deploy.demo.simulator.story import Fact, Happening
+from deploy.demo.simulator.vendors.record import Feed, Known, Record, zulu_millis
+from deploy.demo.simulator.vendors.spelling import email_as_typed, phone_as_typed
+
+WHO = ("ContactId", "Email", "Phone", "Mastodon_Handle__c", "Segment__c")
+FEEDS = {
+    "opportunities": Feed(
+        "crm",
+        "crm/opportunity_history",
+        "csv",
+        (
+            "Id",
+            "OpportunityId",
+            *WHO,
+            "StageName",
+            "LeadSource",
+            "Product__c",
+            "Amount",
+            "CurrencyIsoCode",
+            "SystemModstamp",
+        ),
+    ),
+    "contracts": Feed(
+        "crm",
+        "crm/contract_history",
+        "csv",
+        (
+            "Id",
+            "ContractNumber",
+            *WHO,
+            "Status",
+            "Product__c",
+            "Amount__c",
+            "CurrencyIsoCode",
+            "Description",
+            "SystemModstamp",
+        ),
+    ),
+    "calls": Feed("crm", "crm/tasks", "csv", ("Id", *WHO, "TaskSubtype", "Description", "SystemModstamp")),
+}
+STAGES = {"inquiry.received": "Prospecting", "opportunity.won": "Closed Won"}
+STATUSES = {"contract.signed": "Activated", "contract.renewed": "Renewed", "contract.cancelled": "Cancelled"}
+TYPES = (*STAGES, *STATUSES, "call.logged")
+
+
+def render(happening: Happening, number: int, rng: Random) -> Record:
+    """The history row or task of one happening."""
+    facts, kind = happening.facts, happening.type
+    who, known = _who(happening, rng)
+    stamp = {"SystemModstamp": zulu_millis(happening.at)}
+    if kind in STAGES:
+        deal = {
+            "OpportunityId": f"006Qy0000{happening.person.number:06d}IAZ",
+            "StageName": STAGES[kind],
+            "LeadSource": facts.get("channel"),
+        }
+        money = {
+            "Product__c": facts.get("product"),
+            "Amount": _dollars(facts.get("amount")),
+            "CurrencyIsoCode": "USD" if "amount" in facts else None,
+        }
+        return Record(
+            "opportunities",
+            happening.at,
+            happening,
+            {"Id": f"0Qy{number:012d}", **who, **deal, **money, **stamp},
+            known,
+        )
+    if kind in STATUSES:
+        deal = {"ContractNumber": facts["contract"], "Status": STATUSES[kind], "Description": facts.get("text")}
+        money = {"Product__c": facts.get("product"), "Amount__c": _dollars(facts["amount"]), "CurrencyIsoCode": "USD"}
+        return Record("contracts", happening.at, happening, {"Id": f"0Ct{number:012d}", **who, **deal, **money, **stamp}, known)
+    call = {"TaskSubtype": "Call", "Description": facts["text"]}
+    return Record("calls", happening.at, happening, {"Id": f"00T{number:012d}", **who, **call, **stamp}, known)
+
+
+def _who(happening: Happening, rng: Random) -> tuple[dict[str, str | None], Known]:
+    person, twice = happening.person, happening.facts.get("twice")
+    if twice and person.duplicate is not None:
+        return _as_duplicate(person.duplicate, person.email if twice == "found" else None, person.segment)
+    who: dict[str, str | None] = {"ContactId": person.contact, "Segment__c": person.segment}
+    known = [("crm_contact", person.contact)]
+    if happening.type in STAGES:
+        who |= {"Email": email_as_typed(person.email, rng), "Phone": phone_as_typed(person.phone, rng)}
+        known += [("email", person.email), ("phone", person.phone)]
+    if person.handle is not None and person.handle_in_crm:
+        who["Mastodon_Handle__c"] = person.handle
+        known.append(("social_handle", person.handle))
+    return who, tuple(known)
+
+
+def _as_duplicate(duplicate: Duplicate, email: str | None, segment: str) -> tuple[dict[str, str | None], Known]:
+    who = {"ContactId": duplicate.contact, "Email": email, "Phone": duplicate.phone, "Segment__c": segment}
+    known: Known = (("crm_contact", duplicate.contact), ("phone", duplicate.phone))
+    return who, (*known, ("email", email)) if email else known
+
+
+def _dollars(amount: Fact) -> str | None:
+    return None if amount is None else f"{amount:.2f}"

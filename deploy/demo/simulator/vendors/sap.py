@@ -1,0 +1,115 @@
+"""The ERP: sales orders, billing documents and payments in SAP S/4HANA's field names.
+
+A placed and a rejected order are two versions of one SalesOrder; amounts are strings with two decimals.
+"""
+
+from random import Random
+
+from deploy.demo.simulator.story import Happening
+from deploy.demo.simulator.vendors.record import Feed, Known, Record, zulu
+from deploy.demo.simulator.vendors.spelling import email_as_typed
+
+CONTACT = "YY1_CRMContactID_SDH"
+FEEDS = {
+    "orders": Feed(
+        "erp",
+        "erp/sales_orders",
+        "csv",
+        (
+            *(
+                "SalesOrder",
+                "SoldToParty",
+                CONTACT,
+                "EmailAddress",
+                "DistributionChannel",
+                "Material",
+                "RequestedQuantity",
+            ),
+            *(
+                "TotalNetAmount",
+                "TransactionCurrency",
+                "OverallSDProcessStatus",
+                "OverallSDDocumentRejectionSts",
+                "LastChangeDateTime",
+            ),
+        ),
+    ),
+    "invoices": Feed(
+        "erp",
+        "erp/billing_documents",
+        "csv",
+        (
+            *("BillingDocument", "BillingDocumentType", "SoldToParty", "EmailAddress"),
+            *("TotalNetAmount", "TransactionCurrency", "LastChangeDateTime"),
+        ),
+    ),
+    "payments": Feed(
+        "erp",
+        "erp/payments",
+        "csv",
+        (
+            *("AccountingDocument", "Customer", "BillingDocument", "PaymentReturnReason"),
+            *("AmountInTransactionCurrency", "TransactionCurrency", "LastChangeDateTime"),
+        ),
+    ),
+}
+TYPES = ("order.placed", "order.cancelled", "invoice.issued", "invoice.corrected", "payment.received", "payment.failed")
+CHANNELS = {"store": "10", "web": "20", "phone": "30"}
+
+
+def render(happening: Happening, _: int, rng: Random) -> Record:
+    """The document of one happening; documents carry their own numbers."""
+    family = happening.type.partition(".")[0]
+    stamp = {"TransactionCurrency": "USD", "LastChangeDateTime": zulu(happening.at)}
+    feed, values, known = {"order": _order, "invoice": _invoice, "payment": _payment}[family](happening, rng)
+    return Record(feed, happening.at, happening, values | stamp, known)
+
+
+def _order(happening: Happening, rng: Random) -> tuple[str, dict[str, object], Known]:
+    facts, person, cancelled = happening.facts, happening.person, happening.type == "order.cancelled"
+    known: Known = (("erp_party", person.party),)
+    values: dict[str, object] = {
+        "SalesOrder": facts["order"],
+        "SoldToParty": person.party,
+        "DistributionChannel": CHANNELS.get(str(facts.get("channel"))),
+        "Material": facts["product"],
+        "RequestedQuantity": facts["quantity"],
+        "TotalNetAmount": f"{facts['amount']:.2f}",
+        "OverallSDProcessStatus": "C" if cancelled else "A",
+        "OverallSDDocumentRejectionSts": "C" if cancelled else "A",
+    }
+    if person.erp_link == "contact":
+        return "orders", values | {CONTACT: person.contact}, (*known, ("crm_contact", person.contact))
+    if person.erp_link == "email":
+        return "orders", values | {"EmailAddress": email_as_typed(person.email, rng)}, (*known, ("email", person.email))
+    return "orders", values, known
+
+
+def _invoice(happening: Happening, rng: Random) -> tuple[str, dict[str, object], Known]:
+    facts, person = happening.facts, happening.person
+    values: dict[str, object] = {
+        "BillingDocument": facts["invoice"],
+        "BillingDocumentType": "F2" if happening.type == "invoice.issued" else "G2",
+        "SoldToParty": person.party,
+        "TotalNetAmount": f"{facts['amount']:.2f}",
+    }
+    known: Known = (("erp_party", person.party),)
+    if person.erp_link in ("email", "late email"):
+        return (
+            "invoices",
+            values | {"EmailAddress": email_as_typed(person.email, rng)},
+            (*known, ("email", person.email)),
+        )
+    return "invoices", values, known
+
+
+def _payment(happening: Happening, rng: Random) -> tuple[str, dict[str, object], Known]:
+    facts, person = happening.facts, happening.person
+    values: dict[str, object] = {
+        "AccountingDocument": facts["payment"],
+        "Customer": person.party,
+        "BillingDocument": facts["invoice"],
+        "PaymentReturnReason": rng.choice(("AC04", "AM04", "MS03")) if happening.type == "payment.failed" else None,
+        "AmountInTransactionCurrency": f"{facts['amount']:.2f}",
+    }
+    return "payments", values, (("erp_party", person.party),)

@@ -1,0 +1,46 @@
+"""The support desk: ticket events as JSON Lines, with the requester's address, or number where the person called."""
+
+from random import Random
+
+from deploy.demo.simulator.story import Happening
+from deploy.demo.simulator.vendors.record import Feed, Record, zulu
+from deploy.demo.simulator.vendors.spelling import email_as_typed, phone_as_typed
+
+FEEDS = {
+    "ticket_events": Feed(
+        "support",
+        "support/ticket_events",
+        "jsonl",
+        ("id", "ticket_id", "created_at", "event_type", "via", "requester", "body", "priority", "wait_seconds"),
+    )
+}
+EVENTS = {
+    "ticket.opened": "Create",
+    "ticket.replied": "Comment",
+    "ticket.transferred": "GroupChange",
+    "ticket.reopened": "Reopen",
+    "ticket.resolved": "Solve",
+}
+TYPES = tuple(EVENTS)
+
+
+def render(happening: Happening, number: int, rng: Random) -> Record:
+    """The ticket event of one happening."""
+    facts, person = happening.facts, happening.person
+    email = person.second_email or person.email
+    called = facts["channel"] == "voice"
+    values = {
+        "id": 900_000_000 + number,
+        "ticket_id": int(str(facts["ticket"])),
+        "created_at": zulu(happening.at),
+        "event_type": EVENTS[happening.type],
+        "via": {"channel": facts["channel"]},
+        "requester": {
+            "email": None if called else email_as_typed(email, rng),
+            "phone": phone_as_typed(person.phone, rng) if called else None,
+        },
+        "body": facts.get("text"),
+        "priority": facts["priority"],
+        "wait_seconds": facts["wait_seconds"],
+    }
+    return Record("ticket_events", happening.at, happening, values, (("phone", person.phone) if called else ("email", email),))

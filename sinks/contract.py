@@ -1,0 +1,75 @@
+"""What a table folder `sinks/tables/<name>` is, and how tables are found: there is no list to edit.
+
+`table.py` declares
+
+- TOPIC: the topic it reads;
+- SCHEMAS: the schema names it takes; other records of the topic are another table's and are skipped, and counted as such;
+- COLUMNS: the columns it fills;
+- row(fields) -> tuple: the values of COLUMNS for one decoded record. Called once per record, pure (no clock, no randomness: a
+  replay must give the same row), datetimes stay integers of milliseconds. It may raise RecordError to refuse the record.
+
+Every table also has the columns of RECORD, which the runner fills: where on Kafka the row came from.
+`migrations/` creates the table `touchline_store.<name>`; `cases/*.json` are its tests (`tests/contract/test_sink_tables.py`).
+"""
+
+import importlib
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from schemas.codec import Fields
+from schemas.errors import ConfigError
+
+FOLDER = Path(__file__).parent / "tables"
+RECORD = ("record_partition", "record_offset")
+Row = tuple[Any, ...]
+
+
+class Table(NamedTuple):
+    """One table: `transform` names this version of its code, so that two versions never share a deduplication token."""
+
+    name: str
+    topic: str
+    schemas: frozenset[str]
+    columns: tuple[str, ...]
+    row: Callable[[Fields], Row]
+    transform: str
+
+    @property
+    def stored(self) -> str:
+        """Its full name in ClickHouse."""
+        return f"touchline_store.{self.name}"
+
+    @property
+    def stage(self) -> str:
+        """Its name in metrics, dead letters and, with a prefix, as a consumer group."""
+        return f"sink_{self.name}"
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """Every table folder by name."""
+    return {path.parent.name: _load(path) for path in sorted(FOLDER.glob("*/table.py"))}
+
+
+def chosen(names: tuple[str, ...]) -> list[Table]:
+    """The named tables, or all of them. Raises ConfigError for a name that has no folder."""
+    unknown = sorted(set(names) - tables().keys())
+    if unknown:
+        raise ConfigError(f"there is no table {unknown[0]}; tables are {', '.join(tables())}")
+    return [table for name, table in tables().items() if not names or name in names]
+
+
+def _load(path: Path) -> Table:
+    name = path.parent.name
+    module = importlib.import_module(f"sinks.tables.{name}.table")
+    return Table(
+        name=name,
+        topic=module.TOPIC,
+        schemas=frozenset(module.SCHEMAS),
+        columns=(*module.COLUMNS, *RECORD),
+        row=module.row,
+        transform=sha256(path.read_bytes()).hexdigest()[:8],
+    )

@@ -1,0 +1,43 @@
+"""Kafka as the sinks use it: aiokafka, which reads 4.4 times as many small records per second as kafka-python (README.md)."""
+
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.helpers import create_ssl_context
+
+from schemas.settings import KafkaSettings
+
+MEGABYTE = 1024 * 1024
+LARGEST_RECORD = 8 * MEGABYTE
+
+
+def connection(settings: KafkaSettings) -> dict[str, Any]:
+    """The connection arguments of an aiokafka client."""
+    options = settings.kafka_python()
+    if settings.security_protocol in ("SSL", "SASL_SSL"):
+        options["ssl_context"] = create_ssl_context(cafile=options.pop("ssl_cafile", None))
+    return options
+
+
+def consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
+    """A consumer that commits only when told to. The broker itself gathers: it answers at 1 MiB or after half a second."""
+    return AIOKafkaConsumer(
+        **connection(settings),
+        client_id=group,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_min_bytes=MEGABYTE,
+        fetch_max_wait_ms=500,
+        max_partition_fetch_bytes=LARGEST_RECORD,
+        session_timeout_ms=6_000,
+        heartbeat_interval_ms=1_500,
+        max_poll_interval_ms=300_000,
+    )
+
+
+def producer(settings: KafkaSettings) -> AIOKafkaProducer:
+    """A producer of dead letters: every one acknowledged by all replicas."""
+    return AIOKafkaProducer(
+        **connection(settings), client_id="touchline-sink", acks="all", enable_idempotence=True, max_request_size=LARGEST_RECORD
+    )

@@ -1,0 +1,94 @@
+"""All tables of one process: start them, watch them, and end together."""
+
+import asyncio
+import logging
+import threading
+import time
+from contextlib import suppress
+
+from aiokafka.errors import KafkaError
+
+from schemas.errors import ConfigError, RetryableError, TouchlineError
+from schemas.settings import KafkaSettings
+from sinks import kafka
+from sinks.contract import Table
+from sinks.runner import Runner
+
+LOOK_EVERY = 1.0
+IDLE_LOOK_EVERY = 10.0
+GRACE = 6.0
+log = logging.getLogger(__name__)
+Running = dict[asyncio.Task[None], Runner]
+
+
+async def run(tables: list[Table], settings: KafkaSettings, stop: threading.Event, until_idle: float | None = None) -> None:
+    """Run all tables until `stop`, or until nothing was left to store for `until_idle` seconds.
+
+    A misconfigured table ends alone and the others go on; any other error ends all. The first error is raised at the end.
+    """
+    letters = kafka.producer(settings)
+    try:
+        await letters.start()
+        runners = [Runner(table, settings, letters, stop) for table in tables]
+        errors = await _watch({asyncio.create_task(runner.run()): runner for runner in runners}, stop, until_idle)
+    except KafkaError as error:
+        raise RetryableError(f"no Kafka broker answers at {settings.bootstrap_servers}: start one with `touchline up`") from error
+    finally:
+        with suppress(KafkaError):
+            await letters.stop()
+    for problem in sorted(errors, key=lambda one: isinstance(one, ConfigError)):
+        raise problem
+
+
+async def _watch(running: Running, stop: threading.Event, until_idle: float | None) -> list[BaseException]:
+    """Wait for all tasks; returns the errors they ended with."""
+    errors: list[BaseException] = []
+    looked = time.monotonic()
+    while running:
+        done, _ = await asyncio.wait(running, timeout=LOOK_EVERY, return_when=asyncio.FIRST_COMPLETED)
+        errors += [error for task in done if (error := _ended(running.pop(task), task, stop))]
+        if stop.is_set():
+            errors += await _leave(running)
+        elif time.monotonic() - looked >= (IDLE_LOOK_EVERY if until_idle is None else LOOK_EVERY):
+            waiting = await _waiting(list(running.values()))
+            looked = time.monotonic()
+            quiet = min((looked - runner.busy_at for runner in running.values()), default=0.0)
+            if until_idle is not None and waiting == 0 and quiet >= until_idle:
+                stop.set()
+    return errors
+
+
+def _ended(runner: Runner, task: asyncio.Task[None], stop: threading.Event) -> BaseException | None:
+    error = task.exception()
+    if isinstance(error, ConfigError):
+        log.error("sink %s ended, the other tables go on: %s", runner.table.name, error)
+    elif error is not None:
+        known = isinstance(error, TouchlineError | KafkaError)
+        log.error("sink %s failed, the process ends: %s", runner.table.name, error, exc_info=None if known else error)
+        stop.set()
+    if isinstance(error, KafkaError):
+        return RetryableError(f"sink {runner.table.name} cannot go on with Kafka: {type(error).__name__}")
+    return error
+
+
+async def _waiting(runners: list[Runner]) -> int | None:
+    """Records that no one has stored yet, or None where Kafka does not say."""
+    try:
+        return sum([await runner.waiting() for runner in runners])
+    except KafkaError as error:
+        log.warning("Kafka does not answer (%s); going on when it does", type(error).__name__)
+        return None
+
+
+async def _leave(running: Running) -> list[BaseException]:
+    """Let each table finish its chunk; what still hangs after `GRACE` is broken off without a commit."""
+    if not running:
+        return []
+    _, hanging = await asyncio.wait(running, timeout=GRACE)
+    for task in hanging:
+        log.warning("sink %s hangs and is broken off; its chunk was not committed", running[task].table.name)
+        running[task].abandon()
+        task.cancel()
+    ended = await asyncio.gather(*running, return_exceptions=True)
+    running.clear()
+    return [error for error in ended if isinstance(error, Exception)]

@@ -1,0 +1,1 @@
+"""Cursors and totals of the connectors."""

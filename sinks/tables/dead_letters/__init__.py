@@ -1,0 +1,1 @@
+"""Records refused, with their bytes."""

@@ -1,0 +1,1 @@
+"""Identifiers and the customer they belong to."""

@@ -1,0 +1,1 @@
+"""Customers that turned out to be one."""

@@ -1,0 +1,1 @@
+"""Readings of signals without a topic of their own."""

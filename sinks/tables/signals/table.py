@@ -1,0 +1,7 @@
+"""Readings of all signals without a topic of their own: upserts by reading id, the highest version is true."""
+
+from sinks.readings import COLUMNS, row
+
+TOPIC = "touchline.signals"
+SCHEMAS = {"reading"}
+__all__ = ["COLUMNS", "SCHEMAS", "TOPIC", "row"]

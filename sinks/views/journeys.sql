@@ -1,0 +1,25 @@
+CREATE OR REPLACE VIEW touchline.journeys
+(
+    journey_id UUID COMMENT 'the journey',
+    customer_id UUID COMMENT 'the customer as known now',
+    definition LowCardinality(String) COMMENT 'journey definition and its version',
+    status LowCardinality(String) COMMENT 'open or closed',
+    outcome LowCardinality(String) COMMENT 'how it ended, empty while open',
+    stage LowCardinality(String) COMMENT 'stage it stands in',
+    started_at DateTime64(3, 'UTC') COMMENT 'first touchpoint, UTC',
+    last_at DateTime64(3, 'UTC') COMMENT 'last touchpoint, UTC',
+    touchpoints UInt32 COMMENT 'number of touchpoints',
+    channels Array(String) COMMENT 'channels used',
+    stages Array(String) COMMENT 'stages visited',
+    friction UInt32 COMMENT 'number of touchpoints that cost the customer effort',
+    moments_of_truth Array(UUID) COMMENT 'event_id of the touchpoints that the definition calls decisive'
+)
+AS
+SELECT
+    toUUID(UUIDNumToString(stored.journey_id)) AS journey_id,
+    toUUID(UUIDNumToString(stored.customer_id)) AS customer_id,
+    definition, status, outcome, stage, started_at, last_at, touchpoints, channels, stages, friction,
+    arrayMap(id -> toUUID(UUIDNumToString(id)), stored.moments_of_truth) AS moments_of_truth
+FROM (SELECT * FROM touchline_store.journeys FINAL) AS stored
+WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
+COMMENT 'Every journey as it stands; journeys of customers merged into another are replaced by those of the other';

@@ -1,0 +1,30 @@
+CREATE OR REPLACE VIEW touchline.signals
+(
+    reading_id UUID COMMENT 'the reading',
+    customer_id UUID COMMENT 'the customer as known now',
+    signal LowCardinality(String) COMMENT 'name of the signal',
+    at DateTime64(3, 'UTC') COMMENT 'time the reading speaks of, UTC',
+    value Nullable(Float64) COMMENT 'the reading, in the unit of the signal; NULL without evidence',
+    low Nullable(Float64) COMMENT 'lower bound, same unit as value',
+    high Nullable(Float64) COMMENT 'upper bound, same unit as value',
+    evidence UInt32 COMMENT 'number of touchpoints behind the reading',
+    numbers Map(LowCardinality(String), Float64) COMMENT 'whatever else the signal states, by name; units in the README of the signal',
+    drivers Array(Tuple(event_id UUID, contribution Float64, text String))
+        COMMENT 'touchpoints that moved the reading most: contribution in the unit of value, signed, and why in words',
+    event_id Nullable(UUID) COMMENT 'the touchpoint that brought the reading; NULL where time passing did',
+    definition_version LowCardinality(String) COMMENT 'definition of the signal and its version'
+)
+AS
+SELECT
+    toUUID(UUIDNumToString(stored.reading_id)) AS reading_id,
+    toUUID(UUIDNumToString(stored.customer_id)) AS customer_id,
+    signal, at, value, low, high, evidence, numbers,
+    arrayMap(
+        (id, contribution, words) -> (toUUID(UUIDNumToString(id)), contribution, words),
+        driver_event_ids, driver_contributions, driver_texts
+    ) AS drivers,
+    toUUID(UUIDNumToString(stored.event_id)) AS event_id,
+    definition AS definition_version
+FROM (SELECT * FROM touchline_store.signals FINAL) AS stored
+WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
+COMMENT 'Every reading of the signals without a view of their own';

@@ -1,0 +1,126 @@
+"""Every table's `cases/`: a record in, the row out, and the same row back from the real engine. A new table needs no new test.
+
+In the files, 16 bytes stand as a UUID, other bytes as text, times as milliseconds since 1970.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from deploy.local.state import Stack
+from schemas.codec import encode
+from schemas.registry import frozen, newest
+from sinks.chunk import Record, transform
+from sinks.clickhouse import ClickHouse
+from sinks.contract import FOLDER, RECORD, Table, tables
+from tests.sinking import Stored, ask
+
+CASES = sorted(FOLDER.glob("*/cases/*.json"))
+CASE = pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.parent.name}/{path.stem}")
+TABLE = pytest.mark.parametrize("table", tables().values(), ids=lambda table: table.name)
+
+
+def test_every_table_has_cases() -> None:
+    assert {path.parent.parent.name for path in CASES} == set(tables())
+
+
+@CASE
+def test_record_becomes_the_row(path: Path) -> None:
+    case, table = json.loads(path.read_text()), tables()[path.parent.parent.name]
+    (row,) = transform(table, [stored(table, case)]).rows
+    assert readable(dict(zip(table.columns, row, strict=True))) == {**case["row"], "record_partition": 5, "record_offset": 77}
+
+
+@TABLE
+def test_row_is_a_function_of_the_record(table: Table) -> None:
+    case = json.loads(next(path for path in CASES if path.parent.parent.name == table.name).read_text())
+    assert transform(table, [stored(table, case)]).rows == transform(table, [stored(table, case)]).rows
+
+
+@pytest.mark.integration
+@CASE
+def test_row_reads_back_as_it_was_written(path: Path, migrated: Stack) -> None:
+    case, table = json.loads(path.read_text()), tables()[path.parent.parent.name]
+    (row,) = transform(table, [stored(table, case)]).rows
+    client, scratch = ClickHouse(), f"touchline_store.case_{uuid4().hex}"
+    try:
+        client.execute(f"CREATE TABLE {scratch} AS {table.stored} ENGINE = MergeTree ORDER BY tuple()")
+        client.insert(scratch, table.columns, [[value] for value in row], "once")
+        (back,) = ask(f"SELECT {', '.join(selected(table))} FROM {scratch}")
+    finally:
+        client.execute(f"DROP TABLE {scratch}")
+        client.close()
+    assert back == {**case["row"], "record_partition": 5, "record_offset": 77}
+
+
+@pytest.mark.integration
+@TABLE
+def test_table_has_the_declared_columns_and_one_for_when_it_was_stored(table: Table, migrated: Stack) -> None:
+    assert [name for name, _ in columns(table)] == [*table.columns, "stored_at"]
+
+
+@pytest.mark.integration
+@TABLE
+def test_stored_table_says_what_each_column_is_and_how_long_it_is_kept(table: Table, migrated: Stack) -> None:
+    assert (
+        ask(f"SELECT name FROM system.columns WHERE database = 'touchline_store' AND table = '{table.name}' AND comment = ''")
+        == []
+    )
+    (described,) = ask(
+        f"SELECT comment, engine_full FROM system.tables WHERE database = 'touchline_store' AND name = '{table.name}'"
+    )
+    assert "kept for ever" in described["comment"]
+    assert "ReplacingMergeTree" in described["engine_full"]
+    assert "customer_id" not in described["engine_full"].partition("ORDER BY")[2]
+
+
+def stored(table: Table, case: dict[str, Any]) -> Record:
+    return Stored(table.topic, 5, 77, encode(case["schema"], fitted(frozen(newest()[case["schema"]]), case["record"])))
+
+
+def fitted(schema: Any, value: Any) -> Any:
+    """The JSON value as Avro wants it: UUIDs and text as bytes where the schema says bytes."""
+    if isinstance(schema, list):
+        return None if value is None else fitted(schema[1], value)
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    if kind == "record":
+        return {field["name"]: fitted(field["type"], value[field["name"]]) for field in schema["fields"]}
+    if kind == "array":
+        return [fitted(schema["items"], each) for each in value]
+    if kind in ("fixed", "touchline.Id"):
+        return UUID(value).bytes
+    return value.encode() if kind == "bytes" else value
+
+
+def readable(value: Any) -> Any:
+    """A row as the case files write it."""
+    if isinstance(value, dict):
+        return {name: readable(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [readable(each) for each in value]
+    if isinstance(value, bytes):
+        return str(UUID(bytes=value)) if len(value) == 16 else value.decode()
+    return int(value) if isinstance(value, bool) else value
+
+
+def columns(table: Table) -> list[tuple[str, str]]:
+    found = ask(
+        f"SELECT name, type FROM system.columns WHERE database = 'touchline_store' AND table = '{table.name}' ORDER BY position"
+    )
+    return [(row["name"], row["type"]) for row in found]
+
+
+def selected(table: Table) -> list[str]:
+    """Expressions that bring each column back in the way of the case files."""
+    shapes = {
+        "FixedString(16)": "toString(UUIDNumToString({0}))",
+        "Nullable(FixedString(16))": "UUIDNumToString({0})",
+        "Array(FixedString(16))": "arrayMap(id -> toString(UUIDNumToString(id)), {0})",
+        "DateTime64(3, 'UTC')": "toUnixTimestamp64Milli({0})",
+        "Nullable(DateTime64(3, 'UTC'))": "toUnixTimestamp64Milli({0})",
+    }
+    declared = [(name, kind) for name, kind in columns(table) if name in {*table.columns, *RECORD}]
+    return [f"{shapes.get(kind, '{0}').format(name)} AS `{name}`" for name, kind in declared]

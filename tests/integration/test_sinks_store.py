@@ -1,0 +1,343 @@
+"""`touchline migrate` and `touchline sink` on the real Kafka and ClickHouse: what is stored, refused, kept and said."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from deploy.local import state
+from deploy.local.clickhouse import server
+from deploy.local.kafka import broker
+from deploy.local.state import Stack
+from schemas.codec import decode, encode
+from schemas.dead_letter import refused
+from schemas.errors import RecordError
+from sinks.chunk import transform
+from sinks.clickhouse import ClickHouse
+from sinks.contract import tables
+from sinks.migrations import migrations
+from sinks.retry import write
+from tests.conftest import TOUCHLINE
+from tests.sinking import Stored, ask, journey, only, publish, reading, resolved, send, shown, sink, store
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+CRASH_BEFORE_COMMIT = """
+import os, sys
+from sinks.runner import Runner
+
+async def crash(self, offsets):
+    os._exit(137)
+
+Runner._commit = crash
+sys.argv = ["touchline", "sink", *sys.argv[1:]]
+from deploy.cli import main
+main()
+"""
+
+
+@pytest.fixture(autouse=True)
+def ready(migrated: Stack) -> None:
+    """Topics and tables exist."""
+
+
+@pytest.fixture
+def name() -> str:
+    return f"test-{uuid4().hex[:12]}"
+
+
+def migrate(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([TOUCHLINE, "migrate", *options], capture_output=True, text=True, timeout=60, check=False)
+
+
+def counted(system: str) -> tuple[int, int]:
+    """Rows and different touchpoints that the view shows of a system."""
+    (row,) = ask(f"SELECT count() AS n, uniqExact(event_id) AS ids FROM touchline.touchpoints WHERE system = '{system}'")
+    return row["n"], row["ids"]
+
+
+def test_a_second_migration_changes_nothing_but_replaces_the_views() -> None:
+    before = ask("SELECT name, checksum, applied_at FROM touchline_store.migrations ORDER BY name")
+    done = migrate()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "topic" not in done.stdout
+    assert " apply" not in done.stdout
+    assert ask("SELECT name, checksum, applied_at FROM touchline_store.migrations ORDER BY name") == before
+    assert {row["name"] for row in before} == {script.name for script in migrations()}
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing() -> None:
+    ask("DROP VIEW touchline.signals")
+    assert "signals" in migrate("--dry-run").stdout
+    assert only("SELECT count() FROM system.tables WHERE database = 'touchline' AND name = 'signals'") == 0
+    assert migrate().returncode == 0
+    assert only("SELECT count() FROM system.tables WHERE database = 'touchline' AND name = 'signals'") == 1
+
+
+def test_migrations_at_the_same_time_do_not_break_each_other() -> None:
+    with ThreadPoolExecutor() as threads:
+        done = list(threads.map(lambda _: migrate(), range(3)))
+    assert [(each.returncode, each.stderr) for each in done] == [(0, "")] * 3
+
+
+def test_a_migration_changed_after_it_was_applied_is_refused_with_what_to_do() -> None:
+    changed = migrations()[-1]
+    client = ClickHouse()
+    try:
+        client.insert("touchline_store.migrations", ("name", "checksum"), [[changed.name], ["0" * 64]], uuid4().hex)
+        done = migrate()
+        client.insert("touchline_store.migrations", ("name", "checksum"), [[changed.name], [changed.checksum]], uuid4().hex)
+    finally:
+        client.close()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"migration {changed.name} was changed after it was applied: put the file back" in done.stderr
+    assert migrate().returncode == 0
+
+
+def test_one_insert_holds_thirty_years(name: str) -> None:
+    """CDNOW is of 1997, the rest of today: a block must not be split over too many parts."""
+    times = range(852_076_800_000, 1_752_076_800_000, 10**9)
+    publish("touchline.resolved", "resolved", [resolved(system=name, occurred_at=at) for at in times])
+    store("touchpoints")
+    assert counted(name) == (900, 900)
+
+
+def test_broken_bytes_end_as_dead_letters_with_their_bytes_and_place(name: str) -> None:
+    broken = [b"", b"\x00\x00", b'{"json": true}', b"\x00\x00\x00\xff\xff" + name.encode(), os.urandom(3) * 1_000_000]
+    good = [resolved(system=name) for _ in range(20)]
+    values = [encode("resolved", record) for record in good]
+    send("touchline.resolved", [(b"k", value) for value in [*values[:10], *broken, *values[10:]]])
+    log = store("touchpoints", "dead_letters")
+    assert counted(name) == (20, 20)
+    found = ask("SELECT * FROM touchline.dead_letters WHERE stage = 'sink_touchpoints' AND topic = 'touchline.resolved'")
+    sizes = {row["size"]: row for row in found}
+    assert {len(value) for value in broken} <= set(sizes)
+    unknown = sizes[len(broken[3])]
+    assert (unknown["reason"], unknown["schema_id"]) == ("unknown_schema", 65_535)
+    assert (unknown["truncated"], unknown["replayed"]) == (0, 0)
+    assert unknown["detail"] == "schema id 65535 was never given; see `touchline schemas show`"
+    assert unknown["origin"] == f"touchline.resolved/{unknown['partition']}/{unknown['offset']}"
+    hexadecimal = "SELECT hex(payload) FROM touchline.dead_letters WHERE letter_id = {id:UUID}"
+    assert only(hexadecimal, {"id": str(unknown["letter_id"])}) == broken[3].hex().upper()
+    assert name not in log
+
+
+def test_a_dead_letter_of_six_mebibytes_is_stored_whole() -> None:
+    payload = os.urandom(6 * 2**20)
+    letter = refused(RecordError("too_long", "field text"), payload, stage="files", origin="posts.jsonl:1").model_dump()
+    publish("touchline.dead-letters", "dead_letter", [letter])
+    store("dead_letters")
+    sql = "SELECT length(payload) FROM touchline.dead_letters WHERE letter_id = {id:UUID}"
+    assert only(sql, {"id": str(shown(letter["letter_id"]))}) == len(payload)
+
+
+def test_a_row_that_no_column_can_hold_is_refused_alone() -> None:
+    good = [journey() for _ in range(60)]
+    poison = [journey(touchpoints=-1), journey(friction=2**40), journey(version=-5)]
+    customer = uuid4().bytes
+    mixed = [{**record, "customer_id": customer} for record in [*good[:7], poison[0], *good[7:40], *poison[1:], *good[40:]]]
+    publish("touchline.journeys", "journey", mixed)
+    log = store("journeys", "dead_letters")
+    stored = ask("SELECT journey_id FROM touchline.journeys WHERE customer_id = {id:UUID}", {"id": str(shown(customer))})
+    assert {row["journey_id"] for row in stored} == {shown(record["journey_id"]) for record in good}
+    letters = ask("SELECT hex(payload) AS bytes, reason, detail FROM touchline.dead_letters WHERE stage = 'sink_journeys'")
+    refused = [decode(bytes.fromhex(row["bytes"]))[1]["journey_id"] for row in letters]
+    assert {record["journey_id"] for record in poison} <= set(refused)
+    assert {(row["reason"], row["detail"]) for row in letters} == {
+        ("unfit_value", "a value does not fit its column in touchline_store.journeys: TypeMismatchError")
+    }
+    assert str(2**40) not in log
+
+
+def test_the_same_block_under_the_same_token_is_stored_once() -> None:
+    """An insert whose answer was lost is sent again: the server must not keep both."""
+    table, client, customer = tables()["satisfaction"], ClickHouse(), uuid4()
+    records = [
+        Stored(table.topic, 0, n, encode("reading", reading(customer_id=customer.bytes))) for n in range(10**6, 10**6 + 50)
+    ]
+    chunk = transform(table, records)
+    try:
+        for _ in range(3):
+            assert write(table, client, chunk, threading.Event()) == []
+    finally:
+        client.close()
+    assert only(f"SELECT count() FROM touchline_store.satisfaction WHERE customer_id = unhex('{customer.hex}')") == 50
+
+
+def test_a_crash_between_insert_and_commit_stores_each_touchpoint_once(name: str) -> None:
+    records = [resolved(system=name) for _ in range(5_000)]
+    publish("touchline.resolved", "resolved", records)
+    crashed = subprocess.run(
+        [sys.executable, "-c", CRASH_BEFORE_COMMIT, "touchpoints"], capture_output=True, timeout=60, check=False
+    )
+    assert crashed.returncode == 137
+    inserted = only(f"SELECT count() FROM touchline_store.touchpoints WHERE system = '{name}'")
+    assert inserted > 0, "the crash came before the insert"
+    assert only("SELECT count() FROM touchline.touchpoints WHERE system = {name:String}", {"name": name}) == inserted
+    publish("touchline.resolved", "resolved", [resolved(system=name)])
+    store("touchpoints")
+    assert counted(name) == (5_001, 5_001)
+
+
+def test_killed_again_and_again_the_sink_stores_each_touchpoint_once(name: str) -> None:
+    records = [resolved(system=name) for _ in range(30_000)]
+
+    def feed() -> None:
+        for part in range(10):
+            publish("touchline.resolved", "resolved", records[part::10])
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    seed = random.randrange(10**6)
+    dice = random.Random(seed)
+    for _ in range(4):
+        process = sink("touchpoints")
+        time.sleep(dice.uniform(0.9, 3.0))
+        assert process.poll() is None, "the sink ended before it was killed"
+        process.kill()
+        process.communicate()
+    feeder.join()
+    store("touchpoints")
+    assert counted(name) == (30_000, 30_000), f"seed {seed}"
+
+
+def service(name: str) -> psutil.Process:
+    """The process of `kafka` or `clickhouse` in the stack of these tests."""
+    running = state.read()
+    assert running is not None
+    pid = running.service(name).pid
+    assert pid is not None
+    return psutil.Process(pid)
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    """Wait for it, a minute at most."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "it did not come true within a minute"
+        time.sleep(0.1)
+
+
+def test_clickhouse_killed_in_mid_run_loses_nothing(name: str) -> None:
+    records = [resolved(system=name) for _ in range(20_000)]
+    process = sink("touchpoints", "--until-idle", "3")
+    for part in range(4):
+        publish("touchline.resolved", "resolved", records[part::4])
+        if part in (1, 2):
+            service("clickhouse").kill()
+            time.sleep(0.3)
+    _, log = process.communicate(timeout=120)
+    assert process.returncode == 0, log
+    assert counted(name) == (20_000, 20_000)
+
+
+def test_kafka_killed_in_mid_run_loses_nothing(name: str, migrated: Stack) -> None:
+    records = [resolved(system=name) for _ in range(4_000)]
+    publish("touchline.resolved", "resolved", records[:2_000])
+    process = sink("touchpoints")
+    time.sleep(1)
+    service("kafka").kill()
+    time.sleep(1)
+    eventually(lambda: broker.ready(migrated.ports))
+    publish("touchline.resolved", "resolved", records[2_000:])
+    eventually(lambda: counted(name)[1] == 4_000)
+    process.terminate()
+    _, log = process.communicate(timeout=10)
+    assert process.returncode == 0, log
+    assert counted(name) == (4_000, 4_000)
+
+
+@pytest.fixture
+def clickhouse(migrated: Stack) -> Iterator[psutil.Process]:
+    """To be suspended by the test; it serves again afterwards."""
+    process = service("clickhouse")
+    yield process
+    process.resume()
+    eventually(lambda: server.ready(migrated.ports))
+
+
+def test_sigterm_ends_the_sink_in_ten_seconds_even_when_clickhouse_hangs(name: str, clickhouse: psutil.Process) -> None:
+    process = sink("touchpoints")
+    publish("touchline.resolved", "resolved", [resolved(system=name)])
+    eventually(lambda: counted(name) == (1, 1))
+    clickhouse.suspend()
+    publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(10)])
+    time.sleep(2)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    clickhouse.resume()
+    store("touchpoints")
+    assert counted(name) == (11, 11)
+
+
+def test_sigterm_finishes_the_chunk_and_ends_cleanly(name: str) -> None:
+    process = sink()
+    publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(2_000)])
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert log.count(" stopped") == len(tables())
+    store("touchpoints")
+    assert counted(name) == (2_000, 2_000)
+
+
+def test_a_table_that_is_missing_stops_alone_and_the_process_says_so_at_the_end(name: str) -> None:
+    ask("RENAME TABLE touchline_store.churn TO touchline_store.churn_elsewhere")
+    try:
+        publish("touchline.churn", "reading", [reading(signal="churn")])
+        publish("touchline.resolved", "resolved", [resolved(system=name)])
+        process = sink("churn", "touchpoints", "--until-idle", "2")
+        _, log = process.communicate(timeout=60)
+    finally:
+        ask("RENAME TABLE touchline_store.churn_elsewhere TO touchline_store.churn")
+    assert process.returncode == 2
+    assert re.search(r"ERROR .* sink churn ended, the other tables go on: .*unknown_table.*run `touchline migrate`", log)
+    assert "Traceback" not in log
+    assert counted(name) == (1, 1)
+    store("churn")
+
+
+def test_an_unknown_table_name_is_one_line_and_exit_code_2() -> None:
+    process = sink("orders")
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert said.startswith("touchline: there is no table orders; tables are churn, ")
+
+
+def test_metrics_tell_what_was_stored_skipped_and_refused(name: str, tmp_path: Path) -> None:
+    port_line = re.compile(r"metrics on (http://127\.0\.0\.1:\d+/metrics)")
+    publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(30)])
+    send("touchline.resolved", [(b"k", b"broken " + name.encode())])
+    process = sink("touchpoints")
+    assert process.stderr is not None
+    found = port_line.search(process.stderr.readline())
+    assert found
+    for _ in range(100):
+        with urllib.request.urlopen(found[1], timeout=5) as answer:
+            metrics = answer.read().decode()
+        if 'outcome="dead_letter",stage="sink_touchpoints"' in metrics:
+            break
+        time.sleep(0.1)
+    process.terminate()
+    process.communicate(timeout=10)
+    values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
+    assert float(values['touchline_records_total{outcome="stored",stage="sink_touchpoints"}']) >= 30
+    assert float(values['touchline_dead_letters_total{reason="not_avro",stage="sink_touchpoints"}']) >= 1
+    assert float(values['touchline_sink_insert_seconds_count{table="touchpoints"}']) >= 1
+    assert float(values['touchline_event_age_seconds_count{stage="stored"}']) >= 30
+    assert float(values['touchline_consumer_lag_records{stage="sink_touchpoints"}']) == 0
+    assert float(values['touchline_consumer_lag_seconds{stage="sink_touchpoints"}']) == 0

@@ -1,0 +1,323 @@
+"""What analysts read: the views against plain Python, with duplicates in unmerged parts, merges and deletions in place."""
+
+import math
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from deploy.local.state import Stack
+from schemas.codec import Fields
+from sinks.migrations import views
+from tests.sinking import NOW, STATE, ask, journey, merge, only, publish, reading, resolved, shown, store
+
+pytestmark = pytest.mark.integration
+DAY = 86_400_000
+Z = 1.959964
+TOP = {2: 1, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2, 10: 3}
+PROMISED = {
+    "touchpoints": "event_id customer_id customer_id_then source system type channel stage occurred_at received_at stored_at text"
+    " sentiment nps csat ces amount currency product order_id ticket_id attributes",
+    "journeys": "journey_id customer_id definition status outcome stage started_at last_at touchpoints channels stages friction"
+    " moments_of_truth",
+    "satisfaction": "customer_id at score low high evidence drivers definition_version",
+    "churn": "customer_id at risk horizon_days idle_days baseline reasons model_version",
+    "signals": "customer_id at value low high evidence drivers definition_version",
+    "customers": "customer_id first_seen last_seen touchpoints channels segment satisfaction churn_risk"
+    " open_journeys lifetime_value",
+    "kpis": "day metric dimension value_of_dimension value low high n offered answered scale definition_version",
+    "pain_points": "stage channel type customers touchpoints satisfaction_change low high n",
+    "dead_letters": "at source stage reason detail topic partition offset schema_id payload replayed",
+    "freshness": "connector last_event_at last_success_at lag_seconds events_24h reconciliation_difference",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unmerged(migrated: Stack) -> Iterator[None]:
+    """Parts stay as they were inserted, so that only the views make each thing once."""
+    for verb in ("STOP", "START"):
+        for table in ("touchpoints", "satisfaction", "churn", "journeys", "merges", "connector_state"):
+            ask(f"SYSTEM {verb} MERGES touchline_store.{table}")
+        if verb == "STOP":
+            yield
+
+
+@pytest.fixture
+def name() -> str:
+    """A system or connector of this test alone."""
+    return f"test-{uuid4().hex[:12]}"
+
+
+def feed(records: list[Fields]) -> None:
+    publish("touchline.resolved", "resolved", records)
+    store("touchpoints")
+
+
+def test_every_view_has_the_promised_columns_and_each_says_its_meaning() -> None:
+    found = ask("SELECT table, name, comment FROM system.columns WHERE database = 'touchline'")
+    assert {row["table"] for row in found} == {view.name for view in views()}
+    for view, promised in PROMISED.items():
+        assert set(promised.split()) <= {row["name"] for row in found if row["table"] == view}, view
+    assert [row for row in found if len(row["comment"]) < 10] == []
+    assert ask("SELECT name FROM system.tables WHERE database = 'touchline' AND comment = ''") == []
+
+
+def test_feeding_twice_leaves_each_touchpoint_once(name: str) -> None:
+    records = [resolved(system=name, attributes={"segment": "home"}, amount=12_345_678, currency="EUR") for _ in range(500)]
+    feed(records)
+    before = ask(f"SELECT * EXCEPT stored_at FROM touchline.touchpoints WHERE system = '{name}' ORDER BY event_id")
+    of_customers = f"SELECT * FROM touchline.customers WHERE has(systems, '{name}') ORDER BY customer_id"
+    customers = ask(of_customers)
+    feed(records[::-1])
+    assert only(f"SELECT count() FROM touchline_store.touchpoints WHERE system = '{name}'") == 1_000
+    assert ask(f"SELECT * EXCEPT stored_at FROM touchline.touchpoints WHERE system = '{name}' ORDER BY event_id") == before
+    assert ask(of_customers) == customers
+    assert {row["event_id"] for row in before} == {shown(record["event_id"]) for record in records}
+    assert {row["amount"] for row in before} == {Decimal("1234.5678")}
+    assert len(customers) == 500
+
+
+def test_a_corrected_date_replaces_the_touchpoint(name: str) -> None:
+    wrong = resolved(system=name, occurred_at=852_076_800_000)
+    feed([wrong])
+    feed([{**wrong, "occurred_at": NOW, "received_at": wrong["received_at"] + 1}])
+    assert ask(f"SELECT occurred_at FROM touchline.touchpoints WHERE system = '{name}'") == [
+        {"occurred_at": datetime.fromtimestamp(NOW / 1000, UTC)}
+    ]
+
+
+def test_survey_columns_hold_the_answer_of_their_metric_only(name: str) -> None:
+    feed([resolved(system=name, metric=metric, answer=4.0, scale_low=1, scale_high=7) for metric in ("nps", "csat", "ces")])
+    found = ask(f"SELECT nps, csat, ces, sentiment FROM touchline.touchpoints WHERE system = '{name}' ORDER BY metric")
+    assert [tuple(row.values()) for row in found] == [(None, None, 4.0, None), (None, 4.0, None, None), (4.0, None, None, None)]
+
+
+def test_merged_customers_are_one_in_every_view(name: str) -> None:
+    lost, kept, final = (uuid4().bytes for _ in range(3))
+    feed([resolved(system=name, customer_id=customer, amount=10_000, currency="EUR") for customer in (lost, kept, final)])
+    publish("touchline.satisfaction", "reading", [reading(customer_id=lost, value=10.0), reading(customer_id=final, value=30.0)])
+    publish("touchline.churn", "reading", [reading(customer_id=lost, signal="churn"), reading(customer_id=final, value=0.25)])
+    publish("touchline.journeys", "journey", [journey(customer_id=lost), journey(customer_id=kept), journey(customer_id=final)])
+    publish("touchline.identity", "merge", [merge(lost, kept)])
+    store()
+    assert now_of(name, lost) == shown(kept)
+    publish("touchline.identity", "merge", [merge(kept, final), merge(lost, final)])
+    store("merges", "identities")
+    assert [now_of(name, customer) for customer in (lost, kept, final)] == [shown(final)] * 3
+    for view in ("satisfaction", "churn", "journeys"):
+        found = ask(
+            f"SELECT customer_id FROM touchline.{view} WHERE customer_id IN ({{a:UUID}}, {{b:UUID}}, {{c:UUID}})",
+            {"a": str(shown(lost)), "b": str(shown(kept)), "c": str(shown(final))},
+        )
+        assert [row["customer_id"] for row in found] == [shown(final)], view
+    (customer,) = ask("SELECT * FROM touchline.customers WHERE has(systems, {name:String})", {"name": name})
+    assert (customer["customer_id"], customer["touchpoints"], customer["lifetime_value"]) == (shown(final), 3, Decimal(3))
+    assert (customer["satisfaction"], customer["churn_risk"], customer["open_journeys"]) == (30.0, 0.25, 1)
+
+
+def now_of(system: str, then: bytes) -> UUID:
+    sql = f"SELECT customer_id FROM touchline.touchpoints WHERE system = '{system}' AND customer_id_then = {{then:UUID}}"
+    found: UUID = only(sql, {"then": str(shown(then))})
+    return found
+
+
+def test_what_was_taken_back_is_hidden_even_when_an_older_version_comes_again() -> None:
+    customer = uuid4()
+    kept, gone = (reading(customer_id=customer.bytes) for _ in range(2))
+    travel = journey(customer_id=customer.bytes)
+    for version, deleted in ((1, False), (2, True), (1, False)):
+        publish("touchline.satisfaction", "reading", [kept, {**gone, "version": version, "deleted": deleted}])
+        publish("touchline.journeys", "journey", [{**travel, "version": version, "deleted": deleted}])
+        store("satisfaction", "journeys")
+    params = {"customer": str(customer)}
+    assert ask("SELECT reading_id FROM touchline.satisfaction WHERE customer_id = {customer:UUID}", params) == [
+        {"reading_id": shown(kept["reading_id"])}
+    ]
+    assert ask("SELECT * FROM touchline.journeys WHERE customer_id = {customer:UUID}", params) == []
+
+
+def test_customers_show_the_latest_of_each_signal_and_the_value_of_their_orders(name: str) -> None:
+    customer = uuid4()
+    common: dict[str, Any] = {"customer_id": customer.bytes, "system": name, "currency": "EUR"}
+    feed(
+        [
+            resolved(**common, occurred_at=NOW, amount=1_000_000, attributes={"segment": "home"}, channel="store"),
+            resolved(**common, occurred_at=NOW + DAY, amount=2_505_000, attributes={"segment": "business"}),
+            resolved(**common, occurred_at=NOW + 2 * DAY, amount=500_000, type="return.received", attributes={"segment": ""}),
+            resolved(**common, occurred_at=NOW + 3 * DAY, amount=7, type="invoice.issued"),
+        ]
+    )
+    history = [
+        reading(customer_id=customer.bytes, at=NOW + at * DAY, value=value) for at, value in ((2, None), (1, 80.0), (0, 20.0))
+    ]
+    publish("touchline.satisfaction", "reading", history)
+    publish("touchline.churn", "reading", [reading(customer_id=customer.bytes, signal="churn", value=0.125)])
+    publish(
+        "touchline.journeys", "journey", [journey(customer_id=customer.bytes, status=status) for status in ("open", "closed")]
+    )
+    store("satisfaction", "churn", "journeys")
+    (found,) = ask("SELECT * FROM touchline.customers WHERE customer_id = {customer:UUID}", {"customer": str(customer)})
+    assert found == {
+        "customer_id": customer,
+        "first_seen": datetime.fromtimestamp(NOW / 1000, UTC),
+        "last_seen": datetime.fromtimestamp((NOW + 3 * DAY) / 1000, UTC),
+        "touchpoints": 4,
+        "channels": ["store", "web"],
+        "systems": [name],
+        "segment": "business",
+        "satisfaction": None,
+        "churn_risk": 0.125,
+        "open_journeys": 1,
+        "lifetime_value": Decimal("300.5"),
+        "currencies": ["EUR"],
+    }
+
+
+def test_kpis_follow_the_book(name: str) -> None:
+    dice = random.Random(20261121)
+    scales = {
+        "nps": [(0, 10)],
+        "csat": [(0, 1), (1, 3), (1, 4), (1, 5), (1, 6), (1, 7), (1, 10), (1, 9)],
+        "ces": [(1, 7), (1, 5)],
+    }
+    asked = []
+    for _ in range(900):
+        metric = dice.choice(sorted(scales))
+        low, high = dice.choice(scales[metric])
+        offered = dice.random() < 0.4
+        asked.append(
+            resolved(
+                system=name,
+                occurred_at=1_041_379_200_000 + dice.randrange(3) * DAY + dice.randrange(DAY),
+                channel=dice.choice(["web", "email", "phone"]),
+                stage=dice.choice(["use", "support"]),
+                type="survey.offered" if offered else "survey.answered",
+                metric=metric,
+                scale_low=low,
+                scale_high=high,
+                answer=None if offered else float(dice.randint(low, high)),
+                question_id="q",
+                attributes={"segment": dice.choice(["home", "business"])},
+            )
+        )
+    feed(asked)
+    feed(asked[: len(asked) // 2])
+    found = ask("SELECT * FROM touchline.kpis WHERE day BETWEEN '2003-01-01' AND '2003-01-03'")
+    expected = {key: by_the_book(records) for key, records in groups(asked).items()}
+    assert {(row["day"].isoformat(), row["metric"], row["dimension"], row["value_of_dimension"]) for row in found} == set(
+        expected
+    )
+    for row in found:
+        book = expected[row["day"].isoformat(), row["metric"], row["dimension"], row["value_of_dimension"]]
+        assert {column: row[column] for column in book} == pytest.approx(book, rel=1e-9, abs=1e-9, nan_ok=False), row
+        assert row["definition_version"] == f"{row['metric']}-1"
+
+
+def groups(asked: list[Fields]) -> dict[tuple[str, str, str, str], list[Fields]]:
+    found: dict[tuple[str, str, str, str], list[Fields]] = {}
+    for record in asked:
+        day = datetime.fromtimestamp(record["occurred_at"] / 1000, UTC).date().isoformat()
+        for dimension in ("all", "channel", "stage", "system", "segment"):
+            value = {"all": "", "segment": record["attributes"]["segment"]}.get(dimension) or record.get(dimension, "")
+            found.setdefault((day, record["metric"], dimension, value), []).append(record)
+    return found
+
+
+def by_the_book(records: list[Fields]) -> dict[str, Any]:
+    """signals.md, section 1, in plain Python."""
+    metric = records[0]["metric"]
+    scored = [record for record in records if record["answer"] is not None and is_scored(record)]
+    counts = {
+        "n": len(scored),
+        "offered": sum(record["type"] == "survey.offered" for record in records),
+        "answered": sum(record["answer"] is not None for record in records),
+    }
+    if not scored:
+        return {"value": None, "low": None, "high": None, "mean": None, **counts}
+    n, mean = len(scored), None
+    if metric == "nps":
+        p = sum(record["answer"] >= 9 for record in scored) / n
+        d = sum(record["answer"] <= 6 for record in scored) / n
+        half = Z * math.sqrt(100**2 * (p + d - (p - d) ** 2) / n)
+        value, low, high = 100 * (p - d), max(100 * (p - d) - half, -100), min(100 * (p - d) + half, 100)
+    else:
+        share = sum(record["answer"] > bottom(record) for record in scored) / n
+        centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+        half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+        value, low, high = 100 * share, 100 * max(centre - half, 0), 100 * min(centre + half, 1)
+        mean = sum(record["answer"] for record in scored) / n if metric == "ces" else None
+    return {"value": value, "low": low, "high": high, "mean": mean, **counts}
+
+
+def is_scored(record: Fields) -> bool:
+    scale = (record["scale_low"], record["scale_high"])
+    return {"nps": scale == (0, 10), "ces": scale == (1, 7), "csat": scale[1] - scale[0] + 1 in TOP}[record["metric"]]
+
+
+def bottom(record: Fields) -> float:
+    """The highest answer that is not favourable."""
+    if record["metric"] == "ces":
+        return 4
+    return float(record["scale_high"] - TOP[record["scale_high"] - record["scale_low"] + 1])
+
+
+def test_the_interval_of_nps_is_the_published_one() -> None:
+    """±16 at n=100 for p=.45, d=.25, as signals.md quotes."""
+    day = "2004-02-02"
+    answers = [9.0] * 45 + [3.0] * 25 + [7.0] * 30
+    at = int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1000)
+    common: dict[str, Any] = {"metric": "nps", "scale_low": 0, "scale_high": 10, "type": "survey.answered", "occurred_at": at}
+    feed([resolved(**common, answer=answer) for answer in answers])
+    (row,) = ask(f"SELECT value, low, high FROM touchline.kpis WHERE day = '{day}' AND dimension = 'all'")
+    assert row["value"] == pytest.approx(20)
+    assert row["high"] - row["value"] == pytest.approx(16, abs=0.3)
+
+
+def test_pain_points_are_means_with_their_interval() -> None:
+    stage = f"stage-{uuid4().hex[:8]}"
+    changes = {"shipment.delayed": [-5.0, -10.0, -15.0], "delivery.completed": [4.0], "page.viewed": []}
+    touched = [resolved(stage=stage, type=kind, customer_id=uuid4().bytes) for kind in changes for _ in range(4)]
+    feed(touched)
+    readings = [
+        reading(customer_id=record["customer_id"], event_id=record["event_id"], numbers={"change": change})
+        for kind in changes
+        for record, change in zip([one for one in touched if one["type"] == kind], changes[kind], strict=False)
+    ]
+    unrelated = reading(event_id=touched[-1]["event_id"], numbers={"other": 1.0})
+    publish("touchline.satisfaction", "reading", [*readings, *readings, unrelated])
+    store("satisfaction")
+    found = {row["type"]: row for row in ask(f"SELECT * FROM touchline.pain_points WHERE stage = '{stage}'")}
+    half = Z * 5 / math.sqrt(3)
+    worst = found["shipment.delayed"]
+    assert (worst["customers"], worst["touchpoints"], worst["n"]) == (4, 4, 3)
+    assert [worst["satisfaction_change"], worst["low"], worst["high"]] == pytest.approx([-10, -10 - half, -10 + half])
+    once, never = found["delivery.completed"], found["page.viewed"]
+    assert [once["satisfaction_change"], once["low"], once["high"], once["n"]] == [4.0, None, None, 1]
+    assert [never["satisfaction_change"], never["low"], never["high"], never["n"]] == [None, None, None, 0]
+
+
+def test_freshness_tells_how_many_records_are_not_stored(name: str) -> None:
+    state = {**STATE, "connector": name, "read": 10, "published": 7, "dead_lettered": 2, "repeated": 1}
+    publish("touchline.connector-state", "connector_state", [{**state, "read": 3, "published": 3, "repeated": 0}, state])
+    publish("touchline.connector-state", "connector_state", [{**state, "stream": "empty", "last_event_at": None} | dict.fromkeys(
+        ("read", "published", "dead_lettered", "repeated"), 0)])  # fmt: skip
+    touched = [resolved(connector=name) for _ in range(7)]
+    publish("touchline.resolved", "resolved", [*touched[:6], *touched[:3]])
+    store("touchpoints", "connector_state")
+    assert difference(name) == 1
+    publish("touchline.resolved", "resolved", touched[6:])
+    store("touchpoints")
+    assert difference(name) == 0
+    (row,) = ask(f"SELECT * FROM touchline.freshness WHERE connector = '{name}'")
+    assert (row["read"], row["stored"], row["events_24h"]) == (10, 7, 0)
+    assert row["last_event_at"] == row["last_success_at"] == datetime.fromtimestamp(NOW / 1000, UTC)
+    assert row["lag_seconds"] == pytest.approx(datetime.now(UTC).timestamp() - NOW / 1000, abs=60)
+
+
+def difference(connector: str) -> int:
+    found: int = only(f"SELECT reconciliation_difference FROM touchline.freshness WHERE connector = '{connector}'")
+    return found

@@ -1,0 +1,155 @@
+"""What the tests of sinks share: records as dicts, a way to publish them, the command as a real process, and the views."""
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from kafka import KafkaProducer
+
+from schemas.codec import Fields, encode
+from schemas.settings import KafkaSettings
+from sinks.clickhouse import ClickHouse
+from tests.conftest import TOUCHLINE
+
+NOW = 1_760_000_000_000
+RESOLVED: Fields = {
+    "source": "feedback",
+    "system": "sim-desk",
+    "connector": "files",
+    "type": "order.placed",
+    "channel": "web",
+    "stage": "purchase",
+    "occurred_at": NOW,
+    "received_at": NOW + 1_000,
+    "attributes": {},
+} | dict.fromkeys(
+    (
+        "text", "metric", "answer", "scale_low", "scale_high", "survey_id", "question_id", "rating", "amount", "currency",
+        "product", "quantity", "order_id", "ticket_id", "delay_days", "wait_seconds",
+    )
+)  # fmt: skip
+JOURNEY: Fields = {
+    "version": 1,
+    "deleted": False,
+    "definition": "telecom-1",
+    "status": "open",
+    "outcome": "",
+    "stage": "use",
+    "started_at": NOW,
+    "last_at": NOW,
+    "touchpoints": 1,
+    "channels": ["web"],
+    "stages": ["use"],
+    "friction": 0,
+    "moments_of_truth": [],
+}
+READING: Fields = {
+    "signal": "satisfaction",
+    "event_id": None,
+    "at": NOW,
+    "version": 1,
+    "deleted": False,
+    "definition": "satisfaction-1",
+    "value": 70.0,
+    "low": 60.0,
+    "high": 80.0,
+    "evidence": 1,
+    "numbers": {},
+    "drivers": [],
+}
+STATE: Fields = {
+    "stream": "orders",
+    "cursor": "{}",
+    "read": 0,
+    "published": 0,
+    "dead_lettered": 0,
+    "repeated": 0,
+    "last_event_at": NOW,
+    "last_success_at": NOW,
+}
+
+
+class Stored(NamedTuple):
+    """A record as Kafka hands it out."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+
+
+def resolved(**fields: Any) -> Fields:
+    """A touchpoint of a new customer, with `fields` instead of the usual ones."""
+    return {**RESOLVED, "event_id": uuid4().bytes, "customer_id": uuid4().bytes, **fields}
+
+
+def reading(**fields: Any) -> Fields:
+    return {**READING, "reading_id": uuid4().bytes, "customer_id": uuid4().bytes, **fields}
+
+
+def journey(**fields: Any) -> Fields:
+    return {**JOURNEY, "journey_id": uuid4().bytes, "customer_id": uuid4().bytes, **fields}
+
+
+def merge(lost: bytes, kept: bytes) -> Fields:
+    return {"from_customer": lost, "to_customer": kept, "rule": "test", "event_id": uuid4().bytes, "at": NOW}
+
+
+def publish(topic: str, schema: str, records: Iterable[Fields]) -> None:
+    """Encode and send, each record by the key that it has in the topic."""
+    send(topic, ((key(record), encode(schema, record)) for record in records))
+
+
+def key(record: Fields) -> bytes:
+    if "connector" in record and "stream" in record:
+        return f"{record['connector']}/{record['stream']}".encode()
+    found: bytes = next(record[name] for name in ("customer_id", "from_customer", "letter_id") if name in record)
+    return found
+
+
+def send(topic: str, values: Iterable[tuple[bytes | None, bytes]]) -> None:
+    """Send keys and values as they are."""
+    producer = KafkaProducer(
+        **KafkaSettings().kafka_python(), linger_ms=20, batch_size=131_072, compression_type="lz4", max_request_size=2**23
+    )
+    try:
+        futures = [producer.send(topic, value=value, key=key) for key, value in values]
+        for future in futures:
+            future.get(30)
+    finally:
+        producer.close()
+
+
+def sink(*arguments: str) -> subprocess.Popen[str]:
+    """`touchline sink` as a process of its own."""
+    return subprocess.Popen([TOUCHLINE, "sink", *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def store(*tables: str) -> str:
+    """Store everything that waits in the topics of the tables; returns the log."""
+    process = sink(*tables, "--until-idle", "1")
+    _, log = process.communicate(timeout=90)
+    assert process.returncode == 0, log
+    return log
+
+
+def ask(sql: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The rows of a query, each by column name."""
+    client = ClickHouse()
+    try:
+        answer = client.query(sql, params)
+    finally:
+        client.close()
+    return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+
+def only(sql: str, params: Mapping[str, Any] | None = None) -> Any:
+    """The one value of a query."""
+    (row,) = ask(sql, params)
+    (value,) = row.values()
+    return value
+
+
+def shown(identifier: bytes) -> UUID:
+    return UUID(bytes=identifier)

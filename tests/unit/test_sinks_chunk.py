@@ -1,0 +1,61 @@
+"""The pure middle of a sink: what becomes a row, what a dead letter, and which blocks share a token."""
+
+from schemas.codec import encode
+from sinks.chunk import Record, token, transform
+from sinks.contract import tables
+from tests.sinking import Stored, merge, resolved
+
+TOUCHPOINTS = tables()["touchpoints"]
+
+
+def records(*values: bytes | None, partition: int = 3) -> list[Record]:
+    return [Stored("touchline.resolved", partition, offset, value) for offset, value in enumerate(values, 40)]
+
+
+def test_a_row_holds_the_record_and_where_it_stood() -> None:
+    fields = resolved(text="ja, grüß Gott 🙂")
+    (row,) = transform(TOUCHPOINTS, records(encode("resolved", fields))).rows
+    assert dict(zip(TOUCHPOINTS.columns, row, strict=True)) == {**fields, "record_partition": 3, "record_offset": 40}
+
+
+def test_broken_bytes_become_dead_letters_and_the_rest_flows_on() -> None:
+    good = encode("resolved", resolved())
+    chunk = transform(TOUCHPOINTS, records(good, b"not avro", good[:-3], good + b"!", b"\x00\x00\x00\xff\xff", None, good))
+    assert [source.offset for source in chunk.sources] == [40, 46]
+    assert [(letter.offset, letter.reason) for letter in chunk.letters] == [
+        (41, "not_avro"),
+        (42, "not_avro"),
+        (43, "not_avro"),
+        (44, "unknown_schema"),
+        (45, "not_avro"),
+    ]
+    assert {letter.stage for letter in chunk.letters} == {"sink_touchpoints"}
+    assert chunk.letters[0].payload == b"not avro"
+    assert chunk.letters[0].origin == "touchline.resolved/3/41"
+
+
+def test_the_same_broken_record_is_the_same_dead_letter_each_time() -> None:
+    first, second = (transform(TOUCHPOINTS, records(b"broken")).letters[0] for _ in range(2))
+    assert first.letter_id == second.letter_id
+
+
+def test_records_of_other_tables_are_skipped_and_counted() -> None:
+    chunk = transform(TOUCHPOINTS, records(encode("merge", merge(b"a" * 16, b"b" * 16)), encode("resolved", resolved())))
+    assert (len(chunk.rows), chunk.letters, chunk.skipped) == (1, [], 1)
+
+
+def test_a_token_is_the_same_for_the_same_records_only() -> None:
+    values = [encode("resolved", resolved()) for _ in range(4)]
+    rows = transform(TOUCHPOINTS, records(*values)).rows
+    assert token(TOUCHPOINTS, rows) == token(TOUCHPOINTS, transform(TOUCHPOINTS, records(*values)).rows)
+    other_code = TOUCHPOINTS._replace(transform="another")
+    elsewhere = transform(TOUCHPOINTS, records(*values, partition=4)).rows
+    tokens = {
+        token(TOUCHPOINTS, rows),
+        token(TOUCHPOINTS, rows[:2]),
+        token(TOUCHPOINTS, rows[2:]),
+        token(TOUCHPOINTS, [rows[0], rows[3]]),
+        token(TOUCHPOINTS, elsewhere),
+        token(other_code, rows),
+    }
+    assert len(tokens) == 6

@@ -1,0 +1,83 @@
+"""Which migrations and views there are, in which order, and which changes are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.topics import options, plan
+from schemas.errors import ConfigError
+from schemas.topics import TOPICS
+from sinks.contract import chosen, tables
+from sinks.migrations import Script, migrations, pending, views
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"SELECT '{name}';\n")
+
+
+def test_every_table_begins_with_a_migration() -> None:
+    assert {script.name.partition("/")[0] for script in migrations() if "/0001_" in script.name} == set(tables())
+
+
+def test_migrations_run_by_table_and_number(tmp_path: Path) -> None:
+    write(tmp_path, "b/migrations/0001_create.sql", "a/migrations/0002_widen.sql", "a/migrations/0001_create.sql")
+    assert [script.name for script in migrations(tmp_path)] == ["a/0001_create", "a/0002_widen", "b/0001_create"]
+
+
+@pytest.mark.parametrize("name", ["0003_widen.sql", "2_widen.sql", "0002-widen.sql", "0001_again.sql"])
+def test_a_gap_or_a_second_file_of_the_same_number_is_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "a/migrations/0001_create.sql", f"a/migrations/{name}")
+    with pytest.raises(ConfigError, match=r"a/migrations/.* must be called 000[12]_<what>\.sql"):
+        migrations(tmp_path)
+
+
+def test_only_what_was_not_applied_is_pending() -> None:
+    first, second = Script("a/0001_create", "SELECT 1"), Script("a/0002_widen", "SELECT 2")
+    assert pending([first, second], {first.name: first.checksum}) == [second]
+    assert pending([first, second], {}) == [first, second]
+
+
+def test_a_migration_changed_after_it_was_applied_is_refused() -> None:
+    applied = {"a/0001_create": Script("a/0001_create", "SELECT 1").checksum}
+    with pytest.raises(ConfigError, match="a/0001_create was changed after it was applied: put the file back"):
+        pending([Script("a/0001_create", "SELECT 2")], applied)
+
+
+def test_a_database_of_a_newer_software_is_refused() -> None:
+    with pytest.raises(ConfigError, match="migrated by a newer version"):
+        pending([], {"a/0001_create": "x"})
+
+
+def test_statements_end_at_a_semicolon_at_the_end_of_a_line() -> None:
+    assert Script("a", "SELECT ';' AS a,\n 1;  \n\nSELECT 2\n").statements == ["SELECT ';' AS a,\n 1", "SELECT 2"]
+
+
+def test_a_view_comes_after_the_views_it_reads(tmp_path: Path) -> None:
+    for name, sql in {"a": "SELECT * FROM touchline.b", "b": "SELECT * FROM touchline.c", "c": "SELECT 1"}.items():
+        (tmp_path / f"{name}.sql").write_text(f"CREATE OR REPLACE VIEW touchline.{name} AS {sql}")
+    assert [view.name for view in views(tmp_path)] == ["c", "b", "a"]
+
+
+def test_an_unknown_table_is_named_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="there is no table orders; tables are churn, "):
+        chosen(("touchpoints", "orders"))
+
+
+def test_a_topic_with_another_partition_count_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"touchline\.crm has 3 partitions and needs 8"):
+        plan({TOPICS[0].name: 3}, {})
+
+
+def test_topics_are_created_left_or_configured() -> None:
+    existing = {topic.name: topic.partitions for topic in TOPICS[1:]}
+    configured = {topic.name: options(topic) for topic in TOPICS[1:]}
+    configured[TOPICS[1].name] = {**options(TOPICS[1]), "retention.ms": "604800000"}
+    created, changed, *rest = plan(existing, configured)
+    assert (created.action, changed.action, {change.action for change in rest}) == ("create", "configure", {"none"})
+    assert changed.options == {"retention.ms": "-1"}
+    assert {change.topic for change in rest if options(change.topic)["cleanup.policy"] == "compact"} == {
+        topic for topic in TOPICS if topic.compacted
+    }
