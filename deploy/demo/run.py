@@ -88,8 +88,10 @@ def start(children: Processes, inputs: Sequence[Input]) -> None:
 
 def tick(inputs: Sequence[Input]) -> None:
     """Time passed: to the end of each input's data, oldest first."""
+    before: list[str] = []
     for at in sorted(one.ends for one in inputs):
-        touchline("tick", "--at", at)
+        touchline("tick", "--at", at, *before)
+        before = ["--since", at]
 
 
 def reconcile(client: ClickHouse, on: Console, inputs: Sequence[Input]) -> None:

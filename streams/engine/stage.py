@@ -64,7 +64,7 @@ class Stage:
         letters: list[Output] = []
 
         def refuse(record: Record, error: RecordError) -> None:
-            letters.append(self._letter(chunk[record.position], error))
+            letters.append(self._letter(chunk[record.position], record, error))
 
         records = self._decode(chunk, refuse)  # 1
         rows, outputs = self._fold(records, partition, refuse)  # 2
@@ -116,14 +116,15 @@ class Stage:
         store = self._store()
         return Rows(lambda key: store.load(partition, key), lambda: store.scan(partition))
 
-    def _letter(self, raw: Any, error: RecordError) -> Output:
+    def _letter(self, raw: Any, record: Record, error: RecordError) -> Output:
         telemetry.DEAD_LETTERS.labels(self.step.name, error.reason).inc()
         letter = refused(
             error,
             raw.value or b"",
             stage=self.step.name,
             origin=f"{raw.topic}/{raw.partition}/{raw.offset}",
-            source=raw.topic.rpartition(".")[2],
+            source=record.fields.get("source", ""),
+            connector=record.fields.get("connector", ""),
             topic=raw.topic,
             partition=raw.partition,
             offset=raw.offset,

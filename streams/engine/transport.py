@@ -6,6 +6,7 @@
 3. A commit that failed moves no bookkeeping.
 """
 
+import asyncio
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -13,14 +14,17 @@ from typing import Any, cast
 
 import faust
 from faust.transport import drivers
+from faust.transport.consumer import ensure_TP
 from faust.transport.drivers.aiokafka import Consumer as StockConsumer
 from faust.transport.drivers.aiokafka import Transport as StockTransport
 from faust.types.tuples import TP, ConsumerMessage
 from mode import ServiceT
+from mode.utils.locks import Event
 
 SCHEME = "touchline"
 CHUNK_RECORDS = 2_000
 CHUNK_BYTES = 4 * 1024 * 1024
+FETCH_SECONDS = 0.2
 
 
 def chunks(records: Iterable[Any], most_records: int = CHUNK_RECORDS, most_bytes: int = CHUNK_BYTES) -> Iterable[list[Any]]:
@@ -75,16 +79,17 @@ class Consumer(StockConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ledgers: defaultdict[TP, Ledger] = defaultdict(Ledger)
+        self._position = asyncio.Lock()
         self._seeks = 0
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Chunk]]:  # noqa: ASYNC109 - Faust's signature
-        fetched, _active = await self._wait_next_records(timeout)
-        if not self.flow_active:
-            await self.perform_seek()
-            return
-        if not fetched:
-            return
-        generation, seeks = self.app.consumer_generation_id, self._seeks
+        await self.wait(cast("Event", self.can_resume_flow))
+        async with self._position:
+            active = self._get_active_partitions()
+            fetched = await self._getmany(active, timeout) if active else {}
+            generation, seeks = self.app.consumer_generation_id, self._seeks
+        if not active:
+            await self.sleep(timeout)
         for tp, records in fetched.items():
             for chunk in chunks(records):
                 if self._outdated(generation, seeks):
@@ -113,14 +118,9 @@ class Consumer(StockConsumer):
 
     async def _drain_messages(self, fetcher: ServiceT) -> None:
         while not (self.should_stop or fetcher.should_stop):
-            async for tp, message in self.getmany(timeout=1.0):
-                expected = self._read_offset[tp]
-                if expected is not None and message.offset <= expected:
-                    continue
+            async for tp, message in self.getmany(timeout=FETCH_SECONDS):
                 if self.app.topics.acks_enabled_for(message.topic):
                     self.ledgers[tp].deliver(message)
-                # before the wait: a seek while it waits must have the last word, or what it seeks to would be dropped
-                self._read_offset[tp] = message.offset
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
             await self.sleep(0)
 
@@ -141,12 +141,19 @@ class Consumer(StockConsumer):
         """Nothing was stopped, see `on_buffer_full`."""
 
     async def perform_seek(self) -> None:
-        """What was delivered before a seek comes again: only what is delivered from now on counts."""
-        await super().perform_seek()
-        self.ledgers.clear()
-        self._seeks += 1
-        for tp, position in list(self._read_offset.items()):
-            self._read_offset[tp] = None if position is None else position - 1
+        """Begin again at the committed offsets: what was delivered before comes again, and only that counts.
+
+        No fetch runs meanwhile: a fetch between the seeks of two partitions would be thrown away or counted twice.
+        Partitions without a committed offset are sought, too; aiokafka leaves them behind what was thrown away.
+        """
+        async with self._position:
+            committed = await self.seek_to_committed()
+            fresh = [tp for tp, offset in committed.items() if not offset and not self._is_changelog_tp(ensure_TP(tp))]
+            if fresh:
+                await self._thread.seek_to_beginning(*fresh)
+            self._committed_offset.update({ensure_TP(tp): offset or None for tp, offset in committed.items()})
+            self.ledgers.clear()
+            self._seeks += 1
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         for tp in revoked:

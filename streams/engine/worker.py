@@ -25,6 +25,7 @@ from streams.engine.store import Store
 from streams.engine.transport import ChunkSchema, Consumer
 
 GROUP = "touchline-work"
+REPEAT_SECONDS = 10.0
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
 
 
@@ -123,11 +124,28 @@ def credentials(settings: KafkaSettings) -> CredentialsT | None:
     return faust.SSLCredentials(context) if context else None
 
 
+class Seldom(logging.Filter):
+    """Lets each kind of message through once in ten seconds: a client says the same many times a second while Kafka is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = str(record.msg)
+        if record.created - self._said.get(kind, 0.0) < REPEAT_SECONDS:
+            return False
+        self._said[kind] = record.created
+        return True
+
+
 def run(app: App) -> None:
     """Work until SIGTERM or SIGINT; ends the process with 0 after a graceful stop, 70 after a crash."""
-    worker = faust.Worker(app, loglevel="INFO", redirect_stdouts=False, quiet=True)
+    worker = faust.Worker(app, loglevel="WARNING", redirect_stdouts=False, quiet=True)
     worker.spinner = None
     logging.getLogger("streams").setLevel(logging.INFO)
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("aiokafka")]:
+        logging.getLogger(name).addFilter(Seldom())
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:

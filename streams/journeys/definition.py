@@ -9,7 +9,9 @@ from collections.abc import Mapping
 DEFINITION = "relationship-1"
 STAGES = ("awareness", "consideration", "purchase", "onboarding", "use", "support", "retention", "advocacy")
 SILENCE_MS = 365 * 86_400_000
-SLOW_SECONDS = 900
+LIVE = frozenset({"phone", "chat", "store"})
+SLOW_LIVE_SECONDS = 15 * 60
+SLOW_SECONDS = 24 * 3_600
 
 STAGE_OF_TYPE = {
     "contract.cancelled": "retention",
@@ -71,3 +73,8 @@ def stage_of(event_type: str, attributes: Mapping[str, str]) -> str:
         asked = attributes.get("stage", "")
         return asked if asked in STAGES else ""
     return STAGE_OF_TYPE.get(event_type) or STAGE_OF_FAMILY.get(event_type.partition(".")[0], "")
+
+
+def slow(channel: str, wait_seconds: float | None) -> bool:
+    """Whether a customer waited too long: over a quarter of an hour where they hold the line, over a day elsewhere."""
+    return (wait_seconds or 0.0) > (SLOW_LIVE_SECONDS if channel in LIVE else SLOW_SECONDS)

@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from streams.journeys.definition import CLOSING, DEFINITION, FRICTION, MOMENTS_OF_TRUTH, SILENCE_MS, SLOW_SECONDS
+from streams.journeys.definition import CLOSING, DEFINITION, FRICTION, MOMENTS_OF_TRUTH, SILENCE_MS, slow
 from streams.steps.customer import Touchpoint
 
 MOST_MOMENTS = 100
@@ -54,7 +54,7 @@ def _extend(journey: Journey, touchpoint: Touchpoint) -> None:
         journey.channels.append(touchpoint.channel)
     if touchpoint.stage and touchpoint.stage not in journey.stages:
         journey.stages.append(touchpoint.stage)
-    if touchpoint.type in FRICTION or (touchpoint.wait_seconds or 0) > SLOW_SECONDS:
+    if touchpoint.type in FRICTION or slow(touchpoint.channel, touchpoint.wait_seconds):
         journey.friction += 1
     if touchpoint.type in MOMENTS_OF_TRUTH:
         journey.moments = [*journey.moments, touchpoint.id][-MOST_MOMENTS:]

@@ -1,5 +1,5 @@
--- The ten riskiest customers of the telecom company who are still there: risk of no purchase or payment in 90 days, why,
--- and what idle days alone would say (baseline).
+-- The ten riskiest customers of the telecom company who are still there (active within 180 days): risk of no purchase or
+-- payment in 90 days, why, and what idle days alone would say (baseline).
 WITH latest AS
 (
     SELECT
@@ -11,7 +11,7 @@ WITH latest AS
     FROM touchline.churn
     WHERE customer_id IN (SELECT customer_id FROM touchline.touchpoints WHERE connector = 'telecom')
     GROUP BY customer_id
-    HAVING risk < 1
+    HAVING risk < 1 AND idle_days <= 180
 )
 SELECT
     customer_id,

@@ -1,8 +1,9 @@
-"""Churn risk: the probability of no purchase within 90 days, for customers who bought in the last 365 days.
+"""Churn risk: the probability of no purchase within 90 days.
 
 Setting: non-contractual until a cancellation is seen, which is churn observed (risk 1). A purchase is a day with an order
 or a payment. Beside the model stands the baseline: idle days as a share of the horizon, at most 1.
-A tick speaks when the risk entered another hundredth since the tick before it, so silence shows as it grows.
+A tick speaks when the risk entered another hundredth since the tick before it, so silence shows as it grows; the tick at
+which a customer has been idle for over 365 days has the last word.
 """
 
 from typing import Any
@@ -34,7 +35,7 @@ class State(msgspec.Struct, array_like=True):
 
 
 class Churn:
-    """Speaks at each purchase, at a cancellation, and at ticks while the customer is in the look-back."""
+    """Speaks at each purchase, at a cancellation, and at ticks until the customer has left the look-back."""
 
     name = "churn"
     topic = CHURN
@@ -57,11 +58,12 @@ class Churn:
     def read(self, state: State, at: int, touchpoint: Touchpoint | None, since: int | None) -> Value | None:
         if touchpoint is not None:
             return self._value(state, at) if touchpoint.id in (state.last, state.cancelled) else None
-        idle = (at - state.last_at) / DAY_MS
-        if not state.first or state.cancelled or not 0 <= idle <= LOOK_BACK_DAYS:
+        if not state.first or state.cancelled or at < state.last_at:
             return None
-        if since is not None and since >= state.last_at and _hundredth(state, since) == _hundredth(state, at):
-            return None
+        if since is not None and since >= state.last_at:
+            left = (since - state.last_at) / DAY_MS > LOOK_BACK_DAYS
+            if left or _hundredth(state, since) == _hundredth(state, at):
+                return None
         return self._value(state, at)
 
     def _value(self, state: State, at: int) -> Value:

@@ -6,6 +6,7 @@ set by hand and named in the definition version; they are not fitted to data.
 
 from typing import NamedTuple
 
+from streams.journeys.definition import slow
 from streams.steps.customer import Touchpoint
 
 DEFINITION = "satisfaction-1"
@@ -13,7 +14,6 @@ HALF_LIFE_DAYS = 90.0
 PRIOR_VALUE = 65.0
 PRIOR_WEIGHT = 2.0
 SPREAD = 25.0
-SLOW_SECONDS = 900
 ANSWER_WEIGHT = {"nps": 4.0, "csat": 4.0, "ces": 3.0}
 
 
@@ -53,7 +53,7 @@ def evidence(touchpoint: Touchpoint) -> Evidence | None:
         return Evidence(min(100.0, max(0.0, (touchpoint.rating - 1) * 25)), 3.0, f"rated {touchpoint.rating:g} of 5")
     if touchpoint.type == "delivery.completed" and (touchpoint.delay_days or 0) > 0:
         return Evidence(25, 1.5, f"delivered {touchpoint.delay_days:g} days late")
-    if (touchpoint.wait_seconds or 0) > SLOW_SECONDS:
+    if slow(touchpoint.channel, touchpoint.wait_seconds):
         return Evidence(20, 1.0, f"waited {(touchpoint.wait_seconds or 0) / 60:.0f} minutes")
     return BY_TYPE.get(touchpoint.type)
 
