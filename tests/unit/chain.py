@@ -86,5 +86,6 @@ class Chain:
             for value in log if at[0] == RESOLVED else ():
                 name, fields = decode(value)
                 if name == "resolved" and fields["event_id"] == event_id:
-                    return self.standing().get(fields["customer_id"], fields["customer_id"])
+                    customer: bytes = fields["customer_id"]
+                    return self.standing().get(customer, customer)
         raise LookupError(event_id.hex())
