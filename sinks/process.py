@@ -4,7 +4,6 @@ import asyncio
 import logging
 import threading
 import time
-from contextlib import suppress
 
 from aiokafka.errors import KafkaError
 
@@ -17,6 +16,7 @@ from sinks.runner import Runner
 LOOK_EVERY = 1.0
 IDLE_LOOK_EVERY = 10.0
 GRACE = 6.0
+LEAVE_WITHIN = 2.0
 log = logging.getLogger(__name__)
 Running = dict[asyncio.Task[None], Runner]
 
@@ -34,8 +34,7 @@ async def run(tables: list[Table], settings: KafkaSettings, stop: threading.Even
     except KafkaError as error:
         raise RetryableError(f"no Kafka broker answers at {settings.bootstrap_servers}: start one with `touchline up`") from error
     finally:
-        with suppress(KafkaError):
-            await letters.stop()
+        await kafka.closed(letters.stop(), LEAVE_WITHIN)
     for problem in sorted(errors, key=lambda one: isinstance(one, ConfigError)):
         raise problem
 
@@ -89,6 +88,6 @@ async def _leave(running: Running) -> list[BaseException]:
         log.warning("sink %s hangs and is broken off; its chunk was not committed", running[task].table.name)
         running[task].abandon()
         task.cancel()
-    ended = await asyncio.gather(*running, return_exceptions=True)
+    ended, _ = await asyncio.wait(running, timeout=LEAVE_WITHIN)
     running.clear()
-    return [error for error in ended if isinstance(error, Exception)]
+    return [error for task in ended if not task.cancelled() and (error := task.exception())]

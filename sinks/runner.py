@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -71,8 +70,7 @@ class Runner:
             log.warning("sink %s stopped while ClickHouse was away; the chunk in hand was not committed", self.table.name)
         finally:
             self._thread.shutdown(wait=False)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._consumer.stop(), LEAVE_WITHIN)
+            await kafka.closed(self._consumer.stop(), LEAVE_WITHIN)
 
     async def waiting(self) -> int:
         """Records of the topic that the group has not committed, whoever reads them. Raises KafkaError."""

@@ -2,6 +2,9 @@
 
 import click
 
+LEAVE_WITHIN = 9.5
+EXIT_BROKEN_OFF = 75
+
 
 @click.command()
 @click.argument("tables", nargs=-1)
@@ -13,6 +16,7 @@ def command(*, tables: tuple[str, ...], until_idle: float | None) -> None:
     """
     import asyncio
     import logging
+    import os
     import signal
     import threading
 
@@ -25,8 +29,16 @@ def command(*, tables: tuple[str, ...], until_idle: float | None) -> None:
     # aiokafka repeats at every attempt, ten times a second, what the sinks say once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     stop = threading.Event()
+
+    def leave(*_: object) -> None:
+        """Every chunk is safe by then; a client that still does not let go must not keep the process."""
+        stop.set()
+        last_resort = threading.Timer(LEAVE_WITHIN, os._exit, [EXIT_BROKEN_OFF])
+        last_resort.daemon = True
+        last_resort.start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, leave)
     selected = chosen(tables)
     logging.getLogger("sinks").info("metrics on http://127.0.0.1:%d/metrics", serve("sink"))
     asyncio.run(run(selected, KafkaSettings(), stop, until_idle))

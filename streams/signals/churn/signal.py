@@ -98,7 +98,8 @@ def reasons(state: State, at: int) -> tuple[Driver, ...]:
     today = _risk(state, at, at) if state.repeats else risk(state, at)
     idle, age = (at - state.last_at) / DAY_MS, (at - state.first_at) / DAY_MS
     usual = f", usually every {age / state.repeats:.0f}" if state.repeats else ""
-    rarity = Driver(state.first, today, f"bought on {state.repeats + 1} days in {age:.0f}")
+    bought = f"bought on {state.repeats + 1} days" if state.repeats else "bought once"
+    rarity = Driver(state.first, today, f"{bought} in {age:.0f} days")
     silence = Driver(state.last, risk(state, at) - today, f"silent for {idle:.0f} days{usual}")
     parts = [part for part in (rarity, silence) if part.contribution > 0.005]
     return tuple(sorted(parts, key=lambda part: -part.contribution))
