@@ -67,10 +67,11 @@ Refuse = Callable[[Record, RecordError], None]
 class Step(Protocol):
     """One stage of the chain.
 
-    `topics` is what it reads: all of them have the same partition count. `table` names its state and `changelog` the
-    compacted topic that keeps it, both empty for a stage without state. `process` is called with one chunk of one
-    partition, in order; it must give the same outputs for the same records and rows, whenever it is called. A record it
-    cannot use goes to `refuse` and becomes a dead letter; any other exception ends the process.
+    `topics` is what it reads: all of them have the same partition count, and only records of the first change rows.
+    `table` names its state and `changelog` the compacted topic that keeps it, both empty for a stage without state.
+    `process` is called with one chunk of one partition, in order; it must give the same outputs for the same records and
+    rows, whenever it is called. A record it cannot use goes to `refuse` and becomes a dead letter; a record that makes it
+    fail is refused for it.
     """
 
     @property

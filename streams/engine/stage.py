@@ -27,7 +27,7 @@ from schemas.errors import RecordError
 from schemas.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows, Step
 from streams.engine.outbox import Outbox
-from streams.engine.store import Store
+from streams.engine.store import Store, fenced
 
 log = logging.getLogger(__name__)
 EXIT = 70
@@ -70,7 +70,8 @@ class Stage:
         rows, outputs = self._fold(records, partition, refuse)  # 2
         published = await self._outbox().publish(outputs)  # 3
         await self._outbox().publish(letters)  # 4
-        changes = list(rows.changes())
+        fence = chunk[-1].offset
+        changes = [(key, fenced(fence, row)) for key, row in rows.changes()]
         if changes and self._store:
             offset = await self._outbox().publish_rows(self.step.changelog, partition, changes)  # 5
             self._store().write(partition, changes, offset)  # 6

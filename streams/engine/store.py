@@ -1,6 +1,10 @@
 """Where state rows live: one small RocksDB per partition, written in one atomic batch per chunk; URL scheme `touchline://`.
 
 The batch holds the changed rows and the changelog offset they reach, so a local copy never claims more than it has.
+
+Every stored row begins with its fence: the offset, in the step's first topic, of the chunk that wrote it (8 bytes,
+big-endian). Recovery keeps the row with the higher fence: a worker that was frozen, lost its partitions and writes once
+more when it wakes up cannot take a row back.
 """
 
 import gc
@@ -12,6 +16,7 @@ from faust import stores
 from faust.stores.rocksdb import Store as StockStore
 
 SCHEME = "touchline"
+FENCE_BYTES = 8
 WRITE_BUFFER = 8 << 20
 BLOCK_CACHE = 32 << 20
 
@@ -31,6 +36,16 @@ def options() -> rocksdict.Options:
     return chosen
 
 
+def fenced(fence: int, row: bytes) -> bytes:
+    """A row as it is stored and as the changelog keeps it."""
+    return fence.to_bytes(FENCE_BYTES, "big") + row
+
+
+def unfenced(value: bytes) -> bytes:
+    """The row without its fence."""
+    return value[FENCE_BYTES:]
+
+
 class Store(StockStore):
     """Faust's RocksDB store with our options, batches of chunks in recovery, and a batch write for the stage."""
 
@@ -42,32 +57,32 @@ class Store(StockStore):
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Callable[..., Any], to_value: Callable[..., Any]) -> None:
         """Recovery: each event holds a chunk of changelog records of one partition."""
         for event in batch:
-            records = event.message.value
-            rows = ((record.key, record.value) for record in records)
-            self.write(event.message.partition, rows, event.message.offset)
+            partition = event.message.partition
+            newest: dict[bytes, bytes] = {}
+            for record in event.message.value:
+                known = newest.get(record.key) or self._db_for_partition(partition).get(record.key) or b""
+                if record.value[:FENCE_BYTES] >= known[:FENCE_BYTES]:
+                    newest[record.key] = record.value
+            self.write(partition, newest.items(), event.message.offset)
 
-    def write(self, partition: int, rows: Iterable[tuple[bytes, bytes | None]], changelog_offset: int | None) -> None:
-        """Apply rows (None deletes) and the changelog offset they reach, all or nothing."""
+    def write(self, partition: int, rows: Iterable[tuple[bytes, bytes]], changelog_offset: int) -> None:
+        """Apply fenced rows and the changelog offset they reach, all or nothing."""
         batch = rocksdict.WriteBatch(raw_mode=True)
         for key, value in rows:
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        if changelog_offset is not None:
-            batch.put(self.offset_key, str(changelog_offset).encode())
+            batch.put(key, value)
+        batch.put(self.offset_key, str(changelog_offset).encode())
         self._db_for_partition(partition).write(batch)
 
     def load(self, partition: int, key: bytes) -> bytes | None:
-        """One row's bytes, or None."""
+        """One row without its fence, or None."""
         value: bytes | None = self._db_for_partition(partition).get(key)
-        return value
+        return None if value is None else unfenced(value)
 
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """All rows of a partition in key order."""
+        """All rows of a partition in key order, without their fences."""
         for key, value in self._db_for_partition(partition).items():
             if key != self.offset_key:
-                yield key, value
+                yield key, unfenced(value)
 
     async def stop(self) -> None:
         """Close by letting go: rocksdict closes a database with its last reference."""

@@ -18,6 +18,7 @@ from schemas.codec import decode, encode
 from schemas.settings import KafkaSettings
 from schemas.topics import CUSTOMER_STATE, DEAD_LETTERS, IDENTITY, RESOLVED, SATISFACTION, TOPICS, source_topic
 from schemas.touchpoint import event_id
+from streams.engine.store import unfenced
 from streams.signals import signals
 from streams.steps.customer import Customer, decode_customer, touchpoint
 from streams.steps.join import Fold
@@ -145,7 +146,7 @@ def survived(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list
 
 
 def standing_rows() -> dict[bytes, Customer]:
-    newest = {record.key: record.value for record in read(CUSTOMER_STATE)}
+    newest = {record.key: unfenced(record.value) for record in read(CUSTOMER_STATE)}
     rows = {key: decode_customer(value) for key, value in newest.items()}
     return {key: row for key, row in rows.items() if row.moved_to is None}
 

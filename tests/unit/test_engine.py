@@ -1,10 +1,12 @@
 """The engine's promises without a broker: what may be committed, how chunks are cut, in which order effects happen."""
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import rocksdict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +14,7 @@ from schemas.codec import decode, encode
 from schemas.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.stage import Stage
+from streams.engine.store import Store, fenced, options, unfenced
 from streams.engine.transport import Ledger, chunks
 
 
@@ -80,7 +83,7 @@ class Effects:
 
     def write(self, partition: int, rows: list[tuple[bytes, bytes]], offset: int) -> None:
         self.note("store")
-        self.rows.update(rows)
+        self.rows.update((key, unfenced(value)) for key, value in rows)
 
     def load(self, partition: int, key: bytes) -> bytes | None:
         return self.rows.get(key)
@@ -151,3 +154,25 @@ def test_a_record_that_breaks_a_step_is_refused_and_the_rest_flows_on() -> None:
     assert outputs == [b"1", b"2"]
     assert [(letter["reason"], letter["offset"]) for letter in letters] == [("unprocessable", 1)]
     assert effects.rows == {b"n": b"2"}
+
+
+def changelog(partition: int, *rows: tuple[bytes, bytes], offset: int) -> Any:
+    """An event of recovery: a chunk of changelog records."""
+    records = [SimpleNamespace(key=key, value=value) for key, value in rows]
+    return SimpleNamespace(message=SimpleNamespace(partition=partition, offset=offset, value=records))
+
+
+def test_recovery_keeps_the_row_with_the_higher_fence(tmp_path: Path) -> None:
+    store = Store.__new__(Store)
+    store._dbs = {2: rocksdict.Rdict(str(tmp_path / "rows"), options())}
+    whole = [
+        (b"a", fenced(7, b"new")),
+        (b"a", fenced(3, b"of a frozen worker")),
+        (b"b", fenced(1, b"old")),
+        (b"b", fenced(9, b"new")),
+    ]
+    store.apply_changelog_batch([changelog(2, *whole, offset=3)], bytes, bytes)
+    store.apply_changelog_batch([changelog(2, (b"b", fenced(8, b"of a frozen worker")), offset=4)], bytes, bytes)
+    assert dict(store.scan(2)) == {b"a": b"new", b"b": b"new"}
+    assert store._dbs[2].get(store.offset_key) == b"4"
+    assert store.load(2, b"nobody") is None
