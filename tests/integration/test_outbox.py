@@ -1,0 +1,83 @@
+"""The engine's way out on the real broker: whatever its size, a record is there, in order, when publish returns."""
+
+import asyncio
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from deploy.local.state import Stack
+from deploy.topics import ensure_topics
+from schemas.settings import KafkaSettings
+from schemas.topics import DEAD_LETTERS
+from streams.contract import Output
+from streams.engine.outbox import Outbox
+
+pytestmark = pytest.mark.integration
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def topics(own_stack: Stack) -> None:
+    """Topics on a broker of this module's own: what is written here is no record."""
+    ensure_topics(KafkaSettings(), dry_run=False)
+
+
+def read_from(topic: str, offset: int, count: int) -> list[bytes]:
+    partition = TopicPartition(topic, 0)
+    consumer = KafkaConsumer(**KafkaSettings().kafka_python(), enable_auto_commit=False, max_partition_fetch_bytes=16 * MEGABYTE)
+    consumer.assign([partition])
+    consumer.seek(partition, offset)
+    found: list[bytes] = []
+    for _ in range(60):
+        found += [record.value for records in consumer.poll(timeout_ms=500).values() for record in records]
+        if len(found) >= count:
+            break
+    consumer.close()
+    return found
+
+
+def end_of(topic: str) -> int:
+    consumer = KafkaConsumer(**KafkaSettings().kafka_python(), enable_auto_commit=False)
+    end: int = consumer.end_offsets([TopicPartition(topic, 0)])[TopicPartition(topic, 0)]
+    consumer.close()
+    return end
+
+
+def test_records_larger_than_a_batch_arrive_whole_and_in_order(topics: None) -> None:
+    values = [b"%d" % number for number in range(20)] + [b"L" * (6 * MEGABYTE)] + [b"S" * MEGABYTE] * 3 + [b"end"]
+    begin = end_of(DEAD_LETTERS)
+
+    async def publish() -> int:
+        outbox = await Outbox.open(KafkaSettings())
+        try:
+            return await outbox.publish(Output(DEAD_LETTERS, 0, b"k", value) for value in values)
+        finally:
+            await outbox.close()
+
+    assert asyncio.run(publish()) == len(values)
+    assert read_from(DEAD_LETTERS, begin, len(values)) == values
+
+
+def test_rows_are_acknowledged_with_the_offset_of_the_last_one(topics: None) -> None:
+    begin = end_of(DEAD_LETTERS)
+
+    async def publish() -> int:
+        outbox = await Outbox.open(KafkaSettings())
+        try:
+            return await outbox.publish_rows(DEAD_LETTERS, 0, [(b"k", b"x" * 400_000)] * 5)
+        finally:
+            await outbox.close()
+
+    assert asyncio.run(publish()) == begin + 4
+
+
+def test_a_record_that_the_broker_refuses_raises(topics: None) -> None:
+    async def publish() -> None:
+        outbox = await Outbox.open(KafkaSettings())
+        try:
+            await outbox.publish([Output(DEAD_LETTERS, 99, b"k", b"no such partition")])
+        finally:
+            await outbox.close()
+
+    with pytest.raises(Exception, match="partition"):
+        asyncio.run(publish())
