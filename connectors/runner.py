@@ -53,6 +53,8 @@ class Runner:
         self.states = saved_states(settings, connector.name)
         self._newest = max((state.last_event_at for state in self.states.values() if state.last_event_at), default=EPOCH)
         self._publisher = Publisher(settings, stop)
+        last = max((state.last_success_at for state in self.states.values()), default=datetime.now(UTC))
+        CONNECTOR_SUCCESS.labels(connector.name).set(last.timestamp())
 
     def once(self) -> None:
         """Read every stream to its end. Raises RetryableError when that fails six times in a row."""

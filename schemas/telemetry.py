@@ -26,10 +26,14 @@ EVENT_AGE = Histogram(
     "touchline_event_age_seconds", "From the connector's receipt to the end of this stage", ["stage"], buckets=SECONDS
 )
 LAG = Gauge("touchline_consumer_lag_records", "Records waiting in Kafka for this stage", ["stage"])
-LAG_SECONDS = Gauge("touchline_consumer_lag_seconds", "Age of the oldest record this stage has still to process", ["stage"])
+LAG_SECONDS = Gauge(
+    "touchline_consumer_lag_seconds", "Age of the oldest record this stage has taken up and not finished", ["stage"]
+)
 DEAD_LETTERS = Counter("touchline_dead_letters", "Records refused, kept in touchline.dead-letters", ["stage", "reason"])
 CHUNK = Histogram("touchline_chunk_seconds", "Time to process one chunk of one partition", ["stage"], buckets=WORK)
-LATE = Counter("touchline_late_records", "Touchpoints older than the lateness bound, stored but not folded", ["stage"])
+LATE = Counter(
+    "touchline_late_records", "Touchpoints older than the lateness bound, late or repeated: stored, not folded", ["stage"]
+)
 RECOVERY = Gauge("touchline_state_recovery_remaining_records", "Changelog records still to be read before work begins")
 SINK_INSERT = Histogram("touchline_sink_insert_seconds", "Time of one insert into ClickHouse", ["table"], buckets=WORK)
 SINK_RETRIES = Counter("touchline_sink_retries", "Inserts tried again", ["reason"])

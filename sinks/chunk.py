@@ -1,6 +1,7 @@
 """The pure middle of a sink: Kafka records in, rows and refusals out."""
 
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 from schemas.codec import decode
@@ -64,10 +65,14 @@ def refusal(table: Table, record: Record, error: RecordError) -> DeadLetter:
 
 
 def token(table: Table, rows: Sequence[Row]) -> str:
-    """The deduplication token of a block: a function of which records are in it and of the code that made the rows."""
+    """The deduplication token of a block: which records are in it, the code that made the rows, and the first and last row.
+
+    The rows are there because offsets begin again where a topic was made anew.
+    """
     ranges: dict[int, tuple[int, int]] = {}
     for *_, partition, offset in rows:
         first, _ = ranges.get(partition, (offset, offset))
         ranges[partition] = (first, offset)
     spans = ",".join(f"{partition}:{first}-{last}" for partition, (first, last) in sorted(ranges.items()))
-    return f"{table.name}|{table.topic}|{spans}|{len(rows)}|{table.transform}"
+    ends = blake2b(repr((rows[0], rows[-1])).encode(), digest_size=8).hexdigest() if rows else ""
+    return f"{table.name}|{table.topic}|{spans}|{len(rows)}|{table.transform}|{ends}"

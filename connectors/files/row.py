@@ -69,7 +69,7 @@ class Lines:
     @property
     def share(self) -> float:
         """How much of the file was read, 0 to 1."""
-        return min(1.0, self._read / self._size)
+        return min(1.0, self._read / max(1, self._size))
 
 
 def whole_file(file: BufferedReader, detail: str) -> Row:

@@ -15,16 +15,19 @@ def command(at: datetime | None, since: datetime | None) -> None:
     """
     from kafka import KafkaProducer
 
+    from deploy.topics import require_topics
     from schemas.codec import encode_model
     from schemas.resolved import Tick
     from schemas.settings import KafkaSettings
     from schemas.topics import PARTITIONS, TICKS
 
+    settings = KafkaSettings()
+    require_topics(settings)
     tick = Tick(
         at=at.replace(tzinfo=UTC) if at else datetime.now(UTC),
         since=since.replace(tzinfo=UTC) if since else None,
     )
-    producer = KafkaProducer(**KafkaSettings().kafka_python(), acks="all")
+    producer = KafkaProducer(**settings.kafka_python(), acks="all")
     value = encode_model("tick", tick)
     for sent in [producer.send(TICKS, value=value, partition=partition) for partition in range(PARTITIONS)]:
         sent.get(timeout=30)

@@ -105,6 +105,7 @@ def _check_progress(home: Path, service: Service, restarts: int) -> None:
         raise ConfigError(
             f"{service.TITLE} ends each time it is started. Its last words:{_last_lines(home, service.NAME)}\n"
             f"If its data folder is damaged, start afresh, losing what is in it: touchline down && rm -r {service.data(home)}"
+            f" {home / 'clickhouse' / 'data'} {home / 'work'}"
         )
 
 

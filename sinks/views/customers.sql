@@ -35,7 +35,7 @@ WITH
     ),
     latest_satisfaction AS
     (
-        SELECT customer_id, argMax(tuple(score), at).1 AS satisfaction FROM touchline.satisfaction GROUP BY customer_id
+        SELECT customer_id, argMax(tuple(score), (at, evidence)).1 AS satisfaction FROM touchline.satisfaction GROUP BY customer_id
     ),
     latest_churn AS
     (

@@ -43,10 +43,10 @@ class Outbox:
             sent += len(piece)
         return sent
 
-    async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]]) -> int:
-        """Send changelog rows and wait; returns the offset of the last one."""
+    async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]]) -> tuple[int, int]:
+        """Send changelog rows and wait; returns the offsets of the first and the last one."""
         acknowledged = await self._publish([Output(topic, partition, key, value) for key, value in rows])
-        return max(first + count - 1 for first, count in acknowledged)
+        return min(first for first, _ in acknowledged), max(first + count - 1 for first, count in acknowledged)
 
     async def _publish(self, outputs: list[Output]) -> list[tuple[int, int]]:
         """Acknowledged batches as (first offset, records)."""

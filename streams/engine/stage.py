@@ -8,7 +8,8 @@ replays into the same result:
 3. publish the outputs, wait for the broker
 4. publish the dead letters, wait
 5. publish the changed rows to the changelog, wait
-6. write the changed rows and the changelog offset to the local store, in one batch
+6. write the changed rows and the changelog offset to the local store, in one batch, unless somebody else wrote the
+   changelog since: then this worker was frozen and replaced, and ends
 7. acknowledge the chunk: from here its offset may be committed
 
 No exception leaves the agent: an unknown one ends the process, because Faust would commit past it.
@@ -23,14 +24,16 @@ from typing import Any
 from schemas import telemetry
 from schemas.codec import decode, encode_model
 from schemas.dead_letter import refused
-from schemas.errors import RecordError
+from schemas.errors import FatalError, RecordError
 from schemas.topics import DEAD_LETTERS
-from streams.contract import Output, Record, Refuse, Rows, Step
+from streams.contract import Output, Record, Rows, Step
 from streams.engine.outbox import Outbox
 from streams.engine.store import Store, fenced
 
 log = logging.getLogger(__name__)
 EXIT = 70
+Refusal = tuple[Record, RecordError]
+Change = tuple[bytes, bytes]
 BAD_RECORD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -61,61 +64,66 @@ class Stage:
 
     async def take(self, chunk: Sequence[Any], partition: int) -> None:
         """Steps 1 to 6 for one chunk of Kafka records."""
-        letters: list[Output] = []
-
-        def refuse(record: Record, error: RecordError) -> None:
-            letters.append(self._letter(chunk[record.position], record, error))
-
-        records = self._decode(chunk, refuse)  # 1
-        rows, outputs = self._fold(records, partition, refuse)  # 2
+        refusals: list[Refusal] = []
+        records = self._decode(chunk, refusals)  # 1
+        changes, outputs = self._fold(records, partition, refusals)  # 2
         published = await self._outbox().publish(outputs)  # 3
+        letters = [self._letter(chunk[record.position], record, error) for record, error in refusals]
         await self._outbox().publish(letters)  # 4
-        fence = chunk[-1].offset
-        changes = [(key, fenced(fence, row)) for key, row in rows.changes()]
         if changes and self._store:
-            offset = await self._outbox().publish_rows(self.step.changelog, partition, changes)  # 5
-            self._store().write(partition, changes, offset)  # 6
+            rows = [(key, fenced(chunk[-1].offset, row)) for key, row in changes]
+            first, last = await self._outbox().publish_rows(self.step.changelog, partition, rows)  # 5
+            if not self._store().follows(partition, first):
+                raise FatalError(
+                    f"another worker wrote state of {self.step.name} partition {partition}: it has the partition now"
+                )
+            self._store().write(partition, rows, last)  # 6
         self._count(len(chunk), published, records)
 
-    def _decode(self, chunk: Sequence[Any], refuse: Refuse) -> list[Record]:
+    def _decode(self, chunk: Sequence[Any], refusals: list[Refusal]) -> list[Record]:
         records = []
-        for index, raw in enumerate(chunk):
+        for position, raw in enumerate(chunk):
             try:
                 name, fields = decode(raw.value)
-                records.append(Record(name, fields, raw.value, index))
+                records.append(Record(name, fields, raw.value, position))
             except RecordError as error:
-                refuse(Record("", {}, raw.value or b"", index), error)
+                refusals.append((Record("", {}, raw.value or b"", position), error))
         return records
 
-    def _fold(self, records: list[Record], partition: int, refuse: Refuse, *, again: bool = True) -> tuple[Rows, list[Output]]:
-        """The step over the chunk. Where it fails, the records that fail by themselves are refused, once, and it starts over.
+    def _fold(self, records: list[Record], partition: int, refusals: list[Refusal]) -> tuple[list[Change], list[Output]]:
+        """The step over the chunk; where it fails, over one record after another, and the ones that fail are refused.
 
-        Steps are pure and rows are thrown away on failure, so trying costs nothing but time.
+        Steps are pure and rows of a failed try are thrown away, so trying costs nothing but time.
         """
-        rows = self._rows(partition)
+        refused_here: list[Refusal] = []
+        rows = self._rows(partition, {})
         try:
-            return rows, self.step.process(records, rows, refuse)
+            outputs = self.step.process(records, rows, lambda record, error: refused_here.append((record, error)))
         except BAD_RECORD:
-            if not again:
-                raise
-            usable = [record for record in records if self._usable(record, partition, refuse)]
-            return self._fold(usable, partition, refuse, again=False)
+            return self._one_by_one(records, partition, refusals)
+        refusals += refused_here
+        return list(rows.changes()), outputs
 
-    def _usable(self, record: Record, partition: int, refuse: Refuse) -> bool:
-        if record.name == "tick":
-            return True
-        try:
-            self.step.process([record], self._rows(partition), lambda record, error: None)
-        except BAD_RECORD as error:
-            refuse(record, RecordError("unprocessable", f"{self.step.name} failed with {type(error).__name__}"))
-            return False
-        return True
+    def _one_by_one(self, records: list[Record], partition: int, refusals: list[Refusal]) -> tuple[list[Change], list[Output]]:
+        changed: dict[bytes, bytes] = {}
+        outputs: list[Output] = []
+        for record in records:
+            rows = self._rows(partition, changed)
+            try:
+                found = self.step.process([record], rows, lambda record, error: refusals.append((record, error)))
+            except BAD_RECORD as error:
+                reason = RecordError("unprocessable", f"{self.step.name} failed with {type(error).__name__}")
+                refusals.append((record, reason))
+            else:
+                outputs += found
+                changed.update(rows.changes())
+        return list(changed.items()), outputs
 
-    def _rows(self, partition: int) -> Rows:
+    def _rows(self, partition: int, changed: dict[bytes, bytes]) -> Rows:
         if self._store is None:
-            return Rows(lambda key: None)
+            return Rows(changed.get)
         store = self._store()
-        return Rows(lambda key: store.load(partition, key), lambda: store.scan(partition))
+        return Rows(lambda key: changed.get(key) or store.load(partition, key), lambda: store.scan(partition))
 
     def _letter(self, raw: Any, record: Record, error: RecordError) -> Output:
         telemetry.DEAD_LETTERS.labels(self.step.name, error.reason).inc()

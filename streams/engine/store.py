@@ -73,6 +73,11 @@ class Store(StockStore):
         batch.put(self.offset_key, str(changelog_offset).encode())
         self._db_for_partition(partition).write(batch)
 
+    def follows(self, partition: int, changelog_offset: int) -> bool:
+        """Whether `changelog_offset` is the next one after what this copy holds: nobody else wrote in between."""
+        held = self._db_for_partition(partition).get(self.offset_key)
+        return changelog_offset == (0 if held is None else int(held) + 1)
+
     def load(self, partition: int, key: bytes) -> bytes | None:
         """One row without its fence, or None."""
         value: bytes | None = self._db_for_partition(partition).get(key)

@@ -63,9 +63,16 @@ class Ledger:
     def committable(self) -> int | None:
         """The offset after the last chunk that is done with nothing undone before it; None where the head is not done."""
         offset = None
-        while self._delivered and self._delivered[0].done:
-            offset = self._delivered.popleft().offset + 1
+        for message in self._delivered:
+            if not message.done:
+                break
+            offset = message.offset + 1
         return offset
+
+    def committed(self, offset: int) -> None:
+        """Forget what lies before a committed offset."""
+        while self._delivered and self._delivered[0].offset < offset:
+            self._delivered.popleft()
 
     def oldest(self) -> float | None:
         """When the first record of the first chunk that is not done came to Kafka (seconds since 1970), or None."""
@@ -174,6 +181,8 @@ class Consumer(StockConsumer):
         if not committable or not await self._commit(committable):
             return False
         self._committed_offset.update(committable)
+        for tp, offset in committable.items():
+            self.ledgers[tp].committed(offset)
         return True
 
 

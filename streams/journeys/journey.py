@@ -62,13 +62,20 @@ def _extend(journey: Journey, touchpoint: Touchpoint) -> None:
         journey.status, journey.outcome = "closed", CLOSING[touchpoint.type]
 
 
-def changes(customer_id: bytes, version: int, before: State, after: State) -> Iterable[dict[str, Any]]:
-    """The `journey` records that lead from one state to the other: changed and new journeys, and those that are no more."""
-    old = {journey.id: journey for journey in before.journeys}
+def changes(
+    customer_id: bytes, version: int, before: State, after: State, ghosts: Iterable[Journey] = ()
+) -> Iterable[dict[str, Any]]:
+    """The `journey` records that lead from one state to the other: changed and new journeys, and those that are no more.
+
+    `ghosts` are journeys that an attempt which crashed may have published.
+    """
+    known = {journey.id: journey for journey in before.journeys}
+    gone = {**{journey.id: journey for journey in ghosts}, **known}
     for journey in after.journeys:
-        if old.pop(journey.id, None) != journey:
+        gone.pop(journey.id, None)
+        if known.get(journey.id) != journey:
             yield _record(customer_id, version, journey, deleted=False)
-    for journey in old.values():
+    for journey in gone.values():
         yield _record(customer_id, version, journey, deleted=True)
 
 

@@ -30,7 +30,8 @@ class Signal(Protocol):
     The engine calls `fold` once per touchpoint in event-time order (late ones make it start again from an earlier state,
     so `fold` never needs to care), then `read` with that touchpoint. A tick calls `read` with `touchpoint` None, `at` its
     time and `since` the time of the tick before it (None for the first): whether to speak is `read`'s decision, and None
-    means nothing to say. `fold` may change the state it is given; `read` must not.
+    means nothing to say. Whether it speaks with a touchpoint must depend on that touchpoint alone: what was said once is
+    replaced when touchpoints arrive late, never taken back. `fold` may change the state it is given; `read` must not.
     """
 
     name: str

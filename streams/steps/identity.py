@@ -7,7 +7,7 @@ The map is a set of small rows, kept by the sequencer (`link`) and copied to eve
 |------------------------------------|-----------------------------------------------------------------|
 | `i` + kind + 0x1f + identifier     | Avro `edge`: the customer the identifier was first given to     |
 | `c` + customer id                  | Avro `merge`: the customer it is now part of                    |
-| `s` + customer id (sequencer only) | msgpack: identifiers and former customers of a standing customer |
+| `s` + customer id (sequencer only) | msgpack: the former customers of a standing customer            |
 """
 
 from collections.abc import Callable, Sequence

@@ -1,9 +1,10 @@
 """join: fold each customer's touchpoints into journeys and signals, and say what changed.
 
 Whatever the order of arrival, the rows that remain (highest version of each id) are the same: signals always fold in
-event-time order, ids come from event ids, and a row that a late touchpoint makes void is taken back.
+event-time order, ids come from event ids, and a journey that a late touchpoint makes void is taken back.
 """
 
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -115,7 +116,7 @@ class Fold:
         new = sorted(fresh.values(), key=Touchpoint.place)
         last = customer.touchpoints[-1].place() if customer.touchpoints else None
         in_order = last is None or new[0].place() > last
-        before = self._states(customer.states)
+        before, kept = self._states(customer.states), customer.touchpoints
         touchpoints = [*customer.touchpoints, *new]
         if not in_order:
             touchpoints.sort(key=Touchpoint.place)
@@ -125,10 +126,23 @@ class Fold:
         outputs = self._fold(states, touchpoints[start:] if in_order else touchpoints, 0 if in_order else start)
         customer.touchpoints = touchpoints
         customer.states = {name: to_raw(state) for name, state in states.items()}
-        changes = journey.changes(self.customer_id, customer.folded, before[JOURNEY], states[JOURNEY])
+        ghosts = [] if in_order and new == list(fresh.values()) else self._ghosts(kept, list(fresh.values()))
+        changes = journey.changes(self.customer_id, customer.folded, before[JOURNEY], states[JOURNEY], ghosts)
         outputs += [self._output(JOURNEYS, encode("journey", change)) for change in changes]
         self._forget()
         return outputs
+
+    def _ghosts(self, kept: Sequence[Touchpoint], arrived: Sequence[Touchpoint]) -> list[journey.Journey]:
+        """Journeys after any first part of what arrived: an attempt with a smaller chunk may have published them and crashed."""
+        ghosts: dict[bytes, journey.Journey] = {}
+        so_far = list(kept)
+        for each in arrived[:-1]:
+            insort(so_far, each, key=Touchpoint.place)
+            state = self._states(self.customer.base)[JOURNEY]
+            for touched in so_far:
+                state = journey.fold(state, touched)
+            ghosts.update((found.id, found) for found in state.journeys)
+        return list(ghosts.values())
 
     def _in_time(self, each: Touchpoint) -> bool:
         base = self.customer.base_place

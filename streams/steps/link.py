@@ -1,6 +1,7 @@
 """link: the sequencer. One partition, so that every new identifier and every merge is decided once, in one order.
 
-Deciding again gives the same answer: identifiers are known by then, and merged customers stay merged.
+Deciding again gives the same answer, even where a crash kept only part of a decision's rows: of two customers the one with
+the greater id survives, whatever else is known, so merges never run in a circle.
 """
 
 from collections.abc import Sequence
@@ -16,9 +17,8 @@ from streams.steps.resolved import forward
 
 
 class Standing(msgspec.Struct, array_like=True):
-    """A customer that was not merged away: how many identifiers it has, and which former customers are part of it."""
+    """A customer that was not merged away: which former customers are part of it."""
 
-    identifiers: int = 0
     former: list[bytes] = []
 
 
@@ -63,7 +63,7 @@ class _Decision:
     def outputs(self) -> list[Output]:
         edges = {key: self._lookup(key) for key in self.keys}
         known = list(dict.fromkeys(standing(customer_of(edge), self._lookup) for edge in edges.values() if edge))
-        survivor = max(known, key=self._weight) if known else self._found()
+        survivor = max(known) if known else self._found()
         changes = [self._edge(key, survivor) for key, edge in edges.items() if edge is None]
         for customer in known:
             if customer != survivor:
@@ -74,10 +74,6 @@ class _Decision:
         found: bytes | None = self.rows.get(key, _same)
         return found
 
-    def _weight(self, customer: bytes) -> tuple[int, bytes]:
-        """The customer with more identifiers survives, so that less moves; the id decides a tie."""
-        return self._standing(customer).identifiers, customer
-
     def _standing(self, customer: bytes) -> Standing:
         found: Standing = self.rows.get(b"s" + customer, _standing)
         return found
@@ -87,16 +83,19 @@ class _Decision:
         return founded(first["kind"], first["value"])
 
     def _edge(self, key: bytes, customer: bytes) -> Output:
-        identifier, before = self.keys[key], self._standing(customer)
-        edge = {**identifier, "customer_id": customer, "rule": RULE, **self._evidence()}
+        edge = {**self.keys[key], "customer_id": customer, "rule": RULE, **self._evidence()}
         value = encode("edge", edge)
         self.rows.put(key, value, bytes)
-        self.rows.put(b"s" + customer, Standing(before.identifiers + 1, before.former), write_standing)
         return Output(IDENTITY, 0, key, value)
 
     def _merge(self, loser: bytes, survivor: bytes) -> list[Output]:
-        """The loser and all that were part of it now point at the survivor, in one hop."""
+        """The loser and all that were part of it now point at the survivor, in one hop.
+
+        The survivor's own row comes first: a changelog that ends after it makes the replay merge again, and nobody forget.
+        """
         lost, kept = self._standing(loser), self._standing(survivor)
+        former = dict.fromkeys([*kept.former, loser, *lost.former])
+        self.rows.put(b"s" + survivor, Standing(list(former)), write_standing)
         outputs = []
         for customer in (loser, *lost.former):
             merge = {"from_customer": customer, "to_customer": survivor, "rule": RULE, **self._evidence()}
@@ -104,8 +103,6 @@ class _Decision:
             self.rows.put(merge_key(customer), value, bytes)
             outputs.append(Output(IDENTITY, 0, merge_key(customer), value))
         outputs.append(Output(RESOLVED, customer_partition(loser), loser, outputs[0].value))
-        joined = Standing(kept.identifiers + lost.identifiers, [*kept.former, loser, *lost.former])
-        self.rows.put(b"s" + survivor, joined, write_standing)
         return outputs
 
     def _evidence(self) -> Fields:

@@ -199,6 +199,13 @@ def test_poison_is_in_the_dead_letters_whole_and_once_for_the_reader(survived: l
 
 
 def test_the_identity_log_names_each_identifier_once_per_customer(survived: list[dict[str, Any]]) -> None:
-    edges = {record.key for record in read(IDENTITY) if record.key.startswith(b"i")}
-    names = {identifier["value"].encode() for fields in survived for identifier in fields["identifiers"]}
-    assert {key.partition(b"\x1f")[2] for key in edges} == names
+    log = [(record.key, *decode(record.value)) for record in read(IDENTITY)]
+    customers: defaultdict[bytes, set[bytes]] = defaultdict(set)
+    for key, name, fields in log:
+        if name == "edge":
+            customers[key.partition(b"\x1f")[2]].add(fields["customer_id"])
+    assert set(customers) == {identifier["value"].encode() for fields in survived for identifier in fields["identifiers"]}
+    assert all(len(each) == 1 for each in customers.values())
+    merges = {fields["from_customer"]: fields["to_customer"] for _, name, fields in log if name == "merge"}
+    assert merges
+    assert not set(merges) & set(merges.values()), "every merge points at a customer that still stands"

@@ -58,17 +58,17 @@ def test_records_larger_than_a_batch_arrive_whole_and_in_order(topics: None) -> 
     assert read_from(DEAD_LETTERS, begin, len(values)) == values
 
 
-def test_rows_are_acknowledged_with_the_offset_of_the_last_one(topics: None) -> None:
+def test_rows_are_acknowledged_with_the_offsets_of_the_first_and_the_last_one(topics: None) -> None:
     begin = end_of(DEAD_LETTERS)
 
-    async def publish() -> int:
+    async def publish() -> tuple[int, int]:
         outbox = await Outbox.open(KafkaSettings())
         try:
             return await outbox.publish_rows(DEAD_LETTERS, 0, [(b"k", b"x" * 400_000)] * 5)
         finally:
             await outbox.close()
 
-    assert asyncio.run(publish()) == begin + 4
+    assert asyncio.run(publish()) == (begin, begin + 4)
 
 
 def test_a_record_that_the_broker_refuses_raises(topics: None) -> None:

@@ -16,9 +16,13 @@ from streams.steps.link import Link
 
 
 class Chain:
-    """Topics as lists; `run` feeds chunks of random sizes from random topics to their steps until nothing is left."""
+    """Topics as lists; `run` feeds chunks of random sizes from random topics to their steps until nothing is left.
 
-    def __init__(self, seed: int = 0) -> None:
+    With `crashes`, a chunk may end after its outputs and any part of its changelog, and is processed again.
+    """
+
+    def __init__(self, seed: int = 0, *, crashes: bool = False) -> None:
+        self.crashes = crashes
         self.chance = random.Random(seed)
         self.topics: defaultdict[tuple[str, int], list[bytes]] = defaultdict(list)
         self.position: defaultdict[tuple[str, int], int] = defaultdict(int)
@@ -51,7 +55,12 @@ class Chain:
             self.topics[output.topic, output.partition].append(output.value)
             if output.topic == IDENTITY and self.chance.random() < 0.7:
                 self.copy[output.key] = output.value
-        store.update(rows.changes())
+        changes = list(rows.changes())
+        if self.crashes and self.chance.random() < 0.2:
+            store.update(changes[: self.chance.randint(0, len(changes))])
+            self.position[at] -= len(chunk)  # the offset was not committed: all of it comes again
+        else:
+            store.update(changes)
 
     def values(self, topic: str) -> list[dict[str, Any]]:
         return [decode(value)[1] for at, log in sorted(self.topics.items()) if at[0] == topic for value in log]
@@ -69,13 +78,8 @@ class Chain:
         }
 
     def standing(self) -> dict[bytes, bytes]:
-        """Each merged customer and where its merges lead."""
-        merges = {fields["from_customer"]: fields["to_customer"] for fields in self._merges()}
-
-        def end(customer: bytes) -> bytes:
-            return end(merges[customer]) if customer in merges else customer
-
-        return {customer: end(customer) for customer in merges}
+        """Each merged customer and the customer it is part of, in one hop, as the views follow it: the last merge counts."""
+        return {fields["from_customer"]: fields["to_customer"] for fields in self._merges()}
 
     def _merges(self) -> list[dict[str, Any]]:
         return [fields for name, fields in map(decode, self.topics[IDENTITY, 0]) if name == "merge"]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import decode, encode
+from schemas.errors import FatalError
 from schemas.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.stage import Stage
@@ -36,6 +37,8 @@ def test_a_commit_never_passes_a_chunk_that_is_not_done(fates: list[bool], chanc
     for message in order:
         message.done = True
         committed = ledger.committable() or committed
+        if chance.random() < 0.5:
+            ledger.committed(committed)
         undone = [each.offset for each in messages if not each.done]
         assert committed <= min(undone, default=10**9)
     expected = 0
@@ -44,6 +47,7 @@ def test_a_commit_never_passes_a_chunk_that_is_not_done(fates: list[bool], chanc
             break
         expected = message.offset + 1
     assert committed == expected
+    assert (ledger.committable() or committed) == committed
     waiting = [message.timestamp for message in messages if not message.done]
     assert ledger.oldest() == min(waiting, default=None)
 
@@ -65,6 +69,7 @@ class Effects:
         self.published: list[Output] = []
         self.rows: dict[bytes, bytes] = {}
         self.failing = failing
+        self.first = 41
 
     def note(self, what: str) -> None:
         if what == self.failing:
@@ -77,9 +82,12 @@ class Effects:
         self.published += outputs
         return len(outputs)
 
-    async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]]) -> int:
+    async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]]) -> tuple[int, int]:
         self.note("changelog")
-        return 41
+        return self.first, self.first + len(rows) - 1
+
+    def follows(self, partition: int, offset: int) -> bool:
+        return offset == 41
 
     def write(self, partition: int, rows: list[tuple[bytes, bytes]], offset: int) -> None:
         self.note("store")
@@ -135,6 +143,14 @@ def test_a_failure_leaves_the_local_store_as_it_was(failing: str) -> None:
     assert "store" not in effects.log
 
 
+def test_a_worker_that_was_replaced_ends_before_it_trusts_its_own_copy() -> None:
+    effects = Effects()
+    effects.first = 52
+    with pytest.raises(FatalError, match="another worker wrote"):
+        take(effects, [edge("a")])
+    assert effects.log == ["outputs", "changelog"]
+
+
 def test_bytes_that_are_no_record_become_dead_letters_with_their_place() -> None:
     effects = Effects()
     take(effects, [None, b"\x00\x00\x00\x00\x63rest", edge("a") + b"!"])
@@ -176,3 +192,30 @@ def test_recovery_keeps_the_row_with_the_higher_fence(tmp_path: Path) -> None:
     assert dict(store.scan(2)) == {b"a": b"new", b"b": b"new"}
     assert store._dbs[2].get(store.offset_key) == b"4"
     assert store.load(2, b"nobody") is None
+
+
+class Pair(Count):
+    """Fails only when two records of a kind are in one chunk: no record is bad by itself."""
+
+    def process(self, records: list[Record], rows: Rows, refuse: Refuse) -> list[Output]:
+        kinds = [each.fields["kind"] for each in records]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("a bug that only a chunk has")
+        return super().process(records, rows, refuse)
+
+
+def test_a_chunk_that_fails_only_as_a_whole_is_processed_one_by_one() -> None:
+    effects = Effects()
+    stage: Any = Stage(Pair(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
+    asyncio.run(stage.take([record(edge("a"), 0), record(edge("a"), 1)], 3))
+    assert [output.value for output in effects.published] == [b"1", b"2"]
+    assert effects.rows == {b"n": b"2"}
+
+
+def test_the_local_copy_knows_when_the_changelog_went_on_without_it(tmp_path: Path) -> None:
+    store = Store.__new__(Store)
+    store._dbs = {0: rocksdict.Rdict(str(tmp_path / "rows"), options())}
+    assert store.follows(0, 0)
+    store.write(0, [(b"a", fenced(1, b"row"))], 9)
+    assert store.follows(0, 10)
+    assert not store.follows(0, 15)

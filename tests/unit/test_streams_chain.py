@@ -48,8 +48,8 @@ LIVES = st.lists(
 ).map(lambda rows: [touchpoint(number, *row) for number, row in enumerate(rows)])
 
 
-def run(touchpoints: list[dict[str, Any]], seed: int) -> Chain:
-    chain = Chain(seed)
+def run(touchpoints: list[dict[str, Any]], seed: int, *, crashes: bool = False) -> Chain:
+    chain = Chain(seed, crashes=crashes)
     for fields in touchpoints:
         chain.feed(fields)
     chain.run()
@@ -120,6 +120,16 @@ def test_a_replay_of_any_part_of_the_log_changes_nothing(touchpoints: list[dict[
     chain.run()
     assert {topic: chain.newest(topic, key) for topic, key in ((JOURNEYS, "journey_id"), (CHURN, "reading_id"))} == before
     assert stored == {at: dict(store) for at, store in chain.stores.items()}
+
+
+@settings(max_examples=150, deadline=None)
+@given(LIVES, st.integers(0, 999))
+def test_crashes_between_any_two_rows_of_the_changelog_end_in_the_same_rows(touchpoints: list[dict[str, Any]], seed: int) -> None:
+    calm, crashed = run(touchpoints, seed), run(touchpoints, seed, crashes=True)
+    for topic, key in ((JOURNEYS, "journey_id"), (SATISFACTION, "reading_id"), (CHURN, "reading_id")):
+        assert shape(calm, topic, key) == shape(crashed, topic, key), topic
+    merges = crashed.standing()
+    assert not set(merges) & set(merges.values()), "every merge points at a customer that still stands"
 
 
 def test_silence_raises_the_risk_without_any_touchpoint() -> None:

@@ -148,5 +148,6 @@ def _check_storage(home: Path) -> None:
     if not {"cluster.id", "node.id", "version"} <= keys:
         raise ConfigError(
             f"Kafka's data folder is damaged: {properties} is missing or unreadable. "
-            f"To start afresh, losing the records in it: touchline down && rm -r {data(home)}"
+            f"To start afresh, losing all records (tables and workers remember Kafka's offsets): "
+            f"touchline down && rm -r {data(home)} {home / 'clickhouse' / 'data'} {home / 'work'}"
         )
