@@ -24,6 +24,7 @@ MAX_MESSAGE = 8 * 1024 * 1024
 DELIVERY_SECONDS = 120
 LEAVING_SECONDS = 8
 PATIENCE_SECONDS = 5
+SILENT_SECONDS = 30.0
 BOOTSTRAP_MS = 10_000
 log = logging.getLogger(__name__)
 
@@ -146,9 +147,13 @@ def _whole_topic(settings: KafkaSettings) -> Iterator[tuple[bytes, bytes, int]]:
             consumer.assign([partition])
             consumer.seek_to_beginning(partition)
             end = consumer.end_offsets([partition])[partition]
+            heard = time.monotonic()
             while consumer.position(partition) < end:
                 for record in consumer.poll(timeout_ms=1_000).get(partition, []):
+                    heard = time.monotonic()
                     yield record.key, record.value, record.offset
+                if time.monotonic() - heard > SILENT_SECONDS:
+                    raise RetryableError(f"Kafka says nothing of {CONNECTOR_STATE} for {SILENT_SECONDS:.0f} s")
     finally:
         consumer.close()
 

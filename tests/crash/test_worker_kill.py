@@ -1,4 +1,4 @@
-"""Workers killed in mid-work, two at a time, with rebalances in between: what remains is what a plain model says."""
+"""Workers killed and frozen in mid-work, with rebalances in between: what remains is what a plain model says."""
 
 import os
 import random
@@ -29,6 +29,7 @@ TOUCHPOINTS = 12_000
 CUSTOMERS = 600
 POISON = 25
 KILLS = 6
+FROZEN_SECONDS = 14.0
 KINDS = (("erp", "order.placed"), ("erp", "payment.failed"), ("support", "ticket.reopened"), ("support", "ticket.resolved"))
 WORKER_TOPICS = [topic for topic in TOPICS if topic.name in {*map(source_topic, ("erp", "support")), RESOLVED}]
 
@@ -106,6 +107,20 @@ class Workers:
         self.running[name].send_signal(signal.SIGKILL)
         self.running[name].wait()
 
+    def freeze(self, name: str, seconds: float) -> None:
+        """For longer than the group waits: the other one takes over, and this one wakes up in the middle of a chunk."""
+        self.running[name].send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.running[name].send_signal(signal.SIGCONT)
+
+    def supervise(self) -> None:
+        """What a supervisor does: one that ended itself is started again; nothing else may end one."""
+        for name, process in list(self.running.items()):
+            code = process.poll()
+            assert code in (None, 70), f"worker {name} ended with {code}"
+            if code is not None:
+                self.start(name)
+
     def __enter__(self) -> Self:
         return self
 
@@ -130,16 +145,18 @@ def survived(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list
         workers.start("one")
         publish(sent[: TOUCHPOINTS // 2], chance)
         workers.start("two")
-        publish(sent[TOUCHPOINTS // 2 :], chance)
+        publish(sent[TOUCHPOINTS // 2 : 2 * TOUCHPOINTS // 3], chance)
         for _ in range(KILLS):
             time.sleep(chance.uniform(0.5, 4))
             victim = chance.choice(["one", "two"])
             workers.kill(victim)
             workers.start(victim)
+        publish(sent[2 * len(sent) // 3 :], chance)
+        workers.freeze(chance.choice(["one", "two"]), FROZEN_SECONDS)
         deadline = time.monotonic() + 120
         while not drained():
             assert time.monotonic() < deadline, "the workers do not get to the end"
-            assert all(process.poll() is None for process in workers.running.values()), "a worker ended by itself"
+            workers.supervise()
             time.sleep(1)
         assert workers.stop() == [0, 0]
     return sent
@@ -194,7 +211,7 @@ def test_readings_for_the_reader_equal_the_models(survived: list[dict[str, Any]]
 
 def test_poison_is_in_the_dead_letters_whole_and_once_for_the_reader(survived: list[dict[str, Any]]) -> None:
     letters = {fields["letter_id"]: fields for _, fields in (decode(record.value) for record in read(DEAD_LETTERS))}
-    assert len(letters) == 2 * POISON, "each half of the touchpoints came with its own poison"
+    assert len(letters) == 3 * POISON, "each part of the touchpoints came with its own poison"
     assert all(letter["payload"].startswith(b"poison ") and letter["stage"] == "identify" for letter in letters.values())
 
 
