@@ -158,7 +158,8 @@ def survived(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list
             assert time.monotonic() < deadline, "the workers do not get to the end"
             workers.supervise()
             time.sleep(1)
-        assert workers.stop() == [0, 0]
+        # one that was started again just now ends by the signal itself: it has nothing in hand yet
+        assert set(workers.stop()) <= {0, -signal.SIGTERM}
     return sent
 
 
