@@ -17,7 +17,7 @@ from deploy.local.prerequisites import Program
 from schemas.errors import ConfigError, RetryableError
 
 PORTS = Ports(kafka=19092, kafka_controller=19093, clickhouse=19000, clickhouse_http=18123)
-ODD = Path("/tmp/müll & <co>/\\𝄞")
+ODD = Path("/odd/müll & <co>/\\𝄞")
 
 
 def properties(text: str) -> dict[str, str]:
