@@ -15,7 +15,7 @@ from schemas.errors import FatalError
 from schemas.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.stage import Stage
-from streams.engine.store import Store, fenced, options, unfenced
+from streams.engine.store import FENCE_BYTES, Store, fenced, options
 from streams.engine.transport import Ledger, chunks
 
 
@@ -91,10 +91,10 @@ class Effects:
 
     def write(self, partition: int, rows: list[tuple[bytes, bytes]], offset: int) -> None:
         self.note("store")
-        self.rows.update((key, unfenced(value)) for key, value in rows)
+        self.rows.update((key, value[FENCE_BYTES:]) for key, value in rows)
 
-    def load(self, partition: int, key: bytes) -> bytes | None:
-        return self.rows.get(key)
+    def load(self, partition: int, key: bytes) -> tuple[int, bytes] | None:
+        return (-1, self.rows[key]) if key in self.rows else None
 
     def scan(self, partition: int) -> Any:
         return iter(self.rows.items())
