@@ -73,15 +73,15 @@ def starts(before: State, touchpoints: Iterable[Touchpoint]) -> Iterator[Touchpo
 
 
 def changes(
-    customer_id: bytes, version: int, before: State, after: State, ghosts: Iterable[Journey] = ()
+    customer_id: bytes, version: int, before: Iterable[Journey], after: Iterable[Journey], ghosts: Iterable[Journey] = ()
 ) -> Iterable[dict[str, Any]]:
-    """The `journey` records that lead from one state to the other: changed and new journeys, and those that are no more.
+    """The `journey` records that lead from the ones to the others: changed and new journeys, and those that are no more.
 
     `ghosts` are journeys that an attempt which crashed may have published.
     """
-    known = {journey.id: journey for journey in before.journeys}
-    gone = {**{journey.id: journey for journey in ghosts}, **known}
-    for journey in after.journeys:
+    known = {journey.id: journey for journey in before}
+    gone = {journey.id: journey for journey in ghosts} | known
+    for journey in after:
         gone.pop(journey.id, None)
         if known.get(journey.id) != journey:
             yield _record(customer_id, version, journey, deleted=False)

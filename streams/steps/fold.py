@@ -78,19 +78,21 @@ def fold(
     stretch = history.reach(ordered[0].place(), len(new), everything=renewed)
     touchpoints = sorted([*stretch.touchpoints, *ordered], key=Touchpoint.place) if stretch.touchpoints else ordered
     spoken_from = 0 if renewed else touchpoints.index(ordered[0])
-    before = codec.journeys(customer.states)
+    if stretch.first == customer.folded and new == ordered:
+        before, ghosts = codec.journeys(customer.states).journeys, []
+    else:
+        before, ghosts = _again(codec.journeys(stretch.base), stretch.touchpoints, new)
     folding = _Folding(signals, codec, customer_id, customer.folded + len(new))
-    after = folding.run(stretch, touchpoints, spoken_from)
-    ghosts = [] if new == ordered and stretch.first == customer.folded else _ghosts(codec.journeys(stretch.base), stretch, new)
+    customer.states = codec.pack(folding.run(stretch, touchpoints, spoken_from))
     blocks = history.keep(stretch.first, touchpoints, folding.bases)
-    customer.states = codec.pack(after)
-    for change in journey.changes(customer_id, customer.folded, before, after[0], ghosts):
+    for change in journey.changes(customer_id, customer.folded, before, folding.journeys, ghosts):
         folding.outputs.append(Output(JOURNEYS, folding.partition, customer_id, encode("journey", change)))
     return Folded(folding.outputs, blocks)
 
 
 class _Folding:
-    """One pass over a stretch: `outputs` are readings, `bases` the packed states before each block and the tail."""
+    """One pass over a stretch: `outputs` are readings, `journeys` all it led to, `bases` the packed states before each block
+    and the tail. Of the journeys a base keeps the last one: no touchpoint behind it can change another."""
 
     def __init__(self, signals: Sequence[Signal], codec: Codec, customer_id: bytes, version: int) -> None:
         self._signals = signals
@@ -99,6 +101,7 @@ class _Folding:
         self._version = version
         self.partition = customer_partition(customer_id)
         self.outputs: list[Output] = []
+        self.journeys: list[journey.Journey] = []
         self.bases: dict[int, States] = {}
 
     def run(self, stretch: Stretch, touchpoints: Sequence[Touchpoint], spoken_from: int) -> list[Any]:
@@ -109,8 +112,11 @@ class _Folding:
             self.bases[first] = stretch.base
         for index, each in enumerate(touchpoints):
             if index and first + index <= end and (first + index) % BLOCK == 0:
+                self.journeys += states[0].journeys[:-1]
+                states[0] = journey.State(states[0].journeys[-1:])
                 self.bases[first + index] = self._codec.pack(states)
             self._touch(states, each, speak=index >= spoken_from)
+        self.journeys += states[0].journeys
         return states
 
     def _touch(self, states: list[Any], each: Touchpoint, *, speak: bool) -> None:
@@ -123,14 +129,18 @@ class _Folding:
                 self.outputs.append(Output(signal.topic, self.partition, self._customer_id, value))
 
 
-def _ghosts(before: journey.State, stretch: Stretch, arrived: Sequence[Touchpoint]) -> list[journey.Journey]:
-    """Journeys after any first part of what arrived: an attempt with a smaller chunk may have published them and crashed."""
-    found: dict[bytes, journey.Journey] = {}
-    so_far = list(stretch.touchpoints)
+def _again(
+    state: journey.State, kept: Sequence[Touchpoint], arrived: Sequence[Touchpoint]
+) -> tuple[list[journey.Journey], list[journey.Journey]]:
+    """The journeys of a stretch as they stood, and ghosts: journeys after any first part of what arrived, which an attempt
+    with a smaller chunk may have published before it crashed."""
+    so_far, ghosts = list(kept), {}
     for each in arrived[:-1]:
         insort(so_far, each, key=_place)
-        found.update((start.id, journey.Journey(start.id, start.at, start.at)) for start in journey.starts(before, so_far))
-    return list(found.values())
+        ghosts.update((start.id, journey.Journey(start.id, start.at, start.at)) for start in journey.starts(state, so_far))
+    for each in kept:
+        state = journey.fold(state, each)
+    return state.journeys, list(ghosts.values())
 
 
 def _place(touchpoint: Touchpoint) -> Place:

@@ -47,9 +47,9 @@ class History:
     def fresh(self, arrived: Iterable[Touchpoint]) -> list[Touchpoint]:
         """What of `arrived` is new, in order of arrival. A touchpoint is known by its id, whatever its time says."""
         found: dict[bytes, Touchpoint] = {}
-        forgotten = self.customer.forgotten
+        forgotten, tail, blocks = self.customer.forgotten, self.customer.tail, self.customer.blocks
         for each in arrived:
-            if each.id in found or each.id in self.customer.tail or self._in_block(each.id):
+            if each.id in found or each.id in tail or (blocks and self._in_block(each.id)):
                 continue
             if forgotten is not None and each.place() <= forgotten:
                 LATE.inc()
