@@ -3,27 +3,29 @@
 A family's fields that have no column of their own stand among the attributes, as text.
 """
 
-from operator import itemgetter
 from typing import Any
 
 from schemas.codec import Fields, decode
+from schemas.errors import RecordError
+from schemas.families import FAMILIES
 
 TOPIC = "touchline.resolved"
 SCHEMAS = {"resolved"}
-ALWAYS = ("event_id", "source", "system", "connector", "type", "channel", "occurred_at", "received_at")
-OPTIONAL = (
+COLUMNS = (
+    "event_id", "customer_id", "source", "system", "connector", "type", "channel", "stage", "occurred_at", "received_at",
     "text", "metric", "answer", "scale_low", "scale_high", "survey_id", "question_id", "rating", "amount", "currency",
-    "product", "quantity", "order_id", "ticket_id", "delay_days", "wait_seconds",
+    "product", "quantity", "order_id", "ticket_id", "delay_days", "wait_seconds", "attributes",
 )  # fmt: skip
-COLUMNS = ("customer_id", "stage", *ALWAYS, *OPTIONAL, "attributes")
-KNOWN = {*ALWAYS, *OPTIONAL, "identifiers", "attributes"}
-always = itemgetter(*ALWAYS)
+KNOWN = {*COLUMNS, "identifiers"}
+# In the order of the schema: a set's would differ from process to process, and so would the token of the same row.
+OTHERS = {name: [field for field in model.model_fields if field not in KNOWN] for name, model in FAMILIES.items()}
 
 
 def row(fields: Fields) -> tuple[Any, ...]:
-    """One touchpoint as the values of COLUMNS. Raises RecordError where the source's own record cannot be read."""
-    touchpoint = decode(fields["touchpoint"])[1]
-    rest = {name: str(touchpoint[name]) for name in touchpoint.keys() - KNOWN if touchpoint[name] is not None}
-    attributes = touchpoint["attributes"] | rest if rest else touchpoint["attributes"]
-    optional = map(touchpoint.get, OPTIONAL)
-    return (fields["customer_id"], fields["stage"], *always(touchpoint), *optional, attributes)
+    """One touchpoint as the values of COLUMNS. Raises RecordError where the source's own record is broken or no touchpoint."""
+    family, touchpoint = decode(fields["touchpoint"])
+    if family not in OTHERS:
+        raise RecordError("unexpected_schema", f"field touchpoint holds a {family} record, which is no touchpoint")
+    touchpoint["customer_id"], touchpoint["stage"] = fields["customer_id"], fields["stage"]
+    touchpoint["attributes"] |= {name: str(touchpoint[name]) for name in OTHERS[family] if touchpoint[name] is not None}
+    return tuple(map(touchpoint.get, COLUMNS))
