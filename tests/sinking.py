@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from kafka import KafkaProducer
 
 from schemas.codec import Fields, encode
+from schemas.dead_letter import Headers
 from schemas.families import FAMILIES
 from schemas.settings import KafkaSettings
 from sinks.clickhouse import ClickHouse
@@ -75,6 +76,8 @@ class Stored(NamedTuple):
     partition: int
     offset: int
     value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
 
 
 def resolved(**fields: Any) -> Fields:

@@ -24,7 +24,7 @@ from typing import Any
 
 from schemas import telemetry
 from schemas.codec import decode, encode_model
-from schemas.dead_letter import refused
+from schemas.dead_letter import refused_record
 from schemas.errors import FatalError, RecordError
 from schemas.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Rows, Step
@@ -152,17 +152,8 @@ class Stage:
 
     def _letter(self, raw: Any, record: Record, error: RecordError) -> Output:
         telemetry.DEAD_LETTERS.labels(self.step.name, error.reason).inc()
-        letter = refused(
-            error,
-            raw.value or b"",
-            stage=self.step.name,
-            origin=f"{raw.topic}/{raw.partition}/{raw.offset}",
-            source=record.fields.get("source", ""),
-            connector=record.fields.get("connector", ""),
-            topic=raw.topic,
-            partition=raw.partition,
-            offset=raw.offset,
-        )
+        source, connector = record.fields.get("source", ""), record.fields.get("connector", "")
+        letter = refused_record(error, raw, stage=self.step.name, source=source, connector=connector)
         return Output(DEAD_LETTERS, 0, letter.letter_id.bytes, encode_model("dead_letter", letter))
 
     def _count(self, read: int, published: int, records: Sequence[Record]) -> None:

@@ -48,7 +48,7 @@ def test_row_reads_back_as_it_was_written(path: Path, migrated: Stack) -> None:
     (row,) = transform(table, [stored(table, case)]).rows
     client, scratch = ClickHouse(), f"touchline_store.case_{uuid4().hex}"
     try:
-        client.execute(f"CREATE TABLE {scratch} AS {table.stored} ENGINE = MergeTree ORDER BY tuple()")
+        client.execute(f"CREATE TABLE {scratch} AS {table.stored} ENGINE = MergeTree PRIMARY KEY tuple() ORDER BY tuple()")
         client.insert(scratch, table.columns, [[value] for value in row], "once")
         (back,) = ask(f"SELECT {', '.join(selected(table))} FROM {scratch}")
     finally:

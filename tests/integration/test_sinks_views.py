@@ -31,7 +31,7 @@ PROMISED = {
     " open_journeys lifetime_value",
     "kpis": "day metric dimension value_of_dimension value low high n offered answered scale definition_version",
     "pain_points": "stage channel type customers touchpoints satisfaction_change low high n",
-    "dead_letters": "at source stage reason detail topic partition offset schema_id payload replayed",
+    "dead_letters": "at source stage reason detail topic partition offset schema_id payload replayed replays software key",
     "freshness": "connector last_event_at last_success_at lag_seconds events_24h reconciliation_difference",
 }
 

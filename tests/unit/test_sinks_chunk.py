@@ -3,7 +3,9 @@
 import pytest
 
 from schemas.codec import encode
-from sinks.chunk import Record, token, transform
+from schemas.dead_letter import replay_headers
+from schemas.errors import RecordError
+from sinks.chunk import Record, refusal, token, transform
 from sinks.contract import tables
 from tests.sinking import Stored, encoded, merge, packed, resolved
 
@@ -74,6 +76,19 @@ def test_broken_bytes_become_dead_letters_and_the_rest_flows_on() -> None:
 def test_the_same_broken_record_is_the_same_dead_letter_each_time() -> None:
     first, second = (transform(TOUCHPOINTS, records(b"broken")).letters[0] for _ in range(2))
     assert first.letter_id == second.letter_id
+
+
+def test_a_record_that_was_sent_again_keeps_its_letter_and_the_table_says_how_often() -> None:
+    first = transform(TOUCHPOINTS, records(b"broken")).letters[0]
+    again = Stored("touchline.resolved", 3, 99, b"broken", headers=replay_headers(40, 2))
+    (second,) = transform(TOUCHPOINTS, [again]).letters
+    assert (second.letter_id, second.offset, first.replays, second.replays) == (first.letter_id, 40, 0, 2)
+
+
+def test_a_refused_touchpoint_names_its_source_and_connector() -> None:
+    (record,) = records(encode("resolved", resolved()))
+    letter = refusal(TOUCHPOINTS, record, RecordError("unfit_value", "too large"))
+    assert (letter.source, letter.connector) == ("feedback", "files")
 
 
 def test_records_of_other_tables_are_skipped_and_counted() -> None:
