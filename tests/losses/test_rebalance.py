@@ -43,7 +43,7 @@ def test_what_was_fetched_while_partitions_are_sought_comes_again(engine: str, a
 
     async def scenario() -> None:
         work = Waiting(at=5)
-        source = Partition([], first=5, committed=5)
+        source = Partition([], first=5, committed=5, at_once=1)
         async with running(engine, source, work) as line:
             source.sought.clear()
             seek = asyncio.create_task(line.app.consumer.perform_seek())

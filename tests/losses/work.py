@@ -99,7 +99,7 @@ async def _plain(stream: Any, work: Work) -> None:
 
 
 async def _take(stream: Any, work: Work) -> None:
-    async for numbers in stream.take(3, within=0.05):
+    async for numbers in stream.take(3, within=5):
         for number in numbers:
             work.fold(number)
         for number in numbers:
@@ -114,7 +114,7 @@ async def _noack(stream: Any, work: Work) -> None:
 
 
 async def _noack_take(stream: Any, work: Work) -> None:
-    async for events in stream.noack_take(3, within=0.05):
+    async for events in stream.noack_take(3, within=5):
         for event in events:
             work.fold(event.value)
         for event in events:
