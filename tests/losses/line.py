@@ -99,7 +99,8 @@ class Line:
 
     async def settle(self) -> None:
         """Let everything happen that can happen."""
-        await asyncio.sleep(0.15)
+        for _ in range(50):
+            await asyncio.sleep(0.003)
 
     async def commit(self) -> int | None:
         """What Faust's commit timer does; returns what the group has committed then."""

@@ -44,7 +44,7 @@ def test_a_commit_never_passes_a_record_that_is_not_done(
         work = Slow(slow)
         source = Partition([value(number) for number in range(first, last + 1)], first=first, committed=before, at_once=1)
         async with running(engine, source, work, concurrency=len(slow) + 1) as line:
-            await line.until(lambda: last in work.sent)
+            await line.until(lambda: last in work.sent or (engine == "ours" and work.sent))
             await line.settle()
             assert await line.commit() == after
             assert line.lost() == lost
