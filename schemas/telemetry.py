@@ -35,6 +35,7 @@ LATE = Counter(
     "touchline_late_records", "Touchpoints older than the lateness bound, late or repeated: stored, not folded", ["stage"]
 )
 RECOVERY = Gauge("touchline_state_recovery_remaining_records", "Changelog records still to be read before work begins")
+RESTARTS = Counter("touchline_restarts", "Times this process was started again after an unexpected end")
 SINK_INSERT = Histogram("touchline_sink_insert_seconds", "Time of one insert into ClickHouse", ["table"], buckets=WORK)
 SINK_RETRIES = Counter("touchline_sink_retries", "Inserts tried again", ["reason"])
 
@@ -43,8 +44,10 @@ def serve(role: str) -> int:
     """Serve /metrics on loopback, at `TOUCHLINE_METRICS_PORT` or any free port; returns the port.
 
     The server runs in a thread of its own, so a stuck loop stays visible. Where `TOUCHLINE_TARGETS` names a folder, a
-    Prometheus target file in it says where this process is, until it ends.
+    Prometheus target file in it says where this process is, until it ends. A supervised process (`TOUCHLINE_RESTARTS`)
+    keeps its supervisor's process id as its instance, so that its series go on over restarts.
     """
+    RESTARTS.inc(int(os.environ.get("TOUCHLINE_RESTARTS", "0")))
     server, _ = start_http_server(int(os.environ.get("TOUCHLINE_METRICS_PORT", "0")), addr="127.0.0.1")
     port = int(server.server_port)
     if folder := os.environ.get("TOUCHLINE_TARGETS"):
@@ -58,7 +61,9 @@ def _announce(folder: Path, role: str, port: int) -> None:
         if not _alive(int(left.stem.rpartition("-")[2])):
             left.unlink(missing_ok=True)
     target = folder / f"{role}-{os.getpid()}.json"
-    target.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": {"role": role}}]))
+    process = os.getppid() if "TOUCHLINE_RESTARTS" in os.environ else os.getpid()
+    labels = {"role": role, "instance": f"{role}-{process}"}
+    target.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": labels}]))
     atexit.register(target.unlink, missing_ok=True)
 
 

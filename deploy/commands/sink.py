@@ -9,11 +9,18 @@ EXIT_BROKEN_OFF = 75
 @click.command()
 @click.argument("tables", nargs=-1)
 @click.option("--until-idle", type=float, metavar="SECONDS", help="End when nothing was left to store for so many seconds.")
-def command(*, tables: tuple[str, ...], until_idle: float | None) -> None:
+@click.option("--restart/--no-restart", default=True, show_default=True, help="Start again after an unexpected end.")
+def command(*, tables: tuple[str, ...], until_idle: float | None, restart: bool) -> None:
     """Store the records of TABLES (all of them without an argument) in ClickHouse until SIGTERM.
+
+    A supervisor starts it again when it crashes, but for --until-idle; with systemd or Kubernetes, use --no-restart.
 
     Example: touchline sink touchpoints journeys --until-idle 5
     """
+    if restart and until_idle is None:
+        from deploy.supervise import supervised
+
+        supervised()
     import asyncio
     import logging
     import os

@@ -41,7 +41,7 @@ async def crash(self, offsets):
     os._exit(137)
 
 Runner._commit = crash
-sys.argv = ["touchline", "sink", *sys.argv[1:]]
+sys.argv = ["touchline", "sink", *sys.argv[1:], "--no-restart"]
 from deploy.cli import main
 main()
 """
