@@ -30,7 +30,7 @@ def command(*, tables: tuple[str, ...], until_idle: float | None, restart: bool)
     from schemas.settings import KafkaSettings
     from schemas.telemetry import serve
     from sinks.contract import chosen
-    from sinks.process import run
+    from sinks.process import Sinks
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # aiokafka repeats at every attempt, ten times a second, what the sinks say once.
@@ -46,6 +46,6 @@ def command(*, tables: tuple[str, ...], until_idle: float | None, restart: bool)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
-    selected = chosen(tables)
-    logging.getLogger("sinks").info("metrics on http://127.0.0.1:%d/metrics", serve("sink"))
-    asyncio.run(run(selected, KafkaSettings(), stop, until_idle))
+    sinks = Sinks(chosen(tables), KafkaSettings(), stop)
+    logging.getLogger("sinks").info("metrics on http://127.0.0.1:%d/metrics", serve("sink", sinks.live, sinks.ready))
+    asyncio.run(sinks.run(until_idle))

@@ -28,6 +28,8 @@ def command(*, name: str, restart: bool) -> None:
     require_topics(settings)
     folder = home() / "work" / name
     lock = claim(folder)
-    click.echo(f"worker {name}: metrics on http://127.0.0.1:{telemetry.serve('work')}/metrics", err=True)
-    run(pipeline(settings, folder))
+    app = pipeline(settings, folder)
+    port = telemetry.serve("work", app.live, app.ready)
+    click.echo(f"worker {name}: metrics on http://127.0.0.1:{port}/metrics", err=True)
+    run(app)
     lock.close()
