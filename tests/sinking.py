@@ -149,8 +149,9 @@ def send(topic: str, values: Iterable[tuple[bytes | None, bytes]]) -> None:
 
 
 def sink(*arguments: str) -> subprocess.Popen[str]:
-    """`touchline sink` as a process of its own."""
-    return subprocess.Popen([TOUCHLINE, "sink", *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    """`touchline sink` as a process of its own, without a supervisor."""
+    command = [str(TOUCHLINE), "sink", *arguments, "--no-restart"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def store(*tables: str) -> str:

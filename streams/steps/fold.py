@@ -78,9 +78,8 @@ def fold(
     stretch = history.reach(ordered[0].place(), len(new), everything=renewed)
     touchpoints = sorted([*stretch.touchpoints, *ordered], key=Touchpoint.place) if stretch.touchpoints else ordered
     spoken_from = 0 if renewed else touchpoints.index(ordered[0])
-    if stretch.first == customer.folded and new == ordered:
-        before, ghosts = codec.journeys(customer.states).journeys, []
-    else:
+    before, ghosts = codec.journeys(customer.states).journeys, list[journey.Journey]()
+    if stretch.first < customer.folded or new != ordered:
         before, ghosts = _again(codec.journeys(stretch.base), stretch.touchpoints, new)
     folding = _Folding(signals, codec, customer_id, customer.folded + len(new))
     customer.states = codec.pack(folding.run(stretch, touchpoints, spoken_from))
@@ -134,7 +133,7 @@ def _again(
 ) -> tuple[list[journey.Journey], list[journey.Journey]]:
     """The journeys of a stretch as they stood, and ghosts: journeys after any first part of what arrived, which an attempt
     with a smaller chunk may have published before it crashed."""
-    so_far, ghosts = list(kept), {}
+    so_far, ghosts = list(kept), dict[bytes, journey.Journey]()
     for each in arrived[:-1]:
         insort(so_far, each, key=_place)
         ghosts.update((start.id, journey.Journey(start.id, start.at, start.at)) for start in journey.starts(state, so_far))

@@ -102,7 +102,9 @@ class Workers:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
-        self.running[name] = subprocess.Popen([TOUCHLINE, "work", "--name", name], stdout=self.log, stderr=self.log)
+        self.running[name] = subprocess.Popen(
+            [TOUCHLINE, "work", "--name", name, "--no-restart"], stdout=self.log, stderr=self.log
+        )
 
     def kill(self, name: str) -> None:
         self.running[name].send_signal(signal.SIGKILL)

@@ -41,7 +41,7 @@ async def crash(self, offsets):
     os._exit(137)
 
 Runner._commit = crash
-sys.argv = ["touchline", "sink", *sys.argv[1:]]
+sys.argv = ["touchline", "sink", *sys.argv[1:], "--no-restart"]
 from deploy.cli import main
 main()
 """
@@ -335,6 +335,9 @@ def test_metrics_tell_what_was_stored_skipped_and_refused(name: str, tmp_path: P
         if 'outcome="dead_letter",stage="sink_touchpoints"' in metrics:
             break
         time.sleep(0.1)
+    for probe in ("live", "ready"):
+        with urllib.request.urlopen(found[1].replace("metrics", probe), timeout=5) as answer:
+            assert answer.read() == b"ok\n"
     process.terminate()
     process.communicate(timeout=10)
     values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
