@@ -15,7 +15,7 @@ from sinks.runner import Runner
 
 LOOK_EVERY = 1.0
 IDLE_LOOK_EVERY = 10.0
-LOOK_WITHIN = 2.0
+LOOK_WITHIN = 5.0
 GRACE = 6.0
 LEAVE_WITHIN = 2.0
 log = logging.getLogger(__name__)
