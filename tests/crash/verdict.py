@@ -98,7 +98,7 @@ def _lives(verdict: Verdict, expected: Expected, seen: Seen) -> dict[bytes, Life
 
 
 def _rows(lives: dict[bytes, Life], rows: dict[bytes, Row]) -> Iterator[bytes]:
-    for customer in lives.keys() | {customer for customer, row in rows.items() if row.ids}:
+    for customer in lives.keys() | rows.keys():
         life, row = lives.get(customer), rows.get(customer)
         if life is None or row is None or life.ids != row.ids or life.states != row.states:
             yield customer
