@@ -51,3 +51,14 @@ def decode(value: bytes | None) -> tuple[str, Fields]:
         raise RecordError("not_avro", f"{len(value) - body.tell()} bytes follow the end of a {versioned} record")
     assert isinstance(fields, dict)
     return name, fields
+
+
+def came_from(value: bytes | None) -> tuple[str, str]:
+    """Source and connector of the touchpoint in these bytes, or in a `resolved` record of it; empty where there is none."""
+    try:
+        name, fields = decode(value)
+        if name == "resolved":
+            _, fields = decode(fields["touchpoint"])
+    except RecordError:
+        return "", ""
+    return (fields["source"], fields["connector"]) if "source" in fields else ("", "")

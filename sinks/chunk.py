@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from schemas.codec import decode
+from schemas.codec import came_from, decode
 from schemas.dead_letter import DeadLetter, KafkaRecord, refused_record
 from schemas.errors import RecordError
 from sinks.contract import Row, Table
@@ -42,17 +42,8 @@ def transform(table: Table, records: Iterable[Record]) -> Chunk:
 
 def refusal(table: Table, record: Record, error: RecordError) -> DeadLetter:
     """The dead letter of a record that this table cannot take; it names source and connector where the bytes do."""
-    source, connector = _named(record)
+    source, connector = came_from(record.value)
     return refused_record(error, record, stage=table.stage, source=source, connector=connector)
-
-
-def _named(record: Record) -> tuple[str, str]:
-    """Source and connector of a touchpoint; empty for anything else."""
-    try:
-        _, fields = decode(record.value)
-    except RecordError:
-        return "", ""
-    return (fields["source"], fields["connector"]) if "source" in fields else ("", "")
 
 
 def token(table: Table, rows: Sequence[Row]) -> str:

@@ -41,7 +41,7 @@ def show_groups(on: Console, groups: Sequence[Group]) -> None:
     _fold(*table.columns[:2])
     for group in groups:
         first, last = (f"{at:{MINUTE}}" for at in (group.first, group.last))
-        table.add_row(group.stage, group.reason, f"{group.letters:,}", f"{group.replayed:,}", first, last)
+        table.add_row(printable(group.stage), printable(group.reason), f"{group.letters:,}", f"{group.replayed:,}", first, last)
     on.print(table)
     on.print()
 
@@ -55,7 +55,7 @@ def show_letters(on: Console, letters: Sequence[Letter], total: int) -> None:
             f"{letter.at:{MINUTE}}",
             str(letter.letter_id)[:SHORT_ID],
             _state(letter),
-            f"{letter.stage}\n{letter.reason}",
+            printable(f"{letter.stage}\n{letter.reason}"),
             printable(f"{letter.origin}, {decimal(letter.size)}\n{letter.detail}"),
         )
     on.print(table)
@@ -118,9 +118,9 @@ def show_plan(on: Console, found: Plan, *, dry_run: bool) -> None:
         return
     table = _table("to topic", "refused by", "reason", ">letters", ">bytes")
     where = attrgetter("topic", "stage", "reason")
-    for (topic, stage, reason), group in groupby(sorted(found.send, key=where), key=where):
+    for names, group in groupby(sorted(found.send, key=where), key=where):
         sizes = [letter.size for letter in group]
-        table.add_row(topic, stage, reason, f"{len(sizes):,}", decimal(sum(sizes)))
+        table.add_row(*map(printable, names), f"{len(sizes):,}", decimal(sum(sizes)))
     on.print(f"{len(found.send):,} dead letters {'would be' if dry_run else 'to be'} sent again", style="bold")
     if found.send:
         on.print(table)
@@ -189,5 +189,6 @@ def _readable(value: Any, name: str = "") -> Any:
             return _readable(decode(value)[1])
         return str(UUID(bytes=value)) if len(value) == LINE_BYTES else value.hex()
     if isinstance(value, int) and (name == "at" or name.endswith("_at")):
-        return instant(value).isoformat()
+        with suppress(OverflowError):
+            return instant(value).isoformat()
     return value

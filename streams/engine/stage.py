@@ -23,7 +23,7 @@ from collections.abc import AsyncIterable, Callable, Sequence
 from typing import Any
 
 from schemas import telemetry
-from schemas.codec import decode, encode_model
+from schemas.codec import came_from, decode, encode_model
 from schemas.dead_letter import refused_record
 from schemas.errors import FatalError, RecordError
 from schemas.topics import DEAD_LETTERS
@@ -88,7 +88,7 @@ class Stage:
         records = self._decode(chunk, refusals)  # 1
         changes, outputs = self._fold(records, partition, refusals)  # 2
         published = await self._outbox().publish(outputs)  # 3
-        letters = [self._letter(chunk[record.position], record, error) for record, error in refusals]
+        letters = [self._letter(chunk[record.position], error) for record, error in refusals]
         await self._outbox().publish(letters)  # 4
         if changes and self._store:
             rows = [(key, fenced(chunk[-1].offset, row)) for key, row in changes]
@@ -153,9 +153,9 @@ class Stage:
 
         return Rows(load, lambda: store.scan(partition))
 
-    def _letter(self, raw: Any, record: Record, error: RecordError) -> Output:
+    def _letter(self, raw: Any, error: RecordError) -> Output:
         telemetry.DEAD_LETTERS.labels(self.step.name, error.reason).inc()
-        source, connector = record.fields.get("source", ""), record.fields.get("connector", "")
+        source, connector = came_from(raw.value)
         letter = refused_record(error, raw, stage=self.step.name, source=source, connector=connector)
         return Output(DEAD_LETTERS, 0, letter.letter_id.bytes, encode_model("dead_letter", letter))
 

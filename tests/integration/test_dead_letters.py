@@ -41,7 +41,7 @@ def process(self, records, *rest):
     return right(self, records, *rest)
 
 Identify.process = process
-sys.argv = ["touchline", "work", "--name", "faulty"]
+sys.argv = ["touchline", "work", "--name", "faulty", "--no-restart"]
 from deploy.cli import main
 main()
 """
@@ -114,7 +114,7 @@ def process(log: Path, *command: str | Path) -> Iterator[subprocess.Popen[bytes]
 def sink(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
     """Topics, tables, and all sinks at work."""
     subprocess.run([TOUCHLINE, "migrate"], check=True, capture_output=True, timeout=60)
-    with process(tmp_path_factory.mktemp("sink") / "log", TOUCHLINE, "sink") as running:
+    with process(tmp_path_factory.mktemp("sink") / "log", TOUCHLINE, "sink", "--no-restart") as running:
         yield running
 
 

@@ -95,6 +95,12 @@ def test_a_record_that_decodes_is_shown_with_readable_ids_and_times() -> None:
     assert found["text"] == "grüß Gott"
 
 
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_a_time_that_no_calendar_has_is_shown_as_a_number(at: int) -> None:
+    found = json.loads(record(encoded("resolved", resolved(occurred_at=at)))[1])["touchpoint"]["occurred_at"]
+    assert found == at or datetime.fromisoformat(found).tzinfo is UTC
+
+
 def test_text_is_shown_as_text_and_bytes_as_bytes() -> None:
     assert record("17;müch".encode())[1] == "17;müch"
     assert record(b"\x00\xffAB")[1].split() == ["00000000", "00", "ff", "41", "42", "··AB"]
