@@ -47,9 +47,11 @@ def refusal(table: Table, record: Record, error: RecordError) -> DeadLetter:
 
 
 def _named(record: Record) -> tuple[str, str]:
-    """Source and connector of a touchpoint; empty for anything else."""
+    """Source and connector of a touchpoint, which a `resolved` record holds inside; empty for anything else."""
     try:
         _, fields = decode(record.value)
+        if "touchpoint" in fields:
+            _, fields = decode(fields["touchpoint"])
     except RecordError:
         return "", ""
     return (fields["source"], fields["connector"]) if "source" in fields else ("", "")

@@ -86,9 +86,9 @@ def test_a_record_that_was_sent_again_keeps_its_letter_and_the_table_says_how_of
 
 
 def test_a_refused_touchpoint_names_its_source_and_connector() -> None:
-    (record,) = records(encode("resolved", resolved()))
+    (record,) = records(encoded("resolved", resolved(source="support")))
     letter = refusal(TOUCHPOINTS, record, RecordError("unfit_value", "too large"))
-    assert (letter.source, letter.connector) == ("feedback", "files")
+    assert (letter.source, letter.connector) == ("support", "files")
 
 
 def test_records_of_other_tables_are_skipped_and_counted() -> None:
