@@ -1,6 +1,7 @@
 """All tables of one process: start them, watch them, and end together."""
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -20,6 +21,9 @@ IDLE_LOOK_EVERY = 10.0
 LOOK_WITHIN = 5.0
 GRACE = 6.0
 LEAVE_WITHIN = 2.0
+# Python looks for cycles after every 700 new objects. A chunk is hundreds of thousands of them, all in use and none in a cycle:
+# looking that often took a fifth of the process's time (10.6 s of CPU for 333,000 records, 8.4 s like this).
+COLLECT_AFTER = (20_000, 50, 100)
 log = logging.getLogger(__name__)
 Running = dict[asyncio.Task[None], Runner]
 
@@ -47,6 +51,8 @@ class Sinks:
 
         A misconfigured table ends alone and the others go on; any other error ends all. The first error is raised at the end.
         """
+        gc.freeze()
+        gc.set_threshold(*COLLECT_AFTER)
         letters = kafka.producer(self._settings)
         beating = asyncio.create_task(self._heartbeat.run())
         try:
