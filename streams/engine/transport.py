@@ -138,6 +138,10 @@ class Consumer(StockConsumer):
         oldest = [at for tp in mine if (at := self.ledgers[tp].oldest()) is not None]
         return behind, max(0.0, time.time() - min(oldest)) if oldest else 0.0
 
+    def committed(self, topics: Collection[str]) -> dict[TP, int]:
+        """The next offset to commit from, on each of our partitions of `topics`; 0 where nothing was committed yet."""
+        return {tp: self._committed_offset[tp] or 0 for tp in self.assignment() if tp.topic in topics}
+
     def on_buffer_full(self, tp: TP) -> None:
         """A full queue makes the delivery wait: that is all the back-pressure it takes.
 
