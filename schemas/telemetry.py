@@ -39,6 +39,9 @@ LATE = Counter(
 RECOVERY = Gauge("touchline_state_recovery_remaining_records", "Changelog records still to be read before work begins")
 LOOP_LAG = Gauge("touchline_loop_lag_seconds", "How late the event loop is: what one step holds up all others by")
 RESTARTS = Counter("touchline_restarts", "Times this process was started again after an unexpected end")
+REBALANCES = Counter(
+    "touchline_rebalances", "Times the workers' group shared out its partitions anew; lost: this worker was given up", ["how"]
+)
 STUCK_PARTITIONS = Gauge(
     "touchline_stuck_partitions", "Partitions in which records wait and nothing was finished for two minutes", ["stage"]
 )

@@ -2,10 +2,11 @@
 
 import fcntl
 import logging
+import os
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any, cast
 
 import faust
@@ -29,6 +30,8 @@ from streams.engine.watch import Place, Watch, watch_loop
 
 GROUP = "touchline-work"
 REPEAT_SECONDS = 10.0
+LEAVE_WITHIN = 9.0
+EXIT_BROKEN_OFF = 75
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
 
 
@@ -72,6 +75,13 @@ class App(faust.App):
             self.add_future(replica.follow(self._settings))
         self.add_future(self._watch())
         await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Finish what the stages have in hand and commit it; while Kafka is away that cannot end, and must not hold us up."""
+        last_resort = Timer(LEAVE_WITHIN, os._exit, [EXIT_BROKEN_OFF])
+        last_resort.daemon = True
+        last_resort.start()
+        await super().on_stop()
 
     async def on_shutdown(self) -> None:
         await super().on_shutdown()

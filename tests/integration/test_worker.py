@@ -152,3 +152,69 @@ def test_nothing_is_stuck_while_kafka_does_not_answer_and_nothing_is_lost(
         process.terminate()
         assert process.wait(timeout=10) == 0
     assert set(resolved(run)) == {fields["event_id"] for fields in orders}
+
+
+SLOW_AT_FIRST = """
+import asyncio
+from streams.engine import stage
+take = stage.Stage.take
+waited = []
+async def take_slowly(self, chunk, partition):
+    if self.step.name == "identify" and not waited:
+        waited.append(True)
+        print("in hand", flush=True)
+        await asyncio.sleep(8)
+    await take(self, chunk, partition)
+stage.Stage.take = take_slowly
+from deploy.cli import main
+main()
+"""
+
+
+def test_a_second_worker_joins_while_a_step_waits_and_nothing_is_put_out_twice(tmp_path: Path, run: str) -> None:
+    orders = [order(number, run, number % 700) for number in range(10_000)]
+    first, second = tmp_path / "first", tmp_path / "second"
+    publish(orders)
+    with worker(f"{run}-1", first, (sys.executable, "-c", SLOW_AT_FIRST)) as one:
+        eventually(lambda: "in hand" in first.read_text())
+        with worker(f"{run}-2", second) as two:
+            eventually(lambda: page(second, "ready")[0] == 200)
+            eventually(drained)
+            assert metric(first, 'touchline_rebalances_total{how="agreed"}') >= 1
+            assert metric(first, 'touchline_rebalances_total{how="lost"}') == 0
+            for process in (one, two):
+                process.terminate()
+            assert [process.wait(timeout=10) for process in (one, two)] == [0, 0]
+    out = resolved(run)
+    assert sorted(out) == sorted(fields["event_id"] for fields in orders)
+
+
+def test_a_worker_that_was_frozen_is_told_so_and_joins_anew(tmp_path: Path, run: str) -> None:
+    orders = [order(number, run, number % 700) for number in range(10_000)]
+    log = tmp_path / "log"
+    with worker(run, log) as process:
+        eventually(lambda: page(log, "ready")[0] == 200)
+        psutil.Process(process.pid).suspend()
+        publish(orders)
+        time.sleep(13)
+        psutil.Process(process.pid).resume()
+        eventually(drained)
+        assert metric(log, 'touchline_rebalances_total{how="lost"}') == 1
+        assert "the group did not hear from this worker in time" in log.read_text()
+    assert set(resolved(run)) == {fields["event_id"] for fields in orders}
+
+
+def test_a_stop_while_kafka_is_away_takes_less_than_ten_seconds_too(tmp_path: Path, run: str, kafka: psutil.Process) -> None:
+    orders = [order(number, run, number % 700) for number in range(20_000)]
+    publish(orders)
+    with worker(run, tmp_path / "log") as process:
+        before = waiting(ERP)
+        eventually(lambda: waiting(ERP) < before, every=0.05)
+        kafka.suspend()
+        time.sleep(1)
+        process.terminate()
+        assert process.wait(timeout=10) in (0, 75)
+        kafka.resume()
+    with worker(run, tmp_path / "log"):
+        eventually(drained)
+    assert set(resolved(run)) == {fields["event_id"] for fields in orders}
