@@ -17,6 +17,7 @@ from sinks.runner import Runner
 
 LOOK_EVERY = 1.0
 IDLE_LOOK_EVERY = 10.0
+LOOK_WITHIN = 5.0
 GRACE = 6.0
 LEAVE_WITHIN = 2.0
 log = logging.getLogger(__name__)
@@ -95,10 +96,11 @@ def _ended(runner: Runner, task: asyncio.Task[None], stop: threading.Event) -> B
 
 
 async def _waiting(runners: list[Runner]) -> int | None:
-    """Records that no one has stored yet, or None where Kafka does not say."""
+    """Records that no one has stored yet, or None where Kafka does not say; a consumer that is stopped meanwhile never does."""
     try:
-        return sum([await runner.waiting() for runner in runners])
-    except KafkaError as error:
+        async with asyncio.timeout(LOOK_WITHIN):
+            return sum([await runner.waiting() for runner in runners])
+    except (KafkaError, TimeoutError) as error:
         log.warning("Kafka does not answer (%s); going on when it does", type(error).__name__)
         return None
 

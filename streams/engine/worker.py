@@ -1,6 +1,7 @@
 """Builds the Faust app from the chain's steps and runs it: what `touchline work` is."""
 
 import fcntl
+import gc
 import logging
 import os
 import ssl
@@ -184,10 +185,21 @@ def run(app: App) -> None:
     logging.getLogger("streams").setLevel(logging.INFO)
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("aiokafka")]:
         logging.getLogger(name).addFilter(Seldom())
+    collect_seldom()
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
         raise SystemExit(EXIT if stop.code else 0) from stop
+
+
+def collect_seldom() -> None:
+    """Let Python look for cycles seldom: a chunk is tens of thousands of objects, none of them in a cycle.
+
+    Measured: with Python's own thresholds a sixth of the chain's time, and half of the sinks', went into looking.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def claim(folder: Path) -> Any:

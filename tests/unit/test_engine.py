@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import decode, encode
+from schemas.dead_letter import Headers, replay_headers
 from schemas.errors import FatalError
 from schemas.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
-from streams.engine.stage import Stage
-from streams.engine.store import Store, fenced, options, unfenced
+from streams.engine.stage import SIDE_BY_SIDE, Stage
+from streams.engine.store import FENCE_BYTES, Store, fenced, options
 from streams.engine.transport import Ledger, chunks
 
 
-def record(value: bytes | None, offset: int = 0) -> Any:
-    return SimpleNamespace(value=value, topic="touchline.erp", partition=3, offset=offset)
+def record(value: bytes | None, offset: int = 0, headers: Headers = ()) -> Any:
+    return SimpleNamespace(key=b"k", value=value, topic="touchline.erp", partition=3, offset=offset, headers=headers)
 
 
 @given(st.lists(st.booleans(), max_size=30), st.randoms(use_true_random=False))
@@ -91,10 +92,10 @@ class Effects:
 
     def write(self, partition: int, rows: list[tuple[bytes, bytes]], offset: int) -> None:
         self.note("store")
-        self.rows.update((key, unfenced(value)) for key, value in rows)
+        self.rows.update((key, value[FENCE_BYTES:]) for key, value in rows)
 
-    def load(self, partition: int, key: bytes) -> bytes | None:
-        return self.rows.get(key)
+    def load(self, partition: int, key: bytes) -> tuple[int, bytes] | None:
+        return (-1, self.rows[key]) if key in self.rows else None
 
     def scan(self, partition: int) -> Any:
         return iter(self.rows.items())
@@ -162,6 +163,20 @@ def test_bytes_that_are_no_record_become_dead_letters_with_their_place() -> None
     ]
 
 
+def test_a_record_that_was_sent_again_and_refused_again_has_the_same_letter() -> None:
+    effects = Effects()
+    stage: Any = Stage(Count(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
+    asyncio.run(stage.take([record(b"poison", 5)], 3))
+    asyncio.run(stage.take([record(b"poison", 90, replay_headers(5, 1)), record(b"poison", 91)], 3))
+    first, again, other = (decode(output.value)[1] for output in effects.published)
+    assert first["letter_id"] == again["letter_id"] != other["letter_id"]
+    assert [(letter["offset"], letter["replays"], letter["key"]) for letter in (first, again, other)] == [
+        (5, 0, b"k"),
+        (5, 1, b"k"),
+        (91, 0, b"k"),
+    ]
+
+
 def test_a_record_that_breaks_a_step_is_refused_and_the_rest_flows_on() -> None:
     effects = Effects()
     take(effects, [edge("a"), edge("13"), edge("b")])
@@ -219,3 +234,49 @@ def test_the_local_copy_knows_when_the_changelog_went_on_without_it(tmp_path: Pa
     store.write(0, [(b"a", fenced(1, b"row"))], 9)
     assert store.follows(0, 10)
     assert not store.follows(0, 15)
+
+
+class Stream:
+    """Events as Faust hands them out; counts how many were taken."""
+
+    def __init__(self, partitions: list[int]) -> None:
+        self.events = [self._event(offset, partition) for offset, partition in enumerate(partitions)]
+        self.taken = 0
+
+    def _event(self, offset: int, partition: int) -> Any:
+        message = SimpleNamespace(partition=partition, done=False)
+        return SimpleNamespace(value=[record(edge("a"), offset)], message=message, ack=lambda: None)
+
+    async def __aiter__(self) -> Any:
+        for event in self.events:
+            self.taken += 1
+            yield event
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("partitions", [[0] * 50, [0, 1] * 25])
+def test_a_stage_that_waits_takes_up_no_more_than_it_may_hold(partitions: list[int]) -> None:
+    stream = Stream(partitions)
+    source: Any = SimpleNamespace(noack=lambda: SimpleNamespace(events=stream.__aiter__))
+
+    async def held() -> tuple[int, int]:
+        gate, order = asyncio.Event(), []
+
+        async def take(chunk: list[Any], partition: int) -> None:
+            await gate.wait()
+            order.append((partition, chunk[0].offset))
+
+        stage: Any = Stage(Count(), None, Effects)  # type: ignore[arg-type]
+        stage.take = take
+        running = asyncio.create_task(stage.run(source))
+        await asyncio.sleep(0.05)
+        taken = stream.taken
+        gate.set()
+        await asyncio.sleep(0.05)
+        running.cancel()
+        for partition in set(partitions):
+            offsets = [offset for each, offset in order if each == partition]
+            assert offsets == sorted(offsets)
+        return taken, len(order)
+
+    assert asyncio.run(held()) == (SIDE_BY_SIDE + 1, 50)

@@ -1,0 +1,51 @@
+"""The plain fold as a step of our engine, run as `touchline work` runs the chain. Argument: the worker's folder."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from schemas.settings import KafkaSettings
+from schemas.topics import CUSTOMER_STATE, PARTITIONS, SATISFACTION
+from streams.contract import Output, Record, Refuse, Rows, unexpected
+from streams.engine.worker import build, claim, run
+from tests.bench.marks import mark
+from tests.bench.plain.fold import add, decode, encode
+from tests.bench.plain.workload import TOPIC
+
+
+class Plain:
+    """ERP touchpoints in; the customer's row after each of them out."""
+
+    name = "plain"
+    topics = (TOPIC,)
+    table = "customers"
+    changelog = CUSTOMER_STATE
+    _idle = True
+
+    def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
+        if self._idle:
+            mark("first")
+            self._idle = False
+        outputs = []
+        for record in records:
+            if record.name != "erp":
+                refuse(record, unexpected(record, self.name))
+                continue
+            name = record.fields["identifiers"][0]["value"]
+            key = name.encode()
+            row = rows.get(key, decode)
+            add(row, record.fields)
+            rows.put(key, row, encode)
+            outputs.append(Output(SATISFACTION, int(name) % PARTITIONS, key, encode(row)))
+        return outputs
+
+
+def main(folder: Path) -> None:
+    """Work until SIGTERM."""
+    lock = claim(folder)
+    run(build([Plain()], [], KafkaSettings(), folder))
+    lock.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,118 @@
+"""Publishes the workload, runs one variant after the other on it, checks each answer, and compares."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import psutil
+from kafka import KafkaAdminClient
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from deploy.local.state import Stack
+from deploy.topics import ensure_topics
+from schemas.settings import KafkaSettings
+from schemas.topics import PARTITIONS
+from tests.bench.plain.check import check
+from tests.bench.plain.variants import QUIX_EVERY, Variant, floor, ours, quix, stock_faust
+from tests.bench.plain.venv import quix_python
+from tests.bench.plain.workload import SMALL_TOPIC, Workload, model, publish
+from tests.bench.process import Figures, Watched
+
+WORKLOAD = Workload()
+FLOOR, OURS, STOCK, QUIX = "floor", "ours", "stock", "quix"
+
+
+def measure(stack: Stack, console: Console, workload: Workload = WORKLOAD) -> dict[str, float]:
+    """The plain fold on every engine. `stack` must be fresh: no topics yet. Raises FatalError for a wrong answer."""
+    python = quix_python()
+    with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as progress:
+        bench = Bench(stack, Path(folder), workload, progress)
+        bench.prepare()
+        found = {FLOOR: bench.floor(), OURS: bench.run(ours(bench.folder))}
+        found[STOCK] = bench.run(stock_faust(bench.folder))
+        tried = {every: bench.run(quix(bench.folder, python, every)) for every in QUIX_EVERY}
+    best = max(tried, key=lambda every: tried[every].per_second)
+    found[QUIX] = tried[best]
+    console.print(table(found, workload, best))
+    return results(found)
+
+
+class Bench:
+    """One workload on one stack."""
+
+    def __init__(self, stack: Stack, folder: Path, workload: Workload, progress: Progress) -> None:
+        self.folder = folder
+        self._workload = workload
+        self._progress = progress
+        self._broker = psutil.Process(stack.service("kafka").pid)
+
+    def prepare(self) -> None:
+        """The topics, and the touchpoints in them."""
+        ensure_topics(KafkaSettings(), dry_run=False)
+        create(SMALL_TOPIC)
+        asyncio.run(publish(self._workload, self._progress))
+
+    def floor(self) -> Figures:
+        count = self._workload.touchpoints
+        self._progress.add_task("floor", total=None)
+        with Watched(floor(count), self.folder / "floor.log", self._broker) as watched:
+            return watched.until_mark("done", count)
+
+    def run(self, variant: Variant) -> Figures:
+        """Measure one variant, then check what it wrote."""
+        workload = self._workload
+        count = workload.small if variant.topic == SMALL_TOPIC else workload.touchpoints
+        create(variant.outputs)
+        task = self._progress.add_task(variant.name, total=None)
+        with Watched(variant.command, self.folder / f"{variant.group}.log", self._broker) as watched:
+            figures = watched.until_committed(variant.group, variant.topic, count)
+        self._progress.update(task, description=f"{variant.name}: check")
+        asyncio.run(check(variant.name, model(workload, count), variant.outputs, variant.changelog, variant.row_of))
+        return figures
+
+
+def create(topic: str) -> None:
+    """Make a topic of the usual partition count, unless it is one of the product's own."""
+    admin = KafkaAdminClient(**KafkaSettings().kafka_python())
+    try:
+        if topic not in admin.list_topics():
+            admin.create_topics({topic: {"num_partitions": PARTITIONS, "replication_factor": 1}}, wait_for_metadata=True)
+    finally:
+        admin.close()
+
+
+def results(found: dict[str, Figures]) -> dict[str, float]:
+    """Rates a second, ours against each, and processor seconds of each process for 100,000 touchpoints."""
+    mine = found[OURS].per_second
+    return {
+        "plain_per_second": mine,
+        "vs_stock_faust": mine / found[STOCK].per_second,
+        "vs_quix": mine / found[QUIX].per_second,
+        "vs_floor": mine / found[FLOOR].per_second,
+        **{f"plain_{name}_per_second": figures.per_second for name, figures in found.items() if name != OURS},
+        **{f"plain_{name}_cpu_seconds_per_100k": figures.cpu_seconds_per_100k for name, figures in found.items()},
+    }
+
+
+def table(found: dict[str, Figures], workload: Workload, commit_every: int) -> Table:
+    """What a reader of the terminal sees."""
+    names = {FLOOR: "read and decode", OURS: "ours", STOCK: "stock Faust", QUIX: "Quix Streams"}
+    shown = Table(
+        title=f"Plain fold: touchpoints of {workload.customers:,} customers",
+        caption=f"CPU: seconds per 100,000 touchpoints. Quix Streams was best with commit_every={commit_every}.",
+    )
+    shown.add_column("engine")
+    for heading in ("touchpoints", "per second", "ours is", "CPU s", "Kafka's CPU s"):
+        shown.add_column(heading, justify="right")
+    for name, figures in found.items():
+        shown.add_row(
+            names[name],
+            f"{figures.records:,}",
+            f"{figures.per_second:,.0f}",
+            "" if name == OURS else f"{found[OURS].per_second / figures.per_second:.2f}x",
+            f"{figures.cpu_seconds_per_100k:.2f}",
+            f"{figures.broker_cpu_seconds / figures.records * 100_000:.2f}",
+        )
+    return shown

@@ -1,0 +1,63 @@
+"""The variants: how each is started, where it writes, and how the rows in its changelog are read."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from schemas.settings import KafkaSettings
+from schemas.topics import CUSTOMER_STATE, SATISFACTION
+from streams.engine.store import unfenced
+from streams.engine.worker import GROUP
+from tests.bench.plain import stock
+from tests.bench.plain.workload import SMALL_TOPIC, TOPIC
+
+ROOT = Path(__file__).parents[3]
+QUIX_EVERY = (0, 50_000)
+
+
+class Variant(NamedTuple):
+    """One engine with its settings. `group` commits offsets of `topic`."""
+
+    name: str
+    command: list[str | Path]
+    topic: str
+    group: str
+    outputs: str
+    changelog: str
+    row_of: Callable[[Any], tuple[bytes, bytes] | None]
+
+
+def module(name: str) -> str:
+    return f"tests.bench.plain.{name}"
+
+
+def floor(count: int) -> list[str | Path]:
+    """The command of the floor, which has neither group nor outputs."""
+    return [sys.executable, "-m", module("floor"), KafkaSettings().bootstrap_servers, TOPIC, str(count)]
+
+
+def ours(folder: Path) -> Variant:
+    command: list[str | Path] = [sys.executable, "-m", module("ours"), folder / "ours"]
+    return Variant("ours", command, TOPIC, GROUP, SATISFACTION, CUSTOMER_STATE, lambda raw: (raw.key, unfenced(raw.value)))
+
+
+def stock_faust(folder: Path) -> Variant:
+    outputs, servers = "bench-stock-outputs", KafkaSettings().bootstrap_servers
+    command: list[str | Path] = [sys.executable, "-m", module("stock"), servers, SMALL_TOPIC, outputs, folder / "stock"]
+    changelog = f"{stock.GROUP}-customers-changelog"
+    return Variant("stock Faust", command, SMALL_TOPIC, stock.GROUP, outputs, changelog, lambda raw: (raw.key, raw.value))
+
+
+def quix(folder: Path, python: Path, every: int) -> Variant:
+    """Quix Streams commits each second, and after `every` records where that is not 0."""
+    outputs, servers = f"bench-quix-{every}", KafkaSettings().bootstrap_servers
+    command: list[str | Path] = [python, "-m", module("quix"), servers, TOPIC, outputs, folder / outputs, str(every)]
+    name = f"Quix Streams, commit_every={every}"
+    return Variant(name, command, TOPIC, outputs, outputs, f"changelog__{outputs}--{TOPIC}--default", quix_row)
+
+
+def quix_row(raw: Any) -> tuple[bytes, bytes] | None:
+    """Quix keeps a state key behind its message key and a bar; its own bookkeeping has other keys."""
+    key, _, name = raw.key.partition(b"|")
+    return (key, raw.value) if b"row" in name else None

@@ -1,0 +1,20 @@
+"""An interpreter with Quix Streams, apart from the project's own, which must not depend on it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / ".touchline" / "bench-venv"
+REQUIREMENTS = Path(__file__).parents[1] / "requirements-quix.txt"
+
+
+def quix_python() -> Path:
+    """Its path; made anew whenever the lock file is newer."""
+    python, stamp = FOLDER / "bin" / "python", FOLDER / ".complete"
+    if not stamp.exists() or stamp.stat().st_mtime < REQUIREMENTS.stat().st_mtime:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", FOLDER], check=True)
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", REQUIREMENTS]
+        subprocess.run([python, *install], check=True)
+        stamp.touch()
+    return python
