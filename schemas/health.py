@@ -29,12 +29,14 @@ class Heartbeat:
     """
 
     def __init__(self) -> None:
+        self.beats = 0
         self._beat = time.monotonic()
 
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
             self._beat = time.monotonic()
+            self.beats += 1
             await asyncio.sleep(BEAT_SECONDS)
 
     def lag(self) -> float:

@@ -39,6 +39,13 @@ LATE = Counter(
 RECOVERY = Gauge("touchline_state_recovery_remaining_records", "Changelog records still to be read before work begins")
 LOOP_LAG = Gauge("touchline_loop_lag_seconds", "How late the event loop is: what one step holds up all others by")
 RESTARTS = Counter("touchline_restarts", "Times this process was started again after an unexpected end")
+REBALANCES = Counter(
+    "touchline_rebalances", "Times the workers' group shared out its partitions anew; lost: this worker was given up", ["how"]
+)
+STUCK_PARTITIONS = Gauge(
+    "touchline_stuck_partitions", "Partitions in which records wait and nothing was finished for two minutes", ["stage"]
+)
+RECOVERY_STUCK = Gauge("touchline_recovery_stuck", "1 where the recovery of state has not come further for two minutes")
 SINK_INSERT = Histogram("touchline_sink_insert_seconds", "Time of one insert into ClickHouse", ["table"], buckets=WORK)
 SINK_RETRIES = Counter("touchline_sink_retries", "Inserts tried again", ["reason"])
 

@@ -48,9 +48,7 @@ def publish(orders: Iterable[Mapping[str, Any]]) -> None:
 
 
 @contextmanager
-def worker(
-    name: str, log: Path, *options: str, program: tuple[str, ...] = (str(TOUCHLINE),)
-) -> Iterator[subprocess.Popen[bytes]]:
+def worker(name: str, log: Path, program: tuple[str, ...] = (str(TOUCHLINE),)) -> Iterator[subprocess.Popen[bytes]]:
     """`touchline work --no-restart` as a process of its own, killed at the end where it still runs."""
     with log.open("ab") as out:
         process = subprocess.Popen([*program, "work", "--name", name, "--no-restart"], stdout=out, stderr=out)
@@ -117,8 +115,8 @@ def drained() -> bool:
     return waiting(ERP, IDENTITY_REQUESTS, RESOLVED) == 0
 
 
-def eventually(true: Any, seconds: float = 60, every: float = 0.2) -> None:
-    """Wait for it, a minute at most."""
+def eventually(true: Any, seconds: float = 40, every: float = 0.2) -> None:
+    """Wait for it, but not for ever."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come true in time"

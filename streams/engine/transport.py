@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -21,6 +22,9 @@ from faust.types.tuples import TP, ConsumerMessage
 from mode import ServiceT
 from mode.utils.locks import Event
 
+from schemas.telemetry import REBALANCES
+
+log = logging.getLogger(__name__)
 SCHEME = "touchline"
 CHUNK_RECORDS = 2_000
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -138,6 +142,10 @@ class Consumer(StockConsumer):
         oldest = [at for tp in mine if (at := self.ledgers[tp].oldest()) is not None]
         return behind, max(0.0, time.time() - min(oldest)) if oldest else 0.0
 
+    def committed(self, topics: Collection[str]) -> dict[TP, int]:
+        """The next offset to commit from, on each of our partitions of `topics`; 0 where nothing was committed yet."""
+        return {tp: self._committed_offset[tp] or 0 for tp in self.assignment() if tp.topic in topics}
+
     def on_buffer_full(self, tp: TP) -> None:
         """A full queue makes the delivery wait: that is all the back-pressure it takes.
 
@@ -163,9 +171,25 @@ class Consumer(StockConsumer):
             self._seeks += 1
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish and commit what the stages have in hand, for as long as that takes: heartbeats go on from their own thread.
+
+        Where the group has given us up, before this or meanwhile, nothing more is committed: others have the partitions.
+        """
+        if self._given_up():
+            self._forget(revoked)
+        await super().on_partitions_revoked(revoked)
+        self._forget(revoked)
+        lost = bool(revoked) and self._given_up()
+        REBALANCES.labels("lost" if lost else "agreed").inc()
+        if lost:
+            log.warning("the group did not hear from this worker in time and gave it up; it joins anew, others do its work again")
+
+    def _given_up(self) -> bool:
+        return int(self._thread._ensure_consumer()._coordinator.generation) < 0  # noqa: SLF001 - nothing public tells it
+
+    def _forget(self, revoked: set[TP]) -> None:
         for tp in revoked:
             self.ledgers.pop(tp, None)
-        await super().on_partitions_revoked(revoked)
 
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()

@@ -3,9 +3,11 @@
 import fcntl
 import gc
 import logging
+import os
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Thread, Timer
 from typing import Any, cast
 
 import faust
@@ -25,9 +27,12 @@ from streams.engine.replica import Replica
 from streams.engine.stage import EXIT, Stage
 from streams.engine.store import Store
 from streams.engine.transport import ChunkSchema, Consumer
+from streams.engine.watch import Place, Watch, watch_loop
 
 GROUP = "touchline-work"
 REPEAT_SECONDS = 10.0
+LEAVE_WITHIN = 9.0
+EXIT_BROKEN_OFF = 75
 RECOVERY_CHUNKS = 4  # in memory before they are written; Faust's default is 1,000 (and 1 makes it go on reading afterwards)
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
 
@@ -42,6 +47,7 @@ class App(faust.App):
         self._steps = steps
         self._settings = settings
         self._replicas = replicas
+        self._not_ready = "starting"
         self._heartbeat = Heartbeat()
         telemetry.LOOP_LAG.set_function(self._heartbeat.lag)
 
@@ -51,19 +57,33 @@ class App(faust.App):
 
     def ready(self) -> str:
         """Why this worker does not work yet, or nothing: its share of the partitions, none at all included, is recovered."""
-        recovery = cast(TableManager, self.tables).recovery
-        if self.rebalancing or not recovery.completed.is_set():
-            remaining = max(0, recovery.active_remaining_total())
-            return f"partitions are being shared out or recovered, {remaining} changelog records are to be read"
-        return ""
+        return self._not_ready
+
+    def recovery_remaining(self) -> int:
+        """Changelog records that are still to be read before work begins."""
+        return max(0, cast(TableManager, self.tables).recovery.active_remaining_total())
+
+    def committed(self) -> dict[Place, int]:
+        """The committed offset of each partition that this worker has."""
+        consumer = cast(Consumer, self.consumer)
+        return {Place(step.name, *tp): offset for step in self._steps for tp, offset in consumer.committed(step.topics).items()}
 
     async def on_start(self) -> None:
         self.add_future(self._heartbeat.run())
+        self.add_future(Watch(self, self._steps, self._settings).run())
+        Thread(target=watch_loop, args=[self._heartbeat], name="watch-loop", daemon=True).start()
         self.outbox = await Outbox.open(self._settings)
         for replica in self._replicas:
             self.add_future(replica.follow(self._settings))
         self.add_future(self._watch())
         await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Finish what the stages have in hand and commit it; while Kafka is away that cannot end, and must not hold us up."""
+        last_resort = Timer(LEAVE_WITHIN, os._exit, [EXIT_BROKEN_OFF])
+        last_resort.daemon = True
+        last_resort.start()
+        await super().on_stop()
 
     async def on_shutdown(self) -> None:
         await super().on_shutdown()
@@ -73,8 +93,10 @@ class App(faust.App):
         """What ops watch, once a second: the lag of each stage, and rows still to recover."""
         while not self.should_stop:
             await self.sleep(1.0)
-            remaining = cast(TableManager, self.tables).recovery.active_remaining_total()
-            telemetry.RECOVERY.set(max(0, remaining))
+            remaining = self.recovery_remaining()
+            waits = self.rebalancing or not cast(TableManager, self.tables).recovery.completed.is_set()
+            self._not_ready = f"partitions are shared out, {remaining} changelog records are to be read" if waits else ""
+            telemetry.RECOVERY.set(remaining)
             for step in self._steps:
                 behind, seconds = cast(Consumer, self.consumer).lag(step.topics)
                 telemetry.LAG.labels(step.name).set(behind)
