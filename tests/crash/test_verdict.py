@@ -21,7 +21,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
     drops = Drops(tmp_path_factory.mktemp("drops"), seed=3)
     for _ in range(4):
         drops.drop()
-    return expect(drops.settings)
+    return expect(drops.settings, Expected())
 
 
 def faultless(expected: Expected) -> Seen:
