@@ -17,6 +17,7 @@ NAME = "crash"
 LINES = 90
 SAID_AGAIN = 4
 LINES_PER_CUSTOMER = 12
+LEAN = 1.5
 PATIENCE = 3.0
 FIRST_DAY = 1_760_000_000_000
 DAYS = 200
@@ -105,8 +106,8 @@ class Drops:
         return FIRST_DAY + self._chance.randrange(DAYS * 86_400_000)
 
     def _who(self) -> tuple[str, str, str]:
-        """Mail, party and phone of somebody, of which a line names one or two."""
-        customer = self._chance.randrange(20 + self.lines // LINES_PER_CUSTOMER)
+        """Mail, party and phone of somebody, of which a line names one or two; the first customers have long histories."""
+        customer = int((20 + self.lines // LINES_PER_CUSTOMER) * self._chance.random() ** LEAN)
         return f"c{customer}@example.org", f"p{customer}", f"+49301{customer:06}"
 
     def _named(self, first: str, second: str) -> tuple[str, str]:

@@ -66,9 +66,9 @@ class Line:
     def __init__(self, folder: Path, settings: Path, workers: int, sinks: int) -> None:
         self.folder = folder
         self.died = 0
-        commands = {f"worker-{number}": ["work", "--name", f"worker-{number}"] for number in range(workers)}
-        commands |= {f"sink-{number}": ["sink"] for number in range(sinks)}
-        commands["connector"] = ["connect", "files", "--settings", str(settings)]
+        commands = {f"worker-{number}": ["work", "--no-restart", "--name", f"worker-{number}"] for number in range(workers)}
+        commands |= {f"sink-{number}": ["sink", "--no-restart"] for number in range(sinks)}
+        commands["connector"] = ["connect", "files", "--no-restart", "--settings", str(settings)]
         self.processes = {name: Process(name, command, folder) for name, command in commands.items()}
 
     def __enter__(self) -> Self:
