@@ -1,6 +1,7 @@
 """One real stack for all integration tests of a run: Kafka and ClickHouse in a folder of their own, taken down at the end."""
 
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.ports import FREE, Ports
 from deploy.local.stack import down, up
 from deploy.local.state import Stack, export_addresses
 
@@ -23,13 +25,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @contextmanager
 def running_stack(home: Path) -> Iterator[Stack]:
-    """A stack in `home` that this process and those it starts are pointed at, until the block ends."""
+    """A stack in `home` that this process and those it starts are pointed at, until the block ends.
+
+    Never on the standard ports: another stack could take one of them over while a killed service is away.
+    """
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith(("TOUCHLINE_KAFKA_", "TOUCHLINE_CLICKHOUSE_"))]:
         del os.environ[name]
     os.environ["TOUCHLINE_HOME"] = str(home)
     os.environ["TOUCHLINE_TARGETS"] = str(home / "targets")
     os.environ.setdefault("TOUCHLINE_TOOLS", str(TOOLS))
+    home.mkdir(exist_ok=True)
+    ports = dict(zip(Ports.model_fields, random.sample(FREE, len(Ports.model_fields)), strict=True))
+    (home / "ports.json").write_text(Ports(**ports).model_dump_json())
     try:
         running = up(home)
         export_addresses()

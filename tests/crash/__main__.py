@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from schemas.errors import TouchlineError
 from tests.conftest import running_stack
 from tests.crash.line import LineError
 from tests.crash.story import Told, tell
@@ -37,7 +38,7 @@ def main(kills: int, seed: int) -> None:
         with Progress(*columns, console=on, disable=not on.is_terminal) as progress, running_stack(folder / "stack"):
             task = progress.add_task("first records", total=kills)
             told = tell(folder, seed, kills, lambda name: progress.update(task, advance=1, description=f"{name:<24}"))
-    except LineError as error:
+    except (LineError, TouchlineError) as error:
         on.print(
             f"The story broke off: {error}\nSeed {seed}; the logs of all processes are in {folder}", style="red", markup=False
         )

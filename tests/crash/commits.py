@@ -9,12 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from deploy.demo.flow import WORK
+from schemas.codec import decode
 from schemas.families import FAMILIES
 from schemas.topics import CONNECTOR_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED, source_topic
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
-from streams.steps.customer import Customer, decode_touchpoints
 from tests.crash.log import Committed, Entry, Log
+from tests.crash.rows import customers as rows_of_customers
 
 KEYS = {
     "touchpoints": ("event_id",),
@@ -25,6 +26,7 @@ KEYS = {
     "identities": ("kind", "value"),
     "merges": ("from_customer",),
     "dead_letters": ("letter_id",),
+    "replays": ("letter_id",),
     "connector_state": ("connector", "stream"),
 }
 SOURCES = tuple(source_topic(source) for source in FAMILIES)
@@ -71,43 +73,41 @@ def _connector(log: Log, rows: Mapping[str, list[bytes]]) -> Iterator[tuple[str,
 
 
 def _identify(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
-    passed = {each.fields["event_id"] for each in log.entries[RESOLVED] if each.name == "resolved"}
-    passed |= {each.fields["event_id"] for each in log.entries[IDENTITY_REQUESTS] if each.name}
+    passed = _resolved(log) | {each.fields["event_id"] for each in log.entries[IDENTITY_REQUESTS] if each.name}
     for each in before(work, log, *SOURCES):
         if not (each.fields["event_id"] in passed if each.name else ("identify", each.origin) in letters):
             yield each
 
 
 def _link(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
-    passed = {each.fields["event_id"] for each in log.entries[RESOLVED] if each.name == "resolved"}
+    passed = _resolved(log)
     for each in before(work, log, IDENTITY_REQUESTS):
         if not (each.fields["event_id"] in passed if each.name else ("link", each.origin) in letters):
             yield each
 
 
+def _resolved(log: Log) -> set[bytes]:
+    return {event_id for each in log.entries[RESOLVED] if each.name == "resolved" for event_id in each.ids()}
+
+
 def _join(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
-    customers = log.customers()
-    holds = {customer: {each.id for each in row.touchpoints} for customer, row in customers.items()}
+    customers = rows_of_customers(log)
+    holds = {customer: set(row.ids) for customer, row in customers.items()}
+    merged = {customer for customer, row in customers.items() if row.moved_to is not None}
     gave: defaultdict[bytes, set[bytes]] = defaultdict(set)
     for each in log.entries[RESOLVED]:
         if each.name == "moved":
-            gave[each.fields["from_customer"]] |= _ids(each)
+            gave[each.fields["from_customer"]] |= each.ids()
     for each in before(work, log, RESOLVED):
         if each.name == "merge":
-            done = customers.get(each.fields["from_customer"], Customer()).moved_to is not None
+            done = each.fields["from_customer"] in merged
         elif each.name:
             customer = each.fields["customer_id"]
-            done = _ids(each) <= holds.get(customer, set()) | gave[customer]
+            done = each.ids() <= holds.get(customer, set()) | gave[customer]
         else:
             done = ("join", each.origin) in letters
         if not done:
             yield each
-
-
-def _ids(each: Entry) -> set[bytes]:
-    if each.name == "moved":
-        return {one.id for one in decode_touchpoints(each.fields["touchpoints"])}
-    return {each.fields["event_id"]}
 
 
 def _sink(
@@ -124,5 +124,6 @@ def _sink(
 
 
 def _key(table: str, each: Entry) -> tuple[str, ...]:
-    values = (each.fields[name] for name in KEYS[table])
+    fields = decode(each.fields["touchpoint"])[1] if table == "touchpoints" else each.fields
+    values = (fields[name] for name in KEYS[table])
     return tuple((value.encode() if isinstance(value, str) else value).hex() for value in values)

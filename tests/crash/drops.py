@@ -1,24 +1,24 @@
 """What goes in: drops of orders and tickets, for a real connector, and poison, among their lines and on the topics themselves."""
 
+import asyncio
 import json
 import random
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import yaml
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from aiokafka.errors import KafkaError
 
 from schemas.codec import encode
 from schemas.settings import KafkaSettings
 from schemas.topics import IDENTITY_REQUESTS, JOURNEYS, RESOLVED, SATISFACTION, TOPICS, source_topic
+from sinks import kafka
 
 NAME = "crash"
 LINES = 90
 SAID_AGAIN = 4
 LINES_PER_CUSTOMER = 12
+LEAN = 1.5
+PATIENCE = 3.0
 FIRST_DAY = 1_760_000_000_000
 DAYS = 200
 POISONED = (source_topic("erp"), source_topic("support"), RESOLVED, IDENTITY_REQUESTS, JOURNEYS, SATISFACTION)
@@ -106,8 +106,8 @@ class Drops:
         return FIRST_DAY + self._chance.randrange(DAYS * 86_400_000)
 
     def _who(self) -> tuple[str, str, str]:
-        """Mail, party and phone of somebody, of which a line names one or two."""
-        customer = self._chance.randrange(20 + self.lines // LINES_PER_CUSTOMER)
+        """Mail, party and phone of somebody, of which a line names one or two; the first customers have long histories."""
+        customer = int((20 + self.lines // LINES_PER_CUSTOMER) * self._chance.random() ** LEAN)
         return f"c{customer}@example.org", f"p{customer}", f"+49301{customer:06}"
 
     def _named(self, first: str, second: str) -> tuple[str, str]:
@@ -129,28 +129,26 @@ class Drops:
 
 
 class Poison:
-    """Bytes that are no record, or more than one, sent to topics inside the line."""
+    """Bytes that are no record, or more than one, sent to topics inside the line; `acknowledged` are on Kafka for certain."""
 
     def __init__(self, seed: int) -> None:
+        self.acknowledged: list[bytes] = []
         self._chance = random.Random(seed)
-        self._sent: list[tuple[bytes, Any]] = []
-        self._producer = KafkaProducer(**KafkaSettings().kafka_python(), max_block_ms=2_000)
+        self._made = 0
 
-    def send(self) -> None:
-        """One more, to one of the topics; nothing while Kafka is away."""
+    async def send(self) -> None:
+        """One more, to one of the topics, if Kafka takes it."""
         name = self._chance.choice(POISONED)
         partitions = next(topic.partitions for topic in TOPICS if topic.name == name)
-        value = self._chance.choice((b"poison", RECORD)) + b"-%d" % len(self._sent)
-        with suppress(KafkaError):
-            future = self._producer.send(name, value=value, partition=self._chance.randrange(partitions))
-            self._sent.append((value, future))
-
-    def acknowledged(self) -> Iterator[bytes]:
-        """The bytes that are on Kafka for certain."""
-        yield from (value for value, future in self._sent if future.succeeded())
-
-    def close(self) -> None:
-        """Let what is on its way arrive, if it can."""
-        with suppress(KafkaError):
-            self._producer.flush(timeout=30)
-        self._producer.close(timeout=0)
+        self._made += 1
+        value = self._chance.choice((b"poison", RECORD)) + b"-%d" % self._made
+        producer = kafka.producer(KafkaSettings())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await producer.start()
+                await producer.send_and_wait(name, value, partition=self._chance.randrange(partitions))
+            self.acknowledged.append(value)
+        except (KafkaError, TimeoutError):
+            return
+        finally:
+            await kafka.closed(producer.stop(), PATIENCE)

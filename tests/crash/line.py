@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -14,8 +15,7 @@ from tests.crash.launch import DIED
 
 ROOT = Path(__file__).parents[2]
 ENDED_ITSELF = 70
-STARTED_IN_VAIN = 1
-AWAY = 30.0
+GAVE_UP = 1
 PAUSE = 0.5
 
 
@@ -51,21 +51,24 @@ class Process:
         self.frozen = False
         self.popen.send_signal(signal.SIGCONT)
 
+    def said(self, lines: int) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
     @property
     def well(self) -> bool:
         return self.popen.poll() is None and not self.frozen
 
 
 class Line:
-    """All processes of a story. `died` counts deaths at crash points."""
+    """All processes of a story. `died` counts deaths at crash points; `events.log` tells who ended when, and how."""
 
     def __init__(self, folder: Path, settings: Path, workers: int, sinks: int) -> None:
         self.folder = folder
         self.died = 0
-        self._away_until = 0.0
-        commands = {f"worker-{number}": ["work", "--name", f"worker-{number}"] for number in range(workers)}
-        commands |= {f"sink-{number}": ["sink"] for number in range(sinks)}
-        commands["connector"] = ["connect", "files", "--settings", str(settings)]
+        commands = {f"worker-{number}": ["work", "--no-restart", "--name", f"worker-{number}"] for number in range(workers)}
+        commands |= {f"sink-{number}": ["sink", "--no-restart"] for number in range(sinks)}
+        commands["connector"] = ["connect", "files", "--no-restart", "--settings", str(settings)]
         self.processes = {name: Process(name, command, folder) for name, command in commands.items()}
 
     def __enter__(self) -> Self:
@@ -90,19 +93,18 @@ class Line:
                 process.start()
 
     def _note(self, process: Process, code: int) -> None:
-        """A process may be killed, die at a point, end itself, or find nobody to start with while a service is away."""
+        """A process may be killed, die at a point, end itself, or give up while Kafka is away, which it says in one line."""
         process.due = time.monotonic()
+        with (self.folder / "events.log").open("a") as events:
+            events.write(f"{datetime.now(UTC):%H:%M:%S} {process.name} ended with {code}\n")
         if process.killed and code == -signal.SIGKILL:
             return
         if code == DIED:
             self.died += 1
-        elif code == ENDED_ITSELF or (code == STARTED_IN_VAIN and time.monotonic() < self._away_until):
+        elif code == ENDED_ITSELF or (code == GAVE_UP and process.said(1).startswith("touchline: ")):
             process.due += PAUSE
         else:
-            raise LineError(f"{process.name} ended with {code}; its last words:\n{self._last_words(process)}")
-
-    def _last_words(self, process: Process) -> str:
-        return "\n".join(process.log.read_text(errors="replace").splitlines()[-12:])
+            raise LineError(f"{process.name} ended with {code}; its last words:\n{process.said(12)}")
 
     def order(self, kind: str, point: str, alive: int) -> Path:
         """Whoever of this kind passes `point` once more after `alive` times is to die there; the file goes when one does."""
@@ -120,7 +122,6 @@ class Line:
         stack = running(home())
         if stack is None or (pid := stack.service(name).pid) is None:
             raise LineError(f"{name} does not run")
-        self._away_until = time.monotonic() + AWAY
         os.kill(pid, signal.SIGKILL)
 
     def serves(self, name: str) -> bool:

@@ -3,19 +3,14 @@
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-import msgspec
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from deploy.demo.flow import consumers
 from schemas.codec import Fields, decode
 from schemas.errors import RecordError
 from schemas.settings import KafkaSettings
-from schemas.topics import CUSTOMER_STATE, IDENTITY, IDENTITY_STATE, TOPICS
-from streams.engine.store import FENCE_BYTES, unfenced
-from streams.journeys import journey
-from streams.signals import signals
-from streams.steps.customer import Customer, decode_customer
-from streams.steps.identity import standing
+from schemas.topics import CUSTOMER_STATE, DEAD_LETTERS, IDENTITY, IDENTITY_STATE, TOPICS
+from streams.steps.customer import decode_moved, decode_seen
 
 ROWS = frozenset({CUSTOMER_STATE, IDENTITY_STATE})
 Committed = dict[str, dict[tuple[str, int], int]]
@@ -35,6 +30,14 @@ class Entry(NamedTuple):
     @property
     def origin(self) -> str:
         return f"{self.topic}/{self.partition}/{self.offset}"
+
+    def ids(self) -> set[bytes]:
+        """The touchpoints that it carries."""
+        if self.name == "moved":
+            return {each.id for each in decode_moved(self.fields["touchpoints"])}
+        if self.name == "resolved":
+            return {decode_seen(self.fields["seen"]).id}
+        return {self.fields["event_id"]}
 
 
 class Log:
@@ -60,22 +63,20 @@ class Log:
 
     def letters(self) -> set[tuple[str, str]]:
         """Stage and origin of every dead letter."""
-        return {(each.fields["stage"], each.fields["origin"]) for each in self.entries["touchline.dead-letters"]}
-
-    def customers(self) -> dict[bytes, Customer]:
-        """The state rows as recovery would find them: of each customer the one with the highest fence, the last of these."""
-        newest: dict[bytes, bytes] = {}
-        for each in self.entries[CUSTOMER_STATE]:
-            assert each.key is not None
-            if each.value[:FENCE_BYTES] >= newest.get(each.key, b"")[:FENCE_BYTES]:
-                newest[each.key] = each.value
-        return {key: decode_customer(unfenced(value)) for key, value in newest.items()}
+        return {
+            (each.fields["stage"], each.fields["origin"]) for each in self.entries[DEAD_LETTERS] if each.name == "dead_letter"
+        }
 
     def identities(self) -> dict[tuple[str, str], bytes]:
         """Each identifier's customer, as of now."""
-        newest = {each.key: each.value for each in self.entries[IDENTITY] if each.key is not None}
-        edges = [each.fields for each in self.entries[IDENTITY] if each.name == "edge"]
-        return {(edge["kind"], edge["value"]): standing(edge["customer_id"], newest.get) for edge in edges}
+        named = [each for each in self.entries[IDENTITY] if each.name]
+        merged = {each.fields["from_customer"]: each.fields["to_customer"] for each in named if each.name == "merge"}
+
+        def now(customer: bytes) -> bytes:
+            return now(merged[customer]) if customer in merged else customer
+
+        edges = [each.fields for each in named if each.name == "edge"]
+        return {(edge["kind"], edge["value"]): now(edge["customer_id"]) for edge in edges}
 
 
 def entry(record: Any) -> Entry:
@@ -85,12 +86,6 @@ def entry(record: Any) -> Entry:
     except RecordError:
         name, fields = "", {}
     return Entry(record.topic, record.partition, record.offset, record.key, record.value, name, fields)
-
-
-def states(row: Customer) -> dict[str, Any]:
-    """The states that a row holds: of the journeys, and of each signal."""
-    types: dict[str, type[Any]] = {"journey": journey.State, **{each.name: each.state for each in signals()}}
-    return {name: msgspec.msgpack.decode(row.states[name], type=kind) for name, kind in types.items()}
 
 
 def committed() -> Committed:

@@ -15,11 +15,10 @@ from connectors.outgoing import STAGE, outgoing
 from connectors.settings import open_connector
 from schemas.codec import Fields, decode
 from streams.journeys import journey
+from streams.journeys.definition import stage_of
 from streams.signals import signals
-from streams.steps.customer import Touchpoint, touchpoint
-from streams.steps.resolved import forward
+from streams.steps.customer import Touchpoint, decode_seen, seen
 
-NOBODY = bytes(16)
 Identifier = tuple[str, str]
 Letter = tuple[str, str, bytes]
 """A dead letter by stage, origin and bytes."""
@@ -31,7 +30,7 @@ Reading = tuple[str, bytes, int, float | None, float | None, float | None, int]
 class Expected:
     """Everything that follows from the drops alone.
 
-    `touchpoints` are `resolved` records by event id, of nobody yet; `rows` names for each stream what its rows in turn must
+    `touchpoints` are the source's records by event id, with their stage; `rows` names for each stream what its rows in turn must
     have left on Kafka (event ids and letter ids); `totals` are read, published, dead-lettered, repeated.
     """
 
@@ -56,26 +55,28 @@ class Life(NamedTuple):
     readings: list[Reading]
 
 
-def expect(settings: Path) -> Expected:
-    """Read and map all drops of the connector's settings file."""
-    expected = Expected()
+def expect(settings: Path, expected: Expected) -> Expected:
+    """Read and map the drops of the connector's settings file that `expected` does not know of yet."""
     connector = open_connector("files", settings, {})
     for stream in connector.streams({}):
-        seen: set[UUID] = set()
+        if stream in expected.rows:
+            continue
+        known: set[UUID] = set()
         expected.rows[stream] = []
         for batch in connector.read(stream, None):
-            _add(expected, connector, stream, batch, seen)
+            _add(expected, connector, stream, batch, known)
     return expected
 
 
-def _add(expected: Expected, connector: Connector, stream: str, batch: Batch, seen: set[UUID]) -> None:
+def _add(expected: Expected, connector: Connector, stream: str, batch: Batch, known: set[UUID]) -> None:
     read, published, refused, repeated = expected.totals.get(stream, (0, 0, 0, 0))
     for record in batch.records:
-        found = outgoing(connector, stream, Batch([record], {}), seen)
+        found = outgoing(connector, stream, Batch([record], {}), known)
         for _, value in found.touchpoints:
             fields = decode(value)[1]
             names = [(each["kind"], each["value"]) for each in fields["identifiers"]]
-            expected.touchpoints[fields["event_id"]] = decode(forward(fields, NOBODY).value)[1]
+            fields["stage"] = stage_of(fields["type"], fields["attributes"])
+            expected.touchpoints[fields["event_id"]] = fields
             expected.identifiers[fields["event_id"]] = names
             expected.rows[stream].append(fields["event_id"])
         for letter in found.dead_letters:
@@ -110,18 +111,18 @@ def grouped(identifiers: Mapping[bytes, Iterable[Identifier]]) -> list[set[bytes
 def live(touchpoints: Iterable[Fields]) -> Life:
     """The life of the customer who has these touchpoints."""
     state = journey.State()
-    states = {signal.name: signal.state() for signal in signals()}
+    states = {signal.definition: signal.state() for signal in signals()}
     readings: list[Reading] = []
-    ordered = sorted(map(touchpoint, touchpoints), key=Touchpoint.place)
+    ordered = sorted((decode_seen(seen(each, each["stage"])) for each in touchpoints), key=Touchpoint.place)
     for each in ordered:
         state = journey.fold(state, each)
         for signal in signals():
-            states[signal.name] = signal.fold(states[signal.name], each)
-            found = signal.read(states[signal.name], each.at, each, None)
+            states[signal.definition] = signal.fold(states[signal.definition], each)
+            found = signal.read(states[signal.definition], each.at, each, None)
             if found is not None:
                 readings.append((signal.name, each.id, each.at, found.value, found.low, found.high, found.evidence))
     journeys = [told(each) for each in state.journeys]
-    return Life([each.id for each in ordered], {"journey": state, **states}, journeys, readings)
+    return Life([each.id for each in ordered], states, journeys, readings)
 
 
 def told(one: journey.Journey) -> tuple[Any, ...]:

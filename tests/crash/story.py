@@ -1,6 +1,7 @@
 """One story: a line at work on a stack of its own, injured again and again by a script, then left in peace and judged."""
 
 import asyncio
+import logging
 import random
 import time
 from collections import Counter
@@ -19,18 +20,19 @@ from tests.crash.drops import NAME, Drops, Poison
 from tests.crash.injuries import EVERYTHING, FREEZE, KILL, POINT, Act, Injury, script
 from tests.crash.line import Line, LineError
 from tests.crash.log import Log, committed
-from tests.crash.model import expect
+from tests.crash.model import Expected, expect
 from tests.crash.points import POINTS
 from tests.crash.verdict import Verdict, judge, poisoned
 from tests.crash.views import look
 
 FROZEN = {"work": 14.0, "sink": 10.0}
-DROP_EVERY = 1.2
+DROP_EVERY = 2.0
 LOOK_EVERY = 0.1
-REACHED_WITHIN = 60.0
+WORKS_WITHIN = REACHED_WITHIN = 60.0
+AT_WORK = frozenset({"link.acknowledge", "join.acknowledge", "sink.commit"})
 SERVES_WITHIN = 60.0
 Answer = TypeVar("Answer")
-DRAINED_WITHIN = 180.0
+STILL_WITHIN = 60.0
 
 
 class Told(NamedTuple):
@@ -51,8 +53,10 @@ class Story:
         self.injuries: Counter[str] = Counter()
         self.drops = Drops(folder, seed)
         self.log = Log()
+        self.expected = Expected()
         self.client = ClickHouse()
         self.commits_ahead: list[str] = []
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the poison's producer, while Kafka is away
         touchline("migrate")
         self.poison = Poison(seed)
         self.drops.drop()
@@ -60,7 +64,7 @@ class Story:
 
     def tell(self, acts: list[Act]) -> Told:
         """All acts, the rest of the work, and the verdict."""
-        with self.line, closing(self.poison), closing(self.client):
+        with self.line, closing(self.client):
             asyncio.run(self._play(acts))
             self._drain()
             self.line.stop()
@@ -70,6 +74,8 @@ class Story:
         feeding = asyncio.create_task(self._feed())
         tending = asyncio.create_task(self._tend())
         try:
+            started = asyncio.create_task(_until(self._works, WORKS_WITHIN, "no record gets through the line"))
+            await _first_error(started, feeding, tending, until=[started])
             for act in acts:
                 lanes = [asyncio.create_task(self._lane(injuries)) for injuries in act.values()]
                 await _first_error(*lanes, feeding, tending, until=lanes)
@@ -78,10 +84,13 @@ class Story:
             for task in (feeding, tending):
                 task.cancel()
 
+    def _works(self) -> bool:
+        return self.line.passed() >= AT_WORK
+
     async def _feed(self) -> None:
         while True:
             self.drops.drop()
-            await asyncio.to_thread(self.poison.send)
+            await self.poison.send()
             await asyncio.sleep(DROP_EVERY)
 
     async def _tend(self) -> None:
@@ -112,10 +121,14 @@ class Story:
             await _until(lambda: bool(self.line.of(injury.target)), SERVES_WITHIN, f"no {injury.target} process lives")
             self.chance.choice(self.line.of(injury.target)).kill()
         else:
+            await self._serves(injury.target)
             self.line.kill_service(injury.target)
             await asyncio.sleep(1)
-            await _until(lambda: self.line.serves(injury.target), SERVES_WITHIN, f"{injury.target} does not come back")
+            await self._serves(injury.target)
         self._inflicted(f"{KILL} {injury.target}")
+
+    async def _serves(self, service: str) -> None:
+        await _until(lambda: self.line.serves(service), SERVES_WITHIN, f"{service} does not come back")
 
     async def _freeze(self, injury: Injury) -> None:
         """For longer than its group waits: another one takes over, and this one wakes up in the middle of a chunk."""
@@ -135,31 +148,29 @@ class Story:
     def _ahead(self) -> list[str]:
         offsets = committed()
         self.log.follow()
-        return ahead(offsets, self.log, stored(self.client), expect(self.drops.settings).rows)
+        return ahead(offsets, self.log, stored(self.client), expect(self.drops.settings, self.expected).rows)
 
     def _drain(self) -> None:
-        """Wait until nothing waits anywhere; what still waits at the deadline is judged as lost."""
-        settings, deadline = KafkaSettings(), time.monotonic() + DRAINED_WITHIN
-        must = sum(totals[0] for totals in expect(self.drops.settings).totals.values())
-        with watching(settings, [NAME]) as watch:
-            while time.monotonic() < deadline:
+        """Wait until nothing waits anywhere; where nothing moves any more, what waits is judged as lost."""
+        must = sum(totals[0] for totals in expect(self.drops.settings, self.expected).totals.values())
+        before, since = None, time.monotonic()
+        with watching(KafkaSettings(), [NAME]) as watch:
+            while time.monotonic() - since < STILL_WITHIN:
                 self.line.tend()
                 with suppress(RetryableError):
                     flow = watch.look()
                     if flow.sources[0].read == must and not flow.waiting:
                         return
+                    before, since = flow, since if flow == before else time.monotonic()
                 time.sleep(0.5)
 
     def _judge(self) -> Told:
         self.commits_ahead += patiently(self._ahead)
-        expected = expect(self.drops.settings)
-        verdict = judge(expected, poisoned(self.log), look(self.client, self.log))
+        verdict = judge(self.expected, poisoned(self.log), look(self.client, self.log))
         verdict.commits_ahead += dict.fromkeys(self.commits_ahead)
         there = {each.value for entries in self.log.entries.values() for each in entries}
-        verdict.dead_letter_mismatches += [
-            f"{each!r} is not on Kafka" for each in self.poison.acknowledged() if each not in there
-        ]
-        return Told(self.injuries, sorted(POINTS.keys() - self.line.passed()), verdict, len(expected.touchpoints))
+        verdict.dead_letter_mismatches += [f"{each!r} is not on Kafka" for each in self.poison.acknowledged if each not in there]
+        return Told(self.injuries, sorted(POINTS.keys() - self.line.passed()), verdict, len(self.expected.touchpoints))
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:

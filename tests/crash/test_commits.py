@@ -9,28 +9,37 @@ from schemas.codec import encode, encode_model
 from schemas.dead_letter import refused
 from schemas.errors import RecordError
 from schemas.topics import CONNECTOR_STATE, CUSTOMER_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED
+from sinks.contract import tables
 from streams.engine.store import fenced
-from streams.steps.customer import Customer, encode_customer, encode_touchpoints, touchpoint
-from tests.crash.commits import Stored, ahead
+from streams.steps.customer import Customer, Touchpoint, decode_seen, encode_row, pack, pack_moved, seen
+from streams.steps.resolved import forward
+from tests.crash.commits import KEYS, Stored, ahead
 from tests.crash.log import Committed, Log, entry
 from tests.crash.verdict import poisoned
-from tests.sinking import resolved
 
 SOURCE = "touchline.erp"
 HERE, GONE = b"h" * 16, b"g" * 16
-NEW, OLD = resolved(event_id=b"n" * 16, customer_id=HERE), resolved(event_id=b"o" * 16, customer_id=GONE)
-ORDER = {name: NEW[name] for name in ("system", "connector", "type", "channel", "occurred_at", "received_at", "attributes")}
-IDENTIFIED = {**ORDER, "source": "erp", "identifiers": [{"kind": "email", "value": "a@example.org"}]}
-MERGE = {"from_customer": GONE, "to_customer": HERE, "rule": "test", "event_id": b"n" * 16, "at": 0}
-MOVED = {"customer_id": HERE, "from_customer": GONE, "touchpoints": encode_touchpoints([touchpoint(OLD)])}
+NEW, OLD = b"n" * 16, b"o" * 16
+ORDER = {
+    "source": "erp",
+    "system": "shop",
+    "connector": "crash",
+    "type": "order.placed",
+    "channel": "web",
+    "occurred_at": 1_760_000_000_000,
+    "received_at": 1_760_000_000_000,
+    "identifiers": [{"kind": "email", "value": "a@example.org"}],
+    "attributes": {},
+}
+MERGE = {"from_customer": GONE, "to_customer": HERE, "rule": "test", "event_id": NEW, "at": 0}
 STATE = {"connector": "crash", "stream": "orders:1", "cursor": json.dumps({"rows": 2}), "last_event_at": 0, "last_success_at": 0}
 TOTALS = dict.fromkeys(("read", "published", "dead_lettered", "repeated"), 2)
-ROWS = {"orders:1": [b"n" * 16, b"o" * 16, b"not yet read"]}
+ROWS = {"orders:1": [NEW, OLD, b"not yet read"]}
 COMMITTED: Committed = {
     "touchline-work": {(SOURCE, 0): 3, (IDENTITY_REQUESTS, 0): 2, (RESOLVED, 0): 5},
     "touchline-sink-touchpoints": {(RESOLVED, 0): 5},
 }
-STORED: Stored = {"touchpoints": {(NEW["event_id"].hex(),): 0, (OLD["event_id"].hex(),): 0}}
+STORED: Stored = {"touchpoints": {(NEW.hex(),): 0, (OLD.hex(),): 0}}
 LETTERS = (("identify", SOURCE, 2), ("link", IDENTITY_REQUESTS, 1), ("join", RESOLVED, 4), ("sink_touchpoints", RESOLVED, 4))
 
 
@@ -40,18 +49,36 @@ def put(log: Log, topic: str, *values: bytes, key: bytes = b"") -> None:
         log.entries[topic].append(entry(record))
 
 
+def order(event_id: bytes) -> bytes:
+    return encode("erp", {**ORDER, "event_id": event_id})
+
+
+def touchpoint(event_id: bytes) -> Touchpoint:
+    return decode_seen(seen({**ORDER, "event_id": event_id}, "purchase"))
+
+
+def resolved(event_id: bytes, customer_id: bytes) -> bytes:
+    return forward({**ORDER, "event_id": event_id}, order(event_id), customer_id).value
+
+
+def moved(*event_ids: bytes) -> bytes:
+    touchpoints = pack_moved([touchpoint(each) for each in event_ids])
+    return encode("moved", {"customer_id": HERE, "from_customer": GONE, "touchpoints": touchpoints})
+
+
+def row(fence: int, *event_ids: bytes) -> bytes:
+    return fenced(fence, encode_row(Customer(folded=len(event_ids), tail=pack(map(touchpoint, event_ids)))))
+
+
 @pytest.fixture
 def log() -> Log:
     """A touchpoint that found its customer, one whose customer was merged, and poison wherever it can be."""
     log = Log()
-    put(log, SOURCE, *(encode("erp", {**IDENTIFIED, "event_id": each["event_id"]}) for each in (NEW, OLD)), b"poison")
-    put(log, IDENTITY_REQUESTS, encode("erp", {**IDENTIFIED, "event_id": NEW["event_id"]}), b"poison")
-    put(
-        log, RESOLVED, encode("resolved", NEW), encode("resolved", OLD), encode("merge", MERGE), encode("moved", MOVED), b"poison"
-    )
-    put(log, CUSTOMER_STATE, fenced(3, encode_customer(Customer(touchpoints=[touchpoint(NEW), touchpoint(OLD)]))), key=HERE)
-    put(log, CUSTOMER_STATE, fenced(1, encode_customer(Customer(touchpoints=[touchpoint(OLD)]))), key=GONE)
-    put(log, CUSTOMER_STATE, fenced(2, encode_customer(Customer(moved_to=HERE))), key=GONE)
+    put(log, SOURCE, order(NEW), order(OLD), b"poison")
+    put(log, IDENTITY_REQUESTS, order(NEW), b"poison")
+    put(log, RESOLVED, resolved(NEW, HERE), resolved(OLD, GONE), encode("merge", MERGE), moved(OLD), b"poison")
+    put(log, CUSTOMER_STATE, row(3, NEW, OLD), key=HERE)
+    put(log, CUSTOMER_STATE, row(1, OLD), fenced(2, encode_row(Customer(moved_to=HERE))), key=GONE)
     put(log, CONNECTOR_STATE, encode("connector_state", {**STATE, **TOTALS}))
     put(log, DEAD_LETTERS, *(letter(*each) for each in LETTERS))
     return log
@@ -67,6 +94,10 @@ def found(log: Log, committed: Committed = COMMITTED, stored: Stored = STORED) -
 
 def test_work_that_left_its_traces_is_not_ahead(log: Log) -> None:
     assert found(log) == []
+
+
+def test_every_table_is_checked() -> None:
+    assert KEYS.keys() == tables().keys()
 
 
 def test_poison_is_expected_of_every_stage_that_reads_it(log: Log) -> None:
@@ -94,7 +125,7 @@ def test_a_trace_that_is_missing_shows_whose_commit_is_ahead(log: Log, topic: st
 
 
 def test_a_row_that_the_table_lacks_shows_the_sinks_commit(log: Log) -> None:
-    assert found(log, stored={"touchpoints": {(NEW["event_id"].hex(),): 0}}) == ["sink touchpoints: touchline.resolved/0/1"]
+    assert found(log, stored={"touchpoints": {(NEW.hex(),): 0}}) == ["sink touchpoints: touchline.resolved/0/1"]
 
 
 def test_what_is_not_committed_may_be_missing(log: Log) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.crash.drops import Drops
 from tests.crash.model import Expected, Letter, expect, live
+from tests.crash.rows import Row
 from tests.crash.verdict import judge
-from tests.crash.views import Row, Seen
+from tests.crash.views import Seen
 
 POISON = Counter[Letter]({("identify", "touchline.erp/0/7", b"poison-1"): 1})
 Tamper = Callable[[Seen], Seen]
@@ -21,7 +22,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
     drops = Drops(tmp_path_factory.mktemp("drops"), seed=3)
     for _ in range(4):
         drops.drop()
-    return expect(drops.settings)
+    return expect(drops.settings, Expected())
 
 
 def faultless(expected: Expected) -> Seen:
@@ -34,7 +35,7 @@ def faultless(expected: Expected) -> Seen:
         seen.customers.append((customer, len(ids)))
         seen.journeys.extend((customer, each) for each in life.journeys)
         seen.readings.extend((customer, each) for each in life.readings)
-        seen.rows[customer] = Row(life.ids, life.states)
+        seen.rows[customer] = Row(life.ids, life.states, life.journeys)
         seen.identities.update(dict.fromkeys(names, customer))
     return seen
 
@@ -112,14 +113,18 @@ def test_a_customer_shown_as_two_is_wrong(expected: Expected) -> None:
     assert "lost" not in counted(expected, seen)
 
 
-@pytest.mark.parametrize("change", ["state", "order", "missing", "surplus"])
+@pytest.mark.parametrize("change", ["state", "journeys", "torn", "order", "missing", "surplus"])
 def test_a_state_row_unlike_a_plain_fold_is_wrong(expected: Expected, change: str) -> None:
     seen, (customer, row) = faultless(expected), some(expected)
     if change == "state":
-        fewer = live(expected.touchpoints[each] for each in row.ids[1:]).states
-        seen.rows[customer] = Row(row.ids, {**row.states, "satisfaction": fewer["satisfaction"]})
+        fewer = live(expected.touchpoints[each] for each in row.ids[1:])
+        seen.rows[customer] = row._replace(states=fewer.states)
+    elif change == "journeys":
+        seen.rows[customer] = row._replace(journeys=[*row.journeys[:-1], ("another",)])
+    elif change == "torn":
+        seen.rows[customer] = row._replace(whole=False)
     elif change == "order":
-        seen.rows[customer] = Row(row.ids[::-1], row.states)
+        seen.rows[customer] = row._replace(ids=row.ids[::-1])
     elif change == "missing":
         del seen.rows[customer]
     else:

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 from schemas.codec import Fields
 from schemas.topics import CONNECTOR_STATE
 from sinks.clickhouse import ClickHouse
-from tests.crash.log import Log, states
+from tests.crash.log import Log
 from tests.crash.model import Identifier, Letter, Reading
+from tests.crash.rows import Row
+from tests.crash.rows import customers as rows_of_customers
 
 SAME = (
     "source", "system", "connector", "type", "channel", "stage", "text", "currency", "order_id", "ticket_id", "attributes",
@@ -25,13 +27,6 @@ READINGS = """
     UNION ALL
     SELECT 'churn', customer_id, event_id, toUnixTimestamp64Milli(at), risk, low, high, evidence FROM touchline.churn
 """
-
-
-class Row(NamedTuple):
-    """The state row of a standing customer: event ids in its order, and each state."""
-
-    ids: list[bytes]
-    states: dict[str, Any]
 
 
 class Seen(NamedTuple):
@@ -59,7 +54,7 @@ def look(client: ClickHouse, log: Log) -> Seen:
         each.update(event_id=each["event_id"].bytes, customer_id=each["customer_id"].bytes)
     letters = client.query("SELECT stage, origin, hex(payload) FROM touchline.dead_letters").rows
     customers = client.query("SELECT customer_id, touchpoints FROM touchline.customers").rows
-    rows = {customer: row for customer, row in log.customers().items() if row.moved_to is None}
+    rows = {customer: row for customer, row in rows_of_customers(log).items() if row.moved_to is None}
     totals = ("read", "published", "dead_lettered", "repeated")
     return Seen(
         touchpoints=touchpoints,
@@ -67,7 +62,7 @@ def look(client: ClickHouse, log: Log) -> Seen:
         journeys=[_journey(*row) for row in client.query(JOURNEYS).rows],
         readings=[_reading(*row) for row in client.query(READINGS).rows],
         letters=[(stage, origin, bytes.fromhex(payload)) for stage, origin, payload in letters],
-        rows={customer: Row([each.id for each in row.touchpoints], states(row)) for customer, row in rows.items()},
+        rows=rows,
         identities=log.identities(),
         totals={each.fields["stream"]: tuple(each.fields[name] for name in totals) for each in log.entries[CONNECTOR_STATE]},
     )

@@ -1,0 +1,50 @@
+"""The state rows of customers, read from their changelog as recovery would find them: the only place that knows their layout."""
+
+from typing import Any, NamedTuple
+
+from schemas.errors import FatalError
+from schemas.topics import CUSTOMER_STATE
+from streams.engine.store import FENCE_BYTES, unfenced
+from streams.signals import signals
+from streams.steps.customer import ID_BYTES, decode_block, decode_customer
+from streams.steps.fold import Codec
+from streams.steps.history import History
+from streams.steps.join import block_key
+from tests.crash.log import Log
+from tests.crash.model import told
+
+
+class Row(NamedTuple):
+    """One customer: event ids in its order, each signal's state by definition, and the journeys that the row still holds.
+
+    `whole` is false where a block that the row names is missing; then it has no ids.
+    """
+
+    ids: list[bytes]
+    states: dict[str, Any]
+    journeys: list[tuple[Any, ...]]
+    whole: bool = True
+    moved_to: bytes | None = None
+
+
+def customers(log: Log) -> dict[bytes, Row]:
+    """The row of each customer: of each key the one with the highest fence, the last of these."""
+    newest: dict[bytes, bytes] = {}
+    for each in log.entries[CUSTOMER_STATE]:
+        assert each.key is not None
+        if each.value[:FENCE_BYTES] >= newest.get(each.key, b"")[:FENCE_BYTES]:
+            newest[each.key] = each.value
+    found = {key: unfenced(value) for key, value in newest.items()}
+    rows = {key: row[1] for key, row in found.items() if row is not None}
+    return {key: _row(key, rows) for key in rows if len(key) == ID_BYTES}
+
+
+def _row(customer_id: bytes, rows: dict[bytes, bytes]) -> Row:
+    customer, codec = decode_customer(rows[customer_id]), Codec(signals())
+    states = {each.definition: codec.state(customer.states, each.definition) for each in signals()}
+    journeys = [told(each) for each in codec.journeys(customer.states).journeys]
+    try:
+        kept = History(customer, lambda slot: decode_block(rows.get(block_key(customer_id, slot)))).touchpoints()
+    except FatalError:
+        return Row([], states, journeys, whole=False)
+    return Row([each.id for each in kept], states, journeys, moved_to=customer.moved_to)
