@@ -1,6 +1,6 @@
 # Everything a person or CI does here, one verb a job. `make` alone explains itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo up down status bench format lock clean
+.PHONY: help setup check test crash demo up down status bench format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,6 +29,9 @@ check: $(STAMP) ## ruff, mypy --strict, layer rules, spelling
 
 test: setup check ## every check and every test, on real Kafka and ClickHouse; leaves nothing running
 	$(BIN)/pytest
+
+crash: setup ## 200 kills and freezes of everything, then the whole result against a model
+	$(BIN)/python -m tests.crash
 
 demo: setup ## the whole line on real and simulated input, then what an analyst would ask
 	@$(TOUCHLINE) demo

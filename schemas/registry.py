@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from schemas.avro import derive
 from schemas.connector_state import ConnectorState
-from schemas.dead_letter import DeadLetter
+from schemas.dead_letter import DeadLetter, Replay
 from schemas.errors import ConfigError
 from schemas.families import FAMILIES
 from schemas.readings import Journey, Reading
@@ -32,6 +32,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "journey": Journey,
     "connector_state": ConnectorState,
     "dead_letter": DeadLetter,
+    "replay": Replay,
 }
 
 

@@ -1,48 +1,25 @@
 """Records of the topics between the steps: a touchpoint whose customer is known, and what happens to customers themselves."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict
 
 from schemas.fields import Id, Instant, Name, Word
 
 
 class Resolved(BaseModel):
-    """One touchpoint of a known customer, its family's fields laid flat. Topic `touchline.resolved`, key: customer id bytes.
+    """One touchpoint of a known customer. Topic `touchline.resolved`, key: customer id bytes.
 
     `customer_id` is the customer as known when the touchpoint passed (the view's `customer_id_then`); `stage` is the
-    journey stage of its type, empty where the journey definition names none.
+    journey stage of its type, empty where the journey definition names none. `touchpoint` holds the record as its connector
+    published it, in the wire format: nothing is lost, and nobody decodes and encodes it again on its way. `seen` is what
+    signals look at of it, in the state's own codec (`streams/steps/customer.py`).
     """
 
     model_config = ConfigDict(frozen=True)
 
-    event_id: Id
     customer_id: Id
-    source: Name
-    system: Name
-    connector: Name
-    type: str
-    channel: str
     stage: str
-    occurred_at: Instant
-    received_at: Instant
-    text: str | None = None
-    metric: Literal["nps", "csat", "ces"] | None = None
-    answer: float | None = None
-    scale_low: int | None = None
-    scale_high: int | None = None
-    survey_id: str | None = None
-    question_id: str | None = None
-    rating: float | None = None
-    amount: int | None = None
-    currency: str | None = None
-    product: str | None = None
-    quantity: float | None = None
-    order_id: str | None = None
-    ticket_id: str | None = None
-    delay_days: float | None = None
-    wait_seconds: float | None = None
-    attributes: dict[str, str]
+    seen: bytes
+    touchpoint: bytes
 
 
 class Edge(BaseModel):

@@ -8,7 +8,9 @@ import json
 import os
 from pathlib import Path
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
+
+from schemas.health import Probe, answer, fine
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
 WORK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -35,18 +37,21 @@ LATE = Counter(
     "touchline_late_records", "Touchpoints older than the lateness bound, late or repeated: stored, not folded", ["stage"]
 )
 RECOVERY = Gauge("touchline_state_recovery_remaining_records", "Changelog records still to be read before work begins")
+LOOP_LAG = Gauge("touchline_loop_lag_seconds", "How late the event loop is: what one step holds up all others by")
+RESTARTS = Counter("touchline_restarts", "Times this process was started again after an unexpected end")
 SINK_INSERT = Histogram("touchline_sink_insert_seconds", "Time of one insert into ClickHouse", ["table"], buckets=WORK)
 SINK_RETRIES = Counter("touchline_sink_retries", "Inserts tried again", ["reason"])
 
 
-def serve(role: str) -> int:
-    """Serve /metrics on loopback, at `TOUCHLINE_METRICS_PORT` or any free port; returns the port.
+def serve(role: str, live: Probe = fine, ready: Probe = fine) -> int:
+    """Serve /metrics, /live and /ready on loopback, at `TOUCHLINE_METRICS_PORT` or any free port; returns the port.
 
     The server runs in a thread of its own, so a stuck loop stays visible. Where `TOUCHLINE_TARGETS` names a folder, a
-    Prometheus target file in it says where this process is, until it ends.
+    Prometheus target file in it says where this process is, until it ends. A supervised process (`TOUCHLINE_RESTARTS`)
+    keeps its supervisor's process id as its instance, so that its series go on over restarts.
     """
-    server, _ = start_http_server(int(os.environ.get("TOUCHLINE_METRICS_PORT", "0")), addr="127.0.0.1")
-    port = int(server.server_port)
+    RESTARTS.inc(int(os.environ.get("TOUCHLINE_RESTARTS", "0")))
+    port = answer(int(os.environ.get("TOUCHLINE_METRICS_PORT", "0")), live, ready)
     if folder := os.environ.get("TOUCHLINE_TARGETS"):
         _announce(Path(folder), role, port)
     return port
@@ -58,7 +63,9 @@ def _announce(folder: Path, role: str, port: int) -> None:
         if not _alive(int(left.stem.rpartition("-")[2])):
             left.unlink(missing_ok=True)
     target = folder / f"{role}-{os.getpid()}.json"
-    target.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": {"role": role}}]))
+    process = os.getppid() if "TOUCHLINE_RESTARTS" in os.environ else os.getpid()
+    labels = {"role": role, "instance": f"{role}-{process}"}
+    target.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": labels}]))
     atexit.register(target.unlink, missing_ok=True)
 
 

@@ -2,25 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from schemas.codec import decode
-from schemas.dead_letter import DeadLetter, refused
+from schemas.dead_letter import DeadLetter, KafkaRecord, refused_record
 from schemas.errors import RecordError
 from sinks.contract import Row, Table
 
-
-class Record(Protocol):
-    """What a sink needs of a Kafka record."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def value(self) -> bytes | None: ...
+Record = KafkaRecord
 
 
 class Chunk(NamedTuple):
@@ -52,16 +41,18 @@ def transform(table: Table, records: Iterable[Record]) -> Chunk:
 
 
 def refusal(table: Table, record: Record, error: RecordError) -> DeadLetter:
-    """The dead letter of a record that this table cannot take."""
-    return refused(
-        error,
-        record.value or b"",
-        stage=table.stage,
-        origin=f"{record.topic}/{record.partition}/{record.offset}",
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-    )
+    """The dead letter of a record that this table cannot take; it names source and connector where the bytes do."""
+    source, connector = _named(record)
+    return refused_record(error, record, stage=table.stage, source=source, connector=connector)
+
+
+def _named(record: Record) -> tuple[str, str]:
+    """Source and connector of a touchpoint; empty for anything else."""
+    try:
+        _, fields = decode(record.value)
+    except RecordError:
+        return "", ""
+    return (fields["source"], fields["connector"]) if "source" in fields else ("", "")
 
 
 def token(table: Table, rows: Sequence[Row]) -> str:

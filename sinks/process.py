@@ -8,35 +8,60 @@ import time
 from aiokafka.errors import KafkaError
 
 from schemas.errors import ConfigError, RetryableError, TouchlineError
+from schemas.health import Heartbeat
 from schemas.settings import KafkaSettings
+from schemas.telemetry import LOOP_LAG
 from sinks import kafka
 from sinks.contract import Table
 from sinks.runner import Runner
 
 LOOK_EVERY = 1.0
 IDLE_LOOK_EVERY = 10.0
+LOOK_WITHIN = 5.0
 GRACE = 6.0
 LEAVE_WITHIN = 2.0
 log = logging.getLogger(__name__)
 Running = dict[asyncio.Task[None], Runner]
 
 
-async def run(tables: list[Table], settings: KafkaSettings, stop: threading.Event, until_idle: float | None = None) -> None:
-    """Run all tables until `stop`, or until nothing was left to store for `until_idle` seconds.
+class Sinks:
+    """All tables of one process, until `stop`. `live` and `ready` say why not, or nothing, and may be asked from any thread."""
 
-    A misconfigured table ends alone and the others go on; any other error ends all. The first error is raised at the end.
-    """
-    letters = kafka.producer(settings)
-    try:
-        await letters.start()
-        runners = [Runner(table, settings, letters, stop) for table in tables]
-        errors = await _watch({asyncio.create_task(runner.run()): runner for runner in runners}, stop, until_idle)
-    except KafkaError as error:
-        raise RetryableError(f"no Kafka broker answers at {settings.bootstrap_servers}: start one with `touchline up`") from error
-    finally:
-        await kafka.closed(letters.stop(), LEAVE_WITHIN)
-    for problem in sorted(errors, key=lambda one: isinstance(one, ConfigError)):
-        raise problem
+    def __init__(self, tables: list[Table], settings: KafkaSettings, stop: threading.Event) -> None:
+        self._tables = tables
+        self._settings = settings
+        self._stop = stop
+        self._runners: list[Runner] = []
+        self._heartbeat = Heartbeat()
+        self.live = self._heartbeat.live
+        LOOP_LAG.set_function(self._heartbeat.lag)
+
+    def ready(self) -> str:
+        """Every table reads its topic."""
+        reading = {runner.table.name for runner in self._runners if runner.started}
+        missing = [table.name for table in self._tables if table.name not in reading]
+        return f"not reading yet: {', '.join(missing)}" if missing else ""
+
+    async def run(self, until_idle: float | None = None) -> None:
+        """Store until `stop`, or until nothing was left to store for `until_idle` seconds.
+
+        A misconfigured table ends alone and the others go on; any other error ends all. The first error is raised at the end.
+        """
+        letters = kafka.producer(self._settings)
+        beating = asyncio.create_task(self._heartbeat.run())
+        try:
+            await letters.start()
+            self._runners = [Runner(table, self._settings, letters, self._stop) for table in self._tables]
+            running = {asyncio.create_task(runner.run()): runner for runner in self._runners}
+            errors = await _watch(running, self._stop, until_idle)
+        except KafkaError as error:
+            address = self._settings.bootstrap_servers
+            raise RetryableError(f"no Kafka broker answers at {address}: start one with `touchline up`") from error
+        finally:
+            beating.cancel()
+            await kafka.closed(letters.stop(), LEAVE_WITHIN)
+        for problem in sorted(errors, key=lambda one: isinstance(one, ConfigError)):
+            raise problem
 
 
 async def _watch(running: Running, stop: threading.Event, until_idle: float | None) -> list[BaseException]:
@@ -71,10 +96,11 @@ def _ended(runner: Runner, task: asyncio.Task[None], stop: threading.Event) -> B
 
 
 async def _waiting(runners: list[Runner]) -> int | None:
-    """Records that no one has stored yet, or None where Kafka does not say."""
+    """Records that no one has stored yet, or None where Kafka does not say; a consumer that is stopped meanwhile never does."""
     try:
-        return sum([await runner.waiting() for runner in runners])
-    except KafkaError as error:
+        async with asyncio.timeout(LOOK_WITHIN):
+            return sum([await runner.waiting() for runner in runners])
+    except (KafkaError, TimeoutError) as error:
         log.warning("Kafka does not answer (%s); going on when it does", type(error).__name__)
         return None
 

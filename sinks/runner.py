@@ -41,11 +41,12 @@ Records = dict[TopicPartition, list[ConsumerRecord]]
 
 
 class Runner:
-    """`busy_at` is the monotonic time at which the last chunk was committed."""
+    """`busy_at` is the monotonic time at which the last chunk was committed, `started` whether it has begun to read."""
 
     def __init__(self, table: Table, settings: KafkaSettings, letters: AIOKafkaProducer, stop: threading.Event) -> None:
         self.table = table
         self.busy_at = time.monotonic()
+        self.started = False
         self._consumer: AIOKafkaConsumer = kafka.consumer(settings, f"touchline-sink-{table.name}")
         self._letters = letters
         self._stop = stop
@@ -61,6 +62,7 @@ class Runner:
             if self.table.topic not in await self._consumer.topics():
                 raise ConfigError(f"Kafka has no topic {self.table.topic}: run `touchline migrate`")
             self._consumer.subscribe([self.table.topic])
+            self.started = True
             log.info("sink %s started", self.table.name)
             while not self._stop.is_set():
                 if records := await self._consumer.getmany(timeout_ms=POLL_MS, max_records=CHUNK):

@@ -11,12 +11,13 @@ from schemas.errors import RecordError
 
 
 class Record(NamedTuple):
-    """One decoded record of a chunk: its schema's name, its fields, its bytes, and its place in the chunk (0-based)."""
+    """One decoded record of a chunk: its schema's name, its fields, its bytes, its place in the chunk (0-based), its offset."""
 
     name: str
     fields: Fields
     value: bytes
     position: int
+    offset: int
 
 
 class Output(NamedTuple):
@@ -32,33 +33,55 @@ class Rows:
     """The state rows of one partition during one chunk: read through once, written back together after the chunk.
 
     Keys and values are bytes; `read` decodes a stored value (or None) and `write` encodes one, so that a row that many
-    records of a chunk touch is decoded and encoded once.
+    records of a chunk touch is decoded and encoded once. `load` gives a stored row with its fence, `scan` all rows.
     """
 
     def __init__(
         self,
-        load: Callable[[bytes], bytes | None],
+        load: Callable[[bytes], tuple[int, bytes] | None],
         scan: Callable[[], Iterator[tuple[bytes, bytes]]] = lambda: iter(()),
     ) -> None:
         self._load = load
         self.scan = scan
+        self._stored: dict[bytes, tuple[int, bytes] | None] = {}
         self._seen: dict[bytes, Any] = {}
         self._changed: dict[bytes, Callable[[Any], bytes]] = {}
 
     def get(self, key: bytes, read: Callable[[bytes | None], Any]) -> Any:
         """The row of `key`, as `read` makes it from the stored bytes or from None."""
         if key not in self._seen:
-            self._seen[key] = read(self._load(key))
+            stored = self._before(key)
+            self._seen[key] = read(None if stored is None else stored[1])
         return self._seen[key]
 
+    def fence(self, key: bytes) -> int:
+        """The last offset that the stored row of `key` has folded, -1 for a new one: a record at or before it was seen."""
+        stored = self._before(key)
+        return -1 if stored is None else stored[0]
+
+    def _before(self, key: bytes) -> tuple[int, bytes] | None:
+        if key not in self._stored:
+            self._stored[key] = self._load(key)
+        return self._stored[key]
+
     def put(self, key: bytes, row: Any, write: Callable[[Any], bytes]) -> None:
-        """Replace the row of `key`."""
+        """Replace the row of `key`; `write` must not give an empty row."""
         self._seen[key] = row
         self._changed[key] = write
 
+    def drop(self, key: bytes) -> None:
+        """Remove the row of `key`: an empty row takes its place."""
+        self._seen.pop(key, None)
+        self._stored[key] = None
+        self._changed[key] = _nothing
+
     def changes(self) -> Iterator[tuple[bytes, bytes]]:
-        """What the chunk changed, encoded, in the order of first change."""
-        return ((key, write(self._seen[key])) for key, write in self._changed.items())
+        """What the chunk changed, encoded, in the order of first change; an empty row is one that was dropped."""
+        return ((key, write(self._seen.get(key))) for key, write in self._changed.items())
+
+
+def _nothing(_row: Any) -> bytes:
+    return b""
 
 
 Refuse = Callable[[Record, RecordError], None]

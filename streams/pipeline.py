@@ -16,11 +16,12 @@ from streams.engine.replica import Replica
 from streams.engine.worker import App, build
 from streams.signals import signals
 from streams.steps.identify import Identify
+from streams.steps.identity import customer_in
 from streams.steps.join import Join
 from streams.steps.link import Link
 
 
 def pipeline(settings: KafkaSettings, folder: Path) -> App:
     """The worker's app, its state kept below `folder`."""
-    identity = Replica(IDENTITY, folder / "identity-copy")
+    identity = Replica(IDENTITY, folder / "identity-copy", customer_in)
     return build([Identify(identity.get), Link(), Join(signals())], [identity], settings, folder)

@@ -18,13 +18,21 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Say whether settings and source are fine; publish nothing.")
 @click.option("--preview", metavar="N", type=click.IntRange(min=1), help="Show N records of each feed; publish nothing.")
 @click.option("--once", is_flag=True, help="Read to the end of the source, print totals and leave.")
-def command(*, name: str, settings_file: Path, root: Path | None, check: bool, preview: int | None, once: bool) -> None:
+@click.option("--restart/--no-restart", default=True, show_default=True, help="Start again after an unexpected end.")
+def command(
+    *, name: str, settings_file: Path, root: Path | None, check: bool, preview: int | None, once: bool, restart: bool
+) -> None:
     """Publish the touchpoints of a source to Kafka; NAME is one of `touchline connectors`.
 
-    Runs until it is told to stop (SIGTERM, Ctrl-C): it then finishes its batch and saves its cursor.
+    Runs until it is told to stop (SIGTERM, Ctrl-C): it then finishes its batch and saves its cursor. A supervisor starts
+    it again when it crashes; with systemd or Kubernetes, which do that, use --no-restart.
 
     Example: touchline connect files --settings connectors/files/minimal.yaml --check
     """
+    if restart and not (check or preview or once):
+        from deploy.supervise import supervised
+
+        supervised()
     from connectors.screens import show_preview
     from connectors.settings import open_connector
 

@@ -9,11 +9,18 @@ EXIT_BROKEN_OFF = 75
 @click.command()
 @click.argument("tables", nargs=-1)
 @click.option("--until-idle", type=float, metavar="SECONDS", help="End when nothing was left to store for so many seconds.")
-def command(*, tables: tuple[str, ...], until_idle: float | None) -> None:
+@click.option("--restart/--no-restart", default=True, show_default=True, help="Start again after an unexpected end.")
+def command(*, tables: tuple[str, ...], until_idle: float | None, restart: bool) -> None:
     """Store the records of TABLES (all of them without an argument) in ClickHouse until SIGTERM.
+
+    A supervisor starts it again when it crashes, but for --until-idle; with systemd or Kubernetes, use --no-restart.
 
     Example: touchline sink touchpoints journeys --until-idle 5
     """
+    if restart and until_idle is None:
+        from deploy.supervise import supervised
+
+        supervised()
     import asyncio
     import logging
     import os
@@ -23,7 +30,7 @@ def command(*, tables: tuple[str, ...], until_idle: float | None) -> None:
     from schemas.settings import KafkaSettings
     from schemas.telemetry import serve
     from sinks.contract import chosen
-    from sinks.process import run
+    from sinks.process import Sinks
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # aiokafka repeats at every attempt, ten times a second, what the sinks say once.
@@ -39,6 +46,6 @@ def command(*, tables: tuple[str, ...], until_idle: float | None) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
-    selected = chosen(tables)
-    logging.getLogger("sinks").info("metrics on http://127.0.0.1:%d/metrics", serve("sink"))
-    asyncio.run(run(selected, KafkaSettings(), stop, until_idle))
+    sinks = Sinks(chosen(tables), KafkaSettings(), stop)
+    logging.getLogger("sinks").info("metrics on http://127.0.0.1:%d/metrics", serve("sink", sinks.live, sinks.ready))
+    asyncio.run(sinks.run(until_idle))

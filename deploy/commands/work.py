@@ -5,11 +5,18 @@ import click
 
 @click.command()
 @click.option("--name", default="worker", show_default=True, help="Names the worker's folder; one worker a name.")
-def command(name: str) -> None:
+@click.option("--restart/--no-restart", default=True, show_default=True, help="Start again after an unexpected end.")
+def command(*, name: str, restart: bool) -> None:
     """Run a worker: identify customers, join journeys, read signals. Start more for more speed, each with its own --name.
+
+    A supervisor starts it again when it crashes; with systemd or Kubernetes, which do that, use --no-restart.
 
     Example: touchline work --name worker-2
     """
+    if restart:
+        from deploy.supervise import supervised
+
+        supervised()
     from deploy.local.state import home
     from deploy.topics import require_topics
     from schemas import telemetry
@@ -21,6 +28,8 @@ def command(name: str) -> None:
     require_topics(settings)
     folder = home() / "work" / name
     lock = claim(folder)
-    click.echo(f"worker {name}: metrics on http://127.0.0.1:{telemetry.serve('work')}/metrics", err=True)
-    run(pipeline(settings, folder))
+    app = pipeline(settings, folder)
+    port = telemetry.serve("work", app.live, app.ready)
+    click.echo(f"worker {name}: metrics on http://127.0.0.1:{port}/metrics", err=True)
+    run(app)
     lock.close()

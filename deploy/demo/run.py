@@ -79,8 +79,8 @@ def _look(watch: Watch) -> Flow | None:
 
 def start(children: Processes, inputs: Sequence[Input]) -> None:
     """Worker, sink and one connector per input."""
-    children.start("worker", ["work", "--name", "demo"])
-    children.start("sink", ["sink"])
+    children.start("worker", ["work", "--name", "demo", "--no-restart"])
+    children.start("sink", ["sink", "--no-restart"])
     for one in inputs:
         files = ["connect", "files", "--settings", str(one.settings), "--root", str(one.root), "--once"]
         children.start(one.name, files, once=True)

@@ -27,7 +27,7 @@ class Outbox:
             **aiokafka_options(settings),
             acks="all",
             enable_idempotence=True,
-            compression_type="lz4",
+            compression_type="snappy",
             max_batch_size=512 * 1024,
             max_request_size=8 * 1024 * 1024,
             request_timeout_ms=60_000,

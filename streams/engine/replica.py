@@ -4,6 +4,7 @@ It may lag; whoever reads it must be right with an old answer. One partition, no
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import rocksdict
@@ -19,8 +20,10 @@ POSITION = b"\x00position"
 class Replica:
     """`get` answers from the local copy; `follow` runs for ever and keeps it current."""
 
-    def __init__(self, topic: str, path: Path) -> None:
+    def __init__(self, topic: str, path: Path, keep: Callable[[bytes], bytes]) -> None:
+        """`keep` says what of a record's value is kept."""
         self._topic = TopicPartition(topic, 0)
+        self._keep = keep
         path.parent.mkdir(parents=True, exist_ok=True)
         self._rows = rocksdict.Rdict(str(path), options())
 
@@ -54,6 +57,6 @@ class Replica:
             if record.value is None:
                 batch.delete(record.key)
             else:
-                batch.put(record.key, record.value)
+                batch.put(record.key, self._keep(record.value))
         batch.put(POSITION, str(records[-1].offset + 1).encode())
         self._rows.write(batch)

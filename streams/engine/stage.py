@@ -15,6 +15,7 @@ replays into the same result:
 No exception leaves the agent: an unknown one ends the process, because Faust would commit past it.
 """
 
+import asyncio
 import logging
 import os
 import time
@@ -23,7 +24,7 @@ from typing import Any
 
 from schemas import telemetry
 from schemas.codec import decode, encode_model
-from schemas.dead_letter import refused
+from schemas.dead_letter import refused_record
 from schemas.errors import FatalError, RecordError
 from schemas.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Rows, Step
@@ -32,6 +33,7 @@ from streams.engine.store import Store, fenced
 
 log = logging.getLogger(__name__)
 EXIT = 70
+SIDE_BY_SIDE = 4
 Refusal = tuple[Record, RecordError]
 Change = tuple[bytes, bytes]
 BAD_RECORD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -50,14 +52,29 @@ class Stage:
         self._age = telemetry.EVENT_AGE.labels(step.name)
 
     async def run(self, stream: Any) -> None:
-        """The agent body: chunks one after another, each acknowledged only when all of it is done."""
+        """The agent body: chunks of one partition one after another, the waits of different partitions side by side."""
+        newest: dict[int, asyncio.Task[None]] = {}
+        events: AsyncIterable[Any] = stream.noack().events()
         try:
-            events: AsyncIterable[Any] = stream.noack().events()
             async for event in events:
-                with self._seconds.time():
-                    await self.take(event.value, event.message.partition)
-                event.message.done = True  # 7
-                event.ack()
+                partition = event.message.partition
+                newest[partition] = asyncio.create_task(self._follow(newest.get(partition), event))
+                running = [task for task in newest.values() if not task.done()]
+                if len(running) >= SIDE_BY_SIDE:
+                    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in newest.values():
+                task.cancel()
+
+    async def _follow(self, before: asyncio.Task[None] | None, event: Any) -> None:
+        """One chunk, once the one before it is done."""
+        try:
+            if before is not None:
+                await before
+            with self._seconds.time():
+                await self.take(event.value, event.message.partition)
+            event.message.done = True  # 7
+            event.ack()
         except Exception:
             log.critical("stage %s cannot go on; the process ends and loses nothing", self.step.name, exc_info=True)
             os._exit(EXIT)
@@ -85,9 +102,9 @@ class Stage:
         for position, raw in enumerate(chunk):
             try:
                 name, fields = decode(raw.value)
-                records.append(Record(name, fields, raw.value, position))
+                records.append(Record(name, fields, raw.value, position, raw.offset))
             except RecordError as error:
-                refusals.append((Record("", {}, raw.value or b"", position), error))
+                refusals.append((Record("", {}, raw.value or b"", position, raw.offset), error))
         return records
 
     def _fold(self, records: list[Record], partition: int, refusals: list[Refusal]) -> tuple[list[Change], list[Output]]:
@@ -120,24 +137,23 @@ class Stage:
         return list(changed.items()), outputs
 
     def _rows(self, partition: int, changed: dict[bytes, bytes]) -> Rows:
+        """Rows as the store has them, but for what `changed` holds from the records of this chunk that came before."""
         if self._store is None:
-            return Rows(changed.get)
+            return Rows(lambda _key: None)
         store = self._store()
-        return Rows(lambda key: changed.get(key) or store.load(partition, key), lambda: store.scan(partition))
+
+        def load(key: bytes) -> tuple[int, bytes] | None:
+            stored = store.load(partition, key)
+            if key not in changed:
+                return stored
+            return (stored[0] if stored else -1, changed[key]) if changed[key] else None
+
+        return Rows(load, lambda: store.scan(partition))
 
     def _letter(self, raw: Any, record: Record, error: RecordError) -> Output:
         telemetry.DEAD_LETTERS.labels(self.step.name, error.reason).inc()
-        letter = refused(
-            error,
-            raw.value or b"",
-            stage=self.step.name,
-            origin=f"{raw.topic}/{raw.partition}/{raw.offset}",
-            source=record.fields.get("source", ""),
-            connector=record.fields.get("connector", ""),
-            topic=raw.topic,
-            partition=raw.partition,
-            offset=raw.offset,
-        )
+        source, connector = record.fields.get("source", ""), record.fields.get("connector", "")
+        letter = refused_record(error, raw, stage=self.step.name, source=source, connector=connector)
         return Output(DEAD_LETTERS, 0, letter.letter_id.bytes, encode_model("dead_letter", letter))
 
     def _count(self, read: int, published: int, records: Sequence[Record]) -> None:

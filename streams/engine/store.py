@@ -41,9 +41,11 @@ def fenced(fence: int, row: bytes) -> bytes:
     return fence.to_bytes(FENCE_BYTES, "big") + row
 
 
-def unfenced(value: bytes) -> bytes:
-    """The row without its fence."""
-    return value[FENCE_BYTES:]
+def unfenced(value: bytes | None) -> tuple[int, bytes] | None:
+    """Fence and row of a stored value; None for a row that was dropped or never was."""
+    if value is None or len(value) <= FENCE_BYTES:
+        return None
+    return int.from_bytes(value[:FENCE_BYTES], "big"), value[FENCE_BYTES:]
 
 
 class Store(StockStore):
@@ -78,16 +80,16 @@ class Store(StockStore):
         held = self._db_for_partition(partition).get(self.offset_key)
         return changelog_offset == (0 if held is None else int(held) + 1)
 
-    def load(self, partition: int, key: bytes) -> bytes | None:
-        """One row without its fence, or None."""
-        value: bytes | None = self._db_for_partition(partition).get(key)
-        return None if value is None else unfenced(value)
+    def load(self, partition: int, key: bytes) -> tuple[int, bytes] | None:
+        """Fence and row of a key, or None."""
+        return unfenced(self._db_for_partition(partition).get(key))
 
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """All rows of a partition in key order, without their fences."""
         for key, value in self._db_for_partition(partition).items():
-            if key != self.offset_key:
-                yield key, unfenced(value)
+            found = None if key == self.offset_key else unfenced(value)
+            if found is not None:
+                yield key, found[1]
 
     async def stop(self) -> None:
         """Close by letting go: rocksdict closes a database with its last reference."""

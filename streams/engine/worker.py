@@ -1,6 +1,7 @@
 """Builds the Faust app from the chain's steps and runs it: what `touchline work` is."""
 
 import fcntl
+import gc
 import logging
 import ssl
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import streams.engine.store
 import streams.engine.transport
 from schemas import telemetry
 from schemas.errors import ConfigError
+from schemas.health import Heartbeat
 from schemas.settings import KafkaSettings
 from schemas.topics import TOPICS
 from streams.contract import Step
@@ -39,8 +41,23 @@ class App(faust.App):
         self._steps = steps
         self._settings = settings
         self._replicas = replicas
+        self._heartbeat = Heartbeat()
+        telemetry.LOOP_LAG.set_function(self._heartbeat.lag)
+
+    def live(self) -> str:
+        """Why this worker should be started again, or nothing; may be asked from any thread, like `ready`."""
+        return self._heartbeat.live()
+
+    def ready(self) -> str:
+        """Why this worker does not work yet, or nothing: its share of the partitions, none at all included, is recovered."""
+        recovery = cast(TableManager, self.tables).recovery
+        if self.rebalancing or not recovery.completed.is_set():
+            remaining = max(0, recovery.active_remaining_total())
+            return f"partitions are being shared out or recovered, {remaining} changelog records are to be read"
+        return ""
 
     async def on_start(self) -> None:
+        self.add_future(self._heartbeat.run())
         self.outbox = await Outbox.open(self._settings)
         for replica in self._replicas:
             self.add_future(replica.follow(self._settings))
@@ -146,10 +163,21 @@ def run(app: App) -> None:
     logging.getLogger("streams").setLevel(logging.INFO)
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("aiokafka")]:
         logging.getLogger(name).addFilter(Seldom())
+    collect_seldom()
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
         raise SystemExit(EXIT if stop.code else 0) from stop
+
+
+def collect_seldom() -> None:
+    """Let Python look for cycles seldom: a chunk is tens of thousands of objects, none of them in a cycle.
+
+    Measured: with Python's own thresholds a sixth of the chain's time, and half of the sinks', went into looking.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def claim(folder: Path) -> Any:

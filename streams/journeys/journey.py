@@ -1,11 +1,11 @@
 """Journeys as a fold over a customer's touchpoints in event-time order; each journey's id is that of its first touchpoint."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
-from uuid import UUID, uuid5
 
 import msgspec
 
+from schemas.fields import named_id
 from streams.journeys.definition import CLOSING, DEFINITION, FRICTION, MOMENTS_OF_TRUTH, SILENCE_MS, slow
 from streams.steps.customer import Touchpoint
 
@@ -62,16 +62,26 @@ def _extend(journey: Journey, touchpoint: Touchpoint) -> None:
         journey.status, journey.outcome = "closed", CLOSING[touchpoint.type]
 
 
+def starts(before: State, touchpoints: Iterable[Touchpoint]) -> Iterator[Touchpoint]:
+    """Those at which `fold` would begin a journey, after `before`."""
+    last = before.journeys[-1] if before.journeys else None
+    last_at = last.last_at if last is not None and last.status == "open" else None
+    for each in touchpoints:
+        if last_at is None or each.at - last_at > SILENCE_MS:
+            yield each
+        last_at = None if each.type in CLOSING else each.at
+
+
 def changes(
-    customer_id: bytes, version: int, before: State, after: State, ghosts: Iterable[Journey] = ()
+    customer_id: bytes, version: int, before: Iterable[Journey], after: Iterable[Journey], ghosts: Iterable[Journey] = ()
 ) -> Iterable[dict[str, Any]]:
-    """The `journey` records that lead from one state to the other: changed and new journeys, and those that are no more.
+    """The `journey` records that lead from the ones to the others: changed and new journeys, and those that are no more.
 
     `ghosts` are journeys that an attempt which crashed may have published.
     """
-    known = {journey.id: journey for journey in before.journeys}
-    gone = {**{journey.id: journey for journey in ghosts}, **known}
-    for journey in after.journeys:
+    known = {journey.id: journey for journey in before}
+    gone = {journey.id: journey for journey in ghosts} | known
+    for journey in after:
         gone.pop(journey.id, None)
         if known.get(journey.id) != journey:
             yield _record(customer_id, version, journey, deleted=False)
@@ -81,7 +91,7 @@ def changes(
 
 def _record(customer_id: bytes, version: int, journey: Journey, *, deleted: bool) -> dict[str, Any]:
     return {
-        "journey_id": uuid5(UUID(bytes=customer_id), f"{DEFINITION}/{journey.id.hex()}").bytes,
+        "journey_id": named_id(customer_id, f"{DEFINITION}/{journey.id.hex()}"),
         "customer_id": customer_id,
         "version": version,
         "deleted": deleted,

@@ -1,20 +1,28 @@
 """The state row of one customer: its newest touchpoints in order of event time, and what signals made of all of them.
 
 Signals fold touchpoints in event-time order, always. A touchpoint that arrives late is put where it belongs and the
-signals are folded again from there on, so the order of arrival leaves no trace (`Customer.add`).
-Bound: the newest `KEPT` touchpoints are kept; what is older is folded into a base for good. A touchpoint older than the
-base is late beyond the bound: it is stored for analysts, counted, and not folded; neither is an old duplicate.
+signals are folded again from there on, so the order of arrival leaves no trace (`streams/steps/history.py`).
+
+| key                          | value                                                                        |
+|------------------------------|------------------------------------------------------------------------------|
+| customer id (16 bytes)       | `Customer`: every signal's state, and the tail: the newest touchpoints       |
+| customer id + slot (17 bytes)| `Block`: 64 older touchpoints, and every signal's state before them          |
+
+What is written for a touchpoint is therefore bounded, however long its customer's history is. Values begin with the
+version of their layout.
 """
 
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 
 from schemas.codec import Fields
+from schemas.errors import FatalError
 
-VERSION = 1
-KEPT = 1_000
-SLACK = 250
+LAYOUT = b"\x01"
+ID_BYTES = 16
+Place = tuple[int, bytes]
+States = dict[str, msgspec.Raw]
 
 
 class Touchpoint(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -39,45 +47,104 @@ class Touchpoint(msgspec.Struct, array_like=True, frozen=True, gc=False):
     delay_days: float | None = None
     wait_seconds: float | None = None
 
-    def place(self) -> tuple[int, bytes]:
+    def place(self) -> Place:
         """Its place in the order of event time; the id decides between touchpoints of one millisecond."""
         return self.at, self.id
 
 
-SAME_NAME = tuple(name for name in Touchpoint.__struct_fields__ if name not in ("at", "id"))
-
-
-def touchpoint(fields: Fields) -> Touchpoint:
-    """The signals' view of a `resolved` record."""
-    return Touchpoint(fields["occurred_at"], fields["event_id"], *(fields[name] for name in SAME_NAME))
-
-
 class Customer(msgspec.Struct, array_like=True):
-    """One customer. `states` holds each signal's state after all touchpoints, `base` after those no longer kept.
+    """One customer. `states` holds each signal's state after all touchpoints, packed, by the signal's definition.
 
-    `moved_to` is set once the customer was merged into another: then nothing else is kept.
+    `folded` counts them; `newest` is the place of the last one. `tail` is packed touchpoints; `base` holds the states
+    before the tail. `blocks` says of each block that is kept, oldest first, where it ends and, in two bytes each, which ids
+    it may hold. `forgotten` is the place of the newest touchpoint that is no longer kept. `moved_to` is set once the
+    customer was merged into another: then nothing else is kept.
     """
 
-    version: int = VERSION
     moved_to: bytes | None = None
     folded: int = 0
-    base_place: tuple[int, bytes] | None = None
-    touchpoints: list[Touchpoint] = []
-    base: dict[str, msgspec.Raw] = {}
-    states: dict[str, msgspec.Raw] = {}
+    newest: Place | None = None
+    forgotten: Place | None = None
+    blocks: list[tuple[Place, bytes]] = []
+    tail: bytes = b""
+    base: States = {}
+    states: States = {}
 
 
-encode_customer = msgspec.msgpack.Encoder().encode
-encode_touchpoints = encode_customer
-decode_touchpoints = msgspec.msgpack.Decoder(list[Touchpoint]).decode
-_decode = msgspec.msgpack.Decoder(Customer).decode
+class Block(msgspec.Struct, array_like=True):
+    """Touchpoints older than the tail, packed, and the states before them."""
+
+    base: States
+    touchpoints: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_customer = msgspec.msgpack.Decoder(Customer).decode
+_decode_block = msgspec.msgpack.Decoder(Block).decode
+decode_moved = msgspec.msgpack.Decoder(list[Touchpoint]).decode
+pack_moved = _encode
+decode_seen = msgspec.msgpack.Decoder(Touchpoint).decode
+
+
+def seen(fields: Fields, stage: str) -> bytes:
+    """What signals look at of a source's record, packed; the fields of other families are None."""
+    get = fields.get
+    return _encode(
+        Touchpoint(
+            fields["occurred_at"],
+            fields["event_id"],
+            fields["source"],
+            fields["type"],
+            fields["channel"],
+            stage,
+            get("metric"),
+            get("answer"),
+            get("scale_low"),
+            get("scale_high"),
+            get("rating"),
+            get("amount"),
+            get("currency"),
+            get("product"),
+            get("order_id"),
+            get("ticket_id"),
+            get("delay_days"),
+            get("wait_seconds"),
+        )
+    )
+
+
+def pack(touchpoints: Iterable[Touchpoint]) -> bytes:
+    """Touchpoints one behind the other, so that packed ones can be joined without being unpacked."""
+    return b"".join(map(_encode, touchpoints))
+
+
+def unpack(packed: bytes, count: int) -> list[Touchpoint]:
+    """The other way round; `count` is how many they are."""
+    return decode_moved(b"\xdd" + count.to_bytes(4, "big") + packed)
+
+
+def encode_row(row: Customer | Block) -> bytes:
+    """A row as it is stored."""
+    return LAYOUT + _encode(row)
 
 
 def decode_customer(value: bytes | None) -> Customer:
     """The row from its stored bytes, or a new one."""
-    return Customer() if value is None else _decode(value)
+    return Customer() if value is None else _decode_customer(_body(value))
 
 
-def to_raw(state: Any) -> msgspec.Raw:
-    """A signal's state as the row keeps it."""
-    return msgspec.Raw(encode_customer(state))
+def decode_block(value: bytes | None) -> Block:
+    """A block that the customer's row names. Raises FatalError where it is missing."""
+    if value is None:
+        raise FatalError("the state of join lacks a block that a customer's row names: run `touchline work` with an empty folder")
+    return _decode_block(_body(value))
+
+
+def _body(value: bytes) -> bytes:
+    """What follows the layout's version.
+
+    A new layout gets a number, a struct, and here a function that makes it of the one before. Raises FatalError.
+    """
+    if value[:1] != LAYOUT:
+        raise FatalError(f"a row of join has layout {value[0]}, this software knows {LAYOUT[0]}: update every worker")
+    return value[1:]

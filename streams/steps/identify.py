@@ -36,4 +36,4 @@ class Identify:
         customer_id = known_customer(record.fields["identifiers"], self._lookup)
         if customer_id is None:
             return Output(IDENTITY_REQUESTS, 0, record.fields["event_id"], record.value)
-        return forward(record.fields, customer_id)
+        return forward(record.fields, record.value, customer_id)

@@ -5,18 +5,21 @@ The map is a set of small rows, kept by the sequencer (`link`) and copied to eve
 
 | key                                | value                                                           |
 |------------------------------------|-----------------------------------------------------------------|
-| `i` + kind + 0x1f + identifier     | Avro `edge`: the customer the identifier was first given to     |
-| `c` + customer id                  | Avro `merge`: the customer it is now part of                    |
+| `i` + kind + 0x1f + identifier     | the id of the customer that the identifier was first given to   |
+| `c` + customer id                  | the id of the customer that it is now part of                   |
 | `s` + customer id (sequencer only) | msgpack: the former customers of a standing customer            |
+
+`touchline.identity` carries them as `edge` and `merge` records, which say why, too.
 """
 
 from collections.abc import Callable, Sequence
-from uuid import UUID, uuid5
+from uuid import uuid5
 
 from schemas.codec import Fields, decode
+from schemas.fields import named_id
 from schemas.touchpoint import NAMESPACE
 
-CUSTOMER = uuid5(NAMESPACE, "customer")
+CUSTOMER = uuid5(NAMESPACE, "customer").bytes
 RULE = "exact-identifier"
 Lookup = Callable[[bytes], bytes | None]
 
@@ -33,18 +36,20 @@ def merge_key(customer_id: bytes) -> bytes:
 
 def founded(kind: str, value: str) -> bytes:
     """The id of the customer that an identifier unknown so far founds: UUIDv5, so that a replay founds the same one."""
-    return uuid5(CUSTOMER, f"{kind}\x1f{value}").bytes
+    return named_id(CUSTOMER, f"{kind}\x1f{value}")
 
 
-def customer_of(edge: bytes) -> bytes:
-    """The customer of a stored edge."""
-    return UUID(bytes=decode(edge)[1]["customer_id"]).bytes
+def customer_in(value: bytes) -> bytes:
+    """What the map keeps of an `edge` or `merge` record."""
+    name, fields = decode(value)
+    customer: bytes = fields["customer_id"] if name == "edge" else fields["to_customer"]
+    return customer
 
 
 def standing(customer_id: bytes, lookup: Lookup) -> bytes:
     """The customer that `customer_id` is now part of: itself, or where its merges lead."""
-    while (merge := lookup(merge_key(customer_id))) is not None:
-        customer_id = decode(merge)[1]["to_customer"]
+    while (merged := lookup(b"c" + customer_id)) is not None:
+        customer_id = merged
     return customer_id
 
 
@@ -55,10 +60,10 @@ def known_customer(identifiers: Sequence[Fields], lookup: Lookup) -> bytes | Non
     """
     found = None
     for identifier in identifiers:
-        edge = lookup(identifier_key(identifier["kind"], identifier["value"]))
-        if edge is None:
+        first = lookup(identifier_key(identifier["kind"], identifier["value"]))
+        if first is None:
             return None
-        customer = standing(customer_of(edge), lookup)
+        customer = first if first == found else standing(first, lookup)
         if found not in (None, customer):
             return None
         found = customer

@@ -12,7 +12,7 @@ from schemas.codec import Fields, encode
 from schemas.families import FAMILIES
 from schemas.topics import IDENTITY, IDENTITY_REQUESTS, IDENTITY_STATE, RESOLVED, customer_partition
 from streams.contract import Output, Record, Refuse, Rows, unexpected
-from streams.steps.identity import RULE, customer_of, founded, identifier_key, merge_key, standing
+from streams.steps.identity import RULE, founded, identifier_key, merge_key, standing
 from streams.steps.resolved import forward
 
 
@@ -38,7 +38,7 @@ class Link:
         outputs: list[Output] = []
         for record in records:
             if record.name in FAMILIES:
-                outputs.extend(_Decision(record.fields, rows).outputs())
+                outputs.extend(_Decision(record, rows).outputs())
             else:
                 refuse(record, unexpected(record, self.name))
         return outputs
@@ -55,20 +55,21 @@ def _standing(value: bytes | None) -> Standing:
 class _Decision:
     """One touchpoint's identifiers decided against the map as it stands."""
 
-    def __init__(self, fields: Fields, rows: Rows) -> None:
-        self.fields = fields
+    def __init__(self, record: Record, rows: Rows) -> None:
+        self.record = record
+        self.fields = fields = record.fields
         self.rows = rows
         self.keys = {identifier_key(each["kind"], each["value"]): each for each in fields["identifiers"]}
 
     def outputs(self) -> list[Output]:
         edges = {key: self._lookup(key) for key in self.keys}
-        known = list(dict.fromkeys(standing(customer_of(edge), self._lookup) for edge in edges.values() if edge))
+        known = list(dict.fromkeys(standing(first, self._lookup) for first in edges.values() if first))
         survivor = max(known) if known else self._found()
         changes = [self._edge(key, survivor) for key, edge in edges.items() if edge is None]
         for customer in known:
             if customer != survivor:
                 changes.extend(self._merge(customer, survivor))
-        return [*changes, forward(self.fields, survivor)]
+        return [*changes, forward(self.fields, self.record.value, survivor)]
 
     def _lookup(self, key: bytes) -> bytes | None:
         found: bytes | None = self.rows.get(key, _same)
@@ -84,9 +85,8 @@ class _Decision:
 
     def _edge(self, key: bytes, customer: bytes) -> Output:
         edge = {**self.keys[key], "customer_id": customer, "rule": RULE, **self._evidence()}
-        value = encode("edge", edge)
-        self.rows.put(key, value, bytes)
-        return Output(IDENTITY, 0, key, value)
+        self.rows.put(key, customer, bytes)
+        return Output(IDENTITY, 0, key, encode("edge", edge))
 
     def _merge(self, loser: bytes, survivor: bytes) -> list[Output]:
         """The loser and all that were part of it now point at the survivor, in one hop.
@@ -99,9 +99,8 @@ class _Decision:
         outputs = []
         for customer in (loser, *lost.former):
             merge = {"from_customer": customer, "to_customer": survivor, "rule": RULE, **self._evidence()}
-            value = encode("merge", merge)
-            self.rows.put(merge_key(customer), value, bytes)
-            outputs.append(Output(IDENTITY, 0, merge_key(customer), value))
+            self.rows.put(merge_key(customer), survivor, bytes)
+            outputs.append(Output(IDENTITY, 0, merge_key(customer), encode("merge", merge)))
         outputs.append(Output(RESOLVED, customer_partition(loser), loser, outputs[0].value))
         return outputs
 

@@ -106,7 +106,7 @@ def settle(client: ClickHouse) -> None:
 def line(stack: Stack, log: Path) -> Iterator[dict[str, psutil.Process]]:
     """A worker and a sink at work; yields every process of the line by name."""
     with log.open("wb") as out:
-        started = {name: subprocess.Popen([TOUCHLINE, name], stdout=out, stderr=out) for name in ("work", "sink")}
+        started = {name: subprocess.Popen([TOUCHLINE, name, "--no-restart"], stdout=out, stderr=out) for name in ("work", "sink")}
         services = {child.cmdline()[0].rpartition("/")[2]: child for child in psutil.Process(stack.supervisor_pid).children()}
         names = {name: ("kafka" if "java" in name else "clickhouse") for name in services}
         try:

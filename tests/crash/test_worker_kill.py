@@ -18,11 +18,12 @@ from schemas.codec import decode, encode
 from schemas.settings import KafkaSettings
 from schemas.topics import CUSTOMER_STATE, DEAD_LETTERS, IDENTITY, RESOLVED, SATISFACTION, TOPICS, source_topic
 from schemas.touchpoint import event_id
-from streams.engine.store import unfenced
+from streams.engine.store import FENCE_BYTES
 from streams.signals import signals
-from streams.steps.customer import Customer, decode_customer, touchpoint
-from streams.steps.join import Fold
+from streams.steps.customer import Block, Customer, Touchpoint, decode_customer, decode_seen
+from streams.steps.fold import Codec, fold
 from tests.conftest import TOUCHLINE
+from tests.unit.chain import kept
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(240)]
 TOUCHPOINTS = 12_000
@@ -101,7 +102,9 @@ class Workers:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
-        self.running[name] = subprocess.Popen([TOUCHLINE, "work", "--name", name], stdout=self.log, stderr=self.log)
+        self.running[name] = subprocess.Popen(
+            [TOUCHLINE, "work", "--name", name, "--no-restart"], stdout=self.log, stderr=self.log
+        )
 
     def kill(self, name: str) -> None:
         self.running[name].send_signal(signal.SIGKILL)
@@ -163,23 +166,34 @@ def survived(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list
     return sent
 
 
-def standing_rows() -> dict[bytes, Customer]:
-    newest = {record.key: unfenced(record.value) for record in read(CUSTOMER_STATE)}
-    rows = {key: decode_customer(value) for key, value in newest.items()}
-    return {key: row for key, row in rows.items() if row.moved_to is None}
+def standing_rows() -> dict[bytes, tuple[Customer, list[Touchpoint]]]:
+    """Each customer's row, and the touchpoints that it keeps."""
+    newest = {record.key: record.value[FENCE_BYTES:] for record in read(CUSTOMER_STATE)}
+    rows = {key: decode_customer(value) for key, value in newest.items() if len(key) == 16}
+    return {key: (row, kept(key, newest)) for key, row in rows.items() if row.moved_to is None}
+
+
+def seen() -> dict[bytes, Touchpoint]:
+    """Every touchpoint of the log as signals look at it."""
+    records = [fields for name, fields in (decode(r.value) for r in read(RESOLVED)) if name == "resolved"]
+    return {each.id: each for each in (decode_seen(fields["seen"]) for fields in records)}
 
 
 def test_every_touchpoint_is_in_exactly_one_customers_row(survived: list[dict[str, Any]]) -> None:
-    kept = sorted(each.id for row in standing_rows().values() for each in row.touchpoints)
-    assert kept == sorted(fields["event_id"] for fields in survived)
+    found = sorted(each.id for _, touchpoints in standing_rows().values() for each in touchpoints)
+    assert found == sorted(fields["event_id"] for fields in survived)
 
 
 def test_every_state_equals_a_plain_fold_of_its_touchpoints(survived: list[dict[str, Any]]) -> None:
-    resolved = {fields["event_id"]: fields for name, fields in (decode(r.value) for r in read(RESOLVED)) if name == "resolved"}
-    for customer_id, row in standing_rows().items():
+    logged = seen()
+    for customer_id, (row, touchpoints) in standing_rows().items():
         model = Customer()
-        Fold(signals(), customer_id, model).add([touchpoint(resolved[each.id]) for each in row.touchpoints])
+        fold(signals(), Codec(signals()), customer_id, model, [logged[each.id] for each in touchpoints], no_block)
         assert row == model
+
+
+def no_block(slot: int) -> Block:
+    raise AssertionError("a customer has more touchpoints here than fit into the tail")
 
 
 def test_customers_are_the_ones_that_share_identifiers(survived: list[dict[str, Any]]) -> None:
@@ -191,7 +205,7 @@ def test_customers_are_the_ones_that_share_identifiers(survived: list[dict[str, 
         name = fields["identifiers"][0]["value"]
         number = name.removeprefix("c").removeprefix("sap/").partition("@")[0]
         groups[number if name in joined else name].add(fields["event_id"])
-    found = [{each.id for each in row.touchpoints} for row in standing_rows().values() if row.touchpoints]
+    found = [{each.id for each in touchpoints} for _, touchpoints in standing_rows().values() if touchpoints]
     assert sorted(map(sorted, found)) == sorted(map(sorted, groups.values()))
 
 
@@ -201,10 +215,11 @@ def test_readings_for_the_reader_equal_the_models(survived: list[dict[str, Any]]
         reading = decode(record.value)[1]
         if reading["version"] >= newest.get(reading["reading_id"], reading)["version"]:
             newest[reading["reading_id"]] = reading
-    resolved = {fields["event_id"]: fields for name, fields in (decode(r.value) for r in read(RESOLVED)) if name == "resolved"}
-    for customer_id, row in standing_rows().items():
-        touchpoints = [touchpoint(resolved[each.id]) for each in row.touchpoints]
-        for output in Fold(signals(), customer_id, Customer()).add(touchpoints) or []:
+    logged = seen()
+    for customer_id, (_, rows) in standing_rows().items():
+        touchpoints = [logged[each.id] for each in rows]
+        folded = fold(signals(), Codec(signals()), customer_id, Customer(), touchpoints, no_block)
+        for output in folded.outputs if folded else []:
             if output.topic == SATISFACTION:
                 expected = decode(output.value)[1]
                 assert {**newest[expected["reading_id"]], "version": 0} == {**expected, "version": 0}

@@ -30,7 +30,7 @@ from sinks.contract import tables
 from sinks.migrations import migrations
 from sinks.retry import write
 from tests.conftest import TOUCHLINE
-from tests.sinking import Stored, ask, journey, only, publish, reading, resolved, send, shown, sink, store
+from tests.sinking import Stored, ask, encoded, journey, only, packed, publish, reading, resolved, send, shown, sink, store
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 CRASH_BEFORE_COMMIT = """
@@ -41,7 +41,7 @@ async def crash(self, offsets):
     os._exit(137)
 
 Runner._commit = crash
-sys.argv = ["touchline", "sink", *sys.argv[1:]]
+sys.argv = ["touchline", "sink", *sys.argv[1:], "--no-restart"]
 from deploy.cli import main
 main()
 """
@@ -114,9 +114,10 @@ def test_one_insert_holds_thirty_years(name: str) -> None:
 
 
 def test_broken_bytes_end_as_dead_letters_with_their_bytes_and_place(name: str) -> None:
-    broken = [b"", b"\x00\x00", b'{"json": true}', b"\x00\x00\x00\xff\xff" + name.encode(), os.urandom(3) * 1_000_000]
+    inside = packed(resolved(), b"broken inside " + name.encode())
+    broken = [b"", b"\x00\x00", b'{"json": true}', b"\x00\x00\x00\xff\xff" + name.encode(), os.urandom(3) * 1_000_000, inside]
     good = [resolved(system=name) for _ in range(20)]
-    values = [encode("resolved", record) for record in good]
+    values = [encoded("resolved", record) for record in good]
     send("touchline.resolved", [(b"k", value) for value in [*values[:10], *broken, *values[10:]]])
     log = store("touchpoints", "dead_letters")
     assert counted(name) == (20, 20)
@@ -128,8 +129,10 @@ def test_broken_bytes_end_as_dead_letters_with_their_bytes_and_place(name: str) 
     assert (unknown["truncated"], unknown["replayed"]) == (0, 0)
     assert unknown["detail"] == "schema id 65535 was never given; see `touchline schemas show`"
     assert unknown["origin"] == f"touchline.resolved/{unknown['partition']}/{unknown['offset']}"
+    assert sizes[len(inside)]["reason"] == "not_avro"
     hexadecimal = "SELECT hex(payload) FROM touchline.dead_letters WHERE letter_id = {id:UUID}"
-    assert only(hexadecimal, {"id": str(unknown["letter_id"])}) == broken[3].hex().upper()
+    for size, bytes_of in ((len(broken[3]), broken[3]), (len(inside), inside)):
+        assert only(hexadecimal, {"id": str(sizes[size]["letter_id"])}) == bytes_of.hex().upper()
     assert name not in log
 
 
@@ -332,6 +335,9 @@ def test_metrics_tell_what_was_stored_skipped_and_refused(name: str, tmp_path: P
         if 'outcome="dead_letter",stage="sink_touchpoints"' in metrics:
             break
         time.sleep(0.1)
+    for probe in ("live", "ready"):
+        with urllib.request.urlopen(found[1].replace("metrics", probe), timeout=5) as answer:
+            assert answer.read() == b"ok\n"
     process.terminate()
     process.communicate(timeout=10)
     values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))

@@ -13,7 +13,7 @@ import pytest
 from deploy.local.state import Stack
 from schemas.codec import Fields
 from sinks.migrations import views
-from tests.sinking import NOW, STATE, ask, journey, merge, only, publish, reading, resolved, shown, store
+from tests.sinking import NOW, STATE, ask, journey, merge, only, publish, reading, resolved, shown, store, survey
 
 pytestmark = pytest.mark.integration
 DAY = 86_400_000
@@ -31,7 +31,7 @@ PROMISED = {
     " open_journeys lifetime_value",
     "kpis": "day metric dimension value_of_dimension value low high n offered answered scale definition_version",
     "pain_points": "stage channel type customers touchpoints satisfaction_change low high n",
-    "dead_letters": "at source stage reason detail topic partition offset schema_id payload replayed",
+    "dead_letters": "at source stage reason detail topic partition offset schema_id payload replayed replays software key",
     "freshness": "connector last_event_at last_success_at lag_seconds events_24h reconciliation_difference",
 }
 
@@ -91,7 +91,7 @@ def test_a_corrected_date_replaces_the_touchpoint(name: str) -> None:
 
 
 def test_survey_columns_hold_the_answer_of_their_metric_only(name: str) -> None:
-    feed([resolved(system=name, metric=metric, answer=4.0, scale_low=1, scale_high=7) for metric in ("nps", "csat", "ces")])
+    feed([survey(system=name, metric=metric, answer=4.0, scale_low=1, scale_high=7) for metric in ("nps", "csat", "ces")])
     found = ask(f"SELECT nps, csat, ces, sentiment FROM touchline.touchpoints WHERE system = '{name}' ORDER BY metric")
     assert [tuple(row.values()) for row in found] == [(None, None, 4.0, None), (None, 4.0, None, None), (4.0, None, None, None)]
 
@@ -190,7 +190,7 @@ def test_kpis_follow_the_book(name: str) -> None:
         low, high = dice.choice(scales[metric])
         offered = dice.random() < 0.4
         asked.append(
-            resolved(
+            survey(
                 system=name,
                 occurred_at=1_041_379_200_000 + dice.randrange(3) * DAY + dice.randrange(DAY),
                 channel=dice.choice(["web", "email", "phone"]),
@@ -200,7 +200,6 @@ def test_kpis_follow_the_book(name: str) -> None:
                 scale_low=low,
                 scale_high=high,
                 answer=None if offered else float(dice.randint(low, high)),
-                question_id="q",
                 attributes={"segment": dice.choice(["home", "business"])},
             )
         )
@@ -270,8 +269,8 @@ def test_the_interval_of_nps_is_the_published_one() -> None:
     day = "2004-02-02"
     answers = [9.0] * 45 + [3.0] * 25 + [7.0] * 30
     at = int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1000)
-    common: dict[str, Any] = {"metric": "nps", "scale_low": 0, "scale_high": 10, "type": "survey.answered", "occurred_at": at}
-    feed([resolved(**common, answer=answer) for answer in answers])
+    common: dict[str, Any] = {"metric": "nps", "scale_low": 0, "scale_high": 10, "occurred_at": at}
+    feed([survey(**common, answer=answer) for answer in answers])
     (row,) = ask(f"SELECT value, low, high FROM touchline.kpis WHERE day = '{day}' AND dimension = 'all'")
     assert row["value"] == pytest.approx(20)
     assert row["high"] - row["value"] == pytest.approx(16, abs=0.3)

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.codec import decode, encode
@@ -10,9 +10,18 @@ from schemas.errors import RecordError
 from schemas.topics import IDENTITY, RESOLVED, TICKS, source_topic
 from streams.contract import Record, Rows, Step
 from streams.signals import signals
+from streams.steps.customer import Touchpoint, decode_block, decode_customer
+from streams.steps.history import History
 from streams.steps.identify import Identify
-from streams.steps.join import Join
+from streams.steps.identity import customer_in
+from streams.steps.join import Join, block_key
 from streams.steps.link import Link
+
+
+def kept(customer_id: bytes, rows: Mapping[bytes, bytes]) -> list[Touchpoint]:
+    """The touchpoints of a customer, given all rows of its partition."""
+    history = History(decode_customer(rows[customer_id]), lambda slot: decode_block(rows[block_key(customer_id, slot)]))
+    return history.touchpoints()
 
 
 class Chain:
@@ -48,19 +57,28 @@ class Chain:
         chunk = self.topics[at][self.position[at] : self.position[at] + size]
         self.position[at] += len(chunk)
         step, store = self.step_of[at[0]], self.stores[self.step_of[at[0]].name, at[1]]
-        rows = Rows(store.get, lambda: iter(sorted(store.items())))
-        records = [Record(*decode(value), value, position) for position, value in enumerate(chunk)]
+        rows = Rows(lambda key: (-1, store[key]) if store.get(key) else None, lambda: iter(sorted(store.items())))
+        records = [Record(*decode(value), value, position, position) for position, value in enumerate(chunk)]
         outputs = step.process(records, rows, lambda record, error: self.refused.append((record, error)))
         for output in outputs:
             self.topics[output.topic, output.partition].append(output.value)
             if output.topic == IDENTITY and self.chance.random() < 0.7:
-                self.copy[output.key] = output.value
+                self.copy[output.key] = customer_in(output.value)
         changes = list(rows.changes())
         if self.crashes and self.chance.random() < 0.2:
             store.update(changes[: self.chance.randint(0, len(changes))])
             self.position[at] -= len(chunk)  # the offset was not committed: all of it comes again
         else:
             store.update(changes)
+
+    def touchpoints(self) -> dict[bytes, list[Touchpoint]]:
+        """What the row of each customer keeps."""
+        found = {}
+        for at, store in self.stores.items():
+            for key in store:
+                if at[0] == "join" and len(key) == 16:
+                    found[key] = kept(key, store)
+        return found
 
     def values(self, topic: str) -> list[dict[str, Any]]:
         return [decode(value)[1] for at, log in sorted(self.topics.items()) if at[0] == topic for value in log]
@@ -89,7 +107,7 @@ class Chain:
         for at, log in self.topics.items():
             for value in log if at[0] == RESOLVED else ():
                 name, fields = decode(value)
-                if name == "resolved" and fields["event_id"] == event_id:
+                if name == "resolved" and decode(fields["touchpoint"])[1]["event_id"] == event_id:
                     customer: bytes = fields["customer_id"]
                     return self.standing().get(customer, customer)
         raise LookupError(event_id.hex())

@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import decode, encode
+from schemas.dead_letter import Headers, replay_headers
 from schemas.errors import FatalError
 from schemas.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.stage import Stage
-from streams.engine.store import Store, fenced, options, unfenced
+from streams.engine.store import FENCE_BYTES, Store, fenced, options
 from streams.engine.transport import Ledger, chunks
 
 
-def record(value: bytes | None, offset: int = 0) -> Any:
-    return SimpleNamespace(value=value, topic="touchline.erp", partition=3, offset=offset)
+def record(value: bytes | None, offset: int = 0, headers: Headers = ()) -> Any:
+    return SimpleNamespace(key=b"k", value=value, topic="touchline.erp", partition=3, offset=offset, headers=headers)
 
 
 @given(st.lists(st.booleans(), max_size=30), st.randoms(use_true_random=False))
@@ -91,10 +92,10 @@ class Effects:
 
     def write(self, partition: int, rows: list[tuple[bytes, bytes]], offset: int) -> None:
         self.note("store")
-        self.rows.update((key, unfenced(value)) for key, value in rows)
+        self.rows.update((key, value[FENCE_BYTES:]) for key, value in rows)
 
-    def load(self, partition: int, key: bytes) -> bytes | None:
-        return self.rows.get(key)
+    def load(self, partition: int, key: bytes) -> tuple[int, bytes] | None:
+        return (-1, self.rows[key]) if key in self.rows else None
 
     def scan(self, partition: int) -> Any:
         return iter(self.rows.items())
@@ -159,6 +160,20 @@ def test_bytes_that_are_no_record_become_dead_letters_with_their_place() -> None
     assert [letter["payload"] for letter in letters] == [b"", b"\x00\x00\x00\x00\x63rest", edge("a") + b"!"]
     assert [(letter["topic"], letter["partition"], letter["offset"]) for letter in letters] == [
         ("touchline.erp", 3, offset) for offset in range(3)
+    ]
+
+
+def test_a_record_that_was_sent_again_and_refused_again_has_the_same_letter() -> None:
+    effects = Effects()
+    stage: Any = Stage(Count(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
+    asyncio.run(stage.take([record(b"poison", 5)], 3))
+    asyncio.run(stage.take([record(b"poison", 90, replay_headers(5, 1)), record(b"poison", 91)], 3))
+    first, again, other = (decode(output.value)[1] for output in effects.published)
+    assert first["letter_id"] == again["letter_id"] != other["letter_id"]
+    assert [(letter["offset"], letter["replays"], letter["key"]) for letter in (first, again, other)] == [
+        (5, 0, b"k"),
+        (5, 1, b"k"),
+        (91, 0, b"k"),
     ]
 
 

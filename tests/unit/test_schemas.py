@@ -17,13 +17,14 @@ from pydantic import ValidationError
 from schemas import registry
 from schemas.avro import derive
 from schemas.codec import HEADER, decode, encode, encode_model
-from schemas.dead_letter import MAX_PAYLOAD, refused
+from schemas.dead_letter import MAX_KEY, MAX_PAYLOAD, OFFSET_HEADER, REPLAYS_HEADER, refused, refused_record, replay_headers
 from schemas.errors import ConfigError, RecordError
 from schemas.families import FAMILIES
 from schemas.fields import instant, milliseconds, money
 from schemas.identifiers import identify, normalise
 from schemas.topics import PARTITIONS, TOPICS, customer_partition
 from schemas.touchpoint import event_id
+from tests.sinking import Stored
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 EVENT: dict[str, Any] = {
@@ -186,6 +187,45 @@ def test_a_dead_letter_keeps_the_bytes_and_the_same_refusal_has_the_same_id() ->
     assert (letters[0].payload, letters[0].size, letters[0].truncated) == (b"payload", 7, False)
     big = refused(error, b"x" * (MAX_PAYLOAD + 1), stage="connect", origin="a:1")
     assert (len(big.payload), big.size, big.truncated) == (MAX_PAYLOAD, MAX_PAYLOAD + 1, True)
+
+
+ERROR = RecordError("not_avro", "no record")
+
+
+def test_a_record_of_kafka_is_kept_with_its_place_and_all_that_is_needed_to_send_it_again() -> None:
+    letter = refused_record(ERROR, Stored("touchline.erp", 3, 41, b"\x00\x00\x00\x00\x63rest", b"key"), stage="identify")
+    assert (letter.topic, letter.partition, letter.offset, letter.origin) == ("touchline.erp", 3, 41, "touchline.erp/3/41")
+    assert (letter.payload, letter.key, letter.schema_id, letter.replays) == (b"\x00\x00\x00\x00\x63rest", b"key", 99, 0)
+    assert letter.software.count(".") == 2
+    assert refused_record(ERROR, Stored("t", 0, 0, None), stage="identify").payload == b""
+
+
+def test_a_key_that_is_cut_says_so() -> None:
+    letter = refused_record(ERROR, Stored("t", 0, 0, b"v", b"k" * (MAX_KEY + 1)), stage="identify")
+    assert (letter.key, letter.truncated) == (b"k" * MAX_KEY, True)
+
+
+@given(st.binary(max_size=9), st.integers(0, 2**40), st.integers(0, 2**40), st.integers(1, 99))
+def test_a_record_that_is_refused_again_has_its_former_letter(value: bytes, offset: int, later: int, replays: int) -> None:
+    first = refused_record(ERROR, Stored("touchline.erp", 3, offset, value), stage="identify")
+    again = Stored("touchline.erp", 3, later, value, headers=replay_headers(offset, replays))
+    second = refused_record(RecordError("unprocessable", "another reason"), again, stage="identify")
+    assert (second.letter_id, second.origin, second.offset) == (first.letter_id, first.origin, first.offset)
+    assert (second.replays, second.reason) == (replays, "unprocessable")
+    assert refused_record(ERROR, again, stage="join").letter_id != first.letter_id
+    assert refused_record(ERROR, again._replace(partition=4), stage="identify").letter_id != first.letter_id
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([OFFSET_HEADER, REPLAYS_HEADER, "other"]), st.none() | st.binary(max_size=20)), max_size=4)
+)
+def test_no_header_keeps_a_record_from_being_refused(headers: list[Any]) -> None:
+    letter = refused_record(ERROR, Stored("touchline.erp", 3, 7, b"v", headers=headers), stage="identify")
+    whole = {
+        name for name, value in headers if value and value.decode("latin-1").isascii() and value.isdigit() and len(value) < 16
+    }
+    assert (letter.offset, letter.replays) == (7, 0) or {OFFSET_HEADER, REPLAYS_HEADER} <= whole
+    assert len(encode_model("dead_letter", letter)) < 1_000
 
 
 def test_topics_are_unique_and_everything_keyed_by_customer_has_the_same_partitions() -> None:

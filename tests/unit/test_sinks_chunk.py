@@ -1,11 +1,16 @@
 """The pure middle of a sink: what becomes a row, what a dead letter, and which blocks share a token."""
 
+import pytest
+
 from schemas.codec import encode
-from sinks.chunk import Record, token, transform
+from schemas.dead_letter import replay_headers
+from schemas.errors import RecordError
+from sinks.chunk import Record, refusal, token, transform
 from sinks.contract import tables
-from tests.sinking import Stored, merge, resolved
+from tests.sinking import Stored, encoded, merge, packed, resolved
 
 TOUCHPOINTS = tables()["touchpoints"]
+PLACE = {"record_partition", "record_offset"}
 
 
 def records(*values: bytes | None, partition: int = 3) -> list[Record]:
@@ -14,12 +19,46 @@ def records(*values: bytes | None, partition: int = 3) -> list[Record]:
 
 def test_a_row_holds_the_record_and_where_it_stood() -> None:
     fields = resolved(text="ja, grüß Gott 🙂")
-    (row,) = transform(TOUCHPOINTS, records(encode("resolved", fields))).rows
-    assert dict(zip(TOUCHPOINTS.columns, row, strict=True)) == {**fields, "record_partition": 3, "record_offset": 40}
+    (row,) = transform(TOUCHPOINTS, records(encoded("resolved", fields))).rows
+    found = dict(zip(TOUCHPOINTS.columns, row, strict=True))
+    assert {name for name in found if found[name] is not None} == fields.keys() - {"identifiers"} | PLACE
+    assert {name: found[name] for name in fields if name in found} == {
+        name: fields[name] for name in fields if name != "identifiers"
+    }
+    assert (found["record_partition"], found["record_offset"]) == (3, 40)
+
+
+def test_fields_without_a_column_are_attributes_in_the_order_of_the_schema() -> None:
+    """In any other order a restarted process would make another block, and another token, of the same records."""
+    fields = resolved(source="crm", contract_id="C-1", opportunity_id="O-1", attributes={"segment": "home"})
+    (row,) = transform(TOUCHPOINTS, records(encoded("resolved", fields))).rows
+    attributes = row[TOUCHPOINTS.columns.index("attributes")]
+    assert list(attributes.items()) == [("segment", "home"), ("opportunity_id", "O-1"), ("contract_id", "C-1")]
+
+
+@pytest.mark.parametrize(
+    ("touchpoint", "reason"),
+    [
+        (b"", "not_avro"),
+        (b"not avro", "not_avro"),
+        (b"\x00\x00\x00\xff\xff", "unknown_schema"),
+        (encode("merge", merge(b"a" * 16, b"b" * 16)), "unexpected_schema"),
+    ],
+)
+def test_a_record_around_a_broken_touchpoint_is_a_dead_letter_as_a_whole(touchpoint: bytes, reason: str) -> None:
+    good, broken = resolved(), packed(resolved(), touchpoint)
+    chunk = transform(TOUCHPOINTS, records(encoded("resolved", good), broken, encoded("resolved", good)))
+    assert [source.offset for source in chunk.sources] == [40, 42]
+    assert [(letter.offset, letter.reason, letter.payload) for letter in chunk.letters] == [(41, reason, broken)]
+
+
+def test_the_tests_own_touchpoint_has_the_fields_of_its_family_only() -> None:
+    with pytest.raises(ValueError, match="a touchpoint of erp has no field metric"):
+        resolved(metric="nps")
 
 
 def test_broken_bytes_become_dead_letters_and_the_rest_flows_on() -> None:
-    good = encode("resolved", resolved())
+    good = encoded("resolved", resolved())
     chunk = transform(TOUCHPOINTS, records(good, b"not avro", good[:-3], good + b"!", b"\x00\x00\x00\xff\xff", None, good))
     assert [source.offset for source in chunk.sources] == [40, 46]
     assert [(letter.offset, letter.reason) for letter in chunk.letters] == [
@@ -39,13 +78,26 @@ def test_the_same_broken_record_is_the_same_dead_letter_each_time() -> None:
     assert first.letter_id == second.letter_id
 
 
+def test_a_record_that_was_sent_again_keeps_its_letter_and_the_table_says_how_often() -> None:
+    first = transform(TOUCHPOINTS, records(b"broken")).letters[0]
+    again = Stored("touchline.resolved", 3, 99, b"broken", headers=replay_headers(40, 2))
+    (second,) = transform(TOUCHPOINTS, [again]).letters
+    assert (second.letter_id, second.offset, first.replays, second.replays) == (first.letter_id, 40, 0, 2)
+
+
+def test_a_refused_touchpoint_names_its_source_and_connector() -> None:
+    (record,) = records(encode("resolved", resolved()))
+    letter = refusal(TOUCHPOINTS, record, RecordError("unfit_value", "too large"))
+    assert (letter.source, letter.connector) == ("feedback", "files")
+
+
 def test_records_of_other_tables_are_skipped_and_counted() -> None:
-    chunk = transform(TOUCHPOINTS, records(encode("merge", merge(b"a" * 16, b"b" * 16)), encode("resolved", resolved())))
+    chunk = transform(TOUCHPOINTS, records(encode("merge", merge(b"a" * 16, b"b" * 16)), encoded("resolved", resolved())))
     assert (len(chunk.rows), chunk.letters, chunk.skipped) == (1, [], 1)
 
 
 def test_a_token_is_the_same_for_the_same_records_only() -> None:
-    values = [encode("resolved", resolved()) for _ in range(4)]
+    values = [encoded("resolved", resolved()) for _ in range(4)]
     rows = transform(TOUCHPOINTS, records(*values)).rows
     assert token(TOUCHPOINTS, rows) == token(TOUCHPOINTS, transform(TOUCHPOINTS, records(*values)).rows)
     other_code = TOUCHPOINTS._replace(transform="another")

@@ -6,7 +6,9 @@ WITH
     ),
     refused AS
     (
-        SELECT connector, count() AS dead_letters FROM touchline.dead_letters WHERE connector != '' GROUP BY connector
+        SELECT connector, count() AS dead_letters FROM touchline.dead_letters
+        WHERE connector != '' AND NOT replayed AND stage != 'join' -- what join refuses is stored all the same
+        GROUP BY connector
     )
 SELECT
     connector AS input,

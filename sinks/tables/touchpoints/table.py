@@ -1,12 +1,31 @@
-"""Touchpoints of known customers. The sort key is the event id alone: a source that corrects a date replaces its row."""
+"""Touchpoints of known customers. The sort key is the event id alone: a source that corrects a date replaces its row.
 
-from operator import itemgetter
+A family's fields that have no column of their own stand among the attributes, as text.
+"""
+
+from typing import Any
+
+from schemas.codec import Fields, decode
+from schemas.errors import RecordError
+from schemas.families import FAMILIES
 
 TOPIC = "touchline.resolved"
 SCHEMAS = {"resolved"}
 COLUMNS = (
-    "event_id", "customer_id", "source", "system", "connector", "type", "channel", "stage", "occurred_at", "received_at", "text",
-    "metric", "answer", "scale_low", "scale_high", "survey_id", "question_id", "rating", "amount", "currency",
+    "event_id", "customer_id", "source", "system", "connector", "type", "channel", "stage", "occurred_at", "received_at",
+    "text", "metric", "answer", "scale_low", "scale_high", "survey_id", "question_id", "rating", "amount", "currency",
     "product", "quantity", "order_id", "ticket_id", "delay_days", "wait_seconds", "attributes",
 )  # fmt: skip
-row = itemgetter(*COLUMNS)
+KNOWN = {*COLUMNS, "identifiers"}
+# In the order of the schema: a set's would differ from process to process, and so would the token of the same row.
+OTHERS = {name: [field for field in model.model_fields if field not in KNOWN] for name, model in FAMILIES.items()}
+
+
+def row(fields: Fields) -> tuple[Any, ...]:
+    """One touchpoint as the values of COLUMNS. Raises RecordError where the source's own record is broken or no touchpoint."""
+    family, touchpoint = decode(fields["touchpoint"])
+    if family not in OTHERS:
+        raise RecordError("unexpected_schema", f"field touchpoint holds a {family} record, which is no touchpoint")
+    touchpoint["customer_id"], touchpoint["stage"] = fields["customer_id"], fields["stage"]
+    touchpoint["attributes"] |= {name: str(touchpoint[name]) for name in OTHERS[family] if touchpoint[name] is not None}
+    return tuple(map(touchpoint.get, COLUMNS))

@@ -75,7 +75,8 @@ class Churn:
         }
         if state.cancelled:
             return Value(1.0, None, None, state.repeats + 1, numbers, (Driver(state.cancelled, 1.0, "cancelled"),))
-        return Value(risk(state, at), None, None, state.repeats + 1, numbers, reasons(state, at))
+        now = risk(state, at)
+        return Value(now, None, None, state.repeats + 1, numbers, reasons(state, at, now))
 
 
 def risk(state: State, at: int) -> float:
@@ -93,14 +94,14 @@ def _hundredth(state: State, at: int) -> int:
     return int(risk(state, at) * 100)
 
 
-def reasons(state: State, at: int) -> tuple[Driver, ...]:
-    """The two parts of the risk: what would be left had they bought today (rarity), and what silence adds to it."""
-    today = _risk(state, at, at) if state.repeats else risk(state, at)
+def reasons(state: State, at: int, now: float) -> tuple[Driver, ...]:
+    """The two parts of the risk `now`: what would be left had they bought today (rarity), and what silence adds to it."""
+    today = _risk(state, at, at) if state.repeats and at > state.last_at else now
     idle, age = (at - state.last_at) / DAY_MS, (at - state.first_at) / DAY_MS
     usual = f", usually every {age / state.repeats:.0f}" if state.repeats else ""
     bought = f"bought on {state.repeats + 1} days" if state.repeats else "bought once"
     rarity = Driver(state.first, today, f"{bought} in {age:.0f} days")
-    silence = Driver(state.last, risk(state, at) - today, f"silent for {idle:.0f} days{usual}")
+    silence = Driver(state.last, now - today, f"silent for {idle:.0f} days{usual}")
     parts = [part for part in (rarity, silence) if part.contribution > 0.005]
     return tuple(sorted(parts, key=lambda part: -part.contribution))
 

@@ -1,0 +1,1 @@
+"""Dead letters for people: chosen, shown, and their records sent again."""

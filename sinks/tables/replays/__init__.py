@@ -1,0 +1,1 @@
+"""Dead letters whose record was sent again."""

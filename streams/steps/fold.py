@@ -1,0 +1,172 @@
+"""Fold what arrived for one customer into its row: journeys and every signal, in event-time order; say what changed."""
+
+from bisect import insort
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from schemas.codec import encode
+from schemas.fields import named_id
+from schemas.topics import JOURNEYS, customer_partition
+from streams.contract import Output
+from streams.journeys import journey
+from streams.journeys.definition import DEFINITION
+from streams.signals.contract import Signal, Value
+from streams.steps.customer import Block, Customer, Place, States, Touchpoint
+from streams.steps.history import BLOCK, History, Stretch, sealed
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Codec:
+    """States of journeys and signals, first that of journeys: packed by definition as a row keeps them, or as objects."""
+
+    def __init__(self, signals: Sequence[Signal]) -> None:
+        kinds: list[tuple[str, type[Any]]] = [(DEFINITION, journey.State), *((each.definition, each.state) for each in signals)]
+        self._kinds = [(definition, kind, msgspec.msgpack.Decoder(kind).decode) for definition, kind in kinds]
+
+    def unpack(self, packed: States) -> list[Any]:
+        """Fresh objects; the default where the row has none."""
+        return [decode(packed[name]) if name in packed else kind() for name, kind, decode in self._kinds]
+
+    def pack(self, states: Sequence[Any]) -> States:
+        return {name: msgspec.Raw(_encode(state)) for (name, _, _), state in zip(self._kinds, states, strict=True)}
+
+    def journeys(self, packed: States) -> journey.State:
+        """The journeys alone."""
+        name, kind, decode = self._kinds[0]
+        state: journey.State = decode(packed[name]) if name in packed else kind()
+        return state
+
+    def state(self, packed: States, definition: str) -> Any:
+        """One signal's state, or None where the row has none."""
+        decode = next(decode for name, _, decode in self._kinds if name == definition)
+        return decode(packed[definition]) if definition in packed else None
+
+    def complete(self, packed: States) -> bool:
+        """Whether no definition is new or changed since the row was written."""
+        return all(name in packed for name, _, _ in self._kinds)
+
+
+class Folded(NamedTuple):
+    """What a fold brought: outputs, and blocks to be written by slot. The row was changed in place."""
+
+    outputs: list[Output]
+    blocks: dict[int, Block]
+
+
+def fold(
+    signals: Sequence[Signal],
+    codec: Codec,
+    customer_id: bytes,
+    customer: Customer,
+    arrived: Sequence[Touchpoint],
+    load: Callable[[int], Block],
+) -> Folded | None:
+    """Fold what is new among `arrived`; None where nothing is.
+
+    Where a definition is new or changed since the row was written, everything that is kept is folded again under it, and
+    read again. `load` brings the block in a slot.
+    """
+    history = History(customer, load)
+    new = history.fresh(arrived)
+    if not new:
+        return None
+    ordered = sorted(new, key=Touchpoint.place)
+    renewed = customer.folded > 0 and not codec.complete(customer.states)
+    stretch = history.reach(ordered[0].place(), len(new), everything=renewed)
+    touchpoints = sorted([*stretch.touchpoints, *ordered], key=Touchpoint.place) if stretch.touchpoints else ordered
+    spoken_from = 0 if renewed else touchpoints.index(ordered[0])
+    before, ghosts = codec.journeys(customer.states).journeys, list[journey.Journey]()
+    if stretch.first < customer.folded or new != ordered:
+        before, ghosts = _again(codec.journeys(stretch.base), stretch.touchpoints, new)
+    folding = _Folding(signals, codec, customer_id, customer.folded + len(new))
+    customer.states = codec.pack(folding.run(stretch, touchpoints, spoken_from))
+    blocks = history.keep(stretch.first, touchpoints, folding.bases)
+    for change in journey.changes(customer_id, customer.folded, before, folding.journeys, ghosts):
+        folding.outputs.append(Output(JOURNEYS, folding.partition, customer_id, encode("journey", change)))
+    return Folded(folding.outputs, blocks)
+
+
+class _Folding:
+    """One pass over a stretch: `outputs` are readings, `journeys` all it led to, `bases` the packed states before each block
+    and the tail. Of the journeys a base keeps the last one: no touchpoint behind it can change another."""
+
+    def __init__(self, signals: Sequence[Signal], codec: Codec, customer_id: bytes, version: int) -> None:
+        self._signals = signals
+        self._codec = codec
+        self._customer_id = customer_id
+        self._version = version
+        self.partition = customer_partition(customer_id)
+        self.outputs: list[Output] = []
+        self.journeys: list[journey.Journey] = []
+        self.bases: dict[int, States] = {}
+
+    def run(self, stretch: Stretch, touchpoints: Sequence[Touchpoint], spoken_from: int) -> list[Any]:
+        """The states after all; readings of what comes from index `spoken_from` on."""
+        first, end = stretch.first, sealed(self._version) * BLOCK
+        states = self._codec.unpack(stretch.base)
+        if first <= end:
+            self.bases[first] = stretch.base
+        for index, each in enumerate(touchpoints):
+            if index and first + index <= end and (first + index) % BLOCK == 0:
+                self.journeys += states[0].journeys[:-1]
+                states[0] = journey.State(states[0].journeys[-1:])
+                self.bases[first + index] = self._codec.pack(states)
+            self._touch(states, each, speak=index >= spoken_from)
+        self.journeys += states[0].journeys
+        return states
+
+    def _touch(self, states: list[Any], each: Touchpoint, *, speak: bool) -> None:
+        states[0] = journey.fold(states[0], each)
+        for index, signal in enumerate(self._signals, 1):
+            state = states[index] = signal.fold(states[index], each)
+            if speak and (found := signal.read(state, each.at, each, None)) is not None:
+                key = f"event/{each.id.hex()}"
+                value = reading(signal, self._customer_id, key, each.at, each.id, self._version, found)
+                self.outputs.append(Output(signal.topic, self.partition, self._customer_id, value))
+
+
+def _again(
+    state: journey.State, kept: Sequence[Touchpoint], arrived: Sequence[Touchpoint]
+) -> tuple[list[journey.Journey], list[journey.Journey]]:
+    """The journeys of a stretch as they stood, and ghosts: journeys after any first part of what arrived, which an attempt
+    with a smaller chunk may have published before it crashed."""
+    so_far, ghosts = list(kept), dict[bytes, journey.Journey]()
+    for each in arrived[:-1]:
+        insort(so_far, each, key=_place)
+        ghosts.update((start.id, journey.Journey(start.id, start.at, start.at)) for start in journey.starts(state, so_far))
+    for each in kept:
+        state = journey.fold(state, each)
+    return state.journeys, list(ghosts.values())
+
+
+def _place(touchpoint: Touchpoint) -> Place:
+    return touchpoint.at, touchpoint.id
+
+
+def reading(signal: Signal, customer_id: bytes, key: str, at: int, event_id: bytes | None, version: int, found: Value) -> bytes:
+    """The `reading` record; its id follows from signal, customer and what brought it."""
+    return encode(
+        "reading",
+        {
+            "reading_id": named_id(customer_id, f"{signal.name}/{key}"),
+            "customer_id": customer_id,
+            "signal": signal.name,
+            "event_id": event_id,
+            "at": at,
+            "version": version,
+            "deleted": False,
+            "definition": signal.definition,
+            "value": found.value,
+            "low": found.low,
+            "high": found.high,
+            "evidence": found.evidence,
+            "numbers": found.numbers,
+            "drivers": [
+                {"event_id": driver.event_id, "contribution": driver.contribution, "text": driver.text}
+                for driver in found.drivers
+            ],
+        },
+    )

@@ -1,0 +1,128 @@
+"""Whether a committed offset is ahead of the work: each record before one must have left its traces by then.
+
+Read the offsets first and the traces after: a trace that was there when the offset was committed is there later, too. To see
+a commit that ran ahead, look while nothing works: what is missing then cannot be on its way.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from deploy.demo.flow import WORK
+from schemas.families import FAMILIES
+from schemas.topics import CONNECTOR_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED, source_topic
+from sinks.clickhouse import ClickHouse
+from sinks.contract import tables
+from streams.steps.customer import Customer, decode_touchpoints
+from tests.crash.log import Committed, Entry, Log
+
+KEYS = {
+    "touchpoints": ("event_id",),
+    "journeys": ("journey_id",),
+    "satisfaction": ("reading_id",),
+    "churn": ("reading_id",),
+    "signals": ("reading_id",),
+    "identities": ("kind", "value"),
+    "merges": ("from_customer",),
+    "dead_letters": ("letter_id",),
+    "connector_state": ("connector", "stream"),
+}
+SOURCES = tuple(source_topic(source) for source in FAMILIES)
+Stored = Mapping[str, Mapping[tuple[str, ...], int]]
+
+
+def stored(client: ClickHouse) -> Stored:
+    """The keys of every table, ids as hexadecimal digits, with their highest version."""
+    found = {}
+    for table, names in KEYS.items():
+        keys = ", ".join(f"lower(hex({name}))" for name in names)
+        version = "max(version)" if "version" in tables()[table].columns else "0"
+        rows = client.query(f"SELECT {keys}, {version} FROM {tables()[table].stored} GROUP BY {keys}").rows
+        found[table] = {tuple(row[:-1]): row[-1] for row in rows}
+    return found
+
+
+def ahead(committed: Committed, log: Log, stored: Stored, rows: Mapping[str, list[bytes]]) -> list[str]:
+    """What lies before a committed offset, or before a connector's cursor, and left no trace; empty where all is well."""
+    work = committed.get(WORK, {})
+    letters = log.letters()
+    found = [f"files: {stream} row {row + 1}" for stream, row in _connector(log, rows)]
+    found += [f"identify: {each.origin}" for each in _identify(work, log, letters)]
+    found += [f"link: {each.origin}" for each in _link(work, log, letters)]
+    found += [f"join: {each.origin}" for each in _join(work, log, letters)]
+    for table in KEYS:
+        offsets = committed.get(f"touchline-sink-{table}", {})
+        found += [f"sink {table}: {each.origin}" for each in _sink(table, offsets, log, stored, letters)]
+    return found
+
+
+def before(offsets: Mapping[tuple[str, int], int], log: Log, *topics: str) -> Iterator[Entry]:
+    """The records that a group is done with."""
+    for topic in topics:
+        yield from (each for each in log.entries[topic] if each.offset < offsets.get((topic, each.partition), 0))
+
+
+def _connector(log: Log, rows: Mapping[str, list[bytes]]) -> Iterator[tuple[str, int]]:
+    there = {each.fields["event_id"] for topic in SOURCES for each in log.entries[topic] if each.name}
+    there |= {each.fields["letter_id"] for each in log.entries[DEAD_LETTERS]}
+    behind = {each.fields["stream"]: json.loads(each.fields["cursor"])["rows"] for each in log.entries[CONNECTOR_STATE]}
+    for stream, count in behind.items():
+        yield from ((stream, row) for row, left in enumerate(rows[stream][:count]) if left and left not in there)
+
+
+def _identify(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
+    passed = {each.fields["event_id"] for each in log.entries[RESOLVED] if each.name == "resolved"}
+    passed |= {each.fields["event_id"] for each in log.entries[IDENTITY_REQUESTS] if each.name}
+    for each in before(work, log, *SOURCES):
+        if not (each.fields["event_id"] in passed if each.name else ("identify", each.origin) in letters):
+            yield each
+
+
+def _link(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
+    passed = {each.fields["event_id"] for each in log.entries[RESOLVED] if each.name == "resolved"}
+    for each in before(work, log, IDENTITY_REQUESTS):
+        if not (each.fields["event_id"] in passed if each.name else ("link", each.origin) in letters):
+            yield each
+
+
+def _join(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
+    customers = log.customers()
+    holds = {customer: {each.id for each in row.touchpoints} for customer, row in customers.items()}
+    gave: defaultdict[bytes, set[bytes]] = defaultdict(set)
+    for each in log.entries[RESOLVED]:
+        if each.name == "moved":
+            gave[each.fields["from_customer"]] |= _ids(each)
+    for each in before(work, log, RESOLVED):
+        if each.name == "merge":
+            done = customers.get(each.fields["from_customer"], Customer()).moved_to is not None
+        elif each.name:
+            customer = each.fields["customer_id"]
+            done = _ids(each) <= holds.get(customer, set()) | gave[customer]
+        else:
+            done = ("join", each.origin) in letters
+        if not done:
+            yield each
+
+
+def _ids(each: Entry) -> set[bytes]:
+    if each.name == "moved":
+        return {one.id for one in decode_touchpoints(each.fields["touchpoints"])}
+    return {each.fields["event_id"]}
+
+
+def _sink(
+    table: str, offsets: Mapping[tuple[str, int], int], log: Log, stored: Stored, letters: set[tuple[str, str]]
+) -> Iterator[Entry]:
+    chosen = tables()[table]
+    for each in before(offsets, log, chosen.topic):
+        if each.name in chosen.schemas:
+            done = stored[table].get(_key(table, each), -1) >= each.fields.get("version", 0)
+        else:
+            done = bool(each.name) or (chosen.stage, each.origin) in letters
+        if not done:
+            yield each
+
+
+def _key(table: str, each: Entry) -> tuple[str, ...]:
+    values = (each.fields[name] for name in KEYS[table])
+    return tuple((value.encode() if isinstance(value, str) else value).hex() for value in values)

@@ -1,0 +1,156 @@
+"""What goes in: drops of orders and tickets, for a real connector, and poison, among their lines and on the topics themselves."""
+
+import json
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from schemas.codec import encode
+from schemas.settings import KafkaSettings
+from schemas.topics import IDENTITY_REQUESTS, JOURNEYS, RESOLVED, SATISFACTION, TOPICS, source_topic
+
+NAME = "crash"
+LINES = 90
+SAID_AGAIN = 4
+LINES_PER_CUSTOMER = 12
+FIRST_DAY = 1_760_000_000_000
+DAYS = 200
+POISONED = (source_topic("erp"), source_topic("support"), RESOLVED, IDENTITY_REQUESTS, JOURNEYS, SATISFACTION)
+RECORD = encode("tick", {"at": FIRST_DAY, "since": None})
+STATES = {"placed": "order.placed", "paid": "payment.received", "failed": "payment.failed", "cancelled": "order.cancelled"}
+EVENTS = {"opened": "ticket.opened", "solved": "ticket.resolved", "again": "ticket.reopened", "quit": "contract.cancelled"}
+COLUMNS = ["number", "state", "at", "mail", "party", "total"]
+FEEDS = {
+    "orders": {
+        "files": "orders-*.csv",
+        "format": "csv",
+        "source": "erp",
+        "system": "shop",
+        "columns": COLUMNS,
+        "key": "number",
+        "version": "state",
+        "map": {
+            "type": f"lookup(state, `{json.dumps(STATES)}`)",
+            "channel": "'web'",
+            "occurred_at": "epoch_ms(at)",
+            "identifiers": {"email": "email(mail)", "erp_party": "id(party)"},
+            "amount": "number(total)",
+            "currency": "'EUR'",
+            "order_id": "id(number)",
+        },
+    },
+    "tickets": {
+        "files": "tickets-*.jsonl",
+        "format": "jsonl",
+        "source": "support",
+        "system": "desk",
+        "columns": ["number", "event", "at", "mail", "phone", "body"],
+        "key": "number",
+        "version": "event",
+        "map": {
+            "type": f"lookup(event, `{json.dumps(EVENTS)}`)",
+            "channel": "'email'",
+            "occurred_at": "epoch_ms(at)",
+            "identifiers": {"email": "email(mail)", "phone": "phone"},
+            "ticket_id": "number",
+            "text": "body",
+            "attributes": {"region": "'north'"},
+        },
+    },
+}
+
+
+class Drops:
+    """A folder of drops and the settings of the connector that reads it; `drop` adds one file, the same ones for a seed."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder / "drops"
+        self.folder.mkdir()
+        self.settings = folder / "settings.yaml"
+        self.settings.write_text(yaml.safe_dump({"name": NAME, "root": "drops", "poll_seconds": 0.2, "feeds": FEEDS}))
+        self.lines = self.files = 0
+        self._chance = random.Random(seed)
+        self._said: dict[str, list[str]] = {"csv": [], "jsonl": []}
+
+    def drop(self) -> None:
+        """One more file, renamed into the folder: new lines, some twice, some that stood in an earlier file, some poison."""
+        self.files += 1
+        kind, make = (("jsonl", self._ticket), ("csv", self._order))[self.files % 2]
+        fresh = [make() for _ in range(LINES)]
+        lines = [*fresh, *self._some(fresh), *self._some(self._said[kind]), *self._poison(kind)]
+        self._chance.shuffle(lines)
+        self._said[kind] = fresh
+        head = [",".join(COLUMNS)] if kind == "csv" else []
+        name = f"{'orders' if head else 'tickets'}-{self.files:05}.{kind}"
+        hidden = self.folder / f".{name}"
+        hidden.write_text("\n".join([*head, *lines]) + "\n")
+        hidden.rename(self.folder / name)
+
+    def _some(self, lines: list[str]) -> list[str]:
+        return self._chance.sample(lines, k=min(SAID_AGAIN, len(lines)))
+
+    def _poison(self, kind: str) -> list[str]:
+        """Lines that the connector must refuse, no two alike."""
+        number = f"bad-{self.files}"
+        if kind == "csv":
+            return [f"{number},placed,1,,,much", f"{number},,,,,"]
+        return [f'{{"number": "{number}", ', f'["{number}"]']
+
+    def _when(self) -> int:
+        return FIRST_DAY + self._chance.randrange(DAYS * 86_400_000)
+
+    def _who(self) -> tuple[str, str, str]:
+        """Mail, party and phone of somebody, of which a line names one or two."""
+        customer = self._chance.randrange(20 + self.lines // LINES_PER_CUSTOMER)
+        return f"c{customer}@example.org", f"p{customer}", f"+49301{customer:06}"
+
+    def _named(self, first: str, second: str) -> tuple[str, str]:
+        return self._chance.choice([(first, ""), ("", second), (first, second)])
+
+    def _order(self) -> str:
+        self.lines += 1
+        mail, party, _ = self._who()
+        state = self._chance.choice(list(STATES))
+        return ",".join((f"o{self.lines}", state, str(self._when()), *self._named(mail, party), f"{self.lines % 500}.25"))
+
+    def _ticket(self) -> str:
+        self.lines += 1
+        mail, _, phone = self._who()
+        mail, phone = self._named(mail, phone)
+        event = self._chance.choices(list(EVENTS), weights=(30, 30, 30, 5))[0]
+        ticket = {"number": f"t{self.lines}", "event": event, "at": self._when(), "mail": mail, "phone": phone, "body": "hello"}
+        return json.dumps(ticket)
+
+
+class Poison:
+    """Bytes that are no record, or more than one, sent to topics inside the line."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._sent: list[tuple[bytes, Any]] = []
+        self._producer = KafkaProducer(**KafkaSettings().kafka_python(), max_block_ms=2_000)
+
+    def send(self) -> None:
+        """One more, to one of the topics; nothing while Kafka is away."""
+        name = self._chance.choice(POISONED)
+        partitions = next(topic.partitions for topic in TOPICS if topic.name == name)
+        value = self._chance.choice((b"poison", RECORD)) + b"-%d" % len(self._sent)
+        with suppress(KafkaError):
+            future = self._producer.send(name, value=value, partition=self._chance.randrange(partitions))
+            self._sent.append((value, future))
+
+    def acknowledged(self) -> Iterator[bytes]:
+        """The bytes that are on Kafka for certain."""
+        yield from (value for value, future in self._sent if future.succeeded())
+
+    def close(self) -> None:
+        """Let what is on its way arrive, if it can."""
+        with suppress(KafkaError):
+            self._producer.flush(timeout=30)
+        self._producer.close(timeout=0)

@@ -1,0 +1,57 @@
+"""The script of a story: which injury, to what, in which order; the same for the same seed."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import cycle
+from typing import NamedTuple
+
+from tests.crash.points import POINTS
+
+KILL, FREEZE, POINT = "SIGKILL", "SIGSTOP", "crash point"
+EVERYTHING = "everything at once"
+LANES = {"work": "work", "sink": "sink", "connect": "connect", "kafka": "service", "clickhouse": "service"}
+DECK = (
+    ("kafka", KILL), ("clickhouse", KILL), ("work", FREEZE), ("work", POINT), ("work", KILL), ("sink", POINT), ("connect", POINT),
+    ("sink", KILL), ("work", POINT), ("connect", KILL), ("sink", FREEZE), ("work", POINT), ("work", KILL), ("sink", POINT),
+    ("work", POINT), ("work", KILL), ("connect", POINT), ("work", POINT), ("work", KILL),
+)  # fmt: skip
+ACT = len(DECK) + 1
+"""Injuries of one act: a deck, and at its end everything is killed at once."""
+
+
+class Injury(NamedTuple):
+    """`target` is a kind of process or a service; `point` is passed `alive` times before; `after` seconds from the one before."""
+
+    target: str
+    how: str
+    after: float = 0.0
+    point: str = ""
+    alive: int = 0
+
+
+Act = dict[str, list[Injury]]
+"""What is injured in turn, side by side: workers, sinks, the connector, and what they stand on."""
+
+
+def script(seed: int, kills: int) -> list[Act]:
+    """Acts with `kills` injuries in all, the killing of everything at the end of each act counted as one."""
+    chance = random.Random(seed)
+    points = {kind: _points(chance, kind) for kind in ("work", "sink", "connect")}
+    acts: list[Act] = []
+    while kills > 0:
+        acts.append(defaultdict(list))
+        hand = list(DECK[: min(kills, ACT) - 1])
+        chance.shuffle(hand)
+        for target, how in hand:
+            point = next(points[target]) if how == POINT else ""
+            acts[-1][LANES[target]].append(Injury(target, how, chance.uniform(0.3, 3.0), point, chance.randrange(4)))
+        kills -= ACT
+    return acts
+
+
+def _points(chance: random.Random, kind: str) -> Iterator[str]:
+    """Every point of a kind of process, over and over."""
+    names = [point.name for point in POINTS.values() if point.kind == kind]
+    chance.shuffle(names)
+    return cycle(names)

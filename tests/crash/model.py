@@ -1,0 +1,130 @@
+"""What must come out, in plain Python: drops by the connector's mapping, customers by shared identifiers, signals by one fold.
+
+Nothing here knows of chunks, workers, offsets or the order of arrival.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from connectors.contract import Batch, Connector
+from connectors.outgoing import STAGE, outgoing
+from connectors.settings import open_connector
+from schemas.codec import Fields, decode
+from streams.journeys import journey
+from streams.signals import signals
+from streams.steps.customer import Touchpoint, touchpoint
+from streams.steps.resolved import forward
+
+NOBODY = bytes(16)
+Identifier = tuple[str, str]
+Letter = tuple[str, str, bytes]
+"""A dead letter by stage, origin and bytes."""
+Reading = tuple[str, bytes, int, float | None, float | None, float | None, int]
+"""A reading by signal and event id: when, value, low, high, evidence."""
+
+
+@dataclass
+class Expected:
+    """Everything that follows from the drops alone.
+
+    `touchpoints` are `resolved` records by event id, of nobody yet; `rows` names for each stream what its rows in turn must
+    have left on Kafka (event ids and letter ids); `totals` are read, published, dead-lettered, repeated.
+    """
+
+    touchpoints: dict[bytes, Fields] = field(default_factory=dict)
+    identifiers: dict[bytes, list[Identifier]] = field(default_factory=dict)
+    letters: Counter[Letter] = field(default_factory=Counter)
+    rows: dict[str, list[bytes]] = field(default_factory=dict)
+    totals: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
+
+    def groups(self) -> dict[frozenset[bytes], set[Identifier]]:
+        """The touchpoints of each customer, with all identifiers that lead to them."""
+        groups = grouped(self.identifiers)
+        return {frozenset(ids): {name for each in ids for name in self.identifiers[each]} for ids in groups}
+
+
+class Life(NamedTuple):
+    """One customer folded once, in the order of event time."""
+
+    ids: list[bytes]
+    states: dict[str, Any]
+    journeys: list[tuple[Any, ...]]
+    readings: list[Reading]
+
+
+def expect(settings: Path) -> Expected:
+    """Read and map all drops of the connector's settings file."""
+    expected = Expected()
+    connector = open_connector("files", settings, {})
+    for stream in connector.streams({}):
+        seen: set[UUID] = set()
+        expected.rows[stream] = []
+        for batch in connector.read(stream, None):
+            _add(expected, connector, stream, batch, seen)
+    return expected
+
+
+def _add(expected: Expected, connector: Connector, stream: str, batch: Batch, seen: set[UUID]) -> None:
+    read, published, refused, repeated = expected.totals.get(stream, (0, 0, 0, 0))
+    for record in batch.records:
+        found = outgoing(connector, stream, Batch([record], {}), seen)
+        for _, value in found.touchpoints:
+            fields = decode(value)[1]
+            names = [(each["kind"], each["value"]) for each in fields["identifiers"]]
+            expected.touchpoints[fields["event_id"]] = decode(forward(fields, NOBODY).value)[1]
+            expected.identifiers[fields["event_id"]] = names
+            expected.rows[stream].append(fields["event_id"])
+        for letter in found.dead_letters:
+            expected.letters[STAGE, letter.origin, letter.payload] += 1
+            expected.rows[stream].append(letter.letter_id.bytes)
+        if found.repeated:
+            expected.rows[stream].append(b"")
+        read, published = read + 1, published + len(found.touchpoints)
+        refused, repeated = refused + len(found.dead_letters), repeated + found.repeated
+    expected.totals[stream] = (read, published, refused, repeated)
+
+
+def grouped(identifiers: Mapping[bytes, Iterable[Identifier]]) -> list[set[bytes]]:
+    """Event ids that share an identifier, directly or through others."""
+    named: defaultdict[Identifier, list[bytes]] = defaultdict(list)
+    for event_id, names in identifiers.items():
+        for name in names:
+            named[name].append(event_id)
+    groups, left = [], dict.fromkeys(identifiers)
+    while left:
+        group, reached = set(), [left.popitem()[0]]
+        while reached:
+            event_id = reached.pop()
+            group.add(event_id)
+            for name in identifiers[event_id]:
+                reached += [each for each in named.pop(name, ()) if each not in group]
+            left.pop(event_id, None)
+        groups.append(group)
+    return groups
+
+
+def live(touchpoints: Iterable[Fields]) -> Life:
+    """The life of the customer who has these touchpoints."""
+    state = journey.State()
+    states = {signal.name: signal.state() for signal in signals()}
+    readings: list[Reading] = []
+    ordered = sorted(map(touchpoint, touchpoints), key=Touchpoint.place)
+    for each in ordered:
+        state = journey.fold(state, each)
+        for signal in signals():
+            states[signal.name] = signal.fold(states[signal.name], each)
+            found = signal.read(states[signal.name], each.at, each, None)
+            if found is not None:
+                readings.append((signal.name, each.id, each.at, found.value, found.low, found.high, found.evidence))
+    journeys = [told(each) for each in state.journeys]
+    return Life([each.id for each in ordered], {"journey": state, **states}, journeys, readings)
+
+
+def told(one: journey.Journey) -> tuple[Any, ...]:
+    """A journey as the view tells it, but for its id."""
+    lists = (tuple(one.channels), tuple(one.stages), tuple(one.moments))
+    return (one.started_at, one.last_at, one.status, one.outcome, one.stage, one.touchpoints, one.friction, *lists)

@@ -1,0 +1,61 @@
+"""Where a process can be made to die: every numbered step of the three modules whose docstrings state an order, and a few more.
+
+`test_points.py` holds this table against those docstrings; the story fails for a point that no process ever passed.
+"""
+
+from typing import NamedTuple
+
+
+class Point(NamedTuple):
+    """One boundary: `kind` of process (connect, work, sink), number of the `step` that ends here, and the `call` that ends it.
+
+    `turn` counts the calls of one chunk where a step is not the only one that makes them (0: each of them). `stage` is the
+    worker's stage, empty where the call belongs to none. `takeover` points are passed only when partitions move.
+    """
+
+    name: str
+    kind: str
+    step: int | None
+    call: str
+    before: bool = False
+    turn: int = 0
+    stage: str = ""
+    takeover: bool = False
+
+
+OUTBOX = "streams.engine.outbox:Outbox"
+CONSUMER = "streams.engine.transport:Consumer"
+STORE = "streams.engine.store:Store"
+CONNECT = (
+    Point("connect.read", "connect", 1, "connectors.runner:outgoing", before=True),
+    Point("connect.map", "connect", 2, "connectors.runner:outgoing"),
+    Point("connect.publish", "connect", 3, "connectors.publisher:Publisher.acknowledged", before=True, turn=1),
+    Point("connect.wait", "connect", 4, "connectors.publisher:Publisher.acknowledged", turn=1),
+    Point("connect.save", "connect", 5, "connectors.runner:save_state"),
+)
+STAGE = (
+    Point("decode", "work", 1, "streams.engine.stage:Stage._decode"),
+    Point("fold", "work", 2, "streams.engine.stage:Stage._fold"),
+    Point("outputs", "work", 3, f"{OUTBOX}.publish", turn=1),
+    Point("letters", "work", 4, f"{OUTBOX}.publish", turn=2),
+    Point("changelog", "work", 5, f"{OUTBOX}.publish_rows"),
+    Point("store", "work", 6, f"{STORE}.write"),
+    Point("acknowledge", "work", 7, "faust.events:Event.ack"),
+)
+STATELESS = frozenset({1, 2, 3, 4, 7})
+WORK = (
+    *(step._replace(name=f"identify.{step.name}", stage="identify") for step in STAGE if step.step in STATELESS),
+    *(step._replace(name=f"{stage}.{step.name}", stage=stage) for stage in ("link", "join") for step in STAGE),
+    Point("work.commit", "work", None, f"{CONSUMER}._commit", before=True),
+    Point("work.committed", "work", None, f"{CONSUMER}._commit"),
+    Point("work.recover", "work", None, f"{STORE}.apply_changelog_batch", takeover=True),
+)
+SINK = (
+    Point("sink.poll", "sink", 1, "sinks.runner:Runner._store", before=True),
+    Point("sink.decode", "sink", 2, "sinks.runner:transform"),
+    Point("sink.insert", "sink", 3, "sinks.runner:write"),
+    Point("sink.letters", "sink", 4, "sinks.runner:Runner._publish"),
+    Point("sink.commit", "sink", 5, "sinks.runner:Runner._commit"),
+)
+POINTS = {point.name: point for point in (*CONNECT, *WORK, *SINK)}
+CHUNK_BEGINS = {"work": "streams.engine.stage:Stage.take", "connect": "connectors.runner:outgoing"}

@@ -1,0 +1,103 @@
+"""The check of commits can fail: a trace taken away from behind any committed offset is missed, and named."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from schemas.codec import encode, encode_model
+from schemas.dead_letter import refused
+from schemas.errors import RecordError
+from schemas.topics import CONNECTOR_STATE, CUSTOMER_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED
+from streams.engine.store import fenced
+from streams.steps.customer import Customer, encode_customer, encode_touchpoints, touchpoint
+from tests.crash.commits import Stored, ahead
+from tests.crash.log import Committed, Log, entry
+from tests.crash.verdict import poisoned
+from tests.sinking import resolved
+
+SOURCE = "touchline.erp"
+HERE, GONE = b"h" * 16, b"g" * 16
+NEW, OLD = resolved(event_id=b"n" * 16, customer_id=HERE), resolved(event_id=b"o" * 16, customer_id=GONE)
+ORDER = {name: NEW[name] for name in ("system", "connector", "type", "channel", "occurred_at", "received_at", "attributes")}
+IDENTIFIED = {**ORDER, "source": "erp", "identifiers": [{"kind": "email", "value": "a@example.org"}]}
+MERGE = {"from_customer": GONE, "to_customer": HERE, "rule": "test", "event_id": b"n" * 16, "at": 0}
+MOVED = {"customer_id": HERE, "from_customer": GONE, "touchpoints": encode_touchpoints([touchpoint(OLD)])}
+STATE = {"connector": "crash", "stream": "orders:1", "cursor": json.dumps({"rows": 2}), "last_event_at": 0, "last_success_at": 0}
+TOTALS = dict.fromkeys(("read", "published", "dead_lettered", "repeated"), 2)
+ROWS = {"orders:1": [b"n" * 16, b"o" * 16, b"not yet read"]}
+COMMITTED: Committed = {
+    "touchline-work": {(SOURCE, 0): 3, (IDENTITY_REQUESTS, 0): 2, (RESOLVED, 0): 5},
+    "touchline-sink-touchpoints": {(RESOLVED, 0): 5},
+}
+STORED: Stored = {"touchpoints": {(NEW["event_id"].hex(),): 0, (OLD["event_id"].hex(),): 0}}
+LETTERS = (("identify", SOURCE, 2), ("link", IDENTITY_REQUESTS, 1), ("join", RESOLVED, 4), ("sink_touchpoints", RESOLVED, 4))
+
+
+def put(log: Log, topic: str, *values: bytes, key: bytes = b"") -> None:
+    for value in values:
+        record = SimpleNamespace(topic=topic, partition=0, offset=len(log.entries[topic]), key=key, value=value)
+        log.entries[topic].append(entry(record))
+
+
+@pytest.fixture
+def log() -> Log:
+    """A touchpoint that found its customer, one whose customer was merged, and poison wherever it can be."""
+    log = Log()
+    put(log, SOURCE, *(encode("erp", {**IDENTIFIED, "event_id": each["event_id"]}) for each in (NEW, OLD)), b"poison")
+    put(log, IDENTITY_REQUESTS, encode("erp", {**IDENTIFIED, "event_id": NEW["event_id"]}), b"poison")
+    put(
+        log, RESOLVED, encode("resolved", NEW), encode("resolved", OLD), encode("merge", MERGE), encode("moved", MOVED), b"poison"
+    )
+    put(log, CUSTOMER_STATE, fenced(3, encode_customer(Customer(touchpoints=[touchpoint(NEW), touchpoint(OLD)]))), key=HERE)
+    put(log, CUSTOMER_STATE, fenced(1, encode_customer(Customer(touchpoints=[touchpoint(OLD)]))), key=GONE)
+    put(log, CUSTOMER_STATE, fenced(2, encode_customer(Customer(moved_to=HERE))), key=GONE)
+    put(log, CONNECTOR_STATE, encode("connector_state", {**STATE, **TOTALS}))
+    put(log, DEAD_LETTERS, *(letter(*each) for each in LETTERS))
+    return log
+
+
+def letter(stage: str, topic: str, offset: int) -> bytes:
+    return encode_model("dead_letter", refused(RecordError("not_avro", ""), b"poison", stage=stage, origin=f"{topic}/0/{offset}"))
+
+
+def found(log: Log, committed: Committed = COMMITTED, stored: Stored = STORED) -> list[str]:
+    return ahead(committed, log, stored, ROWS)
+
+
+def test_work_that_left_its_traces_is_not_ahead(log: Log) -> None:
+    assert found(log) == []
+
+
+def test_poison_is_expected_of_every_stage_that_reads_it(log: Log) -> None:
+    assert {(stage, origin) for stage, origin, _ in poisoned(log)} == {(stage, f"{topic}/0/{at}") for stage, topic, at in LETTERS}
+
+
+@pytest.mark.parametrize(
+    ("topic", "at", "names"),
+    [
+        (SOURCE, 0, ["files: orders:1 row 1"]),
+        (RESOLVED, 0, ["link: touchline.identity-requests/0/0"]),
+        (RESOLVED, 1, ["identify: touchline.erp/0/1"]),
+        (RESOLVED, 3, ["join: touchline.resolved/0/1"]),
+        (CUSTOMER_STATE, 0, ["join: touchline.resolved/0/0", "join: touchline.resolved/0/3"]),
+        (CUSTOMER_STATE, 2, ["join: touchline.resolved/0/2"]),
+        (DEAD_LETTERS, 0, ["identify: touchline.erp/0/2"]),
+        (DEAD_LETTERS, 1, ["link: touchline.identity-requests/0/1"]),
+        (DEAD_LETTERS, 2, ["join: touchline.resolved/0/4"]),
+        (DEAD_LETTERS, 3, ["sink touchpoints: touchline.resolved/0/4"]),
+    ],
+)
+def test_a_trace_that_is_missing_shows_whose_commit_is_ahead(log: Log, topic: str, at: int, names: list[str]) -> None:
+    del log.entries[topic][at]
+    assert found(log) == names
+
+
+def test_a_row_that_the_table_lacks_shows_the_sinks_commit(log: Log) -> None:
+    assert found(log, stored={"touchpoints": {(NEW["event_id"].hex(),): 0}}) == ["sink touchpoints: touchline.resolved/0/1"]
+
+
+def test_what_is_not_committed_may_be_missing(log: Log) -> None:
+    log.entries[CUSTOMER_STATE].clear()
+    log.entries[DEAD_LETTERS].clear()
+    assert found(log, committed={}, stored={"touchpoints": {}}) == []

@@ -1,0 +1,127 @@
+"""The oracle can fail: each kind of damage, done to a result that was right, is counted, and as what it is."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid5
+
+import pytest
+
+from tests.crash.drops import Drops
+from tests.crash.model import Expected, Letter, expect, live
+from tests.crash.verdict import judge
+from tests.crash.views import Row, Seen
+
+POISON = Counter[Letter]({("identify", "touchline.erp/0/7", b"poison-1"): 1})
+Tamper = Callable[[Seen], Seen]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
+    drops = Drops(tmp_path_factory.mktemp("drops"), seed=3)
+    for _ in range(4):
+        drops.drop()
+    return expect(drops.settings)
+
+
+def faultless(expected: Expected) -> Seen:
+    """What a line that makes no mistake shows."""
+    seen = Seen([], [], [], [], list((expected.letters + POISON).elements()), {}, {}, dict(expected.totals))
+    for ids, names in expected.groups().items():
+        customer = uuid5(UUID(bytes=min(ids)), "customer").bytes
+        life = live(expected.touchpoints[each] for each in ids)
+        seen.touchpoints.extend({**expected.touchpoints[each], "customer_id": customer} for each in ids)
+        seen.customers.append((customer, len(ids)))
+        seen.journeys.extend((customer, each) for each in life.journeys)
+        seen.readings.extend((customer, each) for each in life.readings)
+        seen.rows[customer] = Row(life.ids, life.states)
+        seen.identities.update(dict.fromkeys(names, customer))
+    return seen
+
+
+def counted(expected: Expected, seen: Seen) -> dict[str, int]:
+    return {name: count for name, count in judge(expected, POISON, seen).counts().items() if count}
+
+
+def some(expected: Expected) -> tuple[bytes, Row]:
+    """The customer with the most touchpoints."""
+    return max(faultless(expected).rows.items(), key=lambda row: (len(row[1].ids), row[0]))
+
+
+def test_what_is_right_is_found_right(expected: Expected) -> None:
+    assert len(expected.touchpoints) == 4 * 90
+    assert len(expected.groups()) > 10
+    assert counted(expected, faultless(expected)) == {}
+
+
+def test_the_order_of_what_is_shown_does_not_matter(expected: Expected) -> None:
+    seen = faultless(expected)
+    turned = seen._replace(touchpoints=seen.touchpoints[::-1], readings=seen.readings[::-1], letters=seen.letters[::-1])
+    assert counted(expected, turned) == {}
+
+
+def without(rows: list[Any], at: int = 0) -> list[Any]:
+    left = rows.copy()
+    del left[at]
+    return left
+
+
+@pytest.mark.parametrize(
+    ("tamper", "counts"),
+    [
+        (lambda seen: seen._replace(touchpoints=[*seen.touchpoints, seen.touchpoints[0]]), {"twice": 1}),
+        (lambda seen: seen._replace(journeys=[*seen.journeys, seen.journeys[0]]), {"twice": 1}),
+        (lambda seen: seen._replace(readings=[*seen.readings, seen.readings[0]]), {"twice": 1}),
+        (lambda seen: seen._replace(letters=[*seen.letters, seen.letters[0]]), {"twice": 1}),
+        (lambda seen: seen._replace(journeys=without(seen.journeys)), {"state_mismatches": 1}),
+        (lambda seen: seen._replace(readings=without(seen.readings)), {"state_mismatches": 1}),
+        (lambda seen: seen._replace(customers=without(seen.customers)), {"state_mismatches": 1}),
+        (lambda seen: seen._replace(letters=without(seen.letters)), {"dead_letter_mismatches": 1}),
+        (lambda seen: seen._replace(letters=without(seen.letters, -1)), {"dead_letter_mismatches": 1}),
+        (lambda seen: seen._replace(letters=[*seen.letters, ("join", "x", b"y")]), {"dead_letter_mismatches": 1}),
+        (lambda seen: seen._replace(totals={**seen.totals, min(seen.totals): (1, 1, 0, 0)}), {"state_mismatches": 1}),
+        (lambda seen: seen._replace(identities={**seen.identities, min(seen.identities): b""}), {"state_mismatches": 1}),
+    ],
+)
+def test_damage_is_counted_as_what_it_is(expected: Expected, tamper: Tamper, counts: dict[str, int]) -> None:
+    assert counted(expected, tamper(faultless(expected))) == counts
+
+
+def test_a_touchpoint_that_is_not_shown_is_lost(expected: Expected) -> None:
+    seen = faultless(expected)
+    counts = counted(expected, seen._replace(touchpoints=without(seen.touchpoints)))
+    assert counts["lost"] == 1
+
+
+def test_a_touchpoint_with_a_changed_field_and_one_of_no_source_are_wrong(expected: Expected) -> None:
+    seen = faultless(expected)
+    seen.touchpoints[0] = {**seen.touchpoints[0], "type": "order.lost"}
+    assert counted(expected, seen) == {"state_mismatches": 1}
+    stranger = {**seen.touchpoints[1], "event_id": bytes(16), "customer_id": bytes(16)}
+    assert counted(expected, faultless(expected)._replace(touchpoints=[*faultless(expected).touchpoints, stranger])) == {
+        "state_mismatches": 1
+    }
+
+
+def test_a_customer_shown_as_two_is_wrong(expected: Expected) -> None:
+    seen, (_, row) = faultless(expected), some(expected)
+    for each in seen.touchpoints:
+        if each["event_id"] == row.ids[0]:
+            each["customer_id"] = bytes(16)
+    assert counted(expected, seen)["state_mismatches"] > 0
+    assert "lost" not in counted(expected, seen)
+
+
+@pytest.mark.parametrize("change", ["state", "order", "missing", "surplus"])
+def test_a_state_row_unlike_a_plain_fold_is_wrong(expected: Expected, change: str) -> None:
+    seen, (customer, row) = faultless(expected), some(expected)
+    if change == "state":
+        fewer = live(expected.touchpoints[each] for each in row.ids[1:]).states
+        seen.rows[customer] = Row(row.ids, {**row.states, "satisfaction": fewer["satisfaction"]})
+    elif change == "order":
+        seen.rows[customer] = Row(row.ids[::-1], row.states)
+    elif change == "missing":
+        del seen.rows[customer]
+    else:
+        seen.rows[bytes(16)] = row
+    assert counted(expected, seen) == {"state_mismatches": 1}

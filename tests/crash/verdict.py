@@ -1,0 +1,116 @@
+"""The oracle: what is there against what must be there. Pure, so that tests can tamper with what is there."""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field, fields
+
+from schemas.topics import IDENTITY_REQUESTS, RESOLVED
+from sinks.contract import tables
+from tests.crash.commits import SOURCES
+from tests.crash.log import Log
+from tests.crash.model import Expected, Letter, Life, live
+from tests.crash.views import SAME, Row, Seen
+
+SHOWN = 5
+COMPARED = (*SAME, "occurred_at", "amount")
+
+
+@dataclass
+class Verdict:
+    """What is wrong, one line each; `counts` is what `results.json` holds."""
+
+    lost: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    state_mismatches: list[str] = field(default_factory=list)
+    dead_letter_mismatches: list[str] = field(default_factory=list)
+    commits_ahead: list[str] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        return {each.name: len(getattr(self, each.name)) for each in fields(self)}
+
+    def examples(self) -> Iterator[str]:
+        """Up to five of each kind."""
+        for each in fields(self):
+            yield from (f"{each.name}: {line}" for line in getattr(self, each.name)[:SHOWN])
+
+
+def poisoned(log: Log) -> Counter[Letter]:
+    """The dead letters that records on Kafka must have led to: one for each stage that reads them and cannot."""
+    readers = {topic: ["identify"] for topic in SOURCES} | {IDENTITY_REQUESTS: ["link"], RESOLVED: ["join"]}
+    for table in tables().values():
+        readers.setdefault(table.topic, []).append(table.stage)
+    found: Counter[Letter] = Counter()
+    for topic, stages in readers.items():
+        for each in log.entries[topic]:
+            if not each.name:
+                found.update((stage, each.origin, each.value) for stage in stages)
+    return found
+
+
+def judge(expected: Expected, poison: Counter[Letter], seen: Seen) -> Verdict:
+    """Compare everything but commits; `poison` is what `poisoned` makes of the log."""
+    verdict = Verdict()
+    _touchpoints(verdict, expected, seen)
+    lives = _lives(verdict, expected, seen)
+    wrong = verdict.state_mismatches
+    counts = [(customer, len(life.ids)) for customer, life in lives.items()]
+    wrong += differences("line of a customer", counts, seen.customers)
+    journeys = [(customer, each) for customer, life in lives.items() for each in life.journeys]
+    wrong += differences("journey", journeys, seen.journeys)
+    readings = [(customer, each) for customer, life in lives.items() for each in life.readings]
+    wrong += differences("reading", readings, seen.readings)
+    wrong += [f"state row of {each.hex()}" for each in _rows(lives, seen.rows)]
+    wrong += [f"totals of {stream}" for stream, totals in expected.totals.items() if seen.totals.get(stream) != totals]
+    verdict.twice += doubles("line of a customer", (customer for customer, _ in seen.customers))
+    verdict.twice += doubles("journey", seen.journeys)
+    verdict.twice += doubles("reading", ((customer, reading[:2]) for customer, reading in seen.readings))
+    verdict.twice += doubles("dead letter", seen.letters)
+    verdict.dead_letter_mismatches += differences("dead letter", (expected.letters + poison).elements(), seen.letters)
+    return verdict
+
+
+def _touchpoints(verdict: Verdict, expected: Expected, seen: Seen) -> None:
+    there = {each["event_id"]: each for each in seen.touchpoints}
+    verdict.lost += [f"touchpoint {each.hex()}" for each in expected.touchpoints.keys() - there.keys()]
+    verdict.twice += doubles("touchpoint", (each["event_id"] for each in seen.touchpoints))
+    for event_id, fields_there in there.items():
+        must = expected.touchpoints.get(event_id)
+        if must is None or any(fields_there[name] != must.get(name) for name in COMPARED):
+            verdict.state_mismatches.append(f"touchpoint {event_id.hex()} is {'unlike its source' if must else 'of no source'}")
+
+
+def _lives(verdict: Verdict, expected: Expected, seen: Seen) -> dict[bytes, Life]:
+    """What each customer shown must be like; a customer that is not one group of touchpoints is wrong as such."""
+    shown: defaultdict[bytes, set[bytes]] = defaultdict(set)
+    for each in seen.touchpoints:
+        shown[each["customer_id"]].add(each["event_id"])
+    customers = {frozenset(ids): customer for customer, ids in shown.items()}
+    lives = {}
+    for ids, names in expected.groups().items():
+        customer = customers.get(ids)
+        if customer is None:
+            verdict.state_mismatches.append(f"{len(ids)} touchpoints of one customer are not shown as one customer's")
+            continue
+        lives[customer] = live(expected.touchpoints[each] for each in ids)
+        astray = [kind for kind, value in names if seen.identities.get((kind, value)) != customer]
+        verdict.state_mismatches += [f"{kind} of {customer.hex()} leads to another customer" for kind in astray]
+    return lives
+
+
+def _rows(lives: dict[bytes, Life], rows: dict[bytes, Row]) -> Iterator[bytes]:
+    for customer in lives.keys() | rows.keys():
+        life, row = lives.get(customer), rows.get(customer)
+        if life is None or row is None or life.ids != row.ids or life.states != row.states:
+            yield customer
+
+
+def differences(what: str, must: Iterable[Hashable], there: Iterable[Hashable]) -> list[str]:
+    """What is missing, and what nobody asked for."""
+    wanted, found = set(must), set(there)
+    missing = [f"{what} missing: {each!r:.200}" for each in wanted - found]
+    return missing + [f"{what} unexpected: {each!r:.200}" for each in found - wanted]
+
+
+def doubles(what: str, there: Iterable[Hashable]) -> list[str]:
+    """What is there more than once."""
+    return [f"{what}: {each!r:.200}" for each, count in Counter(there).items() if count > 1]

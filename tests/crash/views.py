@@ -1,0 +1,82 @@
+"""What an analyst and a recovering worker would find after the story: the views, and the rows on Kafka."""
+
+from typing import Any, NamedTuple
+
+from schemas.codec import Fields
+from schemas.topics import CONNECTOR_STATE
+from sinks.clickhouse import ClickHouse
+from tests.crash.log import Log, states
+from tests.crash.model import Identifier, Letter, Reading
+
+SAME = (
+    "source", "system", "connector", "type", "channel", "stage", "text", "currency", "order_id", "ticket_id", "attributes",
+)  # fmt: skip
+TOUCHPOINTS = f"""
+    SELECT event_id, customer_id, toUnixTimestamp64Milli(occurred_at) AS occurred_at, toInt64(amount * 10000) AS amount,
+    {", ".join(SAME)} FROM touchline.touchpoints
+"""
+JOURNEYS = """
+    SELECT customer_id, toUnixTimestamp64Milli(started_at), toUnixTimestamp64Milli(last_at), status, outcome, stage, touchpoints,
+    friction, channels, stages, moments_of_truth FROM touchline.journeys
+"""
+READINGS = """
+    SELECT 'satisfaction', customer_id, event_id, toUnixTimestamp64Milli(at), score, low, high, evidence
+    FROM touchline.satisfaction
+    UNION ALL
+    SELECT 'churn', customer_id, event_id, toUnixTimestamp64Milli(at), risk, low, high, evidence FROM touchline.churn
+"""
+
+
+class Row(NamedTuple):
+    """The state row of a standing customer: event ids in its order, and each state."""
+
+    ids: list[bytes]
+    states: dict[str, Any]
+
+
+class Seen(NamedTuple):
+    """Everything there is to compare. Lists may hold a thing twice: that is what they are looked through for.
+
+    `touchpoints` hold `event_id` and `customer_id` as bytes; journeys and readings are those of `model.Life`, by customer;
+    `rows` are the state rows of standing customers; `totals` of each stream as in `model.Expected`.
+    """
+
+    touchpoints: list[Fields]
+    customers: list[tuple[bytes, int]]
+    journeys: list[tuple[bytes, tuple[Any, ...]]]
+    readings: list[tuple[bytes, Reading]]
+    letters: list[Letter]
+    rows: dict[bytes, Row]
+    identities: dict[Identifier, bytes]
+    totals: dict[str, tuple[int, ...]]
+
+
+def look(client: ClickHouse, log: Log) -> Seen:
+    """Ask the views, and read the rows."""
+    answer = client.query(TOUCHPOINTS)
+    touchpoints = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+    for each in touchpoints:
+        each.update(event_id=each["event_id"].bytes, customer_id=each["customer_id"].bytes)
+    letters = client.query("SELECT stage, origin, hex(payload) FROM touchline.dead_letters").rows
+    customers = client.query("SELECT customer_id, touchpoints FROM touchline.customers").rows
+    rows = {customer: row for customer, row in log.customers().items() if row.moved_to is None}
+    totals = ("read", "published", "dead_lettered", "repeated")
+    return Seen(
+        touchpoints=touchpoints,
+        customers=[(customer.bytes, count) for customer, count in customers],
+        journeys=[_journey(*row) for row in client.query(JOURNEYS).rows],
+        readings=[_reading(*row) for row in client.query(READINGS).rows],
+        letters=[(stage, origin, bytes.fromhex(payload)) for stage, origin, payload in letters],
+        rows={customer: Row([each.id for each in row.touchpoints], states(row)) for customer, row in rows.items()},
+        identities=log.identities(),
+        totals={each.fields["stream"]: tuple(each.fields[name] for name in totals) for each in log.entries[CONNECTOR_STATE]},
+    )
+
+
+def _reading(signal: str, customer: Any, event: Any, *row: Any) -> tuple[bytes, Reading]:
+    return customer.bytes, (signal, event.bytes, *row)
+
+
+def _journey(customer: Any, *row: Any) -> tuple[bytes, tuple[Any, ...]]:
+    *plain, channels, stages, moments = row
+    return customer.bytes, (*plain, tuple(channels), tuple(stages), tuple(each.bytes for each in moments))

@@ -1,0 +1,169 @@
+"""A Faust worker without a broker: consumer, conductor, stream, agent and commit are the real ones, stock or ours.
+
+Only Faust's Kafka thread is replaced, by `Partition`. What is done with a record is `work.py`'s.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import faust
+import pytest
+from aiokafka.structs import ConsumerRecord
+from faust.types.tuples import TP
+
+from streams.engine import transport
+from streams.engine.transport import ChunkSchema
+from tests.losses.work import BODIES, TOPIC, Codec, Work
+
+HERE = TP(TOPIC, 0)
+
+
+class Partition:
+    """A partition and what the group has committed of it, where Faust's Kafka thread stands.
+
+    Like aiokafka's consumer, it does not seek a partition that has no committed offset.
+    """
+
+    def __init__(self, values: list[bytes], *, first: int = 0, committed: int | None = None, at_once: int = 500) -> None:
+        self.first, self.committed, self.at_once = first, committed, at_once
+        self.records: list[Any] = []
+        self.extend(values)
+        self.position = first if committed is None else committed
+        self.commits_fail = False
+        self.fetched = asyncio.Event()
+        self.answer, self.sought = asyncio.Event(), asyncio.Event()
+        self.answer.set()
+        self.sought.set()
+
+    def extend(self, values: list[bytes]) -> None:
+        """Records that arrive now."""
+        self.records += [_record(self.highwater(HERE) + index, each) for index, each in enumerate(values)]
+
+    async def getmany(self, active: Collection[TP], timeout: float) -> dict[TP, list[Any]]:  # noqa: ASYNC109
+        start = self.position - self.first
+        found = self.records[start : start + self.at_once] if HERE in active else []
+        if not found:
+            await asyncio.sleep(0.01)
+            return {}
+        self.position += len(found)
+        self.fetched.set()
+        await self.answer.wait()
+        return {HERE: found}
+
+    async def commit(self, offsets: Mapping[TP, int]) -> bool:
+        if not self.commits_fail:
+            self.committed = offsets[HERE]
+        return not self.commits_fail
+
+    async def seek_to_committed(self) -> dict[TP, int | None]:
+        if self.committed:
+            self.position = self.committed
+        await self.sought.wait()
+        return {HERE: self.committed}
+
+    async def seek_to_beginning(self, *partitions: TP) -> None:
+        self.position = self.first
+
+    def assignment(self) -> set[TP]:
+        return {HERE}
+
+    def topic_partitions(self, topic: str) -> int:
+        return 1
+
+    def highwater(self, partition: TP) -> int:
+        return self.first + len(self.records)
+
+
+def _record(offset: int, content: bytes) -> Any:
+    return ConsumerRecord(TOPIC, 0, offset, 1, 0, b"k", content, None, 1, len(content), ())
+
+
+class Ended(BaseException):
+    """In place of the end of the process."""
+
+
+class Line:
+    """A worker at work on a partition."""
+
+    def __init__(self, app: Any, partition: Partition, work: Work) -> None:
+        self.app, self.partition, self.work = app, partition, work
+        self.ended = False
+
+    async def until(self, condition: Callable[[], object], seconds: float = 5.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 - Faust has no event for most of it
+                await asyncio.sleep(0.005)
+
+    async def settle(self) -> None:
+        """Let everything happen that can happen."""
+        for _ in range(50):
+            await asyncio.sleep(0.003)
+
+    async def commit(self) -> int | None:
+        """What Faust's commit timer does; returns what the group has committed then."""
+        await self.app.consumer.commit()
+        return self.partition.committed
+
+    def lost(self) -> set[int]:
+        """Offsets that nobody will read again after a crash now, and that were neither sent on nor refused."""
+        gone = range(self.partition.first, self.partition.committed or self.partition.first)
+        return {offset for offset in gone if offset not in self.work.sent and offset not in self.work.refused}
+
+    def exit(self, code: int) -> None:
+        self.ended = True
+        raise Ended
+
+
+@asynccontextmanager
+async def running(engine: str, partition: Partition, work: Work, **options: Any) -> AsyncIterator[Line]:
+    """A worker of one kind in BODIES that has just been assigned the partition."""
+    ours = engine == "ours"
+    concurrency = options.pop("concurrency", 1)
+    app: Any = faust.App(
+        TOPIC,
+        broker=f"{transport.SCHEME if ours else 'kafka'}://{options.pop('broker', 'localhost:1')}",
+        web_enabled=False,
+        topic_disable_leader=True,
+        **{"store": "memory://", **options},
+    )
+    topic = app.topic(TOPIC, schema=ChunkSchema()) if ours else app.topic(TOPIC, key_type=bytes, value_serializer=Codec())
+    line = Line(app, partition, work)
+
+    async def body(stream: Any) -> None:
+        await BODIES[engine](stream, work)
+
+    agent = app.agent(topic, name="agent", concurrency=concurrency)(body)
+    app.in_worker = True
+    app.consumer._thread.thread_loop.close()
+    app.consumer._thread = partition
+    app.consumer_generation_id = 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "_exit", line.exit)
+        await work.open(app)
+        app.flow_control.resume()
+        await agent.start()
+        await app.topics._update_indices()
+        await app.topics.on_partitions_assigned({HERE})
+        app.consumer._set_active_tps({HERE})
+        await app.consumer.perform_seek()
+        app.consumer.resume_flow()
+        drain = asyncio.create_task(app.consumer._drain_messages(app._fetcher))
+        try:
+            yield line
+        finally:
+            drain.cancel()
+            with suppress(asyncio.CancelledError):
+                await drain
+            await _stop(agent)
+            await work.close()
+
+
+async def _stop(agent: Any) -> None:
+    tasks = [actor.actor_task for actor in agent._actors]
+    await agent.supervisor.stop()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,150 @@
+"""Outputs that never reached the broker, and an offset that is committed all the same. Real Kafka on the way out."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import faust
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+
+from deploy.local.state import Stack
+from schemas.settings import KafkaSettings
+from streams.contract import Output
+from streams.engine.outbox import Outbox
+from tests.losses.line import Partition, running
+from tests.losses.work import Work, value
+
+SMALL, LARGE = 10, 2_000
+
+
+@pytest.fixture
+def admin(stack: Stack) -> Iterator[KafkaAdminClient]:
+    client = KafkaAdminClient(**KafkaSettings().kafka_python())
+    yield client
+    client.close()
+
+
+def create(admin: KafkaAdminClient, topic: str) -> None:
+    configs = {"max.message.bytes": "1000"}
+    admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1, "configs": configs}})
+
+
+def stored(topic: str) -> int:
+    consumer = KafkaConsumer(**KafkaSettings().kafka_python(), enable_auto_commit=False)
+    end: int = consumer.end_offsets([TopicPartition(topic, 0)])[TopicPartition(topic, 0)]
+    consumer.close()
+    return end
+
+
+def noise(size: int) -> bytes:
+    """Bytes that do not compress."""
+    return random.Random(7).randbytes(size)
+
+
+class Stock(Work):
+    """Sends as a table writes its changelog, and as Faust's own examples forward: the buffer has it, that is all."""
+
+    def __init__(self, topic: str, size: int) -> None:
+        super().__init__()
+        self.topic, self.payload = topic, noise(size)
+
+    async def open(self, app: Any) -> None:
+        self.producer = app.producer
+        self.channel = app.topic(self.topic, value_serializer="raw")
+        await app.producer.start()
+
+    async def send(self, number: int) -> None:
+        self.channel.send_soon(value=self.payload, partition=0)
+        await super().send(number)
+
+    async def close(self) -> None:
+        await self.producer.stop()
+
+
+class Ours(Work):
+    """Sends through the outbox."""
+
+    def __init__(self, topic: str, size: int) -> None:
+        super().__init__()
+        self.topic, self.payload = topic, noise(size)
+
+    async def open(self, app: Any) -> None:
+        self.outbox = await Outbox.open(KafkaSettings())
+
+    async def send(self, number: int) -> None:
+        await self.outbox.publish([Output(self.topic, 0, b"k", self.payload)])
+        await super().send(number)
+
+    async def close(self) -> None:
+        await self.outbox.close()
+
+
+ENGINES = {"stock": Stock, "ours": Ours}
+
+
+# engine, records: committed although no output can leave, because the topic's leader is not known yet
+FLUSHES = [("stock", 1, 1), ("stock", 50, 50), ("ours", 1, None), ("ours", 50, None)]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("engine", "records", "committed"), FLUSHES)
+def test_an_offset_waits_for_outputs_that_cannot_leave_yet(
+    engine: str, records: int, committed: int | None, admin: KafkaAdminClient
+) -> None:
+    topic = f"flush-{engine}-{records}"
+
+    async def scenario() -> None:
+        work = ENGINES[engine](topic, SMALL)
+        source = Partition([value(number) for number in range(records)])
+        async with running(engine, source, work, broker=KafkaSettings().bootstrap_servers) as line:
+            await line.until(lambda: engine == "ours" or len(work.sent) == records)
+            await line.settle()
+            assert await line.commit() == committed
+            await asyncio.to_thread(create, admin, topic)
+            await line.until(lambda: len(work.sent) == records, seconds=20)
+            await line.settle()
+            assert await line.commit() == records
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("engine", "committed", "ended"), [("stock", 3, False), ("ours", None, True)])
+def test_an_offset_is_not_committed_when_the_broker_refused_the_output(
+    engine: str, committed: int | None, admin: KafkaAdminClient, *, ended: bool
+) -> None:
+    topic = f"refused-{engine}"
+    create(admin, topic)
+
+    async def scenario() -> None:
+        work = ENGINES[engine](topic, LARGE)
+        source = Partition([value(number) for number in range(3)])
+        async with running(engine, source, work, broker=KafkaSettings().bootstrap_servers) as line:
+            await line.until(lambda: line.ended or len(work.sent) == 3, seconds=20)
+            await line.settle()
+            assert (await line.commit(), line.ended) == (committed, ended)
+
+    asyncio.run(scenario())
+    assert stored(topic) == 0
+
+
+def test_exactly_once_mode_sends_to_topics_that_are_not_read_outside_the_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why the engine uses no Kafka transactions: a crash leaves such outputs behind, and they come again."""
+    sent = []
+
+    async def scenario() -> None:
+        app: Any = faust.App("transactions", broker="kafka://localhost:1", processing_guarantee="exactly_once")
+        consumer = app.consumer
+        consumer._thread.thread_loop.close()
+
+        async def send(*_record: object, transactional_id: str | None) -> None:
+            sent.append(transactional_id)
+
+        monkeypatch.setattr(consumer, "key_partition", lambda *_: None)  # a consumer knows the topics it reads
+        monkeypatch.setattr(consumer.transactions.producer, "send", send)
+        await consumer.transactions.send("output", b"k", b"v", None, None, None)
+
+    asyncio.run(scenario())
+    assert sent == [None]

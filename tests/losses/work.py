@@ -1,0 +1,131 @@
+"""What a worker does with a record, the same for both engines: fold it, then send it on; and the agent bodies that do it."""
+
+import asyncio
+from typing import Any
+
+import faust
+
+from schemas.codec import decode, encode
+from schemas.topics import DEAD_LETTERS
+from streams.contract import Output, Record, Refuse, Rows
+from streams.engine.stage import Stage
+
+TOPIC = "losses"
+
+
+def value(number: int) -> bytes:
+    """A record that both engines can read; `kind` is its number."""
+    fields = {"kind": str(number), "value": "v", "customer_id": b"c" * 16, "rule": "r", "event_id": b"e" * 16, "at": 1}
+    return encode("edge", fields)
+
+
+class Work:
+    """Folds and sends every record; a subclass fails or waits."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.refused: list[int] = []
+
+    def fold(self, number: int) -> None:
+        """What a step does: pure, at once."""
+
+    async def send(self, number: int) -> None:
+        """What goes outside; returns when it is there, or as early as the engine has it."""
+        self.sent.append(number)
+
+    async def open(self, app: Any) -> None:
+        """Before the worker starts."""
+
+    async def close(self) -> None:
+        """After it has ended."""
+
+
+class Waiting(Work):
+    """One record waits outside until the gate opens; the agent is busy meanwhile."""
+
+    def __init__(self, at: int = 0) -> None:
+        super().__init__()
+        self.at, self.gate = at, asyncio.Event()
+
+    async def send(self, number: int) -> None:
+        if number == self.at:
+            await self.gate.wait()
+        await super().send(number)
+
+
+class Codec(faust.Codec):
+    """Our records for stock Faust: the number of the record, or an error."""
+
+    def _loads(self, s: bytes) -> Any:
+        return int(decode(s)[1]["kind"])
+
+
+class Forward:
+    """The same work as a step: an output for each record."""
+
+    name, topics, table, changelog = "forward", (TOPIC,), "", ""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def process(self, records: list[Record], rows: Rows, refuse: Refuse) -> list[Output]:
+        outputs = []
+        for record in records:
+            self.work.fold(int(record.fields["kind"]))
+            outputs.append(Output("out", 0, b"k", record.value))
+        return outputs
+
+
+class Out:
+    """The way out of a stage: outputs are the work's to send, dead letters are written down."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    async def publish(self, outputs: list[Output]) -> int:
+        for output in outputs:
+            fields = decode(output.value)[1]
+            if output.topic == DEAD_LETTERS:
+                self.work.refused.append(fields["offset"])
+            else:
+                await self.work.send(int(fields["kind"]))
+        return len(outputs)
+
+
+async def _plain(stream: Any, work: Work) -> None:
+    async for number in stream:
+        work.fold(number)
+        await work.send(number)
+
+
+async def _take(stream: Any, work: Work) -> None:
+    async for numbers in stream.take(3, within=5):
+        for number in numbers:
+            work.fold(number)
+        for number in numbers:
+            await work.send(number)
+
+
+async def _noack(stream: Any, work: Work) -> None:
+    async for event in stream.noack().events():
+        work.fold(event.value)
+        await work.send(event.value)
+        event.ack()
+
+
+async def _noack_take(stream: Any, work: Work) -> None:
+    async for events in stream.noack_take(3, within=5):
+        for event in events:
+            work.fold(event.value)
+        for event in events:
+            await work.send(event.value)
+            event.ack()
+
+
+async def _stage(stream: Any, work: Work) -> None:
+    out: Any = Out(work)
+    step: Any = Forward(work)
+    await Stage(step, None, lambda: out).run(stream)
+
+
+BODIES = {"stock": _plain, "stock take": _take, "stock noack": _noack, "stock noack_take": _noack_take, "ours": _stage}

@@ -1,0 +1,59 @@
+"""What a process says of itself over HTTP, also while its event loop stands still."""
+
+import asyncio
+import threading
+import time
+import urllib.error
+import urllib.request
+
+from schemas.health import BEAT_SECONDS, Heartbeat, answer
+
+
+def ask(port: int, page: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as found:
+            return found.status, found.read().decode()
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, refused.read().decode()
+
+
+def test_a_page_is_200_while_nothing_is_wrong_and_503_with_the_reason_otherwise() -> None:
+    wrong = {"live": "", "ready": ""}
+    port = answer(0, lambda: wrong["live"], lambda: wrong["ready"])
+    assert ask(port, "live") == ask(port, "ready") == (200, "ok\n")
+    wrong["ready"] = "8 partitions are being recovered"
+    assert ask(port, "live") == (200, "ok\n")
+    assert ask(port, "ready") == (503, "8 partitions are being recovered\n")
+    assert "process_cpu_seconds_total" in ask(port, "metrics")[1]
+
+
+def test_a_loop_that_stands_still_is_seen_while_it_does() -> None:
+    heartbeat = Heartbeat()
+    port = answer(0, lambda: "stuck" if heartbeat.lag() > 0.7 else "", lambda: "")
+    seen: list[tuple[int, str]] = []
+
+    def look_meanwhile() -> None:
+        time.sleep(1.0 + BEAT_SECONDS)
+        seen.append(ask(port, "live"))
+
+    async def stand_still() -> None:
+        beating = asyncio.create_task(heartbeat.run())
+        await asyncio.sleep(0.05)
+        asker = threading.Thread(target=look_meanwhile)
+        asker.start()
+        time.sleep(2.0 + BEAT_SECONDS)  # noqa: ASYNC251 - a loop that stands still is what is tested
+        asker.join()
+        await asyncio.sleep(2 * BEAT_SECONDS)
+        seen.append(ask(port, "live"))
+        beating.cancel()
+
+    asyncio.run(stand_still())
+    assert seen == [(503, "stuck\n"), (200, "ok\n")]
+
+
+def test_a_lag_of_half_a_minute_is_not_alive() -> None:
+    heartbeat = Heartbeat()
+    assert heartbeat.live() == ""
+    heartbeat._beat -= 40
+    assert heartbeat.live() == "the event loop stands still for 40 s: start this process again"
