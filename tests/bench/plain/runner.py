@@ -17,8 +17,9 @@ from schemas.topics import PARTITIONS
 from tests.bench.plain.check import check
 from tests.bench.plain.variants import QUIX_EVERY, Variant, floor, ours, quix, stock_faust
 from tests.bench.plain.venv import quix_python
-from tests.bench.plain.workload import SMALL_TOPIC, Workload, model, publish
+from tests.bench.plain.workload import SMALL_TOPIC, TOPIC, Workload, model, records
 from tests.bench.process import Figures, Watched
+from tests.bench.publish import publish
 
 WORKLOAD = Workload()
 FLOOR, OURS, STOCK, QUIX = "floor", "ours", "stock", "quix"
@@ -52,7 +53,9 @@ class Bench:
         """The topics, and the touchpoints in them."""
         ensure_topics(KafkaSettings(), dry_run=False)
         create(SMALL_TOPIC)
-        asyncio.run(publish(self._workload, self._progress))
+        workload = self._workload
+        for topic, count in ((TOPIC, workload.touchpoints), (SMALL_TOPIC, workload.small)):
+            publish(records(workload, topic), count, self._progress, f"publish {topic}")
 
     def floor(self) -> Figures:
         count = self._workload.touchpoints
