@@ -47,7 +47,7 @@ class Bench:
         self.folder = folder
         self._workload = workload
         self._progress = progress
-        self._broker = psutil.Process(stack.service("kafka").pid)
+        self.broker = psutil.Process(stack.service("kafka").pid)
 
     def prepare(self) -> None:
         """The topics, and the touchpoints in them."""
@@ -59,21 +59,30 @@ class Bench:
 
     def floor(self) -> Figures:
         count = self._workload.touchpoints
-        self._progress.add_task("floor", total=None)
-        with Watched(floor(count), self.folder / "floor.log", self._broker) as watched:
-            return watched.until_mark("done", count)
+        task = self._progress.add_task("floor", total=None)
+        with Watched(floor(count), self.folder / "floor.log", self.broker) as watched:
+            figures = watched.until_mark("done", count)
+        self._progress.remove_task(task)
+        return figures
 
     def run(self, variant: Variant) -> Figures:
         """Measure one variant, then check what it wrote."""
-        workload = self._workload
-        count = workload.small if variant.topic == SMALL_TOPIC else workload.touchpoints
         create(variant.outputs)
         task = self._progress.add_task(variant.name, total=None)
-        with Watched(variant.command, self.folder / f"{variant.group}.log", self._broker) as watched:
-            figures = watched.until_committed(variant.group, variant.topic, count)
+        with Watched(variant.command, self.folder / f"{variant.group}.log", self.broker) as watched:
+            figures = watched.until_committed(variant.group, variant.topic, self._count(variant))
         self._progress.update(task, description=f"{variant.name}: check")
-        asyncio.run(check(variant.name, model(workload, count), variant.outputs, variant.changelog, variant.row_of))
+        self.check(variant)
+        self._progress.remove_task(task)
         return figures
+
+    def check(self, variant: Variant) -> None:
+        """Raise FatalError unless outputs and changelog are what plain Python makes of the touchpoints."""
+        expected = model(self._workload, self._count(variant))
+        asyncio.run(check(variant.name, expected, variant.outputs, variant.changelog, variant.row_of))
+
+    def _count(self, variant: Variant) -> int:
+        return self._workload.small if variant.topic == SMALL_TOPIC else self._workload.touchpoints
 
 
 def create(topic: str) -> None:
