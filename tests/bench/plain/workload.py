@@ -1,4 +1,4 @@
-"""The seeded workload: ERP touchpoints of about 100 bytes, in the order of event time, published once for all variants."""
+"""The seeded workload: ERP touchpoints of 105 to 110 bytes, in the order of event time, published once for all variants."""
 
 import random
 from collections.abc import Iterator
