@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -179,12 +179,14 @@ def _fold(*columns: Column) -> None:
 
 
 def _readable(value: Any, name: str = "") -> Any:
-    """Ids as UUIDs, times as ISO 8601, other bytes as hexadecimal."""
+    """Ids as UUIDs, times as ISO 8601, a record inside a record as a record, other bytes as hexadecimal."""
     if isinstance(value, dict):
         return {key: _readable(each, key) for key, each in value.items()}
     if isinstance(value, list):
         return [_readable(each) for each in value]
     if isinstance(value, bytes):
+        with suppress(RecordError):
+            return _readable(decode(value)[1])
         return str(UUID(bytes=value)) if len(value) == LINE_BYTES else value.hex()
     if isinstance(value, int) and (name == "at" or name.endswith("_at")):
         return instant(value).isoformat()

@@ -52,21 +52,23 @@ class Stage:
         self._age = telemetry.EVENT_AGE.labels(step.name)
 
     async def run(self, stream: Any) -> None:
-        """The agent body: chunks of one partition one after another, the waits of different partitions side by side."""
+        """The agent body: chunks of one partition one after another, the waits of different partitions side by side.
+
+        At most `SIDE_BY_SIDE` chunks are in hand; then the stream is not asked for more, its queue fills and fetching stops.
+        """
         newest: dict[int, asyncio.Task[None]] = {}
+        free = asyncio.Semaphore(SIDE_BY_SIDE)
         events: AsyncIterable[Any] = stream.noack().events()
         try:
             async for event in events:
+                await free.acquire()
                 partition = event.message.partition
-                newest[partition] = asyncio.create_task(self._follow(newest.get(partition), event))
-                running = [task for task in newest.values() if not task.done()]
-                if len(running) >= SIDE_BY_SIDE:
-                    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                newest[partition] = asyncio.create_task(self._follow(newest.get(partition), event, free))
         finally:
             for task in newest.values():
                 task.cancel()
 
-    async def _follow(self, before: asyncio.Task[None] | None, event: Any) -> None:
+    async def _follow(self, before: asyncio.Task[None] | None, event: Any, free: asyncio.Semaphore) -> None:
         """One chunk, once the one before it is done."""
         try:
             if before is not None:
@@ -75,6 +77,7 @@ class Stage:
                 await self.take(event.value, event.message.partition)
             event.message.done = True  # 7
             event.ack()
+            free.release()
         except Exception:
             log.critical("stage %s cannot go on; the process ends and loses nothing", self.step.name, exc_info=True)
             os._exit(EXIT)

@@ -15,7 +15,7 @@ from schemas.dead_letter import Headers, replay_headers
 from schemas.errors import FatalError
 from schemas.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
-from streams.engine.stage import Stage
+from streams.engine.stage import SIDE_BY_SIDE, Stage
 from streams.engine.store import FENCE_BYTES, Store, fenced, options
 from streams.engine.transport import Ledger, chunks
 
@@ -234,3 +234,49 @@ def test_the_local_copy_knows_when_the_changelog_went_on_without_it(tmp_path: Pa
     store.write(0, [(b"a", fenced(1, b"row"))], 9)
     assert store.follows(0, 10)
     assert not store.follows(0, 15)
+
+
+class Stream:
+    """Events as Faust hands them out; counts how many were taken."""
+
+    def __init__(self, partitions: list[int]) -> None:
+        self.events = [self._event(offset, partition) for offset, partition in enumerate(partitions)]
+        self.taken = 0
+
+    def _event(self, offset: int, partition: int) -> Any:
+        message = SimpleNamespace(partition=partition, done=False)
+        return SimpleNamespace(value=[record(edge("a"), offset)], message=message, ack=lambda: None)
+
+    async def __aiter__(self) -> Any:
+        for event in self.events:
+            self.taken += 1
+            yield event
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("partitions", [[0] * 50, [0, 1] * 25])
+def test_a_stage_that_waits_takes_up_no_more_than_it_may_hold(partitions: list[int]) -> None:
+    stream = Stream(partitions)
+    source: Any = SimpleNamespace(noack=lambda: SimpleNamespace(events=stream.__aiter__))
+
+    async def held() -> tuple[int, int]:
+        gate, order = asyncio.Event(), []
+
+        async def take(chunk: list[Any], partition: int) -> None:
+            await gate.wait()
+            order.append((partition, chunk[0].offset))
+
+        stage: Any = Stage(Count(), None, Effects)  # type: ignore[arg-type]
+        stage.take = take
+        running = asyncio.create_task(stage.run(source))
+        await asyncio.sleep(0.05)
+        taken = stream.taken
+        gate.set()
+        await asyncio.sleep(0.05)
+        running.cancel()
+        for partition in set(partitions):
+            offsets = [offset for each, offset in order if each == partition]
+            assert offsets == sorted(offsets)
+        return taken, len(order)
+
+    assert asyncio.run(held()) == (SIDE_BY_SIDE + 1, 50)

@@ -14,8 +14,7 @@ from rich.console import Console
 from deploy.letters.letter import BATCH_BYTES, BATCH_LETTERS, MAX_REPLAYS, WHY, Letter, State, batches, plan
 from deploy.letters.reading import Content
 from deploy.letters.screens import as_json, record, show_letter, show_letters
-from schemas.codec import encode
-from tests.sinking import resolved
+from tests.sinking import encoded, resolved
 
 LETTER = Letter(
     letter_id=UUID(int=7),
@@ -88,9 +87,9 @@ def test_batches_keep_order_and_bounds(sizes: list[int]) -> None:
 
 def test_a_record_that_decodes_is_shown_with_readable_ids_and_times() -> None:
     fields = resolved(event_id=UUID(int=5).bytes, occurred_at=1_760_000_000_000, text="grüß Gott")
-    title, shown = record(encode("resolved", fields))
+    title, shown = record(encoded("resolved", fields))
     assert title == "record resolved"
-    found = json.loads(shown)
+    found = json.loads(shown)["touchpoint"]
     assert found["event_id"] == str(UUID(int=5))
     assert found["occurred_at"] == "2025-10-09T08:53:20+00:00"
     assert found["text"] == "grüß Gott"
