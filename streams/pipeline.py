@@ -14,6 +14,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import IDENTITY
 from streams.engine.replica import Replica
 from streams.engine.worker import App, build
+from streams.settings import StreamsSettings
 from streams.signals import signals
 from streams.steps.identify import Identify
 from streams.steps.identity import customer_in
@@ -24,4 +25,6 @@ from streams.steps.link import Link
 def pipeline(settings: KafkaSettings, folder: Path) -> App:
     """The worker's app, its state kept below `folder`."""
     identity = Replica(IDENTITY, folder / "identity-copy", customer_in)
-    return build([Identify(identity.get), Link(), Join(signals())], [identity], settings, folder)
+    return build(
+        [Identify(identity.get), Link(), Join(signals(), StreamsSettings().kept_touchpoints)], [identity], settings, folder
+    )

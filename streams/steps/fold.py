@@ -14,7 +14,7 @@ from streams.journeys import journey
 from streams.journeys.definition import DEFINITION
 from streams.signals.contract import Signal, Value
 from streams.steps.customer import Block, Customer, Place, States, Touchpoint
-from streams.steps.history import BLOCK, History, Stretch, sealed
+from streams.steps.history import BLOCK, BLOCKS, History, Stretch, sealed
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -50,10 +50,10 @@ class Codec:
 
 
 class Folded(NamedTuple):
-    """What a fold brought: outputs, and blocks to be written by slot. The row was changed in place."""
+    """What a fold brought: outputs, and by slot the blocks to be written, None to be dropped. The row was changed in place."""
 
     outputs: list[Output]
-    blocks: dict[int, Block]
+    blocks: dict[int, Block | None]
 
 
 def fold(
@@ -63,11 +63,12 @@ def fold(
     customer: Customer,
     arrived: Sequence[Touchpoint],
     load: Callable[[int], Block],
+    most_blocks: int = BLOCKS,
 ) -> Folded | None:
     """Fold what is new among `arrived`; None where nothing is.
 
     Where a definition is new or changed since the row was written, everything that is kept is folded again under it, and
-    read again. `load` brings the block in a slot.
+    read again. `load` brings the block in a slot; `most_blocks` are kept.
     """
     history = History(customer, load)
     new = history.fresh(arrived)
@@ -83,7 +84,7 @@ def fold(
         before, ghosts = _again(codec.journeys(stretch.base), stretch.touchpoints, new)
     folding = _Folding(signals, codec, customer_id, customer.folded + len(new))
     customer.states = codec.pack(folding.run(stretch, touchpoints, spoken_from))
-    blocks = history.keep(stretch.first, touchpoints, folding.bases)
+    blocks = history.keep(stretch.first, touchpoints, folding.bases, most_blocks)
     for change in journey.changes(customer_id, customer.folded, before, folding.journeys, ghosts):
         folding.outputs.append(Output(JOURNEYS, folding.partition, customer_id, encode("journey", change)))
     return Folded(folding.outputs, blocks)

@@ -3,9 +3,9 @@
 The layout follows from how many touchpoints were folded, never from how they arrived: touchpoint number n (from 0) is in
 block n // 64 once that block is full and the tail keeps at least 32. So any order, in any chunks, ends in the same bytes.
 
-Bound: the newest 16 blocks and the tail are kept, at least 1,056 touchpoints. A touchpoint older than those is late beyond
-the bound: it is stored for analysts, counted, and not folded; neither is an old duplicate. Whatever is newer is folded
-exactly once, however often and at whatever offset it comes.
+Bound: the newest blocks and the tail are kept, by default 16 blocks, which is at least 1,056 touchpoints. A touchpoint older
+than those is late beyond the bound: it is stored for analysts, counted, and not folded; neither is an old duplicate. Whatever
+is newer is folded exactly once, however often and at whatever offset it comes.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +17,7 @@ from streams.steps.customer import Block, Customer, Place, States, Touchpoint, p
 BLOCK = 64
 TAIL = 32
 BLOCKS = 16
+SLOTS = 256
 SHORT = 2
 LATE = telemetry.LATE.labels("join")
 
@@ -36,7 +37,7 @@ def sealed(folded: int) -> int:
 
 
 class History:
-    """The touchpoints of one customer's row; `load` brings the block that is kept in a slot (0 to 15)."""
+    """The touchpoints of one customer's row; `load` brings the block that is kept in a slot (0 to 255)."""
 
     def __init__(self, customer: Customer, load: Callable[[int], Block]) -> None:
         self.customer = customer
@@ -64,7 +65,11 @@ class History:
         )
 
     def _block(self, index: int) -> Block:
-        return self._load((self._oldest + index) % BLOCKS)
+        return self._load((self._oldest + index) % SLOTS)
+
+    def slots(self) -> list[int]:
+        """Where the kept blocks are."""
+        return [(self._oldest + index) % SLOTS for index in range(len(self.customer.blocks))]
 
     def touchpoints(self) -> list[Touchpoint]:
         """All that are kept."""
@@ -86,8 +91,10 @@ class History:
         touchpoints += unpack(customer.tail, customer.folded - self._sealed * BLOCK)
         return Stretch((self._oldest + index) * BLOCK, blocks[0].base if blocks else customer.base, touchpoints)
 
-    def keep(self, first: int, touchpoints: Sequence[Touchpoint], bases: dict[int, States]) -> dict[int, Block]:
-        """Put what was folded, from number `first` on, into the row; returns the blocks to be written, by slot.
+    def keep(
+        self, first: int, touchpoints: Sequence[Touchpoint], bases: dict[int, States], most_blocks: int
+    ) -> dict[int, Block | None]:
+        """Put what was folded, from number `first` on, into the row. By slot: blocks to be written, None to be dropped.
 
         `bases` holds the states before touchpoint number n wherever a block or the tail begins (none before number 0).
         """
@@ -97,16 +104,19 @@ class History:
         if first > end * BLOCK:
             customer.tail += pack(touchpoints)
             return {}
-        ends, written = customer.blocks[: first // BLOCK - self._oldest], {}
+        ends = customer.blocks[: first // BLOCK - self._oldest]
+        changed: dict[int, Block | None] = {}
         for number in range(first // BLOCK, end):
             piece = touchpoints[number * BLOCK - first :][:BLOCK]
             ends.append((piece[-1].place(), b"".join(each.id[:SHORT] for each in piece)))
-            written[number % BLOCKS] = Block(bases.get(number * BLOCK, {}), pack(piece))
+            changed[number] = Block(bases.get(number * BLOCK, {}), pack(piece))
         customer.tail, customer.base = pack(touchpoints[end * BLOCK - first :]), bases.get(end * BLOCK, {})
-        if len(ends) > BLOCKS:
-            customer.forgotten = ends[-BLOCKS - 1][0]
-        customer.blocks = ends[-BLOCKS:]
-        return written
+        forgotten = max(0, len(ends) - most_blocks)
+        if forgotten:
+            customer.forgotten = ends[forgotten - 1][0]
+            changed.update(dict.fromkeys(range(self._oldest, self._oldest + forgotten)))
+        customer.blocks = ends[forgotten:]
+        return {number % SLOTS: block for number, block in sorted(changed.items())}
 
 
 def _may_hold(short: bytes, event_id: bytes) -> bool:

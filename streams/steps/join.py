@@ -24,7 +24,7 @@ from streams.steps.customer import (
     pack_moved,
 )
 from streams.steps.fold import Codec, fold, reading
-from streams.steps.history import BLOCKS, History
+from streams.steps.history import BLOCK, BLOCKS, History
 
 MOVED_AT_ONCE = 200
 
@@ -37,7 +37,9 @@ class Join:
     table = "customers"
     changelog = CUSTOMER_STATE
 
-    def __init__(self, signals: Sequence[Signal]) -> None:
+    def __init__(self, signals: Sequence[Signal], kept_touchpoints: int = BLOCK * BLOCKS) -> None:
+        """`kept_touchpoints` of a customer at least are kept: the bound of lateness and of exact skipping."""
+        self._most_blocks = -(-kept_touchpoints // BLOCK)
         self._signals = signals
         self._codec = Codec(signals)
 
@@ -66,21 +68,23 @@ class Join:
             if customer.moved_to is not None:
                 outputs += moved(customer_id, customer.moved_to, touchpoints)
                 continue
-            folded = fold(self._signals, self._codec, customer_id, customer, touchpoints, _Blocks(rows, customer_id))
+            load = _Blocks(rows, customer_id)
+            folded = fold(self._signals, self._codec, customer_id, customer, touchpoints, load, self._most_blocks)
             if folded is not None:
                 outputs += folded.outputs
                 rows.put(customer_id, customer, encode_row)
                 for slot, block in folded.blocks.items():
-                    rows.put(block_key(customer_id, slot), block, encode_row)
+                    _store(rows, block_key(customer_id, slot), block)
         arrived.clear()
         return outputs
 
     def _move(self, rows: Rows, customer_id: bytes, to: bytes) -> list[Output]:
         """Hand everything to the customer this one is now part of; whatever comes later follows."""
         customer: Customer = rows.get(customer_id, decode_customer)
-        kept = History(customer, _Blocks(rows, customer_id)).touchpoints()
+        history = History(customer, _Blocks(rows, customer_id))
+        kept = history.touchpoints()
         rows.put(customer_id, Customer(moved_to=to), encode_row)
-        for slot in range(min(len(customer.blocks), BLOCKS)):
+        for slot in history.slots():
             rows.drop(block_key(customer_id, slot))
         return moved(customer_id, to, kept)
 
@@ -113,6 +117,13 @@ class _Blocks:
 def block_key(customer_id: bytes, slot: int) -> bytes:
     """The row of the block in a slot; a new block takes the place of the one that is no longer kept."""
     return customer_id + bytes((slot,))
+
+
+def _store(rows: Rows, key: bytes, block: Block | None) -> None:
+    if block is None:
+        rows.drop(key)
+    else:
+        rows.put(key, block, encode_row)
 
 
 def moved(from_customer: bytes, to: bytes, touchpoints: Sequence[Touchpoint]) -> list[Output]:

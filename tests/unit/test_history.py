@@ -18,7 +18,7 @@ from streams.signals import signals
 from streams.signals.contract import Signal, Value
 from streams.steps.customer import Block, Customer, Touchpoint, decode_block, decode_customer, encode_row
 from streams.steps.fold import Codec, fold
-from streams.steps.history import BLOCK, BLOCKS, SHORT, TAIL, History, sealed
+from streams.steps.history import BLOCK, BLOCKS, SHORT, SLOTS, TAIL, History, sealed
 
 DAY = 86_400_000
 START = 1_700_000_000_000
@@ -38,7 +38,8 @@ def life(count: int, seed: int = 1) -> list[Touchpoint]:
 class Rows:
     """A customer's rows as the store keeps them, and what the reader was told."""
 
-    def __init__(self, which: Sequence[Signal] | None = None) -> None:
+    def __init__(self, which: Sequence[Signal] | None = None, most_blocks: int = BLOCKS) -> None:
+        self.most_blocks = most_blocks
         self.signals = signals() if which is None else which
         self.row = b""
         self.blocks: dict[int, bytes] = {}
@@ -53,12 +54,15 @@ class Rows:
 
     def feed(self, arrived: Sequence[Touchpoint]) -> None:
         customer = self.customer()
-        folded = fold(self.signals, Codec(self.signals), CUSTOMER, customer, arrived, self.load)
+        folded = fold(self.signals, Codec(self.signals), CUSTOMER, customer, arrived, self.load, self.most_blocks)
         if folded is None:
             return
         self.row = encode_row(customer)
-        self.blocks |= {slot: encode_row(block) for slot, block in folded.blocks.items()}
-        self.written.append(len(self.row) + sum(len(self.blocks[slot]) for slot in folded.blocks))
+        for slot, block in folded.blocks.items():
+            self.blocks.pop(slot, None)
+            if block is not None:
+                self.blocks[slot] = encode_row(block)
+        self.written.append(len(self.row) + sum(len(self.blocks.get(slot, b"")) for slot in folded.blocks))
         for output in folded.outputs:
             fields = decode(output.value)[1]
             key = fields["journey_id" if output.topic == JOURNEYS else "reading_id"]
@@ -121,6 +125,29 @@ def test_the_newest_are_kept_and_what_is_older_is_late_beyond_the_bound_and_coun
     rows.feed([stranger, touchpoints[0]])
     assert (rows.row, rows.blocks) == before
     assert telemetry.LATE.labels("join")._value.get() == counted + 2
+
+
+@pytest.mark.parametrize(("before", "after"), [(16, 3), (3, 16), (1, 255)])
+def test_the_bound_may_be_set_anew_while_rows_are_there(before: int, after: int) -> None:
+    touchpoints = life(1_200)
+    rows = Rows(most_blocks=before)
+    rows.feed(touchpoints[:900])
+    rows.most_blocks = after
+    rows.feed(touchpoints[900:1_100])
+    rows.feed(touchpoints[1_050:])
+    kept = rows.touchpoints()
+    assert kept == touchpoints[-len(kept) :]
+    assert len(rows.blocks) == len(rows.customer().blocks) <= after
+    assert len(kept) >= min(after, before + 4) * BLOCK + TAIL
+
+
+def test_blocks_come_round_to_the_slots_of_forgotten_ones() -> None:
+    rows = Rows([], most_blocks=2)
+    touchpoints = life(SLOTS * BLOCK + 500)
+    for start in range(0, len(touchpoints), 97):
+        rows.feed(touchpoints[start : start + 97])
+    assert rows.touchpoints() == touchpoints[-len(rows.touchpoints()) :]
+    assert len(rows.blocks) == 2
 
 
 def test_a_repetition_is_known_by_its_id_whatever_its_time_says() -> None:

@@ -1,0 +1,19 @@
+"""`python -m tests.bench.line`: the whole line alone, on a stack of its own."""
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.bench.line.measure import measure
+from tests.conftest import running_stack
+
+
+def main() -> None:
+    """Throughput, latency, and who spends the time."""
+    with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder)) as stack:
+        measure(stack, Console())
+
+
+if __name__ == "__main__":
+    main()

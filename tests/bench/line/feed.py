@@ -1,0 +1,80 @@
+"""`python -m tests.bench.line.feed RUN COUNT [RATE]`: publishes the workload, all at once or at a steady rate.
+
+All at once: the records are encoded first, then `first` is said, then they are sent (acks=all) as fast as Kafka takes them.
+At a rate: each is encoded and sent in its turn, so that its `received_at` is true. The last word, when all are acknowledged, is
+how many processor seconds it took since `first`.
+"""
+
+import asyncio
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import islice
+from zlib import crc32
+
+from aiokafka import AIOKafkaProducer
+
+from schemas.settings import KafkaSettings
+from schemas.topics import PARTITIONS
+from tests.bench.line.life import Sent, touchpoints
+from tests.bench.marks import mark
+
+AT_ONCE = 5_000
+TICKS = 100
+
+
+async def send(producer: AIOKafkaProducer, records: Sequence[Sent]) -> None:
+    """One batch a partition, all acknowledged; the key decides the partition."""
+    batches: defaultdict[tuple[str, int], list[Sent]] = defaultdict(list)
+    for each in records:
+        batches[each.topic, crc32(each.key) % PARTITIONS].append(each)
+    waiting = []
+    for (topic, partition), batch in batches.items():
+        builder = producer.create_batch()
+        for each in batch:
+            builder.append(key=each.key, value=each.value, timestamp=None)
+        waiting.append(await producer.send_batch(builder, topic, partition=partition))
+    await asyncio.gather(*waiting)
+
+
+async def at_once(producer: AIOKafkaProducer, records: Sequence[Sent]) -> None:
+    for start in range(0, len(records), AT_ONCE):
+        await send(producer, records[start : start + AT_ONCE])
+
+
+async def steadily(producer: AIOKafkaProducer, run: str, count: int, rate: int) -> None:
+    """`rate` a second, a hundredth of them every hundredth second."""
+    coming, begin, sent = touchpoints(run), time.monotonic(), 0
+    while sent < count:
+        due = min(count, int((time.monotonic() - begin) * rate))
+        await send(producer, list(islice(coming, due - sent)))
+        sent = due
+        await asyncio.sleep(1 / TICKS)
+
+
+def start() -> float:
+    mark("first")
+    return time.process_time()
+
+
+async def main(run: str, count: int, rate: int | None) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=KafkaSettings().bootstrap_servers, acks="all", compression_type="snappy", max_batch_size=2**20
+    )
+    await producer.start()
+    try:
+        if rate is None:
+            records = list(islice(touchpoints(run), count))
+            begin = start()
+            await at_once(producer, records)
+        else:
+            begin = start()
+            await steadily(producer, run, count, rate)
+        mark(str(time.process_time() - begin))
+    finally:
+        await producer.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None))

@@ -1,0 +1,59 @@
+"""The seeded workload: touchpoints of four kinds, uniformly spread over customers, in the order of event time."""
+
+import random
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from schemas.codec import Fields, encode
+from schemas.topics import source_topic
+from schemas.touchpoint import event_id
+
+SEED = 7
+CUSTOMERS = 20_000
+SECOND_IDENTIFIER = 0.3
+SOURCES = {"order.placed": "erp", "payment.received": "erp", "ticket.opened": "support", "ticket.resolved": "support"}
+BEGIN = 1_760_000_000_000
+STEP_MS = 10
+
+
+class Sent(NamedTuple):
+    """One record on its way to Kafka."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+def touchpoints(run: str, first: int = 0) -> Iterator[Sent]:
+    """Without end; `run` names the events, so that two runs are different ones. `received_at` is when it is asked for."""
+    chance, number = random.Random(SEED), first
+    while True:
+        yield record(touchpoint(chance, number, run))
+        number += 1
+
+
+def touchpoint(chance: random.Random, number: int, run: str) -> Fields:
+    """One touchpoint of some customer."""
+    kind, customer = chance.choice(list(SOURCES)), chance.randrange(CUSTOMERS)
+    identifiers = [{"kind": "email", "value": f"c{customer}@example.org"}]
+    if chance.random() < SECOND_IDENTIFIER:
+        identifiers.append({"kind": "erp_party", "value": f"sap/{customer}"})
+    return {
+        "event_id": event_id("bench", str(number), run).bytes,
+        "source": SOURCES[kind],
+        "system": "bench",
+        "connector": run,
+        "type": kind,
+        "channel": "web",
+        "occurred_at": BEGIN + number * STEP_MS,
+        "received_at": time.time_ns() // 1_000_000,
+        "identifiers": identifiers,
+        "attributes": {"region": "north"},
+    }
+
+
+def record(fields: Fields) -> Sent:
+    """The touchpoint as a connector publishes it."""
+    key = fields["identifiers"][0]["value"].encode()
+    return Sent(source_topic(fields["source"]), key, encode(fields["source"], fields))
