@@ -87,16 +87,19 @@ class Watched:
         begin, before = self.wait_for("first"), self.spent()
         return self._figures(records, begin, before, self.wait_for(mark))
 
-    def until_committed(self, group: str, topic: str, records: int) -> Figures:
-        """From `first` until the group has committed `records` records of the topic. Raises FatalError when the process ends."""
-        begin, before = self.wait_for("first"), self.spent()
+    def until_committed(self, group: str, topic: str, records: int, before: int = 0) -> Figures:
+        """From `first` until the group has committed `records` records of the topic after the `before` ones of earlier runs.
+
+        Raises FatalError when the process ends meanwhile.
+        """
+        begin, spent = self.wait_for("first"), self.spent()
         admin = KafkaAdminClient(**KafkaSettings().kafka_python())
         try:
-            while committed(admin, group, topic) < records:
+            while committed(admin, group, topic) < before + records:
                 if self._process.poll() is not None:
                     raise self._ended(f"with exit code {self._process.returncode}")
                 time.sleep(LOOK_SECONDS)
-            return self._figures(records, begin, before, time.monotonic())
+            return self._figures(records, begin, spent, time.monotonic())
         finally:
             admin.close()
 

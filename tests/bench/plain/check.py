@@ -4,7 +4,8 @@ Every touchpoint must have led to one output, every customer's outputs must coun
 output as well as the last row in the changelog must equal what plain Python makes of the same touchpoints.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -25,28 +26,27 @@ async def check(name: str, expected: Rows, outputs: str, changelog: str, row_of:
     `row_of` gives customer key and row bytes of a changelog record, or None for a record that is no row.
     """
     seen: Rows = {}
-    async for record in read(outputs):
-        row = decode(record.value)
-        if row.count != seen.get(record.key, Row()).count + 1:
-            raise FatalError(f"{name}: {outputs}/{record.partition}/{record.offset} counts {row.count}: one is missing or twice")
-        seen[record.key] = row
+    async with aclosing(read(outputs)) as records:
+        async for record in records:
+            row = decode(record.value)
+            if row.count != seen.get(record.key, Row()).count + 1:
+                place = f"{outputs}/{record.partition}/{record.offset}"
+                raise FatalError(f"{name}: {place} counts {row.count}: one is missing or twice")
+            seen[record.key] = row
     compare(name, outputs, expected, seen)
-    kept: Rows = {}
-    async for record in read(changelog):
-        found = row_of(record)
-        if found is not None:
-            kept[found[0]] = decode(found[1])
-    compare(name, changelog, expected, kept)
+    kept = dict([found async for record in read(changelog) if (found := row_of(record))])
+    compare(name, changelog, expected, {key: decode(row) for key, row in kept.items()})
 
 
 def compare(name: str, topic: str, expected: Rows, found: Rows) -> None:
     """Raise FatalError unless every customer is there, with the same row."""
-    wrong = sum(found.get(key) != row for key, row in expected.items()) + len(found.keys() - expected.keys())
+    customers = expected.keys() | found.keys()
+    wrong = sum(expected.get(key) != found.get(key) for key in customers)
     if wrong:
-        raise FatalError(f"{name}: {wrong} of {len(expected)} customers in {topic} are not what plain Python makes of them")
+        raise FatalError(f"{name}: {wrong} of {len(customers)} customers in {topic} are not what plain Python makes of them")
 
 
-async def read(topic: str) -> AsyncIterator[Any]:
+async def read(topic: str) -> AsyncGenerator[Any, None]:
     """Every record that the topic has now, in the order of each partition."""
     consumer = AIOKafkaConsumer(**aiokafka_options(KafkaSettings()), enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()

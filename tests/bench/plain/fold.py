@@ -37,7 +37,8 @@ def read(value: bytes) -> dict[str, Any]:
     """The fields of a touchpoint in the wire format."""
     body = BytesIO(value)
     body.seek(HEADER_BYTES)
-    return schemaless_reader(body, SCHEMA, None)  # type: ignore[no-any-return]
+    fields: Any = schemaless_reader(body, SCHEMA, None)
+    return fields  # type: ignore[no-any-return]
 
 
 def add(row: Row, touchpoint: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The plain fold on stock Faust, as its users write it. Arguments: bootstrap servers, topic, output topic, folder.
 
-Best honest settings: the repaired Cython paths, a queue that does not stop the fetcher, batched and compressed sends, the
+Best honest settings: the repaired Cython paths, a queue that does not stop the fetcher, batched and compressed sends (a linger
+of 0.2 s was best of 0.02, 0.2 and 1), the
 same codec as ours. Its producer takes no idempotence setting, so acks=all it is.
 """
 
@@ -32,7 +33,7 @@ def build(servers: str, topic: str, output: str, folder: str) -> faust.App:
         broker_max_poll_records=5_000,
         stream_buffer_maxsize=65_536,
         producer_acks=-1,
-        producer_linger=0.02,
+        producer_linger=0.2,
         producer_max_batch_size=131_072,
         producer_compression_type="lz4",
         cython_optimizations=True,

@@ -39,7 +39,7 @@ def floor(count: int) -> list[str | Path]:
 
 def ours(folder: Path) -> Variant:
     command: list[str | Path] = [sys.executable, "-m", module("ours"), folder / "ours"]
-    return Variant("ours", command, TOPIC, GROUP, SATISFACTION, CUSTOMER_STATE, lambda raw: (raw.key, unfenced(raw.value)))
+    return Variant("ours", command, TOPIC, GROUP, SATISFACTION, CUSTOMER_STATE, our_row)
 
 
 def stock_faust(folder: Path) -> Variant:
@@ -55,6 +55,12 @@ def quix(folder: Path, python: Path, every: int) -> Variant:
     command: list[str | Path] = [python, "-m", module("quix"), servers, TOPIC, outputs, folder / outputs, str(every)]
     name = f"Quix Streams, commit_every={every}"
     return Variant(name, command, TOPIC, outputs, outputs, f"changelog__{outputs}--{TOPIC}--default", quix_row)
+
+
+def our_row(raw: Any) -> tuple[bytes, bytes] | None:
+    """Our rows begin with a fence."""
+    stored = unfenced(raw.value)
+    return (raw.key, stored[1]) if stored else None
 
 
 def quix_row(raw: Any) -> tuple[bytes, bytes] | None:

@@ -14,7 +14,7 @@ def quix_python() -> Path:
     python, stamp = FOLDER / "bin" / "python", FOLDER / ".complete"
     if not stamp.exists() or stamp.stat().st_mtime < REQUIREMENTS.stat().st_mtime:
         subprocess.run([sys.executable, "-m", "venv", "--clear", FOLDER], check=True)
-        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", REQUIREMENTS]
-        subprocess.run([python, *install], check=True)
+        options = ("--quiet", "--disable-pip-version-check", "--require-hashes")
+        subprocess.run([python, "-m", "pip", "install", *options, "-r", REQUIREMENTS], check=True)
         stamp.touch()
     return python

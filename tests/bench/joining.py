@@ -1,0 +1,49 @@
+"""The real join step alone, run as `touchline work` runs the chain. Argument: the worker's folder.
+
+Marks: `assigned` and `recovered` around the recovery of its state, `first` with its first chunk.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from schemas.settings import KafkaSettings
+from streams.contract import Output, Record, Refuse, Rows
+from streams.engine.worker import build, claim, run
+from streams.signals import signals
+from streams.steps.join import Join
+from tests.bench.marks import mark
+
+
+class MarkedJoin(Join):
+    """Join, and a mark before its first chunk."""
+
+    _idle = True
+
+    def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
+        if self._idle:
+            mark("first")
+            self._idle = False
+        return super().process(records, rows, refuse)
+
+
+def main(folder: Path) -> None:
+    """Work until SIGTERM."""
+    lock = claim(folder)
+    app = build([MarkedJoin(signals())], [], KafkaSettings(), folder)
+
+    async def assigned(*_: Any, **_more: Any) -> None:
+        mark("assigned")
+
+    async def recovered(*_: Any, **_more: Any) -> None:
+        mark("recovered")
+
+    app.on_partitions_assigned.connect(assigned)
+    app.on_rebalance_complete.connect(recovered)
+    run(app)
+    lock.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,214 @@
+"""State at three sizes: what a touchpoint costs, what a customer weighs, and how fast a lost worker's state comes back.
+
+Only the real join step runs, in one worker, on `resolved` records of customers who are spread evenly. The sizes build on
+one another: first every new customer gets one touchpoint, then a worker started afresh on that state folds the same number
+of touchpoints of customers drawn from all. Cost is processor time of the worker for those.
+"""
+
+import asyncio
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import psutil
+import rocksdict
+from kafka import KafkaConsumer, TopicPartition
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from deploy.local.state import Stack
+from deploy.topics import ensure_topics
+from schemas.codec import encode
+from schemas.errors import FatalError, TouchlineError
+from schemas.settings import KafkaSettings
+from schemas.topics import CUSTOMER_STATE, PARTITIONS, RESOLVED
+from streams.contract import Output
+from streams.engine.store import options
+from streams.engine.worker import GROUP
+from streams.steps.identity import founded
+from streams.steps.resolved import forward
+from tests.bench.plain.check import read
+from tests.bench.process import Figures, Watched
+from tests.bench.publish import publish
+from tests.conftest import running_stack
+
+SEED = 3
+SIZES = (10_000, 100_000, 1_000_000)
+EVENTS = 100_000
+BEGIN = 1_760_000_000_000
+KINDS = (("erp", "order.placed"), ("erp", "payment.received"), ("support", "ticket.opened"), ("support", "ticket.resolved"))
+
+
+class Size(NamedTuple):
+    """One size: customers, what filling and folding cost, resident bytes of the worker at the end of it."""
+
+    customers: int
+    fill: Figures
+    fold: Figures
+    rss_bytes: int
+
+
+def measure(stack: Stack, console: Console, sizes: Sequence[int] = SIZES, events: int = EVENTS) -> dict[str, float]:
+    """Cost, weight and recovery at each of `sizes`, smallest first. `stack` must be fresh: no topics yet."""
+    ensure_topics(KafkaSettings(), dry_run=False)
+    with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as progress:
+        bench = Bench(stack, Path(folder), events, progress)
+        found = [bench.size(before, customers) for before, customers in zip((0, *sizes), sizes, strict=False)]
+        rate = bench.recovery()
+        disk = sum(each.stat().st_size for each in (bench.folder / "worker").rglob("*") if each.is_file())
+        rows = asyncio.run(newest())
+        compare(rows, bench.folder / "empty")
+    weight = sum(len(key) + len(row) for key, row in rows.items())
+    console.print(table(found, rate, weight / sizes[-1], disk / sizes[-1]))
+    small, large = found[0], found[-1]
+    return {
+        "recovery_rows_per_second": rate,
+        "state_bytes_per_customer": weight / sizes[-1],
+        "state_disk_bytes_per_customer": disk / sizes[-1],
+        **{f"worker_rss_bytes_{label(each.customers)}": each.rss_bytes for each in found},
+        **{f"state_cpu_seconds_per_100k_{label(each.customers)}": each.fold.cpu_seconds_per_100k for each in found},
+        f"cost_ratio_{label(large.customers)}_vs_{label(small.customers)}": (
+            large.fold.cpu_seconds_per_100k / small.fold.cpu_seconds_per_100k
+        ),
+    }
+
+
+class Bench:
+    """One stack, one state that grows."""
+
+    def __init__(self, stack: Stack, folder: Path, events: int, progress: Progress) -> None:
+        self.folder = folder
+        self._events = events
+        self._progress = progress
+        self._broker = psutil.Process(stack.service("kafka").pid)
+        self._chance = random.Random(SEED)
+        self._published = 0
+
+    def size(self, before: int, customers: int) -> Size:
+        """Grow from `before` to `customers`, then fold touchpoints of all of them."""
+        fill, filled = self._work(range(before, customers), customers - before, f"{customers:,} customers: fill")
+        drawn = (self._chance.randrange(customers) for _ in range(self._events))
+        fold, folded = self._work(drawn, self._events, f"{customers:,} customers: fold")
+        return Size(customers, fill, fold, max(filled, folded))
+
+    def _work(self, customers: Iterable[int], count: int, what: str) -> tuple[Figures, int]:
+        """Publish one touchpoint for each of `customers`, then let a worker fold them; figures and its resident bytes."""
+        publish(self._resolved(customers), count, self._progress, f"{what}, publish")
+        task = self._progress.add_task(what, total=None)
+        with self._worker("worker") as worker:
+            figures = worker.until_committed(GROUP, RESOLVED, count, before=self._published)
+            resident = worker.process.memory_info().rss
+        self._progress.remove_task(task)
+        self._published += count
+        return figures, resident
+
+    def _resolved(self, customers: Iterable[int]) -> Iterator[Output]:
+        for number, customer in enumerate(customers, self._published):
+            source, kind = self._chance.choice(KINDS)
+            identifier = {"kind": "email", "value": f"c{customer}@example.org"}
+            fields = {
+                "event_id": self._chance.randbytes(16),
+                "source": source,
+                "system": "bench",
+                "connector": "bench",
+                "type": kind,
+                "channel": "web",
+                "occurred_at": BEGIN + number * 1_000,
+                "received_at": BEGIN + number * 1_000,
+                "identifiers": [identifier],
+                "attributes": {},
+            }
+            yield forward(fields, encode(source, fields), founded("email", identifier["value"]))
+
+    def recovery(self) -> float:
+        """Changelog records a second that a worker with an empty folder reads and writes, from assignment to readiness."""
+        task = self._progress.add_task("recovery", total=None)
+        with self._worker("empty") as worker:
+            begin = worker.wait_for("assigned")
+            seconds = worker.wait_for("recovered") - begin
+        self._progress.remove_task(task)
+        return changelog_records() / seconds
+
+    def _worker(self, name: str) -> Watched:
+        command = (sys.executable, "-m", "tests.bench.joining", str(self.folder / name))
+        return Watched(command, self.folder / f"{name}.log", self._broker)
+
+
+def changelog_records() -> int:
+    """How many records the changelog has had; compaction has not come by in so short a time."""
+    partitions = [TopicPartition(CUSTOMER_STATE, number) for number in range(PARTITIONS)]
+    consumer = KafkaConsumer(**KafkaSettings().kafka_python())
+    try:
+        return sum(consumer.end_offsets(partitions).values())
+    finally:
+        consumer.close()
+
+
+async def newest() -> dict[bytes, bytes]:
+    """The last changelog record of every key."""
+    return {record.key: record.value async for record in read(CUSTOMER_STATE)}
+
+
+def compare(rows: dict[bytes, bytes], folder: Path) -> None:
+    """Raise FatalError unless the databases that a worker recovered in `folder` hold exactly `rows`."""
+    found = 0
+    for path in folder.rglob("CURRENT"):
+        database: Any = rocksdict.Rdict(str(path.parent), options(), access_type=rocksdict.AccessType.read_only())
+        found += sum(rows.get(key) == value for key, value in database.items())
+    if found != len(rows):
+        raise FatalError(f"recovery brought back {found} of {len(rows)} rows as the changelog has them")
+
+
+def label(customers: int) -> str:
+    """10,000 is `10k`, 1,000,000 is `1m`."""
+    for unit, letter in ((1_000_000, "m"), (1_000, "k")):
+        if customers >= unit:
+            return f"{customers // unit}{letter}"
+    return str(customers)
+
+
+def table(found: Sequence[Size], recovery: float, weight: float, disk: float) -> Table:
+    """What a reader of the terminal sees."""
+    shown = Table(
+        title=f"State: join alone, {found[0].fold.records:,} touchpoints at each size",
+        caption=f"CPU: seconds per 100,000 touchpoints. A customer: {weight:,.0f} bytes of rows, {disk:,.0f} on disk. "
+        f"Recovery: {recovery:,.0f} rows a second.",
+    )
+    for heading in ("customers", "per second", "CPU s", "filling, CPU s", "worker MiB"):
+        shown.add_column(heading, justify="right")
+    for each in found:
+        shown.add_row(
+            f"{each.customers:,}",
+            f"{each.fold.per_second:,.0f}",
+            f"{each.fold.cpu_seconds_per_100k:.2f}",
+            f"{each.fill.cpu_seconds_per_100k:.2f}",
+            f"{each.rss_bytes / 2**20:,.0f}",
+        )
+    return shown
+
+
+@click.command()
+@click.option("--customers", multiple=True, type=int, default=SIZES, show_default=True, help="Sizes, smallest first.")
+@click.option("--events", default=EVENTS, show_default=True, help="Touchpoints folded at each size.")
+def main(customers: tuple[int, ...], events: int) -> None:
+    """Measure the state of the join step: cost, weight, recovery.
+
+    Example: python -m tests.bench.state --customers 1000 --customers 5000 --events 2000
+    """
+    console = Console()
+    try:
+        with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder)) as stack:
+            found = measure(stack, console, customers, events)
+    except TouchlineError as error:
+        raise click.ClickException(str(error)) from error
+    console.print_json(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
