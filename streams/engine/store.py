@@ -17,7 +17,7 @@ from faust.stores.rocksdb import Store as StockStore
 
 SCHEME = "touchline"
 FENCE_BYTES = 8
-WRITE_BUFFER = 8 << 20
+WRITE_BUFFER = 16 << 20
 BLOCK_CACHE = 32 << 20
 
 
@@ -27,6 +27,7 @@ def options() -> rocksdict.Options:
     chosen.create_if_missing(True)
     chosen.set_write_buffer_size(WRITE_BUFFER)
     chosen.set_max_write_buffer_number(2)
+    chosen.set_compaction_style(rocksdict.DBCompactionStyle.universal())
     chosen.set_max_open_files(64)
     chosen.set_compression_type(rocksdict.DBCompressionType.lz4())
     table = rocksdict.BlockBasedOptions()
@@ -59,11 +60,11 @@ class Store(StockStore):
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Callable[..., Any], to_value: Callable[..., Any]) -> None:
         """Recovery: each event holds a chunk of changelog records of one partition."""
         for event in batch:
-            partition = event.message.partition
-            newest: dict[bytes, bytes] = {}
-            for record in event.message.value:
-                known = newest.get(record.key) or self._db_for_partition(partition).get(record.key) or b""
-                if record.value[:FENCE_BYTES] >= known[:FENCE_BYTES]:
+            partition, records = event.message.partition, event.message.value
+            keys = [record.key for record in records]
+            newest: dict[bytes, bytes] = dict(zip(keys, self._db_for_partition(partition).get(keys), strict=True))
+            for record in records:
+                if record.value[:FENCE_BYTES] >= (newest[record.key] or b"")[:FENCE_BYTES]:
                     newest[record.key] = record.value
             self.write(partition, newest.items(), event.message.offset)
 
@@ -80,9 +81,9 @@ class Store(StockStore):
         held = self._db_for_partition(partition).get(self.offset_key)
         return changelog_offset == (0 if held is None else int(held) + 1)
 
-    def load(self, partition: int, key: bytes) -> tuple[int, bytes] | None:
-        """Fence and row of a key, or None."""
-        return unfenced(self._db_for_partition(partition).get(key))
+    def load(self, partition: int, keys: list[bytes]) -> list[tuple[int, bytes] | None]:
+        """Fence and row of each key, or None."""
+        return [unfenced(value) for value in self._db_for_partition(partition).get(keys)] if keys else []
 
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """All rows of a partition in key order, without their fences."""

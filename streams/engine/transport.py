@@ -46,6 +46,17 @@ def chunks(records: Iterable[Any], most_records: int = CHUNK_RECORDS, most_bytes
         yield chunk
 
 
+def in_turn(queues: Mapping[TP, Iterable[list[Any]]]) -> Iterable[tuple[TP, list[Any]]]:
+    """A chunk of each partition, then the next of each: so that a stage has several in hand and their waits overlap."""
+    waiting = deque((tp, iter(queue)) for tp, queue in queues.items())
+    while waiting:
+        tp, queue = waiting.popleft()
+        chunk = next(queue, None)
+        if chunk is not None:
+            yield tp, chunk
+            waiting.append((tp, queue))
+
+
 class Chunk(ConsumerMessage):
     """A message whose value is a list of records, with the offset of the last one and the time of the first one.
 
@@ -101,11 +112,10 @@ class Consumer(StockConsumer):
             generation, seeks = self.app.consumer_generation_id, self._seeks
         if not active:
             await self.sleep(timeout)
-        for tp, records in fetched.items():
-            for chunk in chunks(records):
-                if self._outdated(generation, seeks):
-                    return
-                yield tp, self._message(tp, chunk, generation)
+        for tp, chunk in in_turn({tp: chunks(records) for tp, records in fetched.items()}):
+            if self._outdated(generation, seeks):
+                return
+            yield tp, self._message(tp, chunk, generation)
 
     def _outdated(self, generation: int, seeks: int) -> bool:
         """What was fetched before a rebalance or a seek comes again, and must not be delivered out of order now."""

@@ -31,6 +31,7 @@ from streams.engine.watch import Place, Watch, watch_loop
 
 GROUP = "touchline-work"
 REPEAT_SECONDS = 10.0
+FETCH_BYTES = 512 * 1024  # of a partition, or one batch where that is larger: a poll then holds records of several partitions
 LEAVE_WITHIN = 9.0
 EXIT_BROKEN_OFF = 75
 RECOVERY_CHUNKS = 4  # in memory before they are written; Faust's default is 1,000 (and 1 makes it go on reading afterwards)
@@ -116,7 +117,7 @@ def build(steps: Sequence[Step], replicas: Sequence[Replica], settings: KafkaSet
         topic_disable_leader=True,
         table_standby_replicas=0,
         consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=8 * 1024 * 1024,
+        consumer_max_fetch_size=FETCH_BYTES,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=2.0,
         broker_commit_interval=1.0,

@@ -63,6 +63,7 @@ class Join:
 
     def _settle(self, arrived: defaultdict[bytes, list[Touchpoint]], rows: Rows) -> list[Output]:
         outputs: list[Output] = []
+        rows.fetch(arrived)
         for customer_id, touchpoints in arrived.items():
             customer: Customer = rows.get(customer_id, decode_customer)
             if customer.moved_to is not None:

@@ -57,7 +57,9 @@ class Chain:
         chunk = self.topics[at][self.position[at] : self.position[at] + size]
         self.position[at] += len(chunk)
         step, store = self.step_of[at[0]], self.stores[self.step_of[at[0]].name, at[1]]
-        rows = Rows(lambda key: (-1, store[key]) if store.get(key) else None, lambda: iter(sorted(store.items())))
+        rows = Rows(
+            lambda keys: [(-1, store[key]) if store.get(key) else None for key in keys], lambda: iter(sorted(store.items()))
+        )
         records = [Record(*decode(value), value, position, position) for position, value in enumerate(chunk)]
         outputs = step.process(records, rows, lambda record, error: self.refused.append((record, error)))
         for output in outputs:

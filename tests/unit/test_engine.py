@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import rocksdict
+from faust.types.tuples import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from schemas.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.stage import SIDE_BY_SIDE, Stage
 from streams.engine.store import FENCE_BYTES, Store, fenced, options
-from streams.engine.transport import Ledger, chunks
+from streams.engine.transport import Ledger, chunks, in_turn
 
 
 def record(value: bytes | None, offset: int = 0, headers: Headers = ()) -> Any:
@@ -62,6 +63,15 @@ def test_chunks_keep_every_record_in_order_and_within_bounds(sizes: list[int], r
     assert all(len(chunk) == 1 or sum(len(each.value) for each in chunk) <= size for chunk in cut)
 
 
+@given(st.lists(st.lists(st.integers(), max_size=5), max_size=5))
+def test_partitions_take_turns_and_each_keeps_its_order(queues: list[list[int]]) -> None:
+    taken = list(in_turn({TP("t", number): [[each] for each in queue] for number, queue in enumerate(queues)}))
+    for number, queue in enumerate(queues):
+        assert [chunk for tp, chunk in taken if tp.partition == number] == [[each] for each in queue]
+    first = [tp.partition for tp, _ in taken][: sum(map(bool, queues))]
+    assert len(set(first)) == len(first)
+
+
 class Effects:
     """Stands where the broker and the local store stand, and writes down what happens to them."""
 
@@ -94,8 +104,8 @@ class Effects:
         self.note("store")
         self.rows.update((key, value[FENCE_BYTES:]) for key, value in rows)
 
-    def load(self, partition: int, key: bytes) -> tuple[int, bytes] | None:
-        return (-1, self.rows[key]) if key in self.rows else None
+    def load(self, partition: int, keys: list[bytes]) -> list[tuple[int, bytes] | None]:
+        return [(-1, self.rows[key]) if key in self.rows else None for key in keys]
 
     def scan(self, partition: int) -> Any:
         return iter(self.rows.items())
@@ -206,7 +216,7 @@ def test_recovery_keeps_the_row_with_the_higher_fence(tmp_path: Path) -> None:
     store.apply_changelog_batch([changelog(2, (b"b", fenced(8, b"of a frozen worker")), offset=4)], bytes, bytes)
     assert dict(store.scan(2)) == {b"a": b"new", b"b": b"new"}
     assert store._dbs[2].get(store.offset_key) == b"4"
-    assert store.load(2, b"nobody") is None
+    assert store.load(2, [b"nobody", b"a"]) == [None, (7, b"new")]
 
 
 class Pair(Count):
