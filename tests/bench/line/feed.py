@@ -1,4 +1,4 @@
-"""`python -m tests.bench.line.feed RUN COUNT [RATE]`: publishes the workload, all at once or at a steady rate.
+"""`python -m tests.bench.line.feed RUN FIRST COUNT [RATE]`: publishes a part of the workload, all at once or at a steady rate.
 
 All at once: the records are encoded first, then `first` is said, then they are sent (acks=all) as fast as Kafka takes them.
 At a rate: each is encoded and sent in its turn, so that its `received_at` is true. The last word, when all are acknowledged, is
@@ -9,7 +9,7 @@ import asyncio
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from zlib import crc32
 
@@ -43,9 +43,9 @@ async def at_once(producer: AIOKafkaProducer, records: Sequence[Sent]) -> None:
         await send(producer, records[start : start + AT_ONCE])
 
 
-async def steadily(producer: AIOKafkaProducer, run: str, count: int, rate: int) -> None:
+async def steadily(producer: AIOKafkaProducer, coming: Iterator[Sent], count: int, rate: int) -> None:
     """`rate` a second, a hundredth of them every hundredth second."""
-    coming, begin, sent = touchpoints(run), time.monotonic(), 0
+    begin, sent = time.monotonic(), 0
     while sent < count:
         due = min(count, int((time.monotonic() - begin) * rate))
         await send(producer, list(islice(coming, due - sent)))
@@ -58,23 +58,23 @@ def start() -> float:
     return time.process_time()
 
 
-async def main(run: str, count: int, rate: int | None) -> None:
+async def main(run: str, first: int, count: int, rate: int | None) -> None:
     producer = AIOKafkaProducer(
         bootstrap_servers=KafkaSettings().bootstrap_servers, acks="all", compression_type="snappy", max_batch_size=2**20
     )
     await producer.start()
     try:
         if rate is None:
-            records = list(islice(touchpoints(run), count))
+            records = list(islice(touchpoints(run, first), count))
             begin = start()
             await at_once(producer, records)
         else:
             begin = start()
-            await steadily(producer, run, count, rate)
+            await steadily(producer, touchpoints(run, first), count, rate)
         mark(str(time.process_time() - begin))
     finally:
         await producer.stop()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else None))

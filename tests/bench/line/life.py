@@ -26,8 +26,8 @@ class Sent(NamedTuple):
 
 
 def touchpoints(run: str, first: int = 0) -> Iterator[Sent]:
-    """Without end; `run` names the events, so that two runs are different ones. `received_at` is when it is asked for."""
-    chance, number = random.Random(SEED), first
+    """From number `first` on, without end; `received_at` is when it is asked for."""
+    chance, number = random.Random(f"{SEED}/{first}"), first
     while True:
         yield record(touchpoint(chance, number, run))
         number += 1

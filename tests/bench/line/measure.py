@@ -99,10 +99,11 @@ class Burst:
 
 
 class Feed:
-    """The publisher as a process of its own; it begins when its records are ready."""
+    """The publisher as a process of its own; it begins when its records are ready. `first` is the number of the first one: event
+    time goes on from run to run."""
 
-    def __init__(self, run: str, count: int, rate: int | None = None) -> None:
-        command = [sys.executable, "-m", "tests.bench.line.feed", run, str(count), *([str(rate)] if rate else [])]
+    def __init__(self, run: str, first: int, count: int, rate: int | None = None) -> None:
+        command = [sys.executable, "-m", "tests.bench.line.feed", run, str(first), str(count), *([str(rate)] if rate else [])]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._said("first")
 
@@ -127,7 +128,7 @@ def spent(processes: Processes) -> dict[str, float]:
 
 def throughput(client: ClickHouse, processes: Processes) -> dict[str, float]:
     """Touchpoints a second of a burst, and processor seconds of each process for 100,000."""
-    feed, begin, before = Feed("burst", BURST), time.monotonic(), spent(processes)
+    feed, begin, before = Feed("burst", WARM, BURST), time.monotonic(), spent(processes)
     Burst(client, "burst", BURST).wait("whole line")
     seconds, after = time.monotonic() - begin, spent(processes)
     cost = {name: after[name] - before[name] for name in processes} | {"publish": feed.cpu_seconds()}
@@ -139,7 +140,7 @@ def throughput(client: ClickHouse, processes: Processes) -> dict[str, float]:
 
 def latency(client: ClickHouse) -> dict[str, float]:
     """Seconds from publishing to what a query sees, of the touchpoint and of its reading, whichever comes later."""
-    feed = Feed("steady", RATE * SECONDS, RATE)
+    feed = Feed("steady", WARM + BURST, RATE * SECONDS, RATE)
     time.sleep(SECONDS)
     feed.cpu_seconds()
     Burst(client, "steady", RATE * SECONDS).wait("steady rate")
@@ -152,7 +153,7 @@ def measure(stack: Stack, console: Console) -> dict[str, float]:
     """Both, on a running stack, with a worker and a sink that have warmed up; prints a table."""
     client = ClickHouse()
     with tempfile.TemporaryDirectory() as folder, line(stack, Path(folder)) as processes:
-        warm = Feed("warm", WARM)
+        warm = Feed("warm", 0, WARM)
         Burst(client, "warm", WARM).wait("warming up")
         warm.cpu_seconds()
         found = {**throughput(client, processes), **latency(client)}
