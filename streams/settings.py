@@ -10,7 +10,7 @@ from streams.steps.history import BLOCK, BLOCKS, SLOTS
 
 class StreamsSettings(BaseSettings):
     """`kept_touchpoints`: how many of a customer's newest touchpoints are kept at least. Whatever is newer than the oldest of
-    them may come late, twice, and in any order. About 60 bytes each in the store; the same for all workers."""
+    them may come late, twice, and in any order. About 75 bytes each before compression; the same for all workers."""
 
     model_config = SettingsConfigDict(env_prefix="TOUCHLINE_STREAMS_", frozen=True)
 

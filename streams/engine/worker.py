@@ -33,6 +33,7 @@ GROUP = "touchline-work"
 REPEAT_SECONDS = 10.0
 LEAVE_WITHIN = 9.0
 EXIT_BROKEN_OFF = 75
+RECOVERY_CHUNKS = 4  # in memory before they are written; Faust's default is 1,000 (and 1 makes it go on reading afterwards)
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
 
 
@@ -137,7 +138,14 @@ def _add(app: App, step: Step) -> None:
     store: Callable[[], Store] | None = None
     if step.table:
         changelog = app.topic(step.changelog, schema=ChunkSchema(), partitions=partitions)
-        table = app.Table(step.table, partitions=partitions, key_type=bytes, value_type=bytes, changelog_topic=changelog)
+        table = app.Table(
+            step.table,
+            partitions=partitions,
+            key_type=bytes,
+            value_type=bytes,
+            changelog_topic=changelog,
+            recovery_buffer_size=RECOVERY_CHUNKS,
+        )
 
         def store() -> Store:
             data = table.data
