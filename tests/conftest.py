@@ -29,6 +29,7 @@ def running_stack(home: Path) -> Iterator[Stack]:
         del os.environ[name]
     os.environ["TOUCHLINE_HOME"] = str(home)
     os.environ["TOUCHLINE_TARGETS"] = str(home / "targets")
+    os.environ["TOUCHLINE_STREAMS_TICK_SECONDS"] = "0"  # tests count what comes out, and tick themselves
     os.environ.setdefault("TOUCHLINE_TOOLS", str(TOOLS))
     try:
         running = up(home)
