@@ -8,10 +8,12 @@
 `join` keeps one state row per customer with every signal's state.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from schemas.settings import KafkaSettings
 from schemas.topics import IDENTITY
+from streams.contract import Step
 from streams.engine.replica import Replica
 from streams.engine.worker import App, build
 from streams.settings import StreamsSettings
@@ -25,6 +27,6 @@ from streams.steps.link import Link
 def pipeline(settings: KafkaSettings, folder: Path) -> App:
     """The worker's app, its state kept below `folder`."""
     identity = Replica(IDENTITY, folder / "identity-copy", customer_in)
-    return build(
-        [Identify(identity.get), Link(), Join(signals(), StreamsSettings().kept_touchpoints)], [identity], settings, folder
-    )
+    chosen = StreamsSettings()
+    steps: Sequence[Step] = [Identify(identity.get), Link(), Join(signals(), chosen.kept_touchpoints)]
+    return build(steps, [identity], settings, folder, chosen.tick_seconds)

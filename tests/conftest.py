@@ -34,6 +34,7 @@ def running_stack(home: Path) -> Iterator[Stack]:
         del os.environ[name]
     os.environ["TOUCHLINE_HOME"] = str(home)
     os.environ["TOUCHLINE_TARGETS"] = str(home / "targets")
+    os.environ["TOUCHLINE_STREAMS_TICK_SECONDS"] = "0"  # tests count what comes out, and tick themselves
     os.environ.setdefault("TOUCHLINE_TOOLS", str(TOOLS))
     home.mkdir(exist_ok=True)
     ports = dict(zip(Ports.model_fields, random.sample(FREE, len(Ports.model_fields)), strict=True))

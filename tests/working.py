@@ -96,8 +96,9 @@ def read(topic: str) -> Iterator[Any]:
 
 def resolved(run: str) -> list[bytes]:
     """The event ids in `touchline.resolved` of a run, each as often as it was put out."""
-    found = (decode(record.value) for record in read(RESOLVED))
-    return [fields["event_id"] for name, fields in found if name == "resolved" and fields["system"] == run]
+    found = [decode(record.value) for record in read(RESOLVED)]
+    touchpoints = [decode(fields["touchpoint"])[1] for name, fields in found if name == "resolved"]
+    return [fields["event_id"] for fields in touchpoints if fields["system"] == run]
 
 
 def waiting(*topics: str) -> int:

@@ -11,25 +11,29 @@ import click
 def command(at: datetime | None, since: datetime | None) -> None:
     """Send a tick, so that silence shows: signals of customers without new touchpoints are read as of a time.
 
+    A worker ticks by itself at each full hour (TOUCHLINE_STREAMS_TICK_SECONDS); this is for other moments.
+
     Example: touchline tick --at 2026-11-01
     """
     from kafka import KafkaProducer
 
     from deploy.topics import require_topics
-    from schemas.codec import encode_model
-    from schemas.resolved import Tick
     from schemas.settings import KafkaSettings
-    from schemas.topics import PARTITIONS, TICKS
+    from schemas.topics import PARTITIONS
+    from streams.engine.ticks import tick
 
     settings = KafkaSettings()
     require_topics(settings)
-    tick = Tick(
-        at=at.replace(tzinfo=UTC) if at else datetime.now(UTC),
-        since=since.replace(tzinfo=UTC) if since else None,
-    )
+    moment = (at or datetime.now(UTC)).replace(tzinfo=UTC)
+    before = milliseconds(since) if since else None
+    ticks = [tick(milliseconds(moment), before, partition) for partition in range(PARTITIONS)]
     producer = KafkaProducer(**settings.kafka_python(), acks="all")
-    value = encode_model("tick", tick)
-    for sent in [producer.send(TICKS, value=value, partition=partition) for partition in range(PARTITIONS)]:
+    for sent in [producer.send(each.topic, each.value, each.key, partition=each.partition) for each in ticks]:
         sent.get(timeout=30)
     producer.close()
-    click.echo(f"ticked {PARTITIONS} partitions at {tick.at:%Y-%m-%d %H:%M:%S} UTC")
+    click.echo(f"ticked {PARTITIONS} partitions at {moment:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def milliseconds(at: datetime) -> int:
+    """Since 1970; a moment without a zone is UTC."""
+    return round(at.replace(tzinfo=UTC).timestamp() * 1000)

@@ -115,6 +115,7 @@ def _start_stack(on: Console) -> None:
     for name in ADDRESSES:
         os.environ.pop(name, None)
     state.export_addresses()
+    os.environ["TOUCHLINE_STREAMS_TICK_SECONDS"] = "0"  # time passes to the end of the data, not to this day
     with step("topics, tables and views"):
         touchline("migrate")
 

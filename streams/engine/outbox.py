@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
@@ -13,6 +14,7 @@ from schemas.settings import KafkaSettings
 from streams.contract import Output
 
 SLICE = 5_000
+Partition = tuple[str, int]
 
 
 class Outbox:
@@ -20,6 +22,7 @@ class Outbox:
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer = producer
+        self._turns: defaultdict[Partition, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @classmethod
     async def open(cls, settings: KafkaSettings) -> "Outbox":
@@ -50,18 +53,27 @@ class Outbox:
 
     async def _publish(self, outputs: list[Output]) -> list[tuple[int, int]]:
         """Acknowledged batches as (first offset, records)."""
-        batches: dict[tuple[str, int], Any] = {}
-        waiting: list[tuple[asyncio.Future[RecordMetadata], int]] = []
+        partitions: dict[Partition, list[Any]] = {}
         for topic, partition, key, value in outputs:
-            batch = batches.get((topic, partition))
-            if batch is None:
-                batch = batches[topic, partition] = self._producer.create_batch()
-            if batch.append(key=key, value=value, timestamp=None) is None:
+            batches = partitions.get((topic, partition))
+            if batches is None:
+                batches = partitions[topic, partition] = [self._producer.create_batch()]
+            if batches[-1].append(key=key, value=value, timestamp=None) is None:
+                batches.append(self._producer.create_batch())
+                batches[-1].append(key=key, value=value, timestamp=None)
+        sending = [self._send(*partition, batches) for partition, batches in partitions.items()]
+        return [batch for acknowledged in await asyncio.gather(*sending) for batch in acknowledged]
+
+    async def _send(self, topic: str, partition: int, batches: list[Any]) -> list[tuple[int, int]]:
+        """The batches of one partition, in order. Whoever else sends to it waits for its turn.
+
+        aiokafka takes what others waited from the patience of whoever waits, again for each of them: a handful who wait for one
+        partition time out within a second instead of a minute.
+        """
+        waiting: list[tuple[asyncio.Future[RecordMetadata], int]] = []
+        async with self._turns[topic, partition]:
+            for batch in batches:
                 waiting.append((await self._producer.send_batch(batch, topic, partition=partition), batch.record_count()))
-                batch = batches[topic, partition] = self._producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None)
-        for (topic, partition), batch in batches.items():
-            waiting.append((await self._producer.send_batch(batch, topic, partition=partition), batch.record_count()))
         return [((await future).offset, count) for future, count in waiting]
 
     async def close(self) -> None:

@@ -26,6 +26,7 @@ from streams.engine.outbox import Outbox
 from streams.engine.replica import Replica
 from streams.engine.stage import EXIT, Stage
 from streams.engine.store import Store
+from streams.engine.ticks import Ticks
 from streams.engine.transport import ChunkSchema, Consumer
 from streams.engine.watch import Place, Watch, watch_loop
 
@@ -43,11 +44,12 @@ class App(faust.App):
 
     outbox: Outbox
 
-    def prepare(self, steps: Sequence[Step], settings: KafkaSettings, replicas: Sequence[Replica]) -> None:
+    def prepare(self, steps: Sequence[Step], settings: KafkaSettings, replicas: Sequence[Replica], tick_seconds: int) -> None:
         """What the app needs before it starts; Faust owns the constructor."""
         self._steps = steps
         self._settings = settings
         self._replicas = replicas
+        self._tick_seconds = tick_seconds
         self._not_ready = "starting"
         self._heartbeat = Heartbeat()
         telemetry.LOOP_LAG.set_function(self._heartbeat.lag)
@@ -76,6 +78,8 @@ class App(faust.App):
         self.outbox = await Outbox.open(self._settings)
         for replica in self._replicas:
             self.add_future(replica.follow(self._settings))
+        if self._tick_seconds:
+            self.add_future(Ticks(self, self._tick_seconds, self._settings).run(self.outbox))
         self.add_future(self._watch())
         await super().on_start()
 
@@ -104,8 +108,10 @@ class App(faust.App):
                 telemetry.LAG_SECONDS.labels(step.name).set(seconds)
 
 
-def build(steps: Sequence[Step], replicas: Sequence[Replica], settings: KafkaSettings, folder: Path) -> App:
-    """The app: one agent a step, one table a step with state, everything else Faust's own."""
+def build(
+    steps: Sequence[Step], replicas: Sequence[Replica], settings: KafkaSettings, folder: Path, tick_seconds: int = 0
+) -> App:
+    """The app: one agent a step, one table a step with state, everything else Faust's own; no ticks where they come every 0 s."""
     app = App(
         GROUP,
         broker=f"{streams.engine.transport.SCHEME}://{settings.bootstrap_servers.replace(',', ';')}",
@@ -128,7 +134,7 @@ def build(steps: Sequence[Step], replicas: Sequence[Replica], settings: KafkaSet
         web_enabled=False,
         worker_redirect_stdouts=False,
     )
-    app.prepare(steps, settings, replicas)
+    app.prepare(steps, settings, replicas, tick_seconds)
     for step in steps:
         _add(app, step)
     return app

@@ -2,8 +2,10 @@
 
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -12,9 +14,10 @@ import pytest
 from deploy.local import state
 from deploy.local.state import Stack
 from deploy.topics import ensure_topics
+from schemas.codec import decode
 from schemas.settings import KafkaSettings
-from schemas.topics import IDENTITY_REQUESTS
-from tests.working import ERP, drained, eventually, metric, order, page, publish, resolved, waiting, worker
+from schemas.topics import IDENTITY_REQUESTS, TICKS
+from tests.working import ERP, PARTITIONS, drained, eventually, metric, order, page, publish, read, resolved, waiting, worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -218,3 +221,33 @@ def test_a_stop_while_kafka_is_away_takes_less_than_ten_seconds_too(tmp_path: Pa
     with worker(run, tmp_path / "log"):
         eventually(drained)
     assert set(resolved(run)) == {fields["event_id"] for fields in orders}
+
+
+def ticks() -> dict[int, list[dict[str, Any]]]:
+    """The ticks of each partition in their order."""
+    found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    for record in read(TICKS):
+        found[record.partition].append(decode(record.value)[1])
+    return found
+
+
+def test_each_partition_is_ticked_at_each_boundary_by_whoever_has_it_then(
+    tmp_path: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOUCHLINE_STREAMS_TICK_SECONDS", "3")
+    with worker(f"{run}-1", tmp_path / "first"):
+        eventually(lambda: len(ticks()) == PARTITIONS[TICKS])
+        with worker(f"{run}-2", tmp_path / "second") as second:
+            eventually(lambda: page(tmp_path / "second", "ready")[0] == 200)
+            time.sleep(7)
+            second.kill()
+        eventually(lambda: waiting(TICKS) == 0)
+    before = {partition: sent[-1]["at"] for partition, sent in ticks().items()}
+    with worker(f"{run}-3", tmp_path / "third"):
+        eventually(lambda: all(sent[-1]["at"] > before[partition] for partition, sent in ticks().items()))
+    for sent in ticks().values():
+        once = list({tick["at"]: tick for tick in sent}.values())
+        assert len(once) >= 4
+        assert all(tick["at"] % 3_000 == 0 for tick in sent)
+        assert [tick["since"] for tick in once] == [None, *(tick["at"] for tick in once[:-1])]
+        assert len(sent) - len(once) <= 1, "only a rebalance may make two workers send the same tick"

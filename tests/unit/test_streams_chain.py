@@ -1,12 +1,13 @@
 """The chain is order-free, replays into itself, and sees a customer once: properties over random lives and interleavings."""
 
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.topics import CHURN, CUSTOMER_STATE, JOURNEYS, SATISFACTION
+from schemas.topics import CHURN, CUSTOMER_STATE, JOURNEYS, RESOLVED, SATISFACTION, TICKS
 from schemas.touchpoint import event_id
 from tests.unit.chain import Chain
 
@@ -127,6 +128,32 @@ def test_crashes_between_any_two_rows_of_the_changelog_end_in_the_same_rows(touc
         assert shape(calm, topic, key) == shape(crashed, topic, key), topic
     merges = crashed.standing()
     assert not set(merges) & set(merges.values()), "every merge points at a customer that still stands"
+
+
+@settings(max_examples=30, deadline=None)
+@given(LIVES, st.integers(0, 99), st.integers(0, 99), st.lists(st.integers(1, 900), min_size=1, max_size=6, unique=True))
+def test_a_replay_of_the_same_log_with_the_same_ticks_gives_the_same_rows(
+    touchpoints: list[dict[str, Any]], seed: int, other: int, days: list[int]
+) -> None:
+    """Each tick comes after the same touchpoints as the first time; chunks are cut in other places."""
+    first = run(touchpoints, seed)
+    for since, day in pairwise([None, *sorted(days)]):
+        assert day is not None
+        first.tick(START + day * DAY, None if since is None else START + since * DAY)
+        first.run()
+    again = Chain(other)
+    for at, log in first.topics.items():
+        if at[0] in (RESOLVED, TICKS):
+            again.topics[at] = list(log)
+    resolved = [at for at in again.topics if at[0] == RESOLVED]
+    while waiting := [at for at in resolved if again.position[at] < len(again.topics[at])]:
+        again.take(again.chance.choice(waiting))
+    again.run()
+    assert {at: row for at, row in first.stores.items() if at[0] == "join"} == {
+        at: row for at, row in again.stores.items() if at[0] == "join"
+    }
+    for topic in (CHURN, SATISFACTION):
+        assert again.newest(topic, "reading_id") == first.newest(topic, "reading_id")
 
 
 def test_silence_raises_the_risk_without_any_touchpoint() -> None:
