@@ -22,7 +22,7 @@ LOOK_WITHIN = 5.0
 GRACE = 6.0
 LEAVE_WITHIN = 2.0
 # Python looks for cycles after every 700 new objects. A chunk is hundreds of thousands of them, all in use and none in a cycle:
-# looking that often took a fifth of the process's time (10.6 s of CPU for 333,000 records, 8.4 s like this).
+# 1.07 million records took 34.7 s of processor time with that, and take 24.4 s with this.
 COLLECT_AFTER = (20_000, 50, 100)
 log = logging.getLogger(__name__)
 Running = dict[asyncio.Task[None], Runner]
