@@ -94,7 +94,8 @@ class Runner:
         await self._publish(letters)
         await self._commit({partition: of[-1].offset + 1 for partition, of in records.items()})
         self._count(chunk, letters)
-        left = sum((self._consumer.highwater(partition) or 0) - of[-1].offset - 1 for partition, of in records.items())
+        mine = {partition: of for partition, of in records.items() if partition in self._consumer.assignment()}
+        left = sum((self._consumer.highwater(partition) or 0) - of[-1].offset - 1 for partition, of in mine.items())
         LAG.labels(self.table.stage).set(max(left, 0))
         self._behind = max(record.timestamp for record in flat) / 1000 if left > 0 else None
         self.busy_at = time.monotonic()

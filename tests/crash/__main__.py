@@ -53,12 +53,12 @@ def report(on: Console, told: Told, kills: int, seed: int, folder: Path) -> bool
     on.print(injuries(told.injuries))
     on.print(findings(counts, told.touchpoints))
     for line in told.verdict.examples():
-        on.print(line, style="red", markup=False)
+        on.print(line, style="red", markup=False, soft_wrap=True)
     for point in told.never_passed:
         on.print(f"no process ever passed {point}", style="red")
     right = counts["kills"] >= kills and not any(told.verdict.counts().values()) and not told.never_passed
     if not right:
-        on.print(f"Seed {seed}; the logs of all processes are in {folder}", style="red")
+        on.print(f"Seed {seed}; the logs of all processes are in {folder}", style="red", soft_wrap=True)
     return right
 
 
