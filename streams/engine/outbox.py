@@ -70,11 +70,11 @@ class Outbox:
         aiokafka takes what others waited from the patience of whoever waits, again for each of them: a handful who wait for one
         partition time out within a second instead of a minute.
         """
-        waiting: list[tuple[asyncio.Future[RecordMetadata], int]] = []
         async with self._turns[topic, partition]:
-            for batch in batches:
-                waiting.append((await self._producer.send_batch(batch, topic, partition=partition), batch.record_count()))
-        return [((await future).offset, count) for future, count in waiting]
+            waiting: list[asyncio.Future[RecordMetadata]] = [
+                await self._producer.send_batch(batch, topic, partition=partition) for batch in batches
+            ]
+        return [((await future).offset, batch.record_count()) for future, batch in zip(waiting, batches, strict=True)]
 
     async def close(self) -> None:
         await self._producer.stop()

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from heapq import heapify, heappop, heapreplace
 from typing import Any, cast
 
 import faust
@@ -26,7 +27,7 @@ from schemas.telemetry import REBALANCES
 
 log = logging.getLogger(__name__)
 SCHEME = "touchline"
-CHUNK_RECORDS = 2_000
+CHUNK_RECORDS = 5_000
 CHUNK_BYTES = 4 * 1024 * 1024
 FETCH_SECONDS = 0.2
 
@@ -47,14 +48,19 @@ def chunks(records: Iterable[Any], most_records: int = CHUNK_RECORDS, most_bytes
 
 
 def in_turn(queues: Mapping[TP, Iterable[list[Any]]]) -> Iterable[tuple[TP, list[Any]]]:
-    """A chunk of each partition, then the next of each: so that a stage has several in hand and their waits overlap."""
-    waiting = deque((tp, iter(queue)) for tp, queue in queues.items())
+    """Chunks of all partitions, always the one that came to Kafka first: what belongs together meets, whatever topic it came by,
+    and a stage has several partitions in hand, so that their waits overlap."""
+    rests = {tp: iter(queue) for tp, queue in queues.items()}
+    waiting = [(chunk[0].timestamp, tp, chunk) for tp, rest in rests.items() if (chunk := next(rest, None))]
+    heapify(waiting)
     while waiting:
-        tp, queue = waiting.popleft()
-        chunk = next(queue, None)
-        if chunk is not None:
-            yield tp, chunk
-            waiting.append((tp, queue))
+        _, tp, chunk = waiting[0]
+        yield tp, chunk
+        following = next(rests[tp], None)
+        if following:
+            heapreplace(waiting, (following[0].timestamp, tp, following))
+        else:
+            heappop(waiting)
 
 
 class Chunk(ConsumerMessage):

@@ -32,7 +32,7 @@ from streams.engine.watch import Place, Watch, watch_loop
 
 GROUP = "touchline-work"
 REPEAT_SECONDS = 10.0
-FETCH_BYTES = 512 * 1024  # of a partition, or one batch where that is larger: a poll then holds records of several partitions
+FETCH_BYTES = 2 * 1024 * 1024  # of a partition, or one batch where that is larger
 LEAVE_WITHIN = 9.0
 EXIT_BROKEN_OFF = 75
 RECOVERY_CHUNKS = 4  # in memory before they are written; Faust's default is 1,000 (and 1 makes it go on reading afterwards)
@@ -127,7 +127,7 @@ def build(
         broker_session_timeout=10.0,
         broker_heartbeat_interval=2.0,
         broker_commit_interval=1.0,
-        broker_max_poll_records=20_000,
+        broker_max_poll_records=50_000,
         stream_buffer_maxsize=8,
         stream_recovery_delay=0.0,
         stream_wait_empty=True,

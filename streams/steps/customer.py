@@ -6,7 +6,7 @@ signals are folded again from there on, so the order of arrival leaves no trace 
 | key                          | value                                                                        |
 |------------------------------|------------------------------------------------------------------------------|
 | customer id (16 bytes)       | `Customer`: every signal's state, and the tail: the newest touchpoints       |
-| customer id + slot (17 bytes)| `Block`: 64 older touchpoints, and every signal's state before them          |
+| customer id + slot (17 bytes)| `Block`: 32 older touchpoints, and every signal's state before them          |
 
 What is written for a touchpoint is therefore bounded, however long its customer's history is. Values begin with the
 version of their layout.

@@ -78,12 +78,12 @@ def fold(
     renewed = customer.folded > 0 and not codec.complete(customer.states)
     stretch = history.reach(ordered[0].place(), len(new), everything=renewed)
     touchpoints = sorted([*stretch.touchpoints, *ordered], key=Touchpoint.place) if stretch.touchpoints else ordered
-    spoken_from = 0 if renewed else touchpoints.index(ordered[0])
     before, ghosts = codec.journeys(customer.states).journeys, list[journey.Journey]()
     if stretch.first < customer.folded or new != ordered:
         before, ghosts = _again(codec.journeys(stretch.base), stretch.touchpoints, new)
     folding = _Folding(signals, codec, customer_id, customer.folded + len(new))
-    customer.states = codec.pack(folding.run(stretch, touchpoints, spoken_from))
+    fresh = None if renewed else {each.id for each in new}
+    customer.states = codec.pack(folding.run(stretch, touchpoints, fresh))
     blocks = history.keep(stretch.first, touchpoints, folding.bases, most_blocks)
     for change in journey.changes(customer_id, customer.folded, before, folding.journeys, ghosts):
         folding.outputs.append(Output(JOURNEYS, folding.partition, customer_id, encode("journey", change)))
@@ -104,29 +104,41 @@ class _Folding:
         self.journeys: list[journey.Journey] = []
         self.bases: dict[int, States] = {}
 
-    def run(self, stretch: Stretch, touchpoints: Sequence[Touchpoint], spoken_from: int) -> list[Any]:
-        """The states after all; readings of what comes from index `spoken_from` on."""
+    def run(self, stretch: Stretch, touchpoints: Sequence[Touchpoint], fresh: set[bytes] | None) -> list[Any]:
+        """The states after all; readings of what is `fresh` (None: everything), and of what comes after it where it changes them.
+
+        A signal whose state a fresh touchpoint leaves as it was says the same as before of all that follow.
+        """
         first, end = stretch.first, sealed(self._version) * BLOCK
         states = self._codec.unpack(stretch.base)
         if first <= end:
             self.bases[first] = stretch.base
+        changed = [fresh is None or not stretch.touchpoints] * len(states)
         for index, each in enumerate(touchpoints):
             if index and first + index <= end and (first + index) % BLOCK == 0:
                 self.journeys += states[0].journeys[:-1]
                 states[0] = journey.State(states[0].journeys[-1:])
                 self.bases[first + index] = self._codec.pack(states)
-            self._touch(states, each, speak=index >= spoken_from)
+            self._touch(states, changed, each, is_fresh=fresh is None or each.id in fresh)
         self.journeys += states[0].journeys
         return states
 
-    def _touch(self, states: list[Any], each: Touchpoint, *, speak: bool) -> None:
+    def _touch(self, states: list[Any], changed: list[bool], each: Touchpoint, *, is_fresh: bool) -> None:
         states[0] = journey.fold(states[0], each)
-        for index, signal in enumerate(self._signals, 1):
-            state = states[index] = signal.fold(states[index], each)
-            if speak and (found := signal.read(state, each.at, each, None)) is not None:
-                key = f"event/{each.id.hex()}"
-                value = reading(signal, self._customer_id, key, each.at, each.id, self._version, found)
-                self.outputs.append(Output(signal.topic, self.partition, self._customer_id, value))
+        for number, signal in enumerate(self._signals, 1):
+            before = _encode(states[number]) if is_fresh and not changed[number] else None
+            states[number] = signal.fold(states[number], each)
+            if before is not None:
+                changed[number] = before != _encode(states[number])
+            if is_fresh or changed[number]:
+                self._read(signal, states[number], each)
+
+    def _read(self, signal: Signal, state: Any, each: Touchpoint) -> None:
+        found = signal.read(state, each.at, each, None)
+        if found is not None:
+            key = f"event/{each.id.hex()}"
+            value = reading(signal, self._customer_id, key, each.at, each.id, self._version, found)
+            self.outputs.append(Output(signal.topic, self.partition, self._customer_id, value))
 
 
 def _again(

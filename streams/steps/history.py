@@ -1,9 +1,9 @@
 """A customer's touchpoints in event-time order: what of an arrival is new, where it belongs, and what is kept of it all.
 
 The layout follows from how many touchpoints were folded, never from how they arrived: touchpoint number n (from 0) is in
-block n // 64 once that block is full and the tail keeps at least 32. So any order, in any chunks, ends in the same bytes.
+block n // 32 once that block is full and the tail keeps at least 16. So any order, in any chunks, ends in the same bytes.
 
-Bound: the newest blocks and the tail are kept, by default 16 blocks, which is at least 1,056 touchpoints. A touchpoint older
+Bound: the newest blocks and the tail are kept, by default 32 blocks, which is at least 1,040 touchpoints. A touchpoint older
 than those is late beyond the bound: it is stored for analysts, counted, and not folded; neither is an old duplicate. Whatever
 is newer is folded exactly once, however often and at whatever offset it comes.
 """
@@ -14,9 +14,9 @@ from typing import NamedTuple
 from schemas import telemetry
 from streams.steps.customer import Block, Customer, Place, States, Touchpoint, pack, unpack
 
-BLOCK = 64
-TAIL = 32
-BLOCKS = 16
+BLOCK = 32
+TAIL = 16
+BLOCKS = 32
 SLOTS = 256
 SHORT = 2
 LATE = telemetry.LATE.labels("join")

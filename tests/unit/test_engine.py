@@ -63,13 +63,15 @@ def test_chunks_keep_every_record_in_order_and_within_bounds(sizes: list[int], r
     assert all(len(chunk) == 1 or sum(len(each.value) for each in chunk) <= size for chunk in cut)
 
 
-@given(st.lists(st.lists(st.integers(), max_size=5), max_size=5))
-def test_partitions_take_turns_and_each_keeps_its_order(queues: list[list[int]]) -> None:
-    taken = list(in_turn({TP("t", number): [[each] for each in queue] for number, queue in enumerate(queues)}))
-    for number, queue in enumerate(queues):
-        assert [chunk for tp, chunk in taken if tp.partition == number] == [[each] for each in queue]
-    first = [tp.partition for tp, _ in taken][: sum(map(bool, queues))]
-    assert len(set(first)) == len(first)
+@given(st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=5))
+def test_what_came_first_is_taken_first_and_each_partition_keeps_its_order(queues: list[list[int]]) -> None:
+    chunked = {TP("t", n): [[SimpleNamespace(timestamp=at)] for at in queue] for n, queue in enumerate(queues)}
+    taken = list(in_turn(chunked))
+    for tp, queue in chunked.items():
+        assert [chunk for each, chunk in taken if each == tp] == queue
+    if all(queue == sorted(queue) for queue in queues):
+        times = [chunk[0].timestamp for _, chunk in taken]
+        assert times == sorted(times)
 
 
 class Effects:
