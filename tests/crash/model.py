@@ -22,8 +22,8 @@ from streams.steps.customer import Touchpoint, decode_seen, seen
 Identifier = tuple[str, str]
 Letter = tuple[str, str, bytes]
 """A dead letter by stage, origin and bytes."""
-Reading = tuple[str, bytes, int, float | None, float | None, float | None, int]
-"""A reading by signal and event id: when, value, low, high, evidence."""
+Reading = tuple[str, bytes | None, int, float | None, float | None, float | None, int]
+"""A reading by signal and event id, None where a tick brought it: when, value, low, high, evidence."""
 
 
 @dataclass

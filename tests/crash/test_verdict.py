@@ -88,6 +88,13 @@ def test_damage_is_counted_as_what_it_is(expected: Expected, tamper: Tamper, cou
     assert counted(expected, tamper(faultless(expected))) == counts
 
 
+def test_readings_that_ticks_brought_are_nobodys_but_there_once(expected: Expected) -> None:
+    seen = faultless(expected)
+    tick = (seen.customers[0][0], ("churn", None, 1_780_000_000_000, 0.5, None, None, 1))
+    assert counted(expected, seen._replace(readings=[*seen.readings, tick])) == {}
+    assert counted(expected, seen._replace(readings=[*seen.readings, tick, tick])) == {"twice": 1}
+
+
 def test_a_touchpoint_that_is_not_shown_is_lost(expected: Expected) -> None:
     seen = faultless(expected)
     counts = counted(expected, seen._replace(touchpoints=without(seen.touchpoints)))

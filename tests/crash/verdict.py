@@ -59,12 +59,13 @@ def judge(expected: Expected, poison: Counter[Letter], seen: Seen) -> Verdict:
     journeys = [(customer, each) for customer, life in lives.items() for each in life.journeys]
     wrong += differences("journey", journeys, seen.journeys)
     readings = [(customer, each) for customer, life in lives.items() for each in life.readings]
-    wrong += differences("reading", readings, seen.readings)
+    # what a tick finds depends on what was folded by then, which is nobody's promise
+    wrong += differences("reading", readings, ((customer, each) for customer, each in seen.readings if each[1] is not None))
     wrong += [f"state row of {each.hex()}" for each in _rows(lives, seen.rows)]
     wrong += [f"totals of {stream}" for stream, totals in expected.totals.items() if seen.totals.get(stream) != totals]
     verdict.twice += doubles("line of a customer", (customer for customer, _ in seen.customers))
     verdict.twice += doubles("journey", seen.journeys)
-    verdict.twice += doubles("reading", ((customer, reading[:2]) for customer, reading in seen.readings))
+    verdict.twice += doubles("reading", ((customer, reading[:3]) for customer, reading in seen.readings))
     verdict.twice += doubles("dead letter", seen.letters)
     verdict.dead_letter_mismatches += differences("dead letter", (expected.letters + poison).elements(), seen.letters)
     return verdict

@@ -69,7 +69,7 @@ def look(client: ClickHouse, log: Log) -> Seen:
 
 
 def _reading(signal: str, customer: Any, event: Any, *row: Any) -> tuple[bytes, Reading]:
-    return customer.bytes, (signal, event.bytes, *row)
+    return customer.bytes, (signal, event and event.bytes, *row)
 
 
 def _journey(customer: Any, *row: Any) -> tuple[bytes, tuple[Any, ...]]:
