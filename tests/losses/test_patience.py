@@ -1,0 +1,64 @@
+"""Many who send to one partition at once: aiokafka takes the time they all waited from the patience of each, again and again."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import KafkaTimeoutError
+from aiokafka.producer.message_accumulator import MessageAccumulator
+from aiokafka.structs import RecordMetadata, TopicPartition
+
+from streams.contract import Output
+from streams.engine.outbox import Outbox
+
+TP = TopicPartition("t", 0)
+SENDERS, PATIENCE, EVERY = 30, 3.0, 0.03
+
+
+class Producer:
+    """aiokafka's own queue of batches, which a broker that takes one every 30 ms empties: all are gone after 0.9 s of 3."""
+
+    def __init__(self) -> None:
+        self.queue = MessageAccumulator(ClusterMetadata(), 2**20, 0, 60)
+        self.outbox = Outbox(self)
+
+    def create_batch(self) -> Any:
+        return self.queue.create_builder()
+
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> Any:
+        return await self.queue.add_batch(batch, TopicPartition(topic, partition), PATIENCE)
+
+    async def broker(self) -> None:
+        for offset in range(SENDERS):
+            await asyncio.sleep(EVERY)
+            if not self.queue._batches.get(TP):
+                return
+            batch = self.queue._batches[TP].popleft()
+            if not self.queue._batches[TP]:
+                del self.queue._batches[TP]
+            batch.drain_ready()
+            batch.future.set_result(RecordMetadata(TP.topic, TP.partition, TP, offset, -1, 0, 0))
+
+
+async def stock(producer: Producer, number: int) -> None:
+    batch = producer.create_batch()
+    batch.append(key=b"", value=b"%d" % number, timestamp=None)
+    await (await producer.send_batch(batch, TP.topic, partition=TP.partition))
+
+
+async def ours(producer: Producer, number: int) -> None:
+    await producer.outbox.publish([Output(TP.topic, TP.partition, b"", b"%d" % number)])
+
+
+@pytest.mark.parametrize(("send", "lost"), [(stock, "some"), (ours, "none")], ids=["aiokafka", "ours"])
+def test_whoever_waits_behind_others_does_not_lose_patience_early(send: Any, lost: str) -> None:
+    async def everyone() -> list[Any]:
+        producer = Producer()
+        broker = asyncio.create_task(producer.broker())
+        found = await asyncio.gather(*(send(producer, number) for number in range(SENDERS)), return_exceptions=True)
+        broker.cancel()
+        return found
+
+    gave_up = [each for each in asyncio.run(everyone()) if isinstance(each, KafkaTimeoutError)]
+    assert ("some" if gave_up else "none") == lost
