@@ -32,7 +32,7 @@ from streams.engine.watch import Place, Watch, watch_loop
 
 GROUP = "touchline-work"
 REPEAT_SECONDS = 10.0
-FETCH_BYTES = 2 * 1024 * 1024  # of a partition, or one batch where that is larger
+FETCH_BYTES = 4 * 1024 * 1024  # of a partition, or one batch where that is larger
 LEAVE_WITHIN = 9.0
 EXIT_BROKEN_OFF = 75
 RECOVERY_CHUNKS = 4  # in memory before they are written; Faust's default is 1,000 (and 1 makes it go on reading afterwards)

@@ -65,7 +65,7 @@ def prepare(home: Path, ports: Ports) -> None:
 
 
 def command(home: Path) -> list[str]:
-    return [*_java(home), "-Xms256m", "-Xmx768m", "-XX:+ExitOnOutOfMemoryError", MARKER, str(config(home))]
+    return [*_java(home), "-Xms256m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", MARKER, str(config(home))]
 
 
 def address(ports: Ports) -> str:
