@@ -4,17 +4,17 @@ import asyncio
 import ssl
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.structs import RecordMetadata
 
 from schemas.settings import KafkaSettings
 from streams.contract import Output
 
-SLICE = 5_000
-Partition = tuple[str, int]
+SLICE = 20_000
+Row = tuple[bytes, bytes]
+Span = tuple[int, int]
 
 
 class Outbox:
@@ -22,7 +22,7 @@ class Outbox:
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer = producer
-        self._turns: defaultdict[Partition, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._lanes: dict[tuple[str, int], Lane] = {}
 
     @classmethod
     async def open(cls, settings: KafkaSettings) -> "Outbox":
@@ -42,42 +42,80 @@ class Outbox:
         """Send all in order per partition and wait for every acknowledgement; returns how many. Memory: one slice."""
         iterator, sent = iter(outputs), 0
         while piece := list(islice(iterator, SLICE)):
-            await self._publish(piece)
+            partitions: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
+            for topic, partition, key, value in piece:
+                partitions[topic, partition].append((key, value))
+            await asyncio.gather(*(self._lane(*where).send(rows) for where, rows in partitions.items()))
             sent += len(piece)
         return sent
 
-    async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]]) -> tuple[int, int]:
+    async def publish_rows(self, topic: str, partition: int, rows: list[Row]) -> Span:
         """Send changelog rows and wait; returns the offsets of the first and the last one."""
-        acknowledged = await self._publish([Output(topic, partition, key, value) for key, value in rows])
-        return min(first for first, _ in acknowledged), max(first + count - 1 for first, count in acknowledged)
+        return await self._lane(topic, partition).send(rows)
 
-    async def _publish(self, outputs: list[Output]) -> list[tuple[int, int]]:
-        """Acknowledged batches as (first offset, records)."""
-        partitions: dict[Partition, list[Any]] = {}
-        for topic, partition, key, value in outputs:
-            batches = partitions.get((topic, partition))
-            if batches is None:
-                batches = partitions[topic, partition] = [self._producer.create_batch()]
-            if batches[-1].append(key=key, value=value, timestamp=None) is None:
-                batches.append(self._producer.create_batch())
-                batches[-1].append(key=key, value=value, timestamp=None)
-        sending = [self._send(*partition, batches) for partition, batches in partitions.items()]
-        return [batch for acknowledged in await asyncio.gather(*sending) for batch in acknowledged]
-
-    async def _send(self, topic: str, partition: int, batches: list[Any]) -> list[tuple[int, int]]:
-        """The batches of one partition, in order. Whoever else sends to it waits for its turn.
-
-        aiokafka takes what others waited from the patience of whoever waits, again for each of them: a handful who wait for one
-        partition time out within a second instead of a minute.
-        """
-        async with self._turns[topic, partition]:
-            waiting: list[asyncio.Future[RecordMetadata]] = [
-                await self._producer.send_batch(batch, topic, partition=partition) for batch in batches
-            ]
-        return [((await future).offset, batch.record_count()) for future, batch in zip(waiting, batches, strict=True)]
+    def _lane(self, topic: str, partition: int) -> "Lane":
+        lane = self._lanes.get((topic, partition))
+        if lane is None:
+            lane = self._lanes[topic, partition] = Lane(self._producer, topic, partition)
+        return lane
 
     async def close(self) -> None:
         await self._producer.stop()
+
+
+class Lane:
+    """The way to one partition: whoever comes while a send is under way goes with the next one, all in the same batches.
+
+    Kafka takes one batch of a partition after another, so without this many small chunks would wait for each other's round
+    trips. aiokafka must not be asked to queue them: it takes what others waited from the patience of whoever waits, once for
+    each of them, and times out within seconds.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str, partition: int) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._partition = partition
+        self._waiting: list[tuple[list[Row], asyncio.Future[Span]]] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    def send(self, rows: list[Row]) -> "asyncio.Future[Span]":
+        """Done when the broker has all rows (at least one), with the offsets of the first and the last; fails where it may not."""
+        acknowledged: asyncio.Future[Span] = asyncio.get_running_loop().create_future()
+        self._waiting.append((rows, acknowledged))
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_on())
+        return acknowledged
+
+    async def _send_on(self) -> None:
+        while self._waiting:
+            together, self._waiting = self._waiting, []
+            try:
+                spans = await self._send_together([rows for rows, _ in together])
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+                for _, acknowledged in together:
+                    if not acknowledged.done():
+                        acknowledged.set_exception(error)
+            else:
+                for (_, acknowledged), span in zip(together, spans, strict=True):
+                    if not acknowledged.done():
+                        acknowledged.set_result(span)
+        self._sending = None
+
+    async def _send_together(self, together: list[list[Row]]) -> list[Span]:
+        """Where the rows of each came to lie."""
+        batches = [self._producer.create_batch()]
+        for rows in together:
+            for key, value in rows:
+                if batches[-1].append(key=key, value=value, timestamp=None) is None:
+                    batches.append(self._producer.create_batch())
+                    batches[-1].append(key=key, value=value, timestamp=None)
+        sent = [await self._producer.send_batch(batch, self._topic, partition=self._partition) for batch in batches]
+        offsets: list[int] = []
+        for batch, acknowledged in zip(batches, sent, strict=True):
+            first = (await acknowledged).offset
+            offsets += range(first, first + batch.record_count())
+        ends = list(accumulate(map(len, together)))
+        return [(offsets[end - len(rows)], offsets[end - 1]) for end, rows in zip(ends, together, strict=True)]
 
 
 def aiokafka_options(settings: KafkaSettings) -> dict[str, Any]:

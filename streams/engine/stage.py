@@ -34,7 +34,7 @@ from streams.engine.store import Store, fenced
 
 log = logging.getLogger(__name__)
 EXIT = 70
-SIDE_BY_SIDE = 4
+SIDE_BY_SIDE = 8
 Refusal = tuple[Record, RecordError]
 Change = tuple[bytes, bytes]
 BAD_RECORD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
