@@ -79,7 +79,7 @@ class Lane:
         self._sending: asyncio.Task[None] | None = None
 
     def send(self, rows: list[Row]) -> "asyncio.Future[Span]":
-        """Done when the broker has all rows (at least one), with the offsets of the first and the last; fails where it may not."""
+        """Done when the broker has all rows (at least one), with the offsets of the first and the last; else it fails."""
         acknowledged: asyncio.Future[Span] = asyncio.get_running_loop().create_future()
         self._waiting.append((rows, acknowledged))
         if self._sending is None:

@@ -30,6 +30,8 @@ SCHEME = "touchline"
 CHUNK_RECORDS = 10_000
 CHUNK_BYTES = 4 * 1024 * 1024
 FETCH_SECONDS = 0.2
+FEW_RECORDS = 1_000
+LINGER_SECONDS = 0.05  # after a poll that brought few: the next brings more, and small chunks cost more than large ones
 
 
 def chunks(records: Iterable[Any], most_records: int = CHUNK_RECORDS, most_bytes: int = CHUNK_BYTES) -> Iterable[list[Any]]:
@@ -145,11 +147,13 @@ class Consumer(StockConsumer):
 
     async def _drain_messages(self, fetcher: ServiceT) -> None:
         while not (self.should_stop or fetcher.should_stop):
+            delivered = 0
             async for tp, message in self.getmany(timeout=FETCH_SECONDS):
+                delivered += len(message.value or ())
                 if self.app.topics.acks_enabled_for(message.topic):
                     self.ledgers[tp].deliver(message)
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
-            await self.sleep(0)
+            await self.sleep(LINGER_SECONDS if 0 < delivered < FEW_RECORDS else 0)
 
     def lag(self, topics: Collection[str]) -> tuple[int, float]:
         """Records of `topics` not yet committed on our partitions, and the age in seconds of the oldest one taken up."""

@@ -21,7 +21,7 @@ from tests.bench.line.life import Sent, touchpoints
 from tests.bench.marks import mark
 
 AT_ONCE = 5_000
-TICKS = 100
+TICKS = 20
 
 
 async def send(producer: AIOKafkaProducer, records: Sequence[Sent]) -> None:
@@ -44,7 +44,7 @@ async def at_once(producer: AIOKafkaProducer, records: Sequence[Sent]) -> None:
 
 
 async def steadily(producer: AIOKafkaProducer, coming: Iterator[Sent], count: int, rate: int) -> None:
-    """`rate` a second, a hundredth of them every hundredth second."""
+    """`rate` a second, a twentieth of them every twentieth second, as a producer that lingers does."""
     begin, sent = time.monotonic(), 0
     while sent < count:
         due = min(count, int((time.monotonic() - begin) * rate))
