@@ -56,7 +56,8 @@ class Story:
         self.expected = Expected()
         self.client = ClickHouse()
         self.commits_ahead: list[str] = []
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the poison's producer, while Kafka is away
+        for client in ("aiokafka", "sinks.kafka"):  # the poison's, which has its trouble while Kafka is away
+            logging.getLogger(client).setLevel(logging.CRITICAL)
         touchline("migrate")
         self.poison = Poison(seed)
         self.drops.drop()
