@@ -70,7 +70,7 @@ def test_a_queue_that_is_emptied_under_a_waiting_stream_stops_no_partition(engin
 
     async def scenario() -> None:
         work = Work()
-        source = Partition([], first=10, committed=10, at_once=1)
+        source = Partition([], first=10, committed=10, at_once=8)
         async with running(engine, source, work, stream_buffer_maxsize=8) as line:
             consumer = line.app.consumer
             await line.settle()
