@@ -4,15 +4,20 @@ import asyncio
 import ssl
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from schemas.errors import FatalError
 from schemas.settings import KafkaSettings
 from streams.contract import Output
 
 SLICE = 20_000
+BATCH_BYTES = 512 * 1024
+LARGEST_BATCH_BYTES = 4 * 1024 * 1024
+RECORD_BYTES = 32  # more than what a record adds to its key and value
+FAMILY_BYTES = 16
 Row = tuple[bytes, bytes]
 Span = tuple[int, int]
 
@@ -31,7 +36,7 @@ class Outbox:
             acks="all",
             enable_idempotence=True,
             compression_type="snappy",
-            max_batch_size=512 * 1024,
+            max_batch_size=LARGEST_BATCH_BYTES,
             max_request_size=8 * 1024 * 1024,
             request_timeout_ms=60_000,
         )
@@ -45,13 +50,16 @@ class Outbox:
             partitions: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
             for topic, partition, key, value in piece:
                 partitions[topic, partition].append((key, value))
-            await asyncio.gather(*(self._lane(*where).send(rows) for where, rows in partitions.items()))
+            await asyncio.gather(*(self._lane(*where).send([[row] for row in rows]) for where, rows in partitions.items()))
             sent += len(piece)
         return sent
 
     async def publish_rows(self, topic: str, partition: int, rows: list[Row]) -> Span:
-        """Send changelog rows and wait; returns the offsets of the first and the last one."""
-        return await self._lane(topic, partition).send(rows)
+        """Send changelog rows and wait; returns the offsets of the first and the last one.
+
+        Rows of one family share a batch, which the broker keeps whole or not at all: no crash leaves half of a family.
+        """
+        return await self._lane(topic, partition).send(families(rows))
 
     def _lane(self, topic: str, partition: int) -> "Lane":
         lane = self._lanes.get((topic, partition))
@@ -75,13 +83,16 @@ class Lane:
         self._producer = producer
         self._topic = topic
         self._partition = partition
-        self._waiting: list[tuple[list[Row], asyncio.Future[Span]]] = []
+        self._waiting: list[tuple[list[list[Row]], asyncio.Future[Span]]] = []
         self._sending: asyncio.Task[None] | None = None
 
-    def send(self, rows: list[Row]) -> "asyncio.Future[Span]":
-        """Done when the broker has all rows (at least one), with the offsets of the first and the last; else it fails."""
+    def send(self, families: list[list[Row]]) -> "asyncio.Future[Span]":
+        """Done when the broker has all rows (at least one), with the offsets of the first and the last; else it fails.
+
+        A family stays in one batch. Raises FatalError where that is over 4 MiB.
+        """
         acknowledged: asyncio.Future[Span] = asyncio.get_running_loop().create_future()
-        self._waiting.append((rows, acknowledged))
+        self._waiting.append((families, acknowledged))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_on())
         return acknowledged
@@ -90,7 +101,7 @@ class Lane:
         while self._waiting:
             together, self._waiting = self._waiting, []
             try:
-                spans = await self._send_together([rows for rows, _ in together])
+                spans = await self._send_together([families for families, _ in together])
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
                 for _, acknowledged in together:
                     if not acknowledged.done():
@@ -101,21 +112,37 @@ class Lane:
                         acknowledged.set_result(span)
         self._sending = None
 
-    async def _send_together(self, together: list[list[Row]]) -> list[Span]:
+    async def _send_together(self, together: list[list[list[Row]]]) -> list[Span]:
         """Where the rows of each came to lie."""
-        batches = [self._producer.create_batch()]
-        for rows in together:
-            for key, value in rows:
-                if batches[-1].append(key=key, value=value, timestamp=None) is None:
-                    batches.append(self._producer.create_batch())
-                    batches[-1].append(key=key, value=value, timestamp=None)
+        batches = self._batches(chain.from_iterable(together))
         sent = [await self._producer.send_batch(batch, self._topic, partition=self._partition) for batch in batches]
         offsets: list[int] = []
         for batch, acknowledged in zip(batches, sent, strict=True):
             first = (await acknowledged).offset
             offsets += range(first, first + batch.record_count())
-        ends = list(accumulate(map(len, together)))
-        return [(offsets[end - len(rows)], offsets[end - 1]) for end, rows in zip(ends, together, strict=True)]
+        counts = [sum(map(len, families)) for families in together]
+        return [(offsets[end - count], offsets[end - 1]) for count, end in zip(counts, accumulate(counts), strict=True)]
+
+    def _batches(self, families: Iterable[list[Row]]) -> list[Any]:
+        batches, size = [self._producer.create_batch()], 0
+        for family in families:
+            needed = sum([len(key) + len(value) + RECORD_BYTES for key, value in family])
+            if size and size + needed > BATCH_BYTES:
+                batches.append(self._producer.create_batch())
+                size = 0
+            size += needed
+            for key, value in family:
+                if batches[-1].append(key=key, value=value, timestamp=None) is None:
+                    raise FatalError(f"rows that belong together do not fit into one batch of {self._topic}: {needed} bytes")
+        return batches
+
+
+def families(rows: Iterable[Row]) -> list[list[Row]]:
+    """Rows whose keys begin with the same 16 bytes, as a customer's and its blocks do, in the order of their first ones."""
+    found: dict[bytes, list[Row]] = {}
+    for key, value in rows:
+        found.setdefault(key[:FAMILY_BYTES], []).append((key, value))
+    return list(found.values())
 
 
 def aiokafka_options(settings: KafkaSettings) -> dict[str, Any]:

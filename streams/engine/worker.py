@@ -11,6 +11,7 @@ from threading import Thread, Timer
 from typing import Any, cast
 
 import faust
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.tables.manager import TableManager
 from faust.types.auth import CredentialsT
 
@@ -30,6 +31,7 @@ from streams.engine.ticks import Ticks
 from streams.engine.transport import ChunkSchema, Consumer
 from streams.engine.watch import Place, Watch, watch_loop
 
+log = logging.getLogger(__name__)
 GROUP = "touchline-work"
 REPEAT_SECONDS = 10.0
 FETCH_BYTES = 4 * 1024 * 1024  # of a partition, or one batch where that is larger
@@ -37,6 +39,19 @@ LEAVE_WITHIN = 9.0
 EXIT_BROKEN_OFF = 75
 RECOVERY_CHUNKS = 4  # in memory before they are written; Faust's default is 1,000 (and 1 makes it go on reading afterwards)
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
+
+
+class Assignor(PartitionAssignor):
+    """Faust's, but it leaves no topic out: a broker that was just started may not name its topics yet, and what the leader of the
+    group leaves out nobody works on until its metadata is refreshed, five minutes later."""
+
+    @classmethod
+    def _get_copartitioned_groups(cls, topics: Any, cluster: Any, subscriptions: Any) -> Any:
+        missing = sorted(topic for topic in topics if not cluster.partitions_for_topic(topic))
+        if missing:
+            log.critical("Kafka does not name %d topics yet, %s first; the process ends", len(missing), missing[0])
+            os._exit(EXIT)
+        return super()._get_copartitioned_groups(topics, cluster, subscriptions)
 
 
 class App(faust.App):
@@ -133,6 +148,7 @@ def build(
         stream_wait_empty=True,
         web_enabled=False,
         worker_redirect_stdouts=False,
+        PartitionAssignor=Assignor,
     )
     app.prepare(steps, settings, replicas, tick_seconds)
     for step in steps:

@@ -64,7 +64,7 @@ def test_rows_are_acknowledged_with_the_offsets_of_the_first_and_the_last_one(to
     async def publish() -> tuple[int, int]:
         outbox = await Outbox.open(KafkaSettings())
         try:
-            return await outbox.publish_rows(DEAD_LETTERS, 0, [(b"k", b"x" * 400_000)] * 5)
+            return await outbox.publish_rows(DEAD_LETTERS, 0, [(b"%016d" % number, b"x" * 400_000) for number in range(5)])
         finally:
             await outbox.close()
 

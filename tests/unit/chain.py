@@ -9,6 +9,7 @@ from schemas.codec import decode, encode
 from schemas.errors import RecordError
 from schemas.topics import IDENTITY, RESOLVED, TICKS, source_topic
 from streams.contract import Record, Rows, Step
+from streams.engine.outbox import families
 from streams.signals import signals
 from streams.steps.customer import Touchpoint, decode_block, decode_customer
 from streams.steps.history import History
@@ -68,7 +69,9 @@ class Chain:
                 self.copy[output.key] = customer_in(output.value)
         changes = list(rows.changes())
         if self.crashes and self.chance.random() < 0.2:
-            store.update(changes[: self.chance.randint(0, len(changes))])
+            whole = families(changes)  # the changelog keeps a family or loses it
+            for family in whole[: self.chance.randint(0, len(whole))]:
+                store.update(family)
             self.position[at] -= len(chunk)  # the offset was not committed: all of it comes again
         else:
             store.update(changes)

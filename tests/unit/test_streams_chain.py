@@ -1,9 +1,11 @@
 """The chain is order-free, replays into itself, and sees a customer once: properties over random lives and interleavings."""
 
+import random
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -197,3 +199,25 @@ def test_customer_ids_are_uuids_and_the_state_topic_is_the_joins_changelog() -> 
     chain = run([touchpoint(1, 0, "erp", 0, ["a"])], 1)
     assert UUID(bytes=chain.values(JOURNEYS)[0]["customer_id"]).version == 5
     assert chain.step_of["touchline.resolved"].changelog == CUSTOMER_STATE
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_history_of_several_blocks_survives_crashes_in_the_changelog_whole(seed: int) -> None:
+    chance = random.Random(seed)
+    sent: list[dict[str, Any]] = [
+        {
+            "event_id": event_id("test", str(number), "1").bytes,
+            "source": "erp",
+            "system": "test",
+            "connector": "test",
+            "type": "order.placed",
+            "channel": "web",
+            "occurred_at": 1_760_000_000_000 + chance.randrange(10**10),
+            "received_at": 1_780_000_000_000,
+            "identifiers": [{"kind": "email", "value": "a@example.org"}],
+            "attributes": {},
+        }
+        for number in range(260)
+    ]
+    found = [each.id for kept in run(sent, seed, crashes=True).touchpoints().values() for each in kept]
+    assert sorted(found) == sorted(fields["event_id"] for fields in sent)
