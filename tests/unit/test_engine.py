@@ -16,6 +16,7 @@ from schemas.dead_letter import Headers, replay_headers
 from schemas.errors import FatalError
 from schemas.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
+from streams.engine.replica import Replica
 from streams.engine.stage import SIDE_BY_SIDE, Stage
 from streams.engine.store import FENCE_BYTES, Store, fenced, options
 from streams.engine.transport import Ledger, chunks, in_turn
@@ -292,3 +293,20 @@ def test_a_stage_that_waits_takes_up_no_more_than_it_may_hold(partitions: list[i
         return taken, len(order)
 
     assert asyncio.run(held()) == (SIDE_BY_SIDE + 1, 50)
+
+
+def test_a_copy_answers_what_it_was_told_last_also_from_memory(tmp_path: Path) -> None:
+    copy = Replica("touchline.identity", tmp_path / "copy", lambda value: value[1:])
+    assert copy.get(b"k") is None
+    for number, value in enumerate((b"-old", b"-new", None)):
+        copy._apply([SimpleNamespace(key=b"k", value=value, offset=number)])
+        assert copy.get(b"k") == (value[1:] if value else None)
+        assert copy.get(b"k") == copy._rows.get(b"k")
+
+
+def test_a_copy_remembers_no_more_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.engine.replica.REMEMBERED", 10)
+    copy = Replica("touchline.identity", tmp_path / "copy", bytes)
+    for number in range(95):
+        copy.get(b"%d" % number)
+    assert len(copy._lately) <= 10
