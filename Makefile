@@ -45,7 +45,7 @@ down: $(STAMP) ## stop them
 status: $(STAMP) ## what runs, and where
 	@$(TOUCHLINE) status
 
-bench: setup ## measure the line on this machine, print a table
+bench: setup ## measure engine, line and state on this machine (20 minutes), print tables
 	$(BIN)/python -m tests.bench
 
 format: $(STAMP) ## let ruff lay out and mend the code
