@@ -46,12 +46,14 @@ def test_a_worker_is_live_at_once_and_ready_when_its_partitions_are_recovered(tm
 def test_a_stop_under_load_takes_less_than_ten_seconds_and_what_was_put_out_is_not_put_out_again(
     tmp_path: Path, run: str
 ) -> None:
-    orders = [order(number, run, number % 700) for number in range(60_000)]
+    orders = [order(number, run, number % 700) for number in range(120_000)]
     publish(orders)
     stops = 0
     log = tmp_path / "log"
     for _ in range(3):
         before = waiting(ERP, IDENTITY_REQUESTS)
+        if not before:
+            break
         with worker(run, log) as process:
             eventually(lambda before=before: waiting(ERP, IDENTITY_REQUESTS) < before, every=0.05)
             began = time.monotonic()
