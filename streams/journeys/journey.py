@@ -72,6 +72,16 @@ def starts(before: State, touchpoints: Iterable[Touchpoint]) -> Iterator[Touchpo
         last_at = None if each.type in CLOSING else each.at
 
 
+def finished(state: State) -> int:
+    """How many of the journeys, from the first, no later touchpoint changes."""
+    return len(state.journeys) - (1 if state.journeys and state.journeys[-1].status == "open" else 0)
+
+
+def records(customer_id: bytes, version: int, journeys: Iterable[Journey]) -> Iterable[dict[str, Any]]:
+    """The `journey` records of journeys as they stand."""
+    return (_record(customer_id, version, journey, deleted=False) for journey in journeys)
+
+
 def changes(
     customer_id: bytes, version: int, before: Iterable[Journey], after: Iterable[Journey], ghosts: Iterable[Journey] = ()
 ) -> Iterable[dict[str, Any]]:

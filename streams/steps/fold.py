@@ -78,21 +78,25 @@ def fold(
     renewed = customer.folded > 0 and not codec.complete(customer.states)
     stretch = history.reach(ordered[0].place(), len(new), everything=renewed)
     touchpoints = sorted([*stretch.touchpoints, *ordered], key=Touchpoint.place) if stretch.touchpoints else ordered
-    before, ghosts = codec.journeys(customer.states).journeys, list[journey.Journey]()
-    if stretch.first < customer.folded or new != ordered:
-        before, ghosts = _again(codec.journeys(stretch.base), stretch.touchpoints, new)
+    in_order = stretch.first == customer.folded and new == ordered
     folding = _Folding(signals, codec, customer_id, customer.folded + len(new))
     fresh = None if renewed else {each.id for each in new}
     customer.states = codec.pack(folding.run(stretch, touchpoints, fresh))
     blocks = history.keep(stretch.first, touchpoints, folding.bases, most_blocks)
-    for change in journey.changes(customer_id, customer.folded, before, folding.journeys, ghosts):
+    if in_order:
+        changes = journey.records(customer_id, customer.folded, folding.journeys[folding.finished :])
+    else:
+        before, ghosts = _again(codec.journeys(stretch.base), stretch.touchpoints, new)
+        changes = journey.changes(customer_id, customer.folded, before, folding.journeys, ghosts)
+    for change in changes:
         folding.outputs.append(Output(JOURNEYS, folding.partition, customer_id, encode("journey", change)))
     return Folded(folding.outputs, blocks)
 
 
 class _Folding:
-    """One pass over a stretch: `outputs` are readings, `journeys` all it led to, `bases` the packed states before each block
-    and the tail. Of the journeys a base keeps the last one: no touchpoint behind it can change another."""
+    """One pass over a stretch: `outputs` are readings, `journeys` all it led to, of which the first `finished` stay as they were,
+    `bases` the packed states before each block and the tail. Of the journeys a base keeps the last one: no touchpoint behind it
+    can change another."""
 
     def __init__(self, signals: Sequence[Signal], codec: Codec, customer_id: bytes, version: int) -> None:
         self._signals = signals
@@ -102,6 +106,7 @@ class _Folding:
         self.partition = customer_partition(customer_id)
         self.outputs: list[Output] = []
         self.journeys: list[journey.Journey] = []
+        self.finished = 0
         self.bases: dict[int, States] = {}
 
     def run(self, stretch: Stretch, touchpoints: Sequence[Touchpoint], fresh: set[bytes] | None) -> list[Any]:
@@ -111,6 +116,7 @@ class _Folding:
         """
         first, end = stretch.first, sealed(self._version) * BLOCK
         states = self._codec.unpack(stretch.base)
+        self.finished = journey.finished(states[0])
         if first <= end:
             self.bases[first] = stretch.base
         changed = [fresh is None or not stretch.touchpoints] * len(states)

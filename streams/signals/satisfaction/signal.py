@@ -7,6 +7,7 @@ score +- 1.96 * 25 / sqrt(P + sum w_i 2^-a_i), cut to 0..100: 25 is the assumed 
 """
 
 import math
+from bisect import insort
 from typing import Any
 
 import msgspec
@@ -43,7 +44,8 @@ class Kept(msgspec.Struct, array_like=True):
 
 
 class State(msgspec.Struct, array_like=True):
-    """Decayed sums as of `at` (ms): weights, and weight times value; `before` is the score ahead of the last evidence."""
+    """Decayed sums as of `at` (ms): weights, and weight times value; `before` is the score ahead of the last evidence,
+    `drivers` the strongest evidence, weakest first."""
 
     at: int = 0
     weight: float = 0.0
@@ -75,8 +77,8 @@ class Satisfaction:
         state.at, state.last = touchpoint.at, touchpoint.id
         state.evidence += 1
         pull = found.weight * (found.value - PRIOR_VALUE)
-        kept = [*state.drivers, Kept(touchpoint.at, touchpoint.id, pull, found.text)]
-        state.drivers = sorted(kept, key=Kept.strength, reverse=True)[:KEPT_DRIVERS]
+        insort(state.drivers, Kept(touchpoint.at, touchpoint.id, pull, found.text), key=Kept.strength)
+        del state.drivers[:-KEPT_DRIVERS]
         return state
 
     def read(self, state: State, at: int, touchpoint: Touchpoint | None, since: int | None) -> Value | None:
@@ -95,7 +97,10 @@ class Satisfaction:
 
     def _drivers(self, state: State, at: int) -> list[Driver]:
         total = PRIOR_WEIGHT + state.weight
-        return [Driver(kept.id, kept.pull * decay(at - kept.at) / total, kept.text) for kept in state.drivers[:SHOWN_DRIVERS]]
+        return [
+            Driver(kept.id, kept.pull * decay(at - kept.at) / total, kept.text)
+            for kept in state.drivers[: -SHOWN_DRIVERS - 1 : -1]
+        ]
 
 
 def decay(age_ms: int) -> float:
