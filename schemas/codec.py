@@ -53,12 +53,15 @@ def decode(value: bytes | None) -> tuple[str, Fields]:
     return name, fields
 
 
+def touchpoint_in(name: str, fields: Fields) -> Fields:
+    """The source's own record inside a `resolved` one; any other record itself. Raises RecordError where it cannot be read."""
+    return decode(fields["touchpoint"])[1] if name == "resolved" else fields
+
+
 def came_from(value: bytes | None) -> tuple[str, str]:
     """Source and connector of the touchpoint in these bytes, or in a `resolved` record of it; empty where there is none."""
     try:
-        name, fields = decode(value)
-        if name == "resolved":
-            _, fields = decode(fields["touchpoint"])
+        fields = touchpoint_in(*decode(value))
     except RecordError:
         return "", ""
     return (fields["source"], fields["connector"]) if "source" in fields else ("", "")

@@ -17,7 +17,6 @@ SLICE = 20_000
 BATCH_BYTES = 512 * 1024
 LARGEST_BATCH_BYTES = 4 * 1024 * 1024
 RECORD_BYTES = 32  # more than what a record adds to its key and value
-FAMILY_BYTES = 16
 Row = tuple[bytes, bytes]
 Span = tuple[int, int]
 
@@ -54,12 +53,12 @@ class Outbox:
             sent += len(piece)
         return sent
 
-    async def publish_rows(self, topic: str, partition: int, rows: list[Row]) -> Span:
+    async def publish_rows(self, topic: str, partition: int, rows: list[Row], family_bytes: int) -> Span:
         """Send changelog rows and wait; returns the offsets of the first and the last one.
 
-        Rows of one family share a batch, which the broker keeps whole or not at all: no crash leaves half of a family.
+        Rows of one family (`families`) share a batch, which the broker keeps whole or not at all: no crash leaves half of it.
         """
-        return await self._lane(topic, partition).send(families(rows))
+        return await self._lane(topic, partition).send(families(rows, family_bytes))
 
     def _lane(self, topic: str, partition: int) -> "Lane":
         lane = self._lanes.get((topic, partition))
@@ -137,11 +136,13 @@ class Lane:
         return batches
 
 
-def families(rows: Iterable[Row]) -> list[list[Row]]:
-    """Rows whose keys begin with the same 16 bytes, as a customer's and its blocks do, in the order of their first ones."""
+def families(rows: Iterable[Row], family_bytes: int) -> list[list[Row]]:
+    """Rows whose keys begin with the same so many bytes, in the order of their first ones; 0: each by itself, as they come."""
+    if not family_bytes:
+        return [[row] for row in rows]
     found: dict[bytes, list[Row]] = {}
     for key, value in rows:
-        found.setdefault(key[:FAMILY_BYTES], []).append((key, value))
+        found.setdefault(key[:family_bytes], []).append((key, value))
     return list(found.values())
 
 

@@ -30,7 +30,7 @@ class Replica:
         self._rows = rocksdict.Rdict(str(path), options())
 
     def get(self, key: bytes) -> bytes | None:
-        """The value last seen for `key`, or None. What was asked for lately is answered from memory, at a tenth of the cost."""
+        """The value last seen for `key`, or None. What was asked for lately is answered from memory."""
         if key not in self._lately:
             if len(self._lately) >= REMEMBERED:
                 self._lately.clear()

@@ -20,11 +20,12 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from schemas import telemetry
-from schemas.codec import came_from, decode, encode_model
+from schemas.codec import came_from, decode, encode_model, touchpoint_in
 from schemas.dead_letter import refused_record
 from schemas.errors import FatalError, RecordError
 from schemas.topics import DEAD_LETTERS
@@ -93,7 +94,7 @@ class Stage:
         await self._outbox().publish(letters)  # 4
         if changes and self._store:
             rows = [(key, fenced(chunk[-1].offset, row)) for key, row in changes]
-            first, last = await self._outbox().publish_rows(self.step.changelog, partition, rows)  # 5
+            first, last = await self._outbox().publish_rows(self.step.changelog, partition, rows, self.step.family_bytes)  # 5
             if not self._store().follows(partition, first):
                 raise FatalError(
                     f"another worker wrote state of {self.step.name} partition {partition}: it has the partition now"
@@ -160,9 +161,12 @@ class Stage:
     def _count(self, read: int, published: int, records: Sequence[Record]) -> None:
         self._read.inc(read)
         self._published.inc(published)
-        received = records[-1].fields.get("received_at") if records else None
-        if received is not None:
-            self._age.observe(max(0.0, time.time() - received / 1000))
+        if not records:
+            return
+        with suppress(RecordError):  # a source's record that is broken inside: whoever needs it refuses it
+            received = touchpoint_in(records[-1].name, records[-1].fields).get("received_at")
+            if received is not None:
+                self._age.observe(max(0.0, time.time() - received / 1000))
 
 
 def overlaid(stored: tuple[int, bytes] | None, changed: bytes | None) -> tuple[int, bytes] | None:

@@ -1,9 +1,11 @@
-"""Faust's aiokafka transport, changed in three ways; it registers by the URL scheme `touchline://`.
+"""Faust's aiokafka transport, changed in five ways; it registers by the URL scheme `touchline://`.
 
 1. One event per (partition, chunk of records) instead of four asyncio tasks per record.
 2. A ledger of delivered chunks: an offset can be committed only when every chunk before it is done.
    Stock Faust may commit past the head of what is in flight (README, "What stock Faust does").
 3. A commit that failed moves no bookkeeping.
+4. No fetch runs while partitions are sought, and all of them are sought.
+5. Of what a poll brings, the chunk that came to Kafka first goes first; quiet partitions do not hold up busy ones.
 """
 
 import asyncio

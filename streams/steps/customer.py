@@ -136,7 +136,9 @@ def decode_customer(value: bytes | None) -> Customer:
 def decode_block(value: bytes | None) -> Block:
     """A block that the customer's row names. Raises FatalError where it is missing."""
     if value is None:
-        raise FatalError("the state of join lacks a block that a customer's row names: run `touchline work` with an empty folder")
+        raise FatalError(
+            "the state of join lacks a block that a row names: start the worker with another --name, which reads it anew"
+        )
     return _decode_block(_body(value))
 
 

@@ -7,6 +7,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from deploy.local.state import Stack
 from deploy.topics import ensure_topics
+from schemas.errors import FatalError
 from schemas.settings import KafkaSettings
 from schemas.topics import DEAD_LETTERS
 from streams.contract import Output
@@ -64,11 +65,30 @@ def test_rows_are_acknowledged_with_the_offsets_of_the_first_and_the_last_one(to
     async def publish() -> tuple[int, int]:
         outbox = await Outbox.open(KafkaSettings())
         try:
-            return await outbox.publish_rows(DEAD_LETTERS, 0, [(b"%016d" % number, b"x" * 400_000) for number in range(5)])
+            return await outbox.publish_rows(DEAD_LETTERS, 0, [(b"%016d" % n, b"x" * 400_000) for n in range(5)], 16)
         finally:
             await outbox.close()
 
     assert asyncio.run(publish()) == (begin, begin + 4)
+
+
+@pytest.mark.parametrize(("family_bytes", "refused"), [(0, False), (16, True)], ids=["each by itself", "one family"])
+def test_only_rows_that_belong_together_must_fit_into_one_batch(topics: None, *, family_bytes: int, refused: bool) -> None:
+    rows = [(b"icrm_contact\x1fsales/%d" % number, b"x" * 400_000) for number in range(15)]
+
+    async def publish() -> tuple[int, int]:
+        outbox = await Outbox.open(KafkaSettings())
+        try:
+            return await outbox.publish_rows(DEAD_LETTERS, 0, rows, family_bytes)
+        finally:
+            await outbox.close()
+
+    if refused:
+        with pytest.raises(FatalError, match="do not fit into one batch"):
+            asyncio.run(publish())
+    else:
+        first, last = asyncio.run(publish())
+        assert last - first == 14
 
 
 def test_a_record_that_the_broker_refuses_raises(topics: None) -> None:

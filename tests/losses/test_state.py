@@ -64,7 +64,7 @@ class Out:
     async def publish(self, outputs: list[Any]) -> int:
         return len(outputs)
 
-    async def publish_rows(self, topic: str, partition: int, rows: list[Any]) -> tuple[int, int]:
+    async def publish_rows(self, topic: str, partition: int, rows: list[Any], family_bytes: int) -> tuple[int, int]:
         first, self.end = self.end, self.end + len(rows)
         return first, self.end - 1
 

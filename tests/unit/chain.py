@@ -69,7 +69,7 @@ class Chain:
                 self.copy[output.key] = customer_in(output.value)
         changes = list(rows.changes())
         if self.crashes and self.chance.random() < 0.2:
-            whole = families(changes)  # the changelog keeps a family or loses it
+            whole = families(changes, step.family_bytes)  # the changelog keeps a family or loses it
             for family in whole[: self.chance.randint(0, len(whole))]:
                 store.update(family)
             self.position[at] -= len(chunk)  # the offset was not committed: all of it comes again

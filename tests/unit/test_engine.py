@@ -11,6 +11,7 @@ from faust.types.tuples import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas import telemetry
 from schemas.codec import decode, encode
 from schemas.dead_letter import Headers, replay_headers
 from schemas.errors import FatalError
@@ -96,7 +97,7 @@ class Effects:
         self.published += outputs
         return len(outputs)
 
-    async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]]) -> tuple[int, int]:
+    async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]], family: int) -> tuple[int, int]:
         self.note("changelog")
         return self.first, self.first + len(rows) - 1
 
@@ -121,6 +122,7 @@ class Count:
     topics = ("touchline.erp",)
     table = "counts"
     changelog = "counts-changelog"
+    family_bytes = 0
 
     def process(self, records: list[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         outputs = []
@@ -310,3 +312,44 @@ def test_a_copy_remembers_no_more_than_it_may(tmp_path: Path, monkeypatch: pytes
     for number in range(95):
         copy.get(b"%d" % number)
     assert len(copy._lately) <= 10
+
+
+def test_the_age_of_a_touchpoint_is_told_of_whatever_record_carries_it() -> None:
+    touchpoint = {
+        "event_id": b"e" * 16,
+        "source": "erp",
+        "system": "test",
+        "connector": "test",
+        "type": "order.placed",
+        "channel": "web",
+        "occurred_at": 1,
+        "received_at": 1,
+        "identifiers": [],
+        "attributes": {},
+    }
+    carried = {"customer_id": b"c" * 16, "stage": "", "seen": b""}
+    inside, broken = encode("erp", touchpoint), b"broken"
+    for values, told in (
+        ([inside], 1),
+        ([encode("resolved", {**carried, "touchpoint": inside})], 1),
+        ([encode("resolved", {**carried, "touchpoint": broken})], 0),
+        ([b"no record"], 0),
+    ):
+        before = ages()
+        effects = Effects()
+        stage: Any = Stage(Silent(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
+        asyncio.run(stage.take([record(value, offset) for offset, value in enumerate(values)], 3))
+        assert ages() - before == told
+
+
+class Silent(Count):
+    """Takes everything, says nothing."""
+
+    def process(self, records: list[Record], rows: Rows, refuse: Refuse) -> list[Output]:
+        return []
+
+
+def ages() -> float:
+    """How many ages were observed for the stage `count`."""
+    found = telemetry.EVENT_AGE.labels("count")
+    return sum(bucket.get() for bucket in found._buckets)
