@@ -329,6 +329,8 @@ def test_the_age_of_a_touchpoint_is_told_of_whatever_record_carries_it() -> None
     }
     carried = {"customer_id": b"c" * 16, "stage": "", "seen": b""}
     inside, broken = encode("erp", touchpoint), b"broken"
+    effects = Effects()
+    stage: Any = Stage(Silent(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
     for values, told in (
         ([inside], 1),
         ([encode("resolved", {**carried, "touchpoint": inside})], 1),
@@ -336,8 +338,6 @@ def test_the_age_of_a_touchpoint_is_told_of_whatever_record_carries_it() -> None
         ([b"no record"], 0),
     ):
         before = ages()
-        effects = Effects()
-        stage: Any = Stage(Silent(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
         asyncio.run(stage.take([record(value, offset) for offset, value in enumerate(values)], 3))
         assert ages() - before == told
 
@@ -352,4 +352,4 @@ class Silent(Count):
 def ages() -> float:
     """How many ages were observed for the stage `count`."""
     found = telemetry.EVENT_AGE.labels("count")
-    return sum(bucket.get() for bucket in found._buckets)
+    return float(sum(bucket.get() for bucket in found._buckets))
