@@ -11,7 +11,7 @@ from fastavro import schemaless_reader, schemaless_writer
 from pydantic import BaseModel
 
 from schemas.errors import RecordError
-from schemas.registry import ids, newest, parsed
+from schemas.registry import ids, newest, parsed, reader
 
 HEADER = Struct(">BI")
 Fields = dict[str, Any]
@@ -40,15 +40,12 @@ def decode(value: bytes | None) -> tuple[str, Fields]:
     if versioned is None:
         raise RecordError("unknown_schema", f"schema id {schema_id} was never given; see `touchline schemas show`")
     name = versioned.rpartition("-")[0]
-    reader = None if newest()[name] == schema_id else parsed(newest()[name])
-    body = BytesIO(value)
-    body.seek(HEADER.size)
     try:
-        fields = schemaless_reader(body, parsed(schema_id), reader)
-    except Exception as error:  # fastavro raises whatever a broken byte leads to: EOFError, IndexError, UnicodeDecodeError, ...
+        fields, end = _read(value, schema_id, newest()[name])
+    except Exception as error:  # whatever a broken byte leads to: EOFError, IndexError, UnicodeDecodeError, ...
         raise RecordError("not_avro", f"the bytes do not follow schema {versioned}: {type(error).__name__}") from error
-    if body.tell() != len(value):
-        raise RecordError("not_avro", f"{len(value) - body.tell()} bytes follow the end of a {versioned} record")
+    if end != len(value):
+        raise RecordError("not_avro", f"{len(value) - end} bytes follow the end of a {versioned} record")
     assert isinstance(fields, dict)
     return name, fields
 
@@ -65,3 +62,12 @@ def came_from(value: bytes | None) -> tuple[str, str]:
     except RecordError:
         return "", ""
     return (fields["source"], fields["connector"]) if "source" in fields else ("", "")
+
+
+def _read(value: bytes, schema_id: int, wanted: int) -> tuple[Any, int]:
+    """The fields in the wanted version of the schema, and where the record ends."""
+    if schema_id == wanted:
+        return reader(schema_id)(value, HEADER.size)
+    body = BytesIO(value)
+    body.seek(HEADER.size)
+    return schemaless_reader(body, parsed(schema_id), parsed(wanted)), body.tell()

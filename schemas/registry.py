@@ -17,6 +17,7 @@ from schemas.connector_state import ConnectorState
 from schemas.dead_letter import DeadLetter, Replay
 from schemas.errors import ConfigError
 from schemas.families import FAMILIES
+from schemas.reader import Reader, compiled
 from schemas.readings import Journey, Reading
 from schemas.resolved import Edge, Merge, Moved, Resolved, Tick
 
@@ -61,6 +62,12 @@ def frozen(schema_id: int) -> dict[str, Any]:
 def parsed(schema_id: int) -> Any:
     """The frozen schema as fastavro wants it."""
     return parse_schema(frozen(schema_id), named_schemas={})
+
+
+@cache
+def reader(schema_id: int) -> Reader:
+    """The function that reads records of the frozen schema."""
+    return compiled(frozen(schema_id))
 
 
 def differing() -> list[str]:

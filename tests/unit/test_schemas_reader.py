@@ -1,0 +1,114 @@
+"""The compiled readers say what fastavro says: of every released schema, of any record, and of what bytes can be broken into."""
+
+import struct
+from io import BytesIO
+from typing import Any
+
+import pytest
+from fastavro import schemaless_reader, schemaless_writer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import registry
+from schemas.codec import HEADER, decode, encode
+from schemas.errors import RecordError
+from schemas.reader import compiled
+
+SCHEMA = pytest.mark.parametrize("schema_id", sorted(registry.ids()), ids=lambda each: registry.ids()[each])
+LONG = st.integers(-(2**63), 2**63 - 1)
+PLAIN: dict[str, st.SearchStrategy[Any]] = {
+    "string": st.text(max_size=200),
+    "bytes": st.binary(max_size=200),
+    "long": LONG,
+    "double": st.floats(allow_nan=False),
+    "boolean": st.booleans(),
+    "Id": st.binary(min_size=16, max_size=16),
+}
+
+
+def values(schema: Any) -> st.SearchStrategy[Any]:
+    """Whatever a schema can hold."""
+    if isinstance(schema, list):
+        return st.none() | values(schema[1])
+    if not isinstance(schema, dict):
+        return PLAIN[schema.removeprefix("touchline.")]
+    if schema["type"] == "record":
+        return st.fixed_dictionaries({field["name"]: values(field["type"]) for field in schema["fields"]})
+    if schema["type"] == "array":
+        return st.lists(values(schema["items"]), max_size=70)
+    if schema["type"] == "map":
+        return st.dictionaries(st.text(max_size=20), values(schema["values"]), max_size=70)
+    return PLAIN[str(schema.get("name", schema["type"]))]
+
+
+def fastavro(schema_id: int, value: bytes) -> tuple[Any, int]:
+    body = BytesIO(value)
+    return schemaless_reader(body, registry.parsed(schema_id), None), body.tell()
+
+
+def written(schema_id: int, fields: Any) -> bytes:
+    body = BytesIO()
+    schemaless_writer(body, registry.parsed(schema_id), fields)
+    return body.getvalue()
+
+
+@SCHEMA
+@given(data=st.data())
+def test_a_record_is_read_as_fastavro_reads_it(schema_id: int, data: st.DataObject) -> None:
+    fields = data.draw(values(registry.frozen(schema_id)))
+    value = written(schema_id, fields)
+    assert registry.reader(schema_id)(value, 0) == (fields, len(value)) == fastavro(schema_id, value)
+    assert registry.reader(schema_id)(b"12345" + value, 5) == (fields, len(value) + 5)
+
+
+@SCHEMA
+@given(data=st.data())
+def test_a_record_that_breaks_off_is_refused(schema_id: int, data: st.DataObject) -> None:
+    value = HEADER.pack(0, schema_id) + written(schema_id, data.draw(values(registry.frozen(schema_id))))
+    kept = data.draw(st.integers(0, len(value) - 1))
+    with pytest.raises(RecordError):
+        decode(value[:kept])
+
+
+@SCHEMA
+@given(data=st.data())
+def test_changed_bytes_are_refused_or_read_as_fastavro_reads_them(schema_id: int, data: st.DataObject) -> None:
+    value = bytearray(written(schema_id, data.draw(values(registry.frozen(schema_id)))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found, end = registry.reader(schema_id)(bytes(value), 0)
+    except (IndexError, EOFError, ValueError, struct.error):
+        return
+    assert repr((found, end)) == repr(fastavro(schema_id, bytes(value)))
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff" * 2**20, b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x00" * 16 + b"\xfe\xff\xff\xff\x0f"]
+)
+@SCHEMA
+def test_absurd_lengths_and_counts_end_at_once(schema_id: int, body: bytes) -> None:
+    with pytest.raises(RecordError):
+        decode(HEADER.pack(0, schema_id) + body)
+
+
+def test_an_array_of_ids_beyond_the_end_ends_at_once() -> None:
+    read = compiled({"type": "array", "items": {"type": "fixed", "size": 16, "name": "Id"}})
+    with pytest.raises(EOFError):
+        read(b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01" + b"x" * 40, 0)
+
+
+def test_blocks_of_negative_count_with_their_size_in_bytes_are_read() -> None:
+    """Other writers of Avro use them, so that a reader can skip a block."""
+    read = compiled({"type": "array", "items": "long"})
+    assert read(b"\x03\x04\x02\x04\x02\x06\x00", 0) == ([1, 2, 3], 7)
+
+
+def test_a_schema_that_no_reader_knows_is_named() -> None:
+    with pytest.raises(KeyError, match="enum"):
+        compiled({"type": "enum", "name": "Suit", "symbols": ["HEARTS"]})
+
+
+def test_decode_names_the_schema() -> None:
+    fields = {"at": 5, "since": None}
+    assert decode(encode("tick", fields)) == ("tick", fields)
