@@ -3,15 +3,17 @@
 Decoded records are plain dicts of `schemas/fields.py`'s Avro column. An older schema version is resolved to the newest.
 """
 
+from functools import cache
 from io import BytesIO
 from struct import Struct
 from typing import Any
 
-from fastavro import schemaless_reader, schemaless_writer
+from fastavro import schemaless_reader
 from pydantic import BaseModel
 
 from schemas.errors import RecordError
-from schemas.registry import ids, newest, parsed, reader
+from schemas.registry import frozen, ids, newest, parsed, reader
+from schemas.writer import Writer, compiled
 
 HEADER = Struct(">BI")
 Fields = dict[str, Any]
@@ -19,11 +21,16 @@ Fields = dict[str, Any]
 
 def encode(name: str, fields: Fields) -> bytes:
     """One record of schema `name` in its newest version. Raises ValueError for fields that do not fit it."""
+    try:
+        return _writer(name)(fields)
+    except Exception as error:  # whatever a value of another type leads to: AttributeError, KeyError, struct.error, ...
+        raise ValueError(f"the fields do not fit schema {name}: {type(error).__name__}") from error
+
+
+@cache
+def _writer(name: str) -> Writer:
     schema_id = newest()[name]
-    out = BytesIO()
-    out.write(HEADER.pack(0, schema_id))
-    schemaless_writer(out, parsed(schema_id), fields, strict_allow_default=True)
-    return out.getvalue()
+    return compiled(frozen(schema_id), HEADER.pack(0, schema_id))
 
 
 def encode_model(name: str, model: BaseModel) -> bytes:

@@ -39,7 +39,7 @@ def _rest(b: bytes, i: int, first: int) -> tuple[int, int]:
     raise ValueError("a number of more than ten bytes")
 
 
-def _kind(schema: Any) -> str:
+def kind_of(schema: Any) -> str:
     """What stands at the head of a schema: a type, or the name of one that was spelled out before."""
     if isinstance(schema, list):
         return "union"
@@ -55,7 +55,7 @@ class _Source:
         self._named: dict[str, Any] = {}
 
     def read(self, schema: Any, into: str, depth: int) -> None:
-        kind = _kind(schema)
+        kind = kind_of(schema)
         if kind in self._named:
             self.read(self._named[kind], into, depth)
             return

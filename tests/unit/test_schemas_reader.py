@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fastavro import schemaless_reader, schemaless_writer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import registry
@@ -53,6 +53,7 @@ def written(schema_id: int, fields: Any) -> bytes:
 
 
 @SCHEMA
+@settings(max_examples=30)  # of each of the schemas
 @given(data=st.data())
 def test_a_record_is_read_as_fastavro_reads_it(schema_id: int, data: st.DataObject) -> None:
     fields = data.draw(values(registry.frozen(schema_id)))
@@ -62,6 +63,7 @@ def test_a_record_is_read_as_fastavro_reads_it(schema_id: int, data: st.DataObje
 
 
 @SCHEMA
+@settings(max_examples=30)  # of each of the schemas
 @given(data=st.data())
 def test_a_record_that_breaks_off_is_refused(schema_id: int, data: st.DataObject) -> None:
     value = HEADER.pack(0, schema_id) + written(schema_id, data.draw(values(registry.frozen(schema_id))))
@@ -71,6 +73,7 @@ def test_a_record_that_breaks_off_is_refused(schema_id: int, data: st.DataObject
 
 
 @SCHEMA
+@settings(max_examples=30)  # of each of the schemas
 @given(data=st.data())
 def test_changed_bytes_are_refused_or_read_as_fastavro_reads_them(schema_id: int, data: st.DataObject) -> None:
     value = bytearray(written(schema_id, data.draw(values(registry.frozen(schema_id)))))
