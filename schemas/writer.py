@@ -47,7 +47,8 @@ SMALL = [long(number) for number in range(8_192)]
 
 def blocks(items: list[bytes]) -> bytes:
     """The items of an array or map as one block, and the empty block that ends them."""
-    return b"".join((long(len(items)), *items, b"\0")) if items else b"\0"
+    count = len(items)
+    return b"".join((SMALL[count] if count < len(SMALL) else long(count), *items, b"\0")) if items else b"\0"
 
 
 def fail(what: str) -> bytes:
@@ -89,7 +90,7 @@ class _Source:
 
     def _bytes(self, _schema: Any, value: str) -> list[str]:
         size, written = self._variable(), self._variable()
-        return [f"(small[{size}] if ({size} := len({written} := {value})) < 8_192 else long({size}))", written]
+        return [f"(small[{size}] if ({size} := len({written} := {value})) < {len(SMALL)} else long({size}))", written]
 
     def _fixed(self, schema: Any, value: str) -> list[str]:
         written, size = self._variable(), schema["size"]
@@ -97,7 +98,7 @@ class _Source:
 
     def _long(self, _schema: Any, value: str) -> list[str]:
         number = self._variable()
-        return [f"(small[{number}] if 0 <= ({number} := {value}) < 8_192 else long({number}))"]
+        return [f"(small[{number}] if 0 <= ({number} := {value}) < {len(SMALL)} else long({number}))"]
 
     def _double(self, _schema: Any, value: str) -> list[str]:
         return [f"double({value})"]
