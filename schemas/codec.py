@@ -12,6 +12,7 @@ from fastavro import schemaless_reader
 from pydantic import BaseModel
 
 from schemas.errors import RecordError
+from schemas.reader import Reader
 from schemas.registry import frozen, ids, newest, parsed, reader
 from schemas.writer import Writer, compiled
 
@@ -43,18 +44,33 @@ def decode(value: bytes | None) -> tuple[str, Fields]:
     if value is None or len(value) < HEADER.size or value[0] != 0:
         raise RecordError("not_avro", "the value does not begin with the wire format's zero byte and schema id")
     schema_id = HEADER.unpack_from(value)[1]
-    versioned = ids().get(schema_id)
-    if versioned is None:
-        raise RecordError("unknown_schema", f"schema id {schema_id} was never given; see `touchline schemas show`")
-    name = versioned.rpartition("-")[0]
     try:
-        fields, end = _read(value, schema_id, newest()[name])
+        name, read = _reader(schema_id)
+    except KeyError as error:
+        raise RecordError("unknown_schema", f"schema id {schema_id} was never given; see `touchline schemas show`") from error
+    try:
+        fields, end = read(value, HEADER.size)
     except Exception as error:  # whatever a broken byte leads to: EOFError, IndexError, UnicodeDecodeError, ...
-        raise RecordError("not_avro", f"the bytes do not follow schema {versioned}: {type(error).__name__}") from error
+        raise RecordError("not_avro", f"the bytes do not follow schema {ids()[schema_id]}: {type(error).__name__}") from error
     if end != len(value):
-        raise RecordError("not_avro", f"{len(value) - end} bytes follow the end of a {versioned} record")
-    assert isinstance(fields, dict)
+        raise RecordError("not_avro", f"{len(value) - end} bytes follow the end of a {ids()[schema_id]} record")
     return name, fields
+
+
+@cache
+def _reader(schema_id: int) -> tuple[str, Reader]:
+    """The schema's name, and what reads its records as the newest version has them. Raises KeyError for an unknown id."""
+    name = ids()[schema_id].rpartition("-")[0]
+    if newest()[name] == schema_id:
+        return name, reader(schema_id)
+    written, wanted = parsed(schema_id), parsed(newest()[name])
+
+    def resolved(value: bytes, begin: int) -> tuple[Any, int]:
+        body = BytesIO(value)
+        body.seek(begin)
+        return schemaless_reader(body, written, wanted), body.tell()
+
+    return name, resolved
 
 
 def touchpoint_in(name: str, fields: Fields) -> Fields:
@@ -69,12 +85,3 @@ def came_from(value: bytes | None) -> tuple[str, str]:
     except RecordError:
         return "", ""
     return (fields["source"], fields["connector"]) if "source" in fields else ("", "")
-
-
-def _read(value: bytes, schema_id: int, wanted: int) -> tuple[Any, int]:
-    """The fields in the wanted version of the schema, and where the record ends."""
-    if schema_id == wanted:
-        return reader(schema_id)(value, HEADER.size)
-    body = BytesIO(value)
-    body.seek(HEADER.size)
-    return schemaless_reader(body, parsed(schema_id), parsed(wanted)), body.tell()
