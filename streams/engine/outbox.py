@@ -125,7 +125,9 @@ class Lane:
     def _batches(self, families: Iterable[list[Row]]) -> list[Any]:
         batches, size = [self._producer.create_batch()], 0
         for family in families:
-            needed = sum([len(key) + len(value) + RECORD_BYTES for key, value in family])
+            needed = 0
+            for key, value in family:
+                needed += len(key) + len(value) + RECORD_BYTES
             if size and size + needed > BATCH_BYTES:
                 batches.append(self._producer.create_batch())
                 size = 0
