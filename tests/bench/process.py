@@ -93,13 +93,17 @@ class Watched:
         Raises FatalError when the process ends meanwhile.
         """
         begin, spent = self.wait_for("first"), self.spent()
+        self.wait_for_commit(group, topic, before + records)
+        return self._figures(records, begin, spent, time.monotonic())
+
+    def wait_for_commit(self, group: str, topic: str, records: int) -> None:
+        """Until the group has committed so many records of the topic. Raises FatalError when the process ends meanwhile."""
         admin = KafkaAdminClient(**KafkaSettings().kafka_python())
         try:
-            while committed(admin, group, topic) < before + records:
+            while committed(admin, group, topic) < records:
                 if self._process.poll() is not None:
                     raise self._ended(f"with exit code {self._process.returncode}")
                 time.sleep(LOOK_SECONDS)
-            return self._figures(records, begin, spent, time.monotonic())
         finally:
             admin.close()
 
