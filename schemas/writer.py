@@ -13,6 +13,9 @@ from schemas.reader import kind_of
 Writer = Callable[[Any], bytes]
 LEAST, MOST = -(2**63), 2**63 - 1
 SIX_BYTES = 1 << 35, 1 << 42  # between them lies a time in milliseconds, doubled by the zigzag
+PAIRS = [bytes((n & 127 | 128, n >> 7 | 128)) for n in range(1 << 14)]
+LAST = [bytes((n & 127 | 128, n >> 7)) for n in range(1 << 14)]
+PAIR = (1 << 14) - 1
 
 
 def compiled(schema: Any, head: bytes = b"") -> Writer:
@@ -33,7 +36,7 @@ def long(number: int) -> bytes:
         raise ValueError("a number of more than 64 bits")
     n = (number << 1) ^ (number >> 63)
     if SIX_BYTES[0] <= n < SIX_BYTES[1]:
-        return bytes((n & 127 | 128, n >> 7 & 127 | 128, n >> 14 & 127 | 128, n >> 21 & 127 | 128, n >> 28 & 127 | 128, n >> 35))
+        return PAIRS[n & PAIR] + PAIRS[n >> 14 & PAIR] + LAST[n >> 28]
     written = bytearray()
     while n > 127:
         written.append(n & 127 | 128)

@@ -25,13 +25,15 @@ class Codec:
     def __init__(self, signals: Sequence[Signal]) -> None:
         kinds: list[tuple[str, type[Any]]] = [(DEFINITION, journey.State), *((each.definition, each.state) for each in signals)]
         self._kinds = [(definition, kind, msgspec.msgpack.Decoder(kind).decode) for definition, kind in kinds]
+        self._definitions = [definition for definition, _ in kinds]
+        self._known = set(self._definitions)
 
     def unpack(self, packed: States) -> list[Any]:
         """Fresh objects; the default where the row has none."""
-        return [decode(packed[name]) if name in packed else kind() for name, kind, decode in self._kinds]
+        return [kind() if (state := packed.get(name)) is None else decode(state) for name, kind, decode in self._kinds]
 
     def pack(self, states: Sequence[Any]) -> States:
-        return {name: msgspec.Raw(_encode(state)) for (name, _, _), state in zip(self._kinds, states, strict=True)}
+        return dict(zip(self._definitions, map(msgspec.Raw, map(_encode, states)), strict=True))
 
     def journeys(self, packed: States) -> journey.State:
         """The journeys alone."""
@@ -46,7 +48,7 @@ class Codec:
 
     def complete(self, packed: States) -> bool:
         """Whether no definition is new or changed since the row was written."""
-        return all(name in packed for name, _, _ in self._kinds)
+        return packed.keys() >= self._known
 
 
 class Folded(NamedTuple):
