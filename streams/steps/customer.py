@@ -143,9 +143,10 @@ def decode_block(value: bytes | None) -> Block:
 
 
 def _body(value: bytes) -> bytes:
-    """What follows the layout's version.
+    """What follows the layout's version. Raises FatalError for a version that this software does not know.
 
-    A new layout gets a number, a struct, and here a function that makes it of the one before. Raises FatalError.
+    A field added at the end with a default needs no new version: older rows are read with the default. Any other change gets
+    the next number, and here a function that makes the new form of the old one.
     """
     if value[:1] != LAYOUT:
         raise FatalError(f"a row of join has layout {value[0]}, this software knows {LAYOUT[0]}: update every worker")

@@ -196,3 +196,18 @@ def test_a_changed_definition_folds_everything_that_is_kept_again() -> None:
 def test_a_row_of_newer_software_is_refused_with_what_to_do() -> None:
     with pytest.raises(FatalError, match="layout 9, this software knows 1: update every worker"):
         decode_customer(b"\x09rest")
+
+
+class Grown(Customer):
+    """The row of a later version, which knows one more thing."""
+
+    loyal: bool = False
+
+
+def test_rows_of_an_older_version_are_read_where_a_field_was_added() -> None:
+    older = Customer(folded=3, newest=(5, b"e" * 16), tail=b"x", states={"a": msgspec.Raw(b"\x01")})
+    grown = msgspec.msgpack.Decoder(Grown).decode(encode_row(older)[1:])
+    assert not grown.loyal
+    assert [getattr(grown, name) for name in Customer.__struct_fields__] == [
+        getattr(older, name) for name in Customer.__struct_fields__
+    ]
