@@ -1,16 +1,33 @@
-"""The floor: aiokafka reads and fastavro decodes, nothing else. Arguments: bootstrap servers, topic, number of records."""
+"""The floor: aiokafka reads and a record is decoded, nothing else. Arguments: bootstrap servers, topic, number of records, and
+who decodes: fastavro or our own reader."""
 
 import asyncio
+import json
 import signal
 import sys
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from fastavro import parse_schema, schemaless_reader
 
 from tests.bench.marks import mark
-from tests.bench.plain.fold import read
+from tests.bench.plain.fold import HEADER_BYTES, SCHEMA, read
+
+PARSED = parse_schema(json.loads(SCHEMA.read_text()))
 
 
-async def main(servers: str, topic: str, count: int) -> None:
+def by_fastavro(value: bytes) -> Any:
+    body = BytesIO(value)
+    body.seek(HEADER_BYTES)
+    return schemaless_reader(body, PARSED, None)
+
+
+READERS: dict[str, Callable[[bytes], Any]] = {"fastavro": by_fastavro, "ours": read}
+
+
+async def main(servers: str, topic: str, count: int, reader: str) -> None:
     """Read `count` records from the beginning, then wait for the signal to end."""
     consumer = AIOKafkaConsumer(
         topic,
@@ -22,17 +39,17 @@ async def main(servers: str, topic: str, count: int) -> None:
         max_poll_records=20_000,
     )
     await consumer.start()
-    seen = 0
+    seen, decode = 0, READERS[reader]
     while seen < count:
         for fetched in (await consumer.getmany(timeout_ms=500)).values():
             if not seen:
                 mark("first")
             for record in fetched:
-                read(record.value)
+                decode(record.value)
             seen += len(fetched)
     mark("done")
     signal.pause()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))

@@ -1,17 +1,18 @@
 """The fold that every variant does: read a touchpoint, then count, decayed sum and last time of its customer.
 
-Only fastavro, msgspec and the standard library: the other engines' interpreters import it, too.
+Only msgspec and the standard library: the other engines' interpreters import it, too. All read with our reader, so that engines
+are compared and not codecs.
 """
 
 import json
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from fastavro import parse_schema, schemaless_reader
 
-SCHEMA = parse_schema(json.loads((Path(__file__).parents[3] / "schemas" / "avsc" / "erp-1.avsc").read_text()))
+from schemas.reader import compiled
+
+SCHEMA = Path(__file__).parents[3] / "schemas" / "avsc" / "erp-1.avsc"
 HEADER_BYTES = 5
 DECAY = 0.9
 
@@ -26,6 +27,7 @@ class Row(msgspec.Struct, array_like=True, gc=False):
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Row).decode
+_read = compiled(json.loads(SCHEMA.read_text()))
 
 
 def decode(value: bytes | None) -> Row:
@@ -35,10 +37,8 @@ def decode(value: bytes | None) -> Row:
 
 def read(value: bytes) -> dict[str, Any]:
     """The fields of a touchpoint in the wire format."""
-    body = BytesIO(value)
-    body.seek(HEADER_BYTES)
-    fields: Any = schemaless_reader(body, SCHEMA, None)
-    return fields  # type: ignore[no-any-return]
+    fields: dict[str, Any] = _read(value, HEADER_BYTES)[0]
+    return fields
 
 
 def add(row: Row, touchpoint: dict[str, Any]) -> None:

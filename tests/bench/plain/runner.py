@@ -22,7 +22,7 @@ from tests.bench.process import Figures, Watched
 from tests.bench.publish import publish
 
 WORKLOAD = Workload()
-FLOOR, OURS, STOCK, QUIX = "floor", "ours", "stock", "quix"
+FLOOR, LOWER, OURS, STOCK, QUIX = "floor", "lower_floor", "ours", "stock", "quix"
 
 
 def measure(stack: Stack, console: Console, workload: Workload = WORKLOAD) -> dict[str, float]:
@@ -31,7 +31,7 @@ def measure(stack: Stack, console: Console, workload: Workload = WORKLOAD) -> di
     with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as progress:
         bench = Bench(stack, Path(folder), workload, progress)
         bench.prepare()
-        found = {FLOOR: bench.floor(), OURS: bench.run(ours(bench.folder))}
+        found = {FLOOR: bench.floor("fastavro"), LOWER: bench.floor("ours"), OURS: bench.run(ours(bench.folder))}
         found[STOCK] = bench.run(stock_faust(bench.folder))
         tried = {every: bench.run(quix(bench.folder, python, every)) for every in QUIX_EVERY}
     best = max(tried, key=lambda every: tried[every].per_second)
@@ -57,10 +57,10 @@ class Bench:
         for topic, count in ((TOPIC, workload.touchpoints), (SMALL_TOPIC, workload.small)):
             publish(records(workload, topic), count, self._progress, f"publish {topic}")
 
-    def floor(self) -> Figures:
+    def floor(self, reader: str) -> Figures:
         count = self._workload.touchpoints
         task = self._progress.add_task("floor", total=None)
-        with Watched(floor(count), self.folder / "floor.log", self.broker) as watched:
+        with Watched(floor(count, reader), self.folder / "floor.log", self.broker) as watched:
             figures = watched.until_mark("done", count)
         self._progress.remove_task(task)
         return figures
@@ -103,9 +103,11 @@ def results(found: dict[str, Figures]) -> dict[str, float]:
         "vs_stock_faust": mine / found[STOCK].per_second,
         "vs_quix": mine / found[QUIX].per_second,
         "vs_floor": mine / found[FLOOR].per_second,
+        "vs_lower_floor": mine / found[LOWER].per_second,
         "cpu_vs_stock_faust": found[STOCK].cpu_seconds_per_100k / cpu,
         "cpu_vs_quix": found[QUIX].cpu_seconds_per_100k / cpu,
         "cpu_vs_floor": found[FLOOR].cpu_seconds_per_100k / cpu,
+        "cpu_vs_lower_floor": found[LOWER].cpu_seconds_per_100k / cpu,
         **{f"plain_{name}_per_second": figures.per_second for name, figures in found.items() if name != OURS},
         **{f"plain_{name}_cpu_seconds_per_100k": figures.cpu_seconds_per_100k for name, figures in found.items()},
     }
@@ -113,7 +115,7 @@ def results(found: dict[str, Figures]) -> dict[str, float]:
 
 def table(found: dict[str, Figures], workload: Workload, commit_every: int) -> Table:
     """What a reader of the terminal sees."""
-    names = {FLOOR: "floor", OURS: "ours", STOCK: "stock Faust", QUIX: "Quix Streams"}
+    names = {FLOOR: "floor, fastavro", LOWER: "floor, our reader", OURS: "ours", STOCK: "stock Faust", QUIX: "Quix Streams"}
     shown = Table(
         title=f"Plain fold: touchpoints of {workload.customers:,} customers",
         caption="CPU s and Kafka: processor seconds for 100,000 touchpoints. "

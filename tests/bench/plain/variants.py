@@ -32,9 +32,9 @@ def module(name: str) -> str:
     return f"tests.bench.plain.{name}"
 
 
-def floor(count: int) -> list[str | Path]:
-    """The command of the floor, which has neither group nor outputs."""
-    return [sys.executable, "-m", module("floor"), KafkaSettings().bootstrap_servers, TOPIC, str(count)]
+def floor(count: int, reader: str) -> list[str | Path]:
+    """The command of the floor with one of its readers; it has neither group nor outputs."""
+    return [sys.executable, "-m", module("floor"), KafkaSettings().bootstrap_servers, TOPIC, str(count), reader]
 
 
 def ours(folder: Path) -> Variant:
