@@ -23,7 +23,7 @@ from sinks.clickhouse import ClickHouse
 from tests.bench.line.life import CUSTOMERS
 from tests.conftest import TOUCHLINE
 
-BURST, WARM = 300_000, 100_000
+BURST, WARM = 600_000, 100_000
 RATE, SECONDS = 1_000, 120
 LOOK_SECONDS = 0.5
 LIMIT_SECONDS = 300.0
