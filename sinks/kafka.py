@@ -14,7 +14,7 @@ from schemas.settings import KafkaSettings
 MEGABYTE = 1024 * 1024
 LARGEST_RECORD = 8 * MEGABYTE
 # A chunk ends with the first step that reaches one of these; only the last step may go over.
-CHUNK_RECORDS, CHUNK_BYTES, STEP_RECORDS = 50_000, 16 * MEGABYTE, 500
+CHUNK_RECORDS, CHUNK_BYTES, STEP_RECORDS = 50_000, 16 * MEGABYTE, 32
 POLL_MS = 500
 CLOSE_WITHIN = 2.0
 size = attrgetter("serialized_value_size")

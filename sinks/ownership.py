@@ -1,7 +1,7 @@
 """Whose the partitions are while a chunk is worked on: a rebalance waits for the chunk a while, then it is broken off.
 
-aiokafka goes on with rebalances in the background, and what it has committed by then, it commits in the name of the generation
-that it is in: a chunk must never outlive the generation in which it was polled.
+aiokafka rebalances in the background and commits in the name of whatever generation it is in by then: a chunk must never outlive
+the generation in which it was polled.
 """
 
 import asyncio

@@ -12,12 +12,14 @@ import pytest
 
 from deploy.local import state
 from deploy.local.state import Stack
+from schemas.dead_letter import refused
+from schemas.errors import RecordError
+from sinks.kafka import MEGABYTE
 from tests.faults import eventually, rows, sinking, unmerged
 from tests.proxy import DELAY_REPLY, DROP_REPLY, HANG, KILL, RESET, Proxy, proxy
-from tests.sinking import ask, only, publish, reading, resolved
+from tests.sinking import ask, only, publish, reading, resolved, store
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
-ANSWER_SECONDS = 1.0
 TABLE = "touchline_store.touchpoints"
 
 
@@ -26,11 +28,11 @@ def name() -> str:
     return f"test-{uuid4().hex[:12]}"
 
 
-def through(between: Proxy) -> dict[str, str]:
-    """The environment of a sink behind this proxy."""
+def through(between: Proxy, answer_seconds: float = 1.0) -> dict[str, str]:
+    """The environment of a sink behind this proxy; it waits that long for an answer."""
     return {
         "TOUCHLINE_CLICKHOUSE_PORT": str(between.port),
-        "TOUCHLINE_CLICKHOUSE_ANSWER_SECONDS": str(ANSWER_SECONDS),
+        "TOUCHLINE_CLICKHOUSE_ANSWER_SECONDS": str(answer_seconds),
     }
 
 
@@ -115,3 +117,42 @@ def test_a_table_whose_connection_hangs_holds_up_no_other(migrated: Stack, name:
         between.release()
         eventually(lambda: only("SELECT count() FROM touchline.churn") == before + 10)
     assert only("SELECT count() = uniqExact(reading_id) FROM touchline_store.churn") == 1
+
+
+def test_a_code_that_no_list_has_rests_that_table_alone(migrated: Stack, name: str, tmp_path: Path) -> None:
+    """Nobody knows what it means, and a process that ended would take the other tables with it again and again."""
+    before = only("SELECT count() FROM touchline.churn")
+    log = tmp_path / "log"
+    ask("ALTER TABLE touchline_store.churn ADD CONSTRAINT broken CHECK version > 1")
+    try:
+        with sinking(log, "churn", "touchpoints"):
+            publish("touchline.churn", "reading", [reading(signal="churn") for _ in range(10)])
+            eventually(lambda: "sink churn rests for 30 s and begins its chunk anew, the others go on" in log.read_text())
+            publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(100)])
+            eventually(lambda: rows("touchpoints", name) == (100, 100))
+    finally:
+        ask("ALTER TABLE touchline_store.churn DROP CONSTRAINT broken")
+    assert "refused with error 469 (unexpected)" in log.read_text()
+    store("churn")
+    assert only("SELECT count() FROM touchline.churn") == before + 10
+
+
+def test_what_waits_stays_on_kafka_and_not_in_memory(migrated: Stack, name: str, tmp_path: Path) -> None:
+    """Letters of 6 MiB that Kafka holds in a few kilobytes: 300 MiB of them wait for a ClickHouse that hangs."""
+    log = tmp_path / "log"
+    with proxy(migrated.clickhouse_port, "dead_letters") as between, sinking(log, "dead_letters", **through(between, 5)):
+        (process,) = (one for one in psutil.Process().children() if "dead_letters" in one.cmdline())
+        between.plan(*[HANG] * 100)
+        for part in range(5):
+            letters = [
+                refused(RecordError("too_long", "field text"), bytes(6 * MEGABYTE), stage="files", origin=f"{name}:{part}{one}")
+                for one in range(10)
+            ]
+            publish("touchline.dead-letters", "dead_letter", [letter.model_dump() for letter in letters])
+        eventually(lambda: len(between.met) >= 1)
+        assert process.memory_info().rss < 400 * MEGABYTE
+        between.faults.clear()
+        between.release()
+        stored = "SELECT uniqExact(letter_id) FROM touchline_store.dead_letters WHERE origin LIKE {origin:String}"
+        eventually(lambda: only(stored, {"origin": f"{name}:%"}) == 50)
+        assert process.memory_info().rss < 600 * MEGABYTE
