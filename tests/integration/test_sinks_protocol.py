@@ -30,15 +30,22 @@ from tests.working import read
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 SIGNALS = tables()["signals"]
 BEGUN = "sink signals finishes a chunk that was begun"
-CRASH_BEFORE_COMMIT = """
+CRASH = """
 import os, sys
 from sinks.runner import Runner
 
-async def crash(self, offsets):
+async def after_intent(self, intent, intend=Runner._intend):
+    await intend(self, intent)
     os._exit(137)
 
-Runner._commit = crash
-sys.argv = ["touchline", "sink", *sys.argv[1:], "--no-restart"]
+async def before_commit(self, offsets):
+    os._exit(137)
+
+if sys.argv[1] == "after intent":
+    Runner._intend = after_intent
+else:
+    Runner._commit = before_commit
+sys.argv = ["touchline", "sink", "touchpoints", "--no-restart"]
 from deploy.cli import main
 main()
 """
@@ -56,18 +63,19 @@ def name() -> str:
     return f"test-{uuid4().hex[:12]}"
 
 
-def crash(table: str) -> None:
-    """A sink that dies after its first insert, before the commit."""
-    died = subprocess.run([sys.executable, "-c", CRASH_BEFORE_COMMIT, table], capture_output=True, timeout=60, check=False)
+def crash(moment: str) -> None:
+    """A sink of touchpoints that dies in its first chunk."""
+    died = subprocess.run([sys.executable, "-c", CRASH, moment], capture_output=True, timeout=60, check=False)
     assert died.returncode == 137, died.stderr
 
 
-def test_the_insert_that_a_crash_repeats_is_dropped_by_the_server(name: str) -> None:
+@pytest.mark.parametrize(("moment", "stored_by_then"), [("after intent", False), ("before commit", True)])
+def test_a_crash_around_the_insert_stores_each_row_once_in_the_table(moment: str, stored_by_then: bool, name: str) -> None:  # noqa: FBT001
     store("touchpoints")
     publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(5_000)])
-    crash("touchpoints")
-    stored = rows("touchpoints", name)
-    assert stored[0] == stored[1] > 0, "the crash came before the insert"
+    crash(moment)
+    stored, different = rows("touchpoints", name)
+    assert (stored == different, stored > 0) == (True, stored_by_then)
     publish("touchline.resolved", "resolved", [resolved(system=name)])
     assert "sink touchpoints finishes a chunk that was begun: 1 " in store("touchpoints")
     assert rows("touchpoints", name) == (5_001, 5_001)
@@ -77,7 +85,7 @@ def test_a_chunk_whose_partitions_two_others_share_afterwards_is_stored_once(nam
     """Each of the two reads all ranges of the chunk, also of the partitions that the other has."""
     store("touchpoints")
     publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(5_000)])
-    crash("touchpoints")
+    crash("before commit")
     logs = [tmp_path / "one", tmp_path / "other"]
     command = [str(TOUCHLINE), "sink", "touchpoints", "--until-idle", "2"]
     processes = []
