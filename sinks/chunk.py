@@ -1,7 +1,6 @@
 """The pure middle of a sink: Kafka records in, rows and refusals out."""
 
-from collections.abc import Iterable, Sequence
-from hashlib import blake2b
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from schemas.codec import came_from, decode
@@ -44,17 +43,3 @@ def refusal(table: Table, record: Record, error: RecordError) -> DeadLetter:
     """The dead letter of a record that this table cannot take; it names source and connector where the bytes do."""
     source, connector = came_from(record.value)
     return refused_record(error, record, stage=table.stage, source=source, connector=connector)
-
-
-def token(table: Table, rows: Sequence[Row]) -> str:
-    """The deduplication token of a block: which records are in it, the code that made the rows, and the first and last row.
-
-    The rows are there because offsets begin again where a topic was made anew.
-    """
-    ranges: dict[int, tuple[int, int]] = {}
-    for *_, partition, offset in rows:
-        first, _ = ranges.get(partition, (offset, offset))
-        ranges[partition] = (first, offset)
-    spans = ",".join(f"{partition}:{first}-{last}" for partition, (first, last) in sorted(ranges.items()))
-    ends = blake2b(repr((rows[0], rows[-1])).encode(), digest_size=8).hexdigest() if rows else ""
-    return f"{table.name}|{table.topic}|{spans}|{len(rows)}|{table.transform}|{ends}"

@@ -6,8 +6,10 @@ socket: one `ClickHouse` per thread.
 """
 
 import logging
+import socket
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from clickhouse_driver import Client, errors
@@ -15,6 +17,8 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigError, FatalError, RecordError, RetryableError, TouchlineError
+from sinks.codes import MISCONFIGURED, NAMES, RETRYABLE, UNFIT
+from sinks.gate import TOKEN, insert_settings
 
 # The driver logs with a traceback what it also raises, and what it raises is mapped and told here.
 logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
@@ -29,50 +33,14 @@ UNPACKABLE = (
     ValueError,
     OverflowError,
 )
-RETRYABLE = {
-    159: "timeout_exceeded",
-    202: "too_many_simultaneous_queries",
-    203: "no_free_connection",
-    209: "socket_timeout",
-    210: "network_error",
-    225: "no_keeper",
-    236: "aborted",
-    241: "memory_limit_exceeded",
-    242: "table_is_read_only",
-    243: "not_enough_space",
-    252: "too_many_parts",
-    285: "too_few_live_replicas",
-    319: "unknown_status_of_insert",
-    999: "keeper_exception",
-}
-MISCONFIGURED = {
-    16: "no_such_column_in_table",
-    20: "number_of_columns_doesnt_match",
-    46: "unknown_function",
-    47: "unknown_identifier",
-    50: "unknown_type",
-    60: "unknown_table",
-    62: "syntax_error",
-    81: "unknown_database",
-    115: "unknown_setting",
-    164: "readonly",
-    192: "unknown_user",
-    193: "wrong_password",
-    194: "required_password",
-    497: "access_denied",
-    516: "authentication_failed",
-}
-UNFIT = {
-    6: "cannot_parse_text",
-    27: "cannot_parse_input",
-    53: "type_mismatch",
-    70: "cannot_convert_type",
-}
-NAMES = RETRYABLE | MISCONFIGURED | UNFIT
+ASK_SETTINGS = "SELECT version(), groupArray(name) FROM system.settings WHERE name LIKE '%dedup%' OR name = 'async_insert'"
 
 
 class ClickHouseSettings(BaseSettings):
-    """How to reach ClickHouse, from the environment (`TOUCHLINE_CLICKHOUSE_...`)."""
+    """How to reach ClickHouse, from the environment (`TOUCHLINE_CLICKHOUSE_...`).
+
+    A server that does not go on with an answer for `answer_seconds` counts as gone.
+    """
 
     model_config = SettingsConfigDict(env_prefix="TOUCHLINE_CLICKHOUSE_", frozen=True)
 
@@ -82,6 +50,11 @@ class ClickHouseSettings(BaseSettings):
     user: str = "default"
     password: SecretStr = SecretStr("")
     secure: bool = False
+    answer_seconds: float = 60.0
+
+
+class UnexpectedError(FatalError):
+    """ClickHouse refused with a code that no list of `codes.py` holds: nobody knows what became of the block."""
 
 
 class UnavailableError(RetryableError):
@@ -105,7 +78,7 @@ class ClickHouse:
     def __init__(self, settings: ClickHouseSettings | None = None) -> None:
         self._settings = settings or ClickHouseSettings()
         self._where = f"ClickHouse at {self._settings.host}:{self._settings.port}"
-        self._deduplicate: dict[str, Any] | None = None
+        self._insert_settings: dict[str, Any] | None = None
         self._client = Client(
             self._settings.host,
             port=self._settings.port,
@@ -114,7 +87,7 @@ class ClickHouse:
             secure=self._settings.secure,
             client_name="touchline",
             connect_timeout=5,
-            send_receive_timeout=60,
+            send_receive_timeout=self._settings.answer_seconds,
             sync_request_timeout=5,
             tcp_keepalive=True,
             settings_is_important=True,
@@ -140,7 +113,7 @@ class ClickHouse:
         not fit), ConfigError, FatalError. DateTime64 values are integers.
         """
         names = ", ".join(columns)
-        settings = {"async_insert": 0, "insert_deduplication_token": token, **self._deduplication()}
+        settings = {TOKEN: token, **self._gated()}
         try:
             self._client.execute(f"INSERT INTO {table} ({names}) VALUES", values, columnar=True, settings=settings)
         except UNPACKABLE as error:
@@ -149,19 +122,26 @@ class ClickHouse:
         except DRIVER_ERRORS as error:
             raise self._mapped(error, detail=False) from error
 
+    def break_off(self) -> None:
+        """From another thread: end the call that is under way, as if the server had gone."""
+        if connected := self._client.connection.socket:
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the socket."""
         self._client.disconnect()
 
-    def _deduplication(self) -> dict[str, Any]:
-        """The setting that turns deduplication on, which was renamed in 26.2. Read once per client."""
-        if self._deduplicate is None:
-            known = self.query("SELECT count() FROM system.settings WHERE name = 'deduplicate_insert'").rows[0][0]
-            self._deduplicate = {"deduplicate_insert": "enable"} if known else {"insert_deduplicate": 1}
-        return self._deduplicate
+    def _gated(self) -> dict[str, Any]:
+        """The settings of inserts for this server, asked again after every error: another version may answer by then."""
+        if self._insert_settings is None:
+            ((version, known),) = self.query(ASK_SETTINGS).rows
+            self._insert_settings = insert_settings(version, known, self._where)
+        return self._insert_settings
 
     def _mapped(self, error: BaseException, *, detail: bool) -> TouchlineError:
         """Ours for the driver's. The server's own words only with `detail`: on inserts they may quote values."""
+        self._insert_settings = None
         if isinstance(error, errors.UnknownTypeError):
             return ConfigError(f"{self._where} sends a column type that clickhouse-driver does not know")
         if not isinstance(error, errors.ServerException):
@@ -177,4 +157,4 @@ class ClickHouse:
             return ConfigError(text + hint)
         if error.code in UNFIT:
             return RecordError("unfit_value", text)
-        return FatalError(text)
+        return UnexpectedError(text)

@@ -19,6 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import schemas
 from schemas.codec import Fields
 from schemas.errors import ConfigError
 
@@ -28,7 +29,10 @@ Row = tuple[Any, ...]
 
 
 class Table(NamedTuple):
-    """One table: `transform` names this version of its code, so that two versions never share a deduplication token."""
+    """One table: `transform` names this version of all code that makes its rows or refuses them.
+
+    Two versions never share a deduplication token: what one refused, the other may take.
+    """
 
     name: str
     topic: str
@@ -71,5 +75,17 @@ def _load(path: Path) -> Table:
         schemas=frozenset(module.SCHEMAS),
         columns=(*module.COLUMNS, *RECORD),
         row=module.row,
-        transform=sha256(path.read_bytes()).hexdigest()[:8],
+        transform=_version(path),
     )
+
+
+def _version(table: Path) -> str:
+    """A digest of the table's own file and of the code that all tables share: whatever can change a row."""
+    return sha256(_shared() + table.read_bytes()).hexdigest()[:8]
+
+
+@cache
+def _shared() -> bytes:
+    packages = (Path(schemas.__file__ or "").parent, Path(__file__).parent)
+    files = [*packages[0].rglob("*.py"), *packages[0].rglob("*.avsc"), *packages[1].glob("*.py")]
+    return b"".join(path.read_bytes() for path in sorted(files))

@@ -2,16 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from operator import attrgetter
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.helpers import create_ssl_context
 
 from schemas.settings import KafkaSettings
 
 MEGABYTE = 1024 * 1024
 LARGEST_RECORD = 8 * MEGABYTE
+# A chunk ends with the first step that reaches one of these; only the last step may go over.
+CHUNK_RECORDS, CHUNK_BYTES, STEP_RECORDS = 50_000, 16 * MEGABYTE, 32
+POLL_MS = 500
+CLOSE_WITHIN = 2.0
+size = attrgetter("serialized_value_size")
+Records = dict[TopicPartition, list[ConsumerRecord]]
 log = logging.getLogger(__name__)
 
 
@@ -33,6 +40,7 @@ def consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
         auto_offset_reset="earliest",
         fetch_min_bytes=MEGABYTE,
         fetch_max_wait_ms=500,
+        fetch_max_bytes=CHUNK_BYTES,
         max_partition_fetch_bytes=LARGEST_RECORD,
         session_timeout_ms=6_000,
         heartbeat_interval_ms=1_500,
@@ -45,6 +53,51 @@ def producer(settings: KafkaSettings) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         **connection(settings), client_id="touchline-sink", acks="all", enable_idempotence=True, max_request_size=LARGEST_RECORD
     )
+
+
+async def poll(client: AIOKafkaConsumer) -> Records:
+    """What has come for this consumer, by partition and in its order; nothing after half a second."""
+    records: Records = {}
+    count = volume = 0
+    while count < CHUNK_RECORDS and volume < CHUNK_BYTES:
+        step = await client.getmany(timeout_ms=0 if records else POLL_MS, max_records=STEP_RECORDS)
+        if not step:
+            break
+        for partition, some in step.items():
+            records.setdefault(partition, []).extend(some)
+            count += len(some)
+            volume += sum(map(size, some))
+    return records
+
+
+async def committed(client: AIOKafkaConsumer) -> Mapping[TopicPartition, Any]:
+    """Offset and metadata that the group has committed for the partitions of this consumer, without those that have none.
+
+    `AIOKafkaConsumer.committed` keeps the metadata to itself, and the admin client does not wait for a coordinator on its way.
+    """
+    return await client._coordinator.fetch_committed_offsets(list(client.assignment()))  # type: ignore[no-any-return]  # noqa: SLF001
+
+
+async def read(settings: KafkaSettings, topic: str, ranges: Mapping[int, tuple[int, int]]) -> Records:
+    """The records of these ranges (next offset exclusive), whoever owns their partitions; what was compacted away is left out."""
+    client = AIOKafkaConsumer(
+        **connection(settings), client_id="touchline-sink-replay", enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    await client.start()
+    try:
+        spans = {TopicPartition(topic, number): span for number, span in ranges.items()}
+        client.assign(list(spans))
+        ends = await client.end_offsets(list(spans))
+        for partition, (first, _) in spans.items():
+            client.seek(partition, first)
+        records: Records = {partition: [] for partition in spans}
+        left = {partition: min(end, ends[partition]) for partition, (_, end) in spans.items()}
+        while left := {partition: end for partition, end in left.items() if await client.position(partition) < end}:
+            for partition, some in (await client.getmany(*left, timeout_ms=POLL_MS, max_records=STEP_RECORDS)).items():
+                records[partition] += [record for record in some if record.offset < spans[partition][1]]
+        return {partition: some for partition, some in records.items() if some}
+    finally:
+        await closed(client.stop(), CLOSE_WITHIN)
 
 
 async def closed(closing: Coroutine[Any, Any, None], seconds: float) -> None:

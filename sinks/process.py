@@ -115,6 +115,8 @@ async def _leave(running: Running) -> list[BaseException]:
     """Let each table finish its chunk; what still hangs after `GRACE` is broken off without a commit."""
     if not running:
         return []
+    for runner in running.values():
+        runner.give_up()
     _, hanging = await asyncio.wait(running, timeout=GRACE)
     for task in hanging:
         log.warning("sink %s hangs and is broken off; its chunk was not committed", running[task].table.name)

@@ -1,43 +1,54 @@
 """One table at work, with a consumer group, a ClickHouse connection and a thread of its own: none can hold up another.
 
-The order of steps is the guarantee (at least once; ReplacingMergeTree and the views make it once for the reader):
+The order of steps is the guarantee: nothing lost, once in the views, and once in the table while the server remembers the token.
 
 1. poll a chunk of records;
 2. decode it into rows (pure);
-3. insert the rows as one block under one token, again with the same bytes until the outcome is known;
-4. publish the dead letters of records that could not be decoded or stored, and wait until Kafka has them all;
-5. commit the next offset of each partition.
+3. commit the intent: of each partition the offset where the chunk begins, with the ranges of the whole chunk as metadata;
+4. insert the rows as one block under the token of the intent, again with the same bytes until the outcome is known;
+5. publish the dead letters of records that could not be decoded or stored, and wait until Kafka has them all;
+6. commit the next offset of each partition, without metadata.
 
-A crash between any two steps replays the chunk into the same rows and the same dead letters.
+Who takes a partition over with an intent in its metadata begins with just that chunk, at step 2. A crash between any two steps
+replays the chunk into the same block and the same dead letters.
 """
 
 import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from secrets import token_hex
+from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from schemas.codec import encode_model
 from schemas.dead_letter import DeadLetter
 from schemas.errors import ConfigError, FatalError
 from schemas.settings import KafkaSettings
-from schemas.telemetry import DEAD_LETTERS, EVENT_AGE, LAG, LAG_SECONDS, RECORDS
+from schemas.telemetry import DEAD_LETTERS, EVENT_AGE, LAG, LAG_SECONDS, RECORDS, SINK_RETRIES
 from schemas.topics import DEAD_LETTERS as DEAD_LETTER_TOPIC
 from sinks import kafka
 from sinks.chunk import Chunk, transform
-from sinks.clickhouse import ClickHouse
+from sinks.clickhouse import ClickHouse, UnexpectedError
 from sinks.contract import Table
+from sinks.intent import Intent
+from sinks.kafka import Records
+from sinks.ownership import Ownership
 from sinks.retry import StoppedError, write
 
-CHUNK = 50_000
-POLL_MS = 500
 LEAVE_WITHIN = 3.0
+POLL_SECONDS = kafka.POLL_MS / 1000
+REST = 30.0
 log = logging.getLogger(__name__)
-Records = dict[TopicPartition, list[ConsumerRecord]]
+
+
+class LostError(Exception):
+    """The group has moved on: the chunk in hand is its next owner's."""
 
 
 class Runner:
@@ -47,12 +58,16 @@ class Runner:
         self.table = table
         self.busy_at = time.monotonic()
         self.started = False
+        self._settings = settings
         self._consumer: AIOKafkaConsumer = kafka.consumer(settings, f"touchline-sink-{table.name}")
+        self._ownership = Ownership(self._consumer, self.abandon)
         self._letters = letters
         self._stop = stop
+        self._give_up = threading.Event()
         self._client = ClickHouse()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=table.stage)
         self._behind: float | None = None
+        self._rests_until = 0.0
         LAG_SECONDS.labels(table.stage).set_function(lambda: time.time() - self._behind if self._behind else 0.0)
 
     async def run(self) -> None:
@@ -61,12 +76,11 @@ class Runner:
         try:
             if self.table.topic not in await self._consumer.topics():
                 raise ConfigError(f"Kafka has no topic {self.table.topic}: run `touchline migrate`")
-            self._consumer.subscribe([self.table.topic])
+            self._consumer.subscribe([self.table.topic], listener=self._ownership)
             self.started = True
             log.info("sink %s started", self.table.name)
             while not self._stop.is_set():
-                if records := await self._consumer.getmany(timeout_ms=POLL_MS, max_records=CHUNK):
-                    await self._store(records)
+                await self._turn()
             log.info("sink %s stopped", self.table.name)
         except StoppedError:
             log.warning("sink %s stopped while ClickHouse was away; the chunk in hand was not committed", self.table.name)
@@ -82,31 +96,78 @@ class Runner:
         LAG.labels(self.table.stage).set(sum(behind.get(partition, 0) for partition in self._consumer.assignment()))
         return sum(behind.values())
 
+    def give_up(self) -> None:
+        """Try no insert again that fails from now on."""
+        self._give_up.set()
+
     def abandon(self) -> None:
         """Break off an insert that hangs; nothing of it is committed."""
-        self._client.close()
+        self._give_up.set()
+        self._client.break_off()
 
-    async def _store(self, records: Records) -> None:
-        """Steps 2 to 5 for one chunk."""
+    async def _turn(self) -> None:
+        """Take over what was assigned, then store what comes."""
+        if time.monotonic() < self._rests_until:
+            await asyncio.sleep(POLL_SECONDS)
+            return
+        if self._ownership.assigned:
+            await self._while_ours(self._take_over())
+        records = await kafka.poll(self._consumer)
+        if records and self._ownership.current:
+            ranges = {partition.partition: (of[0].offset, of[-1].offset + 1) for partition, of in records.items()}
+            await self._while_ours(self._store(records, Intent(self.table.transform, token_hex(8), ranges)))
+
+    async def _while_ours(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await self._ownership.during(work)
+        except LostError:
+            log.warning("sink %s lost its partitions; their next owner finishes the chunk", self.table.name)
+            self._ownership.lost()
+        except UnexpectedError as error:
+            SINK_RETRIES.labels("unexpected").inc()
+            log.warning("sink %s rests for %.0f s and begins its chunk anew, the others go on: %s", self.table.name, REST, error)
+            self._rests_until = time.monotonic() + REST
+            self._ownership.again()
+
+    async def _take_over(self) -> None:
+        """Finish the chunks that others, or this process before, have begun in the partitions assigned; go on where they end."""
+        begun: dict[str, list[TopicPartition]] = {}
+        for partition, committed in (await kafka.committed(self._consumer)).items():
+            self._consumer.seek(partition, committed.offset)
+            if committed.metadata:
+                begun.setdefault(committed.metadata, []).append(partition)
+        for metadata, mine in begun.items():
+            intent = Intent.read(metadata)
+            log.info("sink %s finishes a chunk that was begun: %s", self.table.name, intent)
+            if intent.transform != self.table.transform:
+                log.warning("sink %s: other code began it; what that code stored the table may hold twice", self.table.name)
+            await self._store(await kafka.read(self._settings, self.table.topic, intent.ranges), intent, mine)
+            for partition in mine:
+                self._consumer.seek(partition, intent.ranges[partition.partition][1])
+        self._ownership.taken()
+
+    async def _store(self, records: Records, intent: Intent, begun: Sequence[TopicPartition] = ()) -> None:
+        """Steps 2 to 6 for one chunk; where it was `begun` before, 3 is done, and 6 is for these partitions only."""
+        self._give_up = threading.Event()
         flat = [record for partition in sorted(records) for record in records[partition]]
-        self._behind = min(record.timestamp for record in flat) / 1000
-        chunk, letters = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, flat)
+        self._behind = min((record.timestamp / 1000 for record in flat), default=None)
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, self._thread)
+        chunk = await in_thread(transform, self.table, flat)
+        if chunk.rows and not begun:
+            await self._intend(intent)
+        refused = await in_thread(write, self.table, self._client, chunk, intent.token(self.table), self._give_up)
+        letters = chunk.letters + refused
         await self._publish(letters)
-        await self._commit({partition: of[-1].offset + 1 for partition, of in records.items()})
+        await self._commit({partition: intent.ranges[partition.partition][1] for partition in begun or records})
         self._count(chunk, letters)
-        mine = {partition: of for partition, of in records.items() if partition in self._consumer.assignment()}
-        left = sum((self._consumer.highwater(partition) or 0) - of[-1].offset - 1 for partition, of in mine.items())
-        LAG.labels(self.table.stage).set(max(left, 0))
-        self._behind = max(record.timestamp for record in flat) / 1000 if left > 0 else None
-        self.busy_at = time.monotonic()
+        self._see(records)
 
-    def _work(self, records: Sequence[ConsumerRecord]) -> tuple[Chunk, list[DeadLetter]]:
-        """Steps 2 and 3, away from the event loop, so that heartbeats go on."""
-        chunk = transform(self.table, records)
-        return chunk, chunk.letters + write(self.table, self._client, chunk, self._stop)
+    async def _intend(self, intent: Intent) -> None:
+        """Step 3. The generation of the group fences it: who has lost a partition cannot begin a chunk of it."""
+        await self._committed({number: (first, str(intent)) for number, (first, _) in intent.ranges.items()})
 
     async def _publish(self, letters: list[DeadLetter]) -> None:
-        """Step 4. A dead letter that cannot be written is fatal: going on would lose the record."""
+        """Step 5. A dead letter that cannot be written is fatal: going on would lose the record."""
         try:
             for letter in letters:
                 value = encode_model("dead_letter", letter)
@@ -115,11 +176,23 @@ class Runner:
             raise FatalError(f"sink {self.table.name} cannot publish a dead letter: {type(error).__name__}") from error
 
     async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
-        """Step 5. Where the group has moved on, the new owner replays the chunk into the same rows."""
+        """Step 6."""
+        await self._committed({partition.partition: (offset, "") for partition, offset in offsets.items()})
+
+    async def _committed(self, offsets: dict[int, tuple[int, str]]) -> None:
         try:
-            await self._consumer.commit(offsets)
-        except (CommitFailedError, IllegalStateError):
-            log.warning("sink %s lost its partitions before the commit; their new owner replays them", self.table.name)
+            await self._consumer.commit({TopicPartition(self.table.topic, number): each for number, each in offsets.items()})
+        except (CommitFailedError, IllegalStateError) as error:
+            raise LostError from error
+
+    def _see(self, records: Records) -> None:
+        """What is left to read tells how far behind this table is."""
+        mine = {partition: of for partition, of in records.items() if partition in self._consumer.assignment()}
+        left = sum((self._consumer.highwater(partition) or 0) - of[-1].offset - 1 for partition, of in mine.items())
+        LAG.labels(self.table.stage).set(max(left, 0))
+        newest = max((of[-1].timestamp / 1000 for of in records.values()), default=None)
+        self._behind = newest if left > 0 else None
+        self.busy_at = time.monotonic()
 
     def _count(self, chunk: Chunk, letters: list[DeadLetter]) -> None:
         stage = self.table.stage

@@ -53,9 +53,10 @@ WORK = (
 SINK = (
     Point("sink.poll", "sink", 1, "sinks.runner:Runner._store", before=True),
     Point("sink.decode", "sink", 2, "sinks.runner:transform"),
-    Point("sink.insert", "sink", 3, "sinks.runner:write"),
-    Point("sink.letters", "sink", 4, "sinks.runner:Runner._publish"),
-    Point("sink.commit", "sink", 5, "sinks.runner:Runner._commit"),
+    Point("sink.intend", "sink", 3, "sinks.runner:Runner._intend"),
+    Point("sink.insert", "sink", 4, "sinks.runner:write"),
+    Point("sink.letters", "sink", 5, "sinks.runner:Runner._publish"),
+    Point("sink.commit", "sink", 6, "sinks.runner:Runner._commit"),
 )
 POINTS = {point.name: point for point in (*CONNECT, *WORK, *SINK)}
 CHUNK_BEGINS = {"work": "streams.engine.stage:Stage.take", "connect": "connectors.runner:outgoing"}

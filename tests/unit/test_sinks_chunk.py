@@ -1,11 +1,11 @@
-"""The pure middle of a sink: what becomes a row, what a dead letter, and which blocks share a token."""
+"""The pure middle of a sink: what becomes a row, and what a dead letter."""
 
 import pytest
 
 from schemas.codec import encode
 from schemas.dead_letter import replay_headers
 from schemas.errors import RecordError
-from sinks.chunk import Record, refusal, token, transform
+from sinks.chunk import Record, refusal, transform
 from sinks.contract import tables
 from tests.sinking import Stored, encoded, merge, packed, resolved
 
@@ -97,20 +97,3 @@ def test_a_refused_touchpoint_names_its_source_and_connector() -> None:
 def test_records_of_other_tables_are_skipped_and_counted() -> None:
     chunk = transform(TOUCHPOINTS, records(encode("merge", merge(b"a" * 16, b"b" * 16)), encoded("resolved", resolved())))
     assert (len(chunk.rows), chunk.letters, chunk.skipped) == (1, [], 1)
-
-
-def test_a_token_is_the_same_for_the_same_records_only() -> None:
-    values = [encoded("resolved", resolved()) for _ in range(4)]
-    rows = transform(TOUCHPOINTS, records(*values)).rows
-    assert token(TOUCHPOINTS, rows) == token(TOUCHPOINTS, transform(TOUCHPOINTS, records(*values)).rows)
-    other_code = TOUCHPOINTS._replace(transform="another")
-    elsewhere = transform(TOUCHPOINTS, records(*values, partition=4)).rows
-    tokens = {
-        token(TOUCHPOINTS, rows),
-        token(TOUCHPOINTS, rows[:2]),
-        token(TOUCHPOINTS, rows[2:]),
-        token(TOUCHPOINTS, [rows[0], rows[3]]),
-        token(TOUCHPOINTS, elsewhere),
-        token(other_code, rows),
-    }
-    assert len(tokens) == 6

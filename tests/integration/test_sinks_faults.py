@@ -1,0 +1,158 @@
+"""The sink behind a network and a server that fail, on the real engine: each record once in the table itself.
+
+Merges are stopped, so that a row that was stored twice stays to be counted.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from deploy.local import state
+from deploy.local.state import Stack
+from schemas.dead_letter import refused
+from schemas.errors import RecordError
+from sinks.kafka import MEGABYTE
+from tests.faults import eventually, rows, sinking, unmerged
+from tests.proxy import DELAY_REPLY, DROP_REPLY, HANG, KILL, RESET, Proxy, proxy
+from tests.sinking import ask, only, publish, reading, resolved, store
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+TABLE = "touchline_store.touchpoints"
+
+
+@pytest.fixture
+def name() -> str:
+    return f"test-{uuid4().hex[:12]}"
+
+
+def through(between: Proxy, answer_seconds: float = 1.0) -> dict[str, str]:
+    """The environment of a sink behind this proxy; it waits that long for an answer."""
+    return {
+        "TOUCHLINE_CLICKHOUSE_PORT": str(between.port),
+        "TOUCHLINE_CLICKHOUSE_ANSWER_SECONDS": str(answer_seconds),
+    }
+
+
+@pytest.fixture(scope="module")
+def line(migrated: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, Path]]:
+    """One sink for all tests of this module that leave it alive, its proxy, and its log."""
+    log = tmp_path_factory.mktemp("faults") / "log"
+    with (
+        unmerged("touchpoints"),
+        proxy(migrated.clickhouse_port, "touchpoints", kill=kill_clickhouse) as between,
+        sinking(log, "touchpoints", **through(between)),
+    ):
+        yield between, log
+
+
+def kill_clickhouse() -> None:
+    running = state.read()
+    assert running is not None
+    pid = running.service("clickhouse").pid
+    assert pid is not None
+    psutil.Process(pid).kill()
+
+
+def settle() -> None:
+    """Wait until the sink has committed what came before: it takes nothing new any earlier."""
+    after = f"after-{uuid4().hex}"
+    publish("touchline.resolved", "resolved", [resolved(system=after) for _ in range(50)])
+    eventually(lambda: rows("touchpoints", after)[1] == 50)
+
+
+@pytest.mark.parametrize("fault", [DROP_REPLY, DELAY_REPLY, RESET, KILL])
+def test_an_insert_whose_outcome_is_unknown_is_stored_exactly_once(fault: str, line: tuple[Proxy, Path], name: str) -> None:
+    between, _ = line
+    settle()
+    between.plan(*([fault] if fault == KILL else [fault, fault]))
+    publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(2_000)])
+    settle()
+    assert set(between.met) == {fault}
+    assert not between.faults
+    assert rows("touchpoints", name) == (2_000, 2_000)
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("min_free_disk_bytes_to_perform_insert = 1000000000000000000", "not_enough_space"),
+        ("table_readonly = 1", "table_is_read_only"),
+        ("parts_to_throw_insert = 1", "too_many_parts"),
+    ],
+)
+def test_a_server_that_cannot_store_is_asked_again_until_it_can(
+    setting: str, reason: str, line: tuple[Proxy, Path], name: str
+) -> None:
+    _, log = line
+    settle()
+    said = log.read_text().count(f"({reason}); trying the same")
+    ask(f"ALTER TABLE {TABLE} MODIFY SETTING {setting}")
+    try:
+        publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(2_000)])
+        eventually(lambda: log.read_text().count(f"({reason}); trying the same") >= said + 2)
+        assert rows("touchpoints", name) == (0, 0)
+    finally:
+        ask(f"ALTER TABLE {TABLE} RESET SETTING {setting.partition(' ')[0]}")
+    settle()
+    assert rows("touchpoints", name) == (2_000, 2_000)
+
+
+def test_a_table_whose_connection_hangs_holds_up_no_other(migrated: Stack, name: str, tmp_path: Path) -> None:
+    """The server is slow for one table only; its insert is broken off, tried again, and hangs again."""
+    before = only("SELECT count() FROM touchline.churn")
+    with (
+        proxy(migrated.clickhouse_port, "churn") as between,
+        sinking(tmp_path / "log", "churn", "touchpoints", **through(between)),
+    ):
+        between.plan(*[HANG] * 100)
+        publish("touchline.churn", "reading", [reading(signal="churn") for _ in range(10)])
+        eventually(lambda: len(between.met) >= 2)
+        for part in range(3):
+            publish("touchline.resolved", "resolved", [resolved(system=f"{name}-{part}") for _ in range(100)])
+            eventually(lambda part=part: rows("touchpoints", f"{name}-{part}") == (100, 100), seconds=5)  # type: ignore[misc]
+        between.faults.clear()
+        between.release()
+        eventually(lambda: only("SELECT count() FROM touchline.churn") == before + 10)
+    assert only("SELECT count() = uniqExact(reading_id) FROM touchline_store.churn") == 1
+
+
+def test_a_code_that_no_list_has_rests_that_table_alone(migrated: Stack, name: str, tmp_path: Path) -> None:
+    """Nobody knows what it means, and a process that ended would take the other tables with it again and again."""
+    before = only("SELECT count() FROM touchline.churn")
+    log = tmp_path / "log"
+    ask("ALTER TABLE touchline_store.churn ADD CONSTRAINT broken CHECK version > 1")
+    try:
+        with sinking(log, "churn", "touchpoints"):
+            publish("touchline.churn", "reading", [reading(signal="churn") for _ in range(10)])
+            eventually(lambda: "sink churn rests for 30 s and begins its chunk anew, the others go on" in log.read_text())
+            publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(100)])
+            eventually(lambda: rows("touchpoints", name) == (100, 100))
+    finally:
+        ask("ALTER TABLE touchline_store.churn DROP CONSTRAINT broken")
+    assert "refused with error 469 (unexpected)" in log.read_text()
+    store("churn")
+    assert only("SELECT count() FROM touchline.churn") == before + 10
+
+
+def test_what_waits_stays_on_kafka_and_not_in_memory(migrated: Stack, name: str, tmp_path: Path) -> None:
+    """Letters of 6 MiB that Kafka holds in a few kilobytes: 300 MiB of them wait for a ClickHouse that hangs."""
+    log = tmp_path / "log"
+    with proxy(migrated.clickhouse_port, "dead_letters") as between, sinking(log, "dead_letters", **through(between, 5)):
+        (process,) = (one for one in psutil.Process().children() if "dead_letters" in one.cmdline())
+        between.plan(*[HANG] * 100)
+        for part in range(5):
+            letters = [
+                refused(RecordError("too_long", "field text"), bytes(6 * MEGABYTE), stage="files", origin=f"{name}:{part}{one}")
+                for one in range(10)
+            ]
+            publish("touchline.dead-letters", "dead_letter", [letter.model_dump() for letter in letters])
+        eventually(lambda: len(between.met) >= 1)
+        assert process.memory_info().rss < 400 * MEGABYTE
+        between.faults.clear()
+        between.release()
+        stored = "SELECT uniqExact(letter_id) FROM touchline_store.dead_letters WHERE origin LIKE {origin:String}"
+        eventually(lambda: only(stored, {"origin": f"{name}:%"}) == 50)
+        assert process.memory_info().rss < 600 * MEGABYTE

@@ -1,0 +1,197 @@
+"""The intent that a sink leaves in the commit metadata, on the real Kafka and ClickHouse: whoever comes next honours it exactly.
+
+Rows are counted in the tables themselves, and nothing is merged meanwhile: a block that was stored twice would stay to be seen.
+"""
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+
+from deploy.local.state import Stack
+from schemas.settings import KafkaSettings
+from sinks.chunk import transform
+from sinks.clickhouse import ClickHouse
+from sinks.contract import tables
+from sinks.intent import Intent
+from sinks.retry import write
+from tests.conftest import TOUCHLINE
+from tests.faults import eventually, rows, sinking, unmerged
+from tests.sinking import ask, only, publish, reading, resolved, sink, store
+from tests.working import read
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+SIGNALS = tables()["signals"]
+BEGUN = "sink signals finishes a chunk that was begun"
+CRASH = """
+import os, sys
+from sinks.runner import Runner
+
+async def after_intent(self, intent, intend=Runner._intend):
+    await intend(self, intent)
+    os._exit(137)
+
+async def before_commit(self, offsets):
+    os._exit(137)
+
+if sys.argv[1] == "after intent":
+    Runner._intend = after_intent
+else:
+    Runner._commit = before_commit
+sys.argv = ["touchline", "sink", "touchpoints", "--no-restart"]
+from deploy.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ready(migrated: Stack) -> Iterator[None]:
+    """Topics and tables exist, and nothing of theirs is merged."""
+    with unmerged("touchpoints"), unmerged("signals"):
+        yield
+
+
+@pytest.fixture
+def name() -> str:
+    return f"test-{uuid4().hex[:12]}"
+
+
+def crash(moment: str) -> None:
+    """A sink of touchpoints that dies in its first chunk."""
+    died = subprocess.run([sys.executable, "-c", CRASH, moment], capture_output=True, timeout=60, check=False)
+    assert died.returncode == 137, died.stderr
+
+
+@pytest.mark.parametrize(("moment", "stored_by_then"), [("after intent", False), ("before commit", True)])
+def test_a_crash_around_the_insert_stores_each_row_once_in_the_table(moment: str, stored_by_then: bool, name: str) -> None:  # noqa: FBT001
+    store("touchpoints")
+    publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(5_000)])
+    crash(moment)
+    stored, different = rows("touchpoints", name)
+    assert (stored == different, stored > 0) == (True, stored_by_then)
+    publish("touchline.resolved", "resolved", [resolved(system=name)])
+    assert "sink touchpoints finishes a chunk that was begun: 1 " in store("touchpoints")
+    assert rows("touchpoints", name) == (5_001, 5_001)
+
+
+def test_a_chunk_whose_partitions_two_others_share_afterwards_is_stored_once(name: str, tmp_path: Path) -> None:
+    """Each of the two reads all ranges of the chunk, also of the partitions that the other has."""
+    store("touchpoints")
+    publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(5_000)])
+    crash("before commit")
+    logs = [tmp_path / "one", tmp_path / "other"]
+    command = [str(TOUCHLINE), "sink", "touchpoints", "--until-idle", "2"]
+    processes = []
+    for log in logs:
+        with log.open("wb") as out:
+            processes.append(subprocess.Popen(command, stdout=out, stderr=out))
+    assert [process.wait(60) for process in processes] == [0, 0]
+    found = [re.findall(r"finishes a chunk that was begun: (.*)", log.read_text()) for log in logs]
+    assert len(found[0]) == 1
+    assert found[0] == found[1]
+    assert rows("touchpoints", name) == (5_000, 5_000)
+
+
+def test_owners_that_come_and_go_store_each_record_once(name: str, tmp_path: Path) -> None:
+    """A rebalance waits for the chunk in hand, and who is given a partition goes on where its last owner ended."""
+    records = [resolved(system=name) for _ in range(24_000)]
+
+    def feed() -> None:
+        for part in range(24):
+            publish("touchline.resolved", "resolved", records[part::24])
+
+    feeder = threading.Thread(target=feed)
+    with sinking(tmp_path / "staying", "touchpoints"):
+        feeder.start()
+        for number in range(2):
+            with sinking(tmp_path / f"coming-{number}", "touchpoints"):
+                time.sleep(1)
+        feeder.join()
+        eventually(lambda: rows("touchpoints", name)[1] == 24_000)
+    assert rows("touchpoints", name) == (24_000, 24_000)
+
+
+class Begun:
+    """A chunk of readings that a sink has begun by then: `intent` is committed, and nobody is in the group."""
+
+    def __init__(self, transform: str = SIGNALS.transform, count: int = 400) -> None:
+        store("signals")
+        self.definition = uuid4().hex
+        publish("touchline.signals", "reading", [reading(signal="test", definition=self.definition) for _ in range(count)])
+        self.records = [record for record in read("touchline.signals") if self.definition.encode() in record.value]
+        ranges = {
+            number: (min(offsets), max(offsets) + 1)
+            for number in {record.partition for record in self.records}
+            if (offsets := [record.offset for record in self.records if record.partition == number])
+        }
+        self.intent = Intent(transform, uuid4().hex[:16], ranges)
+        self.commit(str(self.intent))
+
+    def commit(self, metadata: str) -> None:
+        """What is committed is where the chunk begins."""
+        consumer = KafkaConsumer(**KafkaSettings().kafka_python(), group_id="touchline-sink-signals", enable_auto_commit=False)
+        try:
+            partitions = {TopicPartition("touchline.signals", number): first for number, (first, _) in self.intent.ranges.items()}
+            consumer.assign(list(partitions))
+            consumer.commit({one: OffsetAndMetadata(first, metadata, -1) for one, first in partitions.items()})
+        finally:
+            consumer.close()
+
+    def insert(self) -> None:
+        """As the sink that began it did, with the version of the code that the intent names."""
+        table, client = SIGNALS._replace(transform=self.intent.transform), ClickHouse()
+        ordered = sorted(self.records, key=lambda record: (record.partition, record.offset))
+        try:
+            write(table, client, transform(table, ordered), self.intent.token(table), threading.Event())
+        finally:
+            client.close()
+
+    def found(self) -> tuple[int, int]:
+        """Rows in the table, and rows in the view."""
+        stored = only(f"SELECT count() FROM {SIGNALS.stored} WHERE definition = '{self.definition}'")
+        return stored, only(f"SELECT count() FROM touchline.signals WHERE definition_version = '{self.definition}'")
+
+
+def test_a_chunk_that_was_begun_is_stored_by_itself_before_what_came_later() -> None:
+    begun = Begun()
+    publish("touchline.signals", "reading", [reading(signal="test", definition=begun.definition) for _ in range(100)])
+    assert f"{BEGUN}: {begun.intent}" in store("signals")
+    parts = ask(f"SELECT count() AS n FROM {SIGNALS.stored} WHERE definition = '{begun.definition}' GROUP BY _part ORDER BY n")
+    assert parts[-1]["n"] == 400
+    assert begun.found() == (500, 500)
+
+
+def test_a_chunk_that_was_begun_and_stored_is_dropped_by_the_server() -> None:
+    begun = Begun()
+    begun.insert()
+    assert begun.found() == (400, 400)
+    assert BEGUN in store("signals")
+    assert begun.found() == (400, 400)
+    assert BEGUN not in store("signals")
+
+
+def test_what_other_code_has_stored_counts_for_nothing_and_the_view_shows_it_once() -> None:
+    begun = Begun(transform="older")
+    begun.insert()
+    log = store("signals")
+    assert "sink signals: other code began it; what that code stored the table may hold twice" in log
+    assert begun.found() == (800, 400)
+
+
+def test_metadata_that_no_sink_wrote_stop_the_table_and_say_what_to_do() -> None:
+    begun = Begun(count=10)
+    begun.commit("checkpoint of another tool")
+    process = sink("signals", "--until-idle", "1")
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "start the version that wrote them, or reset the group's offsets" in log
+    begun.commit("")
+    store("signals")
+    assert begun.found() == (10, 10)

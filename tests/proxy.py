@@ -1,0 +1,151 @@
+"""A TCP proxy on loopback between a sink and ClickHouse, which does to inserts what networks do: named faults, one insert each.
+
+It knows three moments of the native protocol: the query that says INSERT INTO a table, the server's sample of its columns, and
+the block that the client sends after that. The server is only connected to once a client has spoken: a connection that says
+nothing ends the ClickHouse of the local stack.
+"""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+READ = 65_536
+END_OF_STREAM = b"\x05"
+ABORT = struct.pack("ii", 1, 0)
+RESET, DROP_REPLY, DELAY_REPLY, HANG, KILL = "reset", "drop reply", "delay reply", "hang", "kill"
+
+
+class Proxy:
+    """Inserts into `table` meet the `faults`, in turn, and `met` tells which they met; everything else passes."""
+
+    def __init__(self, server: int, table: str, delay: float, kill: Callable[[], None]) -> None:
+        self.port = 0
+        self.faults: deque[str] = deque()
+        self.met: list[str] = []
+        self.kill = kill
+        self.delay = delay
+        self._server = server
+        self._query = f"INSERT INTO touchline_store.{table} ".encode()
+        self._loop = asyncio.new_event_loop()
+        self._released = asyncio.Event()
+
+    def plan(self, *faults: str) -> None:
+        """What the next inserts meet."""
+        self.met.clear()
+        self.faults.extend(faults)
+
+    def release(self) -> None:
+        """Let go on what hangs."""
+        self._loop.call_soon_threadsafe(self._released.set)
+
+    async def serve(self, listening: threading.Event, stop: asyncio.Event) -> None:
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        listening.set()
+        async with server:
+            await stop.wait()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    async def _connected(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        with suppress(OSError, EOFError, asyncio.CancelledError):
+            hello = await client.read(READ)
+            if hello:
+                replies, server = await asyncio.open_connection("127.0.0.1", self._server)
+                server.write(hello)
+                await Connection(self, client, back, replies, server).run()
+        back.close()
+
+    def fault(self) -> str:
+        """The fault that the insert whose block comes now meets."""
+        fault = self.faults.popleft() if self.faults else ""
+        if fault:
+            self.met.append(fault)
+        return fault
+
+    def begins(self, data: bytes) -> bool:
+        return self._query in data
+
+    async def released(self) -> None:
+        await self._released.wait()
+
+
+class Connection:
+    """One client: bytes up and down, and where in an insert it is."""
+
+    def __init__(self, proxy: Proxy, *ends: Any) -> None:
+        self.proxy = proxy
+        self.client, self.back, self.replies, self.server = ends
+        self.asked = self.sampled = False
+        self.fault = ""
+
+    async def run(self) -> None:
+        ways: Iterable[Coroutine[Any, Any, None]] = (self._up(), self._down())
+        tasks = [asyncio.create_task(way) for way in ways]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.server.close()
+
+    async def _up(self) -> None:
+        while data := await self.client.read(READ):
+            if self.proxy.begins(data):
+                self.asked, self.sampled = True, False
+            elif self.asked and self.sampled:
+                self.asked = self.sampled = False
+                self.fault = self.proxy.fault()
+            if self.fault in (RESET, KILL):
+                self.server.write(data[: len(data) // 2])
+                await self.server.drain()
+                if self.fault == KILL:
+                    await asyncio.get_running_loop().run_in_executor(None, self.proxy.kill)
+                return self._reset()
+            self.server.write(data)
+            await self.server.drain()
+        return None
+
+    async def _down(self) -> None:
+        while data := await self.replies.read(READ):
+            self.sampled = self.asked
+            if self.fault == DROP_REPLY:
+                if data.endswith(END_OF_STREAM):
+                    return
+                continue
+            if self.fault == DELAY_REPLY:
+                await asyncio.sleep(self.proxy.delay)
+            if self.fault == HANG:
+                await self.proxy.released()
+            self.fault = ""
+            self.back.write(data)
+            await self.back.drain()
+
+    def _reset(self) -> None:
+        """Both ends see a reset instead of an end."""
+        for end in (self.back, self.server):
+            end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
+            end.transport.abort()
+
+
+@contextmanager
+def proxy(server: int, table: str, delay: float = 3.0, kill: Callable[[], None] = lambda: None) -> Iterator[Proxy]:
+    """A proxy in a thread of its own, to the ClickHouse at port `server`; `kill` ends that ClickHouse."""
+    made = Proxy(server, table, delay, kill)
+    listening, stop = threading.Event(), asyncio.Event()
+    thread = threading.Thread(target=made._loop.run_until_complete, args=(made.serve(listening, stop),))
+    thread.start()
+    try:
+        assert listening.wait(5)
+        yield made
+    finally:
+        made._loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        made._loop.run_until_complete(made._loop.shutdown_default_executor())
+        made._loop.close()

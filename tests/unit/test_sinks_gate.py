@@ -1,0 +1,36 @@
+"""Which servers a sink inserts into, and what it says to each."""
+
+import pytest
+
+from schemas.errors import ConfigError
+from sinks.gate import ALWAYS, TOKEN, insert_settings
+
+KNOWN = {TOKEN, "insert_deduplicate", "deduplicate_insert", *ALWAYS}
+
+
+@pytest.mark.parametrize(
+    ("version", "switch"),
+    [
+        ("25.3.1.2703", {"insert_deduplicate": 1}),
+        ("25.12.11.4", {"insert_deduplicate": 1}),
+        ("26.1.1.1", {"insert_deduplicate": 1}),
+        ("26.2.1.1", {"deduplicate_insert": "enable"}),
+        ("26.7.2.1", {"deduplicate_insert": "enable"}),
+        ("26.12.1.1-stable", {"deduplicate_insert": "enable"}),
+    ],
+)
+def test_a_known_server_is_told_to_store_at_once_and_to_drop_repetitions(version: str, switch: dict[str, object]) -> None:
+    settings = insert_settings(version, KNOWN, "ClickHouse at here:9000")
+    assert settings == {**switch, "async_insert": 0, "deduplicate_blocks_in_dependent_materialized_views": 1}
+
+
+@pytest.mark.parametrize("version", ["18.16.1", "24.8.14.39", "25.2.9.1", "27.1.1.1", "", "stable"])
+def test_a_server_whose_behaviour_is_unknown_is_refused_with_what_to_do(version: str) -> None:
+    with pytest.raises(ConfigError, match=r"ClickHouse at here:9000 is version .*: use one from 25\.3 to 26\.12, or a Touchline"):
+        insert_settings(version, KNOWN, "ClickHouse at here:9000")
+
+
+@pytest.mark.parametrize("missing", [TOKEN, "deduplicate_insert", "async_insert"])
+def test_a_server_without_a_setting_of_the_protocol_is_refused(missing: str) -> None:
+    with pytest.raises(ConfigError, match=f"has no setting {missing}, without which rows could be stored twice"):
+        insert_settings("26.7.2.1", KNOWN - {missing}, "ClickHouse at here:9000")

@@ -1,0 +1,48 @@
+"""What a sink writes into the commit metadata: read back unchanged, one token for one block and one version of the code."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import ConfigError
+from sinks.contract import tables
+from sinks.intent import Intent, part
+
+TABLE = tables()["touchpoints"]
+WORDS = st.text("0123456789abcdef", min_size=1, max_size=16)
+SPANS = st.tuples(st.integers(0, 2**62), st.integers(1, 50_000)).map(lambda span: (span[0], span[0] + span[1]))
+INTENTS = st.builds(Intent, WORDS, WORDS, st.dictionaries(st.integers(0, 10_000), SPANS, min_size=1, max_size=80))
+
+
+@given(INTENTS)
+def test_an_intent_is_read_back_as_it_was_written_and_fits_into_the_metadata(intent: Intent) -> None:
+    """Kafka takes 4,096 bytes (`offset.metadata.max.bytes`)."""
+    again = Intent.read(str(intent))
+    assert again == intent
+    assert again.token(TABLE) == intent.token(TABLE)
+    assert len(str(intent)) <= 4_096
+
+
+@given(INTENTS, INTENTS)
+def test_two_intents_share_a_token_only_when_they_are_the_same_block_of_the_same_draw(one: Intent, other: Intent) -> None:
+    same = (one.identity, one.ranges) == (other.identity, other.ranges)
+    assert (one.token(TABLE) == other.token(TABLE)) == same
+
+
+def test_a_token_belongs_to_one_table_and_to_the_code_that_inserts() -> None:
+    intent = Intent("made-by", "1f", {3: (40, 44), 0: (7, 9)})
+    assert intent.token(TABLE) == f"touchpoints|touchline.resolved|{TABLE.transform}|1f|0:7-9,3:40-44"
+    assert intent.token(TABLE._replace(transform="other")) != intent.token(TABLE)
+    assert intent.token(TABLE._replace(name="other")) != intent.token(TABLE)
+
+
+@pytest.mark.parametrize("metadata", ["2 a b 0:1-2", "1 a b", "1 a b 0:1-2,", "1 a b 0:-1-2", "consumed by hand"])
+def test_metadata_of_a_newer_version_or_of_something_else_are_refused(metadata: str) -> None:
+    with pytest.raises(ConfigError, match="start the version that wrote them, or reset the group's offsets"):
+        Intent.read(metadata)
+
+
+def test_the_parts_of_a_block_have_tokens_of_their_own_by_where_their_records_stood() -> None:
+    rows = [("a", 0, 7), ("b", 0, 8), ("c", 3, 40), ("d", 3, 43)]
+    found = [part("whole", rows[:2]), part("whole", rows[2:]), part("whole", rows[:1]), part("another", rows[:2])]
+    assert found == ["whole|0:7..0:8", "whole|3:40..3:43", "whole|0:7..0:7", "another|0:7..0:8"]

@@ -1,0 +1,142 @@
+"""Whose the partitions are while a chunk is worked on: what a rebalance waits for, what it breaks off, what is read again."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from sinks import ownership
+from sinks.ownership import Ownership
+
+PARTITIONS = (("topic", 0), ("topic", 1))
+
+
+class Reader:
+    """The part of a consumer that is told when to read."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def assignment(self) -> tuple[Any, ...]:
+        return PARTITIONS
+
+    def pause(self, *partitions: Any) -> None:
+        self.told.append(f"pause {len(partitions)}")
+
+    def resume(self, *partitions: Any) -> None:
+        self.told.append(f"resume {len(partitions)}")
+
+
+class Story:
+    """An ownership that has taken its partitions, and a piece of work that ends when `end` is set."""
+
+    def __init__(self) -> None:
+        self.reader, self.broken_off, self.end = Reader(), 0, asyncio.Event()
+        self.ownership = Ownership(self.reader, self.break_off)
+
+    def break_off(self) -> None:
+        self.broken_off += 1
+
+    async def begin(self) -> asyncio.Task[None]:
+        await self.ownership.on_partitions_assigned(PARTITIONS)
+        self.ownership.taken()
+        working = asyncio.create_task(self.ownership.during(self.work()))
+        await asyncio.sleep(0)
+        return working
+
+    async def work(self) -> None:
+        await self.end.wait()
+
+
+def test_what_is_assigned_is_paused_until_it_is_taken() -> None:
+    async def story() -> None:
+        one = Story()
+        assert not one.ownership.current
+        await one.ownership.on_partitions_assigned(PARTITIONS)
+        assert (one.ownership.assigned, one.ownership.current, one.reader.told) == (True, False, ["pause 2"])
+        one.ownership.taken()
+        assert (one.ownership.assigned, one.ownership.current, one.reader.told) == (False, True, ["pause 2", "resume 2"])
+
+    asyncio.run(story())
+
+
+def test_a_rebalance_waits_for_the_work_in_hand() -> None:
+    async def story() -> None:
+        one = Story()
+        working = await one.begin()
+        revoking = asyncio.create_task(one.ownership.on_partitions_revoked(PARTITIONS))
+        await asyncio.sleep(0.02)
+        assert not revoking.done()
+        assert not one.ownership.current
+        one.end.set()
+        await asyncio.gather(working, revoking)
+        assert one.broken_off == 0
+
+    asyncio.run(story())
+
+
+def test_a_rebalance_breaks_off_work_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "REVOKE_WITHIN", 0.02)
+
+    async def story() -> None:
+        one = Story()
+        working = await one.begin()
+        await one.ownership.on_partitions_revoked(PARTITIONS)
+        await asyncio.wait_for(working, timeout=1)
+        assert (one.broken_off, one.ownership.current, one.ownership.assigned) == (1, False, False)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("then", ["taken", "again"])
+def test_work_that_ends_after_the_group_moved_on_does_not_make_the_partitions_ours(then: str) -> None:
+    async def story() -> None:
+        one = Story()
+        await one.ownership.on_partitions_assigned(PARTITIONS)
+        await one.ownership.on_partitions_revoked(PARTITIONS)
+        getattr(one.ownership, then)()
+        assert (one.ownership.assigned, one.ownership.current, one.reader.told) == (False, False, ["pause 2"])
+
+    asyncio.run(story())
+
+
+def test_after_a_lost_commit_nothing_is_ours_until_the_next_assignment() -> None:
+    async def story() -> None:
+        one = Story()
+        one.end.set()
+        await (await one.begin())
+        one.ownership.lost()
+        assert not one.ownership.current
+        await one.ownership.on_partitions_assigned(PARTITIONS)
+        assert one.ownership.assigned
+
+    asyncio.run(story())
+
+
+def test_the_same_partitions_are_taken_over_again_when_a_chunk_begins_anew() -> None:
+    async def story() -> None:
+        one = Story()
+        one.end.set()
+        await (await one.begin())
+        one.ownership.again()
+        assert (one.ownership.assigned, one.ownership.current, one.reader.told[-1]) == (True, False, "pause 2")
+
+    asyncio.run(story())
+
+
+def test_an_error_of_the_work_is_raised_and_an_end_from_outside_ends_the_work() -> None:
+    async def broken() -> None:
+        raise LookupError
+
+    async def story() -> None:
+        one = Story()
+        with pytest.raises(LookupError):
+            await one.ownership.during(broken())
+        working = await one.begin()
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        await asyncio.sleep(0)
+        assert {task for task in asyncio.all_tasks() if task is not asyncio.current_task()} == set()
+
+    asyncio.run(story())
