@@ -28,7 +28,7 @@ check: $(STAMP) ## ruff, mypy --strict, layer rules, spelling
 	$(BIN)/codespell
 
 test: setup check ## every check and every test, on real Kafka and ClickHouse; leaves nothing running
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
 crash: setup ## 200 kills and freezes of everything, then the whole result against a model
 	$(BIN)/python -m tests.crash

@@ -9,18 +9,45 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deploy.local.ports import FREE, Ports
 from deploy.local.stack import down, up
 from deploy.local.state import Stack, export_addresses
+from deploy.topics import ensure_topics
+from schemas.settings import KafkaSettings
 
 TOUCHLINE = Path(sys.executable).with_name("touchline")
 TOOLS = Path(__file__).parents[1] / ".touchline" / "tools"
 
 
+# How long a single example takes says nothing on a machine that does other things as well.
+settings.register_profile("touchline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("touchline")
+# A broker that serves one module is up in half the processor time when Java does not optimise for a long life.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """kafka-python 3.0.12 reads its protocol files by functions that Python 3.11 calls deprecated."""
     config.addinivalue_line("filterwarnings", "ignore:(open|read)_text is deprecated:DeprecationWarning")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where processes share the tests (`make test`), one process takes all of a module that has a stack of its own."""
+    for item in items:
+        if "own_stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take down what is left of a process that was interrupted: xdist gives it a few seconds and then kills it."""
+    if not hasattr(session.config, "workerinput"):
+        folders: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
+        for left in folders.getbasetemp().rglob("stack.json"):
+            down(left.parent)
 
 
 @contextmanager
@@ -61,6 +88,13 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack for one module alone, for tests that count everything in it or kill parts of it."""
     with running_stack(tmp_path_factory.mktemp("own-stack")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def own_topics(own_stack: Stack) -> Stack:
+    """The module's own stack with the topics, but without tables."""
+    ensure_topics(KafkaSettings(), dry_run=False)
+    return own_stack
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What the tests of `touchline work` share: touchpoints to publish, the worker as a real process, and what it left on Kafka."""
 
+import asyncio
 import re
 import subprocess
 import time
@@ -9,13 +10,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+import psutil
+from kafka import KafkaConsumer, TopicPartition
 
+from deploy.local import state
 from schemas.codec import decode, encode
 from schemas.settings import KafkaSettings
 from schemas.topics import IDENTITY_REQUESTS, RESOLVED, TOPICS, source_topic
 from schemas.touchpoint import event_id
+from streams.contract import Output
+from streams.engine.outbox import Outbox
 from streams.engine.worker import GROUP
 from tests.conftest import TOUCHLINE
 
@@ -40,11 +46,32 @@ def order(number: int, run: str, customer: int, at: int = 1_760_000_000_000) -> 
 
 
 def publish(orders: Iterable[Mapping[str, Any]]) -> None:
-    producer = KafkaProducer(**KafkaSettings().kafka_python(), linger_ms=20, batch_size=131_072)
-    for fields in orders:
-        producer.send(ERP, encode("erp", dict(fields)), key=fields["identifiers"][0]["value"].encode())
-    producer.flush()
-    producer.close()
+    """Returns when Kafka has all of them; those of a customer stay in order."""
+    keyed = ((fields["identifiers"][0]["value"].encode(), encode("erp", dict(fields))) for fields in orders)
+    asyncio.run(_publish([Output(ERP, crc32(key) % PARTITIONS[ERP], key, value) for key, value in keyed]))
+
+
+async def _publish(outputs: list[Output]) -> None:
+    outbox = await Outbox.open(KafkaSettings())
+    try:
+        await outbox.publish(outputs)
+    finally:
+        await outbox.close()
+
+
+@contextmanager
+def silent_kafka() -> Iterator[None]:
+    """Kafka is suspended for the block: it holds its connections and answers nothing."""
+    running = state.read()
+    assert running is not None
+    pid = running.service("kafka").pid
+    assert pid is not None
+    process = psutil.Process(pid)
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
 
 
 @contextmanager

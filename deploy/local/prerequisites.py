@@ -16,7 +16,8 @@ from schemas.errors import ConfigError
 
 PYTHON = (3, 11)
 DISK_GIB = 3
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# Colours, and what Java says of the options that it has from the environment.
+NOISE = re.compile(r"\x1b\[[0-9;]*m|^.*Picked up \w*JAVA\w*_OPTIONS: .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _version(program: Program, unpacked: Path | None) -> str | None:
     result = subprocess.run(  # noqa: S603 no shell, fixed program
         [path, program.version_flag], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
     )
-    said = COLOUR.sub("", result.stdout + result.stderr)
+    said = NOISE.sub("", result.stdout + result.stderr)
     version = re.search(r"\d+(\.\d+)*", said)
     return version[0] if version and result.returncode == 0 else None
 

@@ -4,10 +4,11 @@ from collections import defaultdict
 from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import CoordinatorLoadInProgressError
 
 from deploy.demo.flow import consumers
 from schemas.codec import Fields, decode
-from schemas.errors import RecordError
+from schemas.errors import RecordError, RetryableError
 from schemas.settings import KafkaSettings
 from schemas.topics import CUSTOMER_STATE, DEAD_LETTERS, IDENTITY, IDENTITY_STATE, TOPICS
 from streams.steps.customer import decode_moved, decode_seen
@@ -89,10 +90,12 @@ def entry(record: Any) -> Entry:
 
 
 def committed() -> Committed:
-    """Next offset by group, topic and partition."""
+    """Next offset by group, topic and partition. Raises RetryableError while a broker that was killed loads its groups."""
     admin = KafkaAdminClient(**KafkaSettings().kafka_python())
     try:
         groups = admin.list_group_offsets(sorted({group for group, _ in consumers().values()}))
+    except CoordinatorLoadInProgressError as error:
+        raise RetryableError("Kafka does not say yet what was committed: it loads its groups") from error
     finally:
         admin.close()
     return {

@@ -27,7 +27,7 @@ from deploy.local.state import Stack
 from deploy.local.tools import fetch_tools
 from schemas.errors import ConfigError
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.xdist_group("standard ports")]
 
 TOUCHLINE = Path(sys.executable).with_name("touchline")
 SHARED_TOOLS = Path(os.environ.get("TOUCHLINE_TOOLS", Path(__file__).parents[2] / ".touchline" / "tools"))

@@ -6,7 +6,6 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from deploy.local.state import Stack
-from deploy.topics import ensure_topics
 from schemas.errors import FatalError
 from schemas.settings import KafkaSettings
 from schemas.topics import DEAD_LETTERS
@@ -15,12 +14,6 @@ from streams.engine.outbox import Outbox
 
 pytestmark = pytest.mark.integration
 MEGABYTE = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def topics(own_stack: Stack) -> None:
-    """Topics on a broker of this module's own: what is written here is no record."""
-    ensure_topics(KafkaSettings(), dry_run=False)
 
 
 def read_from(topic: str, offset: int, count: int) -> list[bytes]:
@@ -44,7 +37,7 @@ def end_of(topic: str) -> int:
     return end
 
 
-def test_records_larger_than_a_batch_arrive_whole_and_in_order(topics: None) -> None:
+def test_records_larger_than_a_batch_arrive_whole_and_in_order(own_topics: Stack) -> None:
     values = [b"%d" % number for number in range(20)] + [b"L" * (6 * MEGABYTE)] + [b"S" * MEGABYTE] * 3 + [b"end"]
     begin = end_of(DEAD_LETTERS)
 
@@ -59,7 +52,7 @@ def test_records_larger_than_a_batch_arrive_whole_and_in_order(topics: None) -> 
     assert read_from(DEAD_LETTERS, begin, len(values)) == values
 
 
-def test_rows_are_acknowledged_with_the_offsets_of_the_first_and_the_last_one(topics: None) -> None:
+def test_rows_are_acknowledged_with_the_offsets_of_the_first_and_the_last_one(own_topics: Stack) -> None:
     begin = end_of(DEAD_LETTERS)
 
     async def publish() -> tuple[int, int]:
@@ -73,7 +66,7 @@ def test_rows_are_acknowledged_with_the_offsets_of_the_first_and_the_last_one(to
 
 
 @pytest.mark.parametrize(("family_bytes", "refused"), [(0, False), (16, True)], ids=["each by itself", "one family"])
-def test_only_rows_that_belong_together_must_fit_into_one_batch(topics: None, *, family_bytes: int, refused: bool) -> None:
+def test_only_rows_that_belong_together_must_fit_into_one_batch(own_topics: Stack, *, family_bytes: int, refused: bool) -> None:
     rows = [(b"icrm_contact\x1fsales/%d" % number, b"x" * 400_000) for number in range(15)]
 
     async def publish() -> tuple[int, int]:
@@ -91,7 +84,7 @@ def test_only_rows_that_belong_together_must_fit_into_one_batch(topics: None, *,
         assert last - first == 14
 
 
-def test_a_record_that_the_broker_refuses_raises(topics: None) -> None:
+def test_a_record_that_the_broker_refuses_raises(own_topics: Stack) -> None:
     async def publish() -> None:
         outbox = await Outbox.open(KafkaSettings())
         try:

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.error import HTTPError
 from uuid import uuid4
 
 import psutil
@@ -221,7 +222,7 @@ def test_kafka_killed_in_mid_run_loses_nothing(name: str, migrated: Stack) -> No
     records = [resolved(system=name) for _ in range(4_000)]
     publish("touchline.resolved", "resolved", records[:2_000])
     process = sink("touchpoints")
-    time.sleep(1)
+    until_ready(process)
     service("kafka").kill()
     time.sleep(1)
     eventually(lambda: broker.ready(migrated.ports))
@@ -231,6 +232,29 @@ def test_kafka_killed_in_mid_run_loses_nothing(name: str, migrated: Stack) -> No
     _, log = process.communicate(timeout=10)
     assert process.returncode == 0, log
     assert counted(name) == (4_000, 4_000)
+
+
+def pages(process: subprocess.Popen[str]) -> str:
+    """Where a sink serves its pages, as soon as it says so."""
+    assert process.stderr is not None
+    found = re.search(r"metrics on (http://127\.0\.0\.1:\d+)/metrics", process.stderr.readline())
+    assert found
+    return found[1]
+
+
+def until_ready(process: subprocess.Popen[str]) -> None:
+    """Wait until it reads its topics: from then on it hears SIGTERM, and Kafka may go away."""
+    address = pages(process)
+
+    def ready() -> bool:
+        try:
+            with urllib.request.urlopen(f"{address}/ready", timeout=5):
+                return True
+        except HTTPError as refused:
+            refused.close()
+            return False
+
+    eventually(ready)
 
 
 @pytest.fixture
@@ -261,7 +285,7 @@ def test_sigterm_ends_the_sink_in_ten_seconds_even_when_clickhouse_hangs(name: s
 def test_sigterm_finishes_the_chunk_and_ends_cleanly(name: str) -> None:
     process = sink()
     publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(2_000)])
-    time.sleep(1.5)
+    until_ready(process)
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=10)
     assert process.returncode == 0
@@ -294,21 +318,18 @@ def test_an_unknown_table_name_is_one_line_and_exit_code_2() -> None:
 
 
 def test_metrics_tell_what_was_stored_skipped_and_refused(name: str, tmp_path: Path) -> None:
-    port_line = re.compile(r"metrics on (http://127\.0\.0\.1:\d+/metrics)")
     publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(30)])
     send("touchline.resolved", [(b"k", b"broken " + name.encode())])
     process = sink("touchpoints")
-    assert process.stderr is not None
-    found = port_line.search(process.stderr.readline())
-    assert found
+    address = pages(process)
     for _ in range(100):
-        with urllib.request.urlopen(found[1], timeout=5) as answer:
+        with urllib.request.urlopen(f"{address}/metrics", timeout=5) as answer:
             metrics = answer.read().decode()
         if 'outcome="dead_letter",stage="sink_touchpoints"' in metrics:
             break
         time.sleep(0.1)
     for probe in ("live", "ready"):
-        with urllib.request.urlopen(found[1].replace("metrics", probe), timeout=5) as answer:
+        with urllib.request.urlopen(f"{address}/{probe}", timeout=5) as answer:
             assert answer.read() == b"ok\n"
     process.terminate()
     process.communicate(timeout=10)

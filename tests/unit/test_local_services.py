@@ -120,6 +120,13 @@ def test_coloured_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert prerequisites.look_for(program).found == "3.8.7"
 
 
+def test_options_for_java_in_the_environment_are_not_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"):
+        monkeypatch.setenv(name, "-Dnumber=1")
+    program = next(program for program in prerequisites.PROGRAMS if program.name == "java")
+    assert prerequisites.look_for(program).ok
+
+
 def test_foreign_processes_are_never_taken_for_ours(tmp_path: Path) -> None:
     config = broker.config(tmp_path)
     reader = psutil.Popen([sys.executable, "-c", "import time; time.sleep(30)", str(config)])

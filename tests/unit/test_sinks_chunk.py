@@ -44,6 +44,7 @@ def test_fields_without_a_column_are_attributes_in_the_order_of_the_schema() -> 
         (b"\x00\x00\x00\xff\xff", "unknown_schema"),
         (encode("merge", merge(b"a" * 16, b"b" * 16)), "unexpected_schema"),
     ],
+    ids=["empty", "no record", "a later schema", "another schema"],
 )
 def test_a_record_around_a_broken_touchpoint_is_a_dead_letter_as_a_whole(touchpoint: bytes, reason: str) -> None:
     good, broken = resolved(), packed(resolved(), touchpoint)
