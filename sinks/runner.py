@@ -44,6 +44,7 @@ from sinks.retry import StoppedError, write
 LEAVE_WITHIN = 3.0
 POLL_SECONDS = kafka.POLL_MS / 1000
 REST = 30.0
+SAMPLE = 16  # of so many touchpoints the age of one is told: telling that of each took the sinks a fortieth of their time
 log = logging.getLogger(__name__)
 
 
@@ -203,5 +204,5 @@ class Runner:
             DEAD_LETTERS.labels(stage, letter.reason).inc()
         if "received_at" in self.table.columns:
             received, now, age = self.table.columns.index("received_at"), time.time(), EVENT_AGE.labels("stored")
-            for row in chunk.rows:
+            for row in chunk.rows[::SAMPLE]:
                 age.observe(max(now - row[received] / 1000, 0))
