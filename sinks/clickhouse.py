@@ -1,17 +1,19 @@
 """The one way to ClickHouse, over its native protocol: settings, a thin client, and its errors grouped by what to do about them.
 
 Only this module imports clickhouse_driver. Traps it takes care of: unknown settings are refused instead of dropped, inserts are
-never asynchronous, parameters are bound by the server, a broken connection surfaces as EOFError or OSError, and a client is one
-socket: one `ClickHouse` per thread.
+never asynchronous, on a cluster neither, parameters are bound by the server, a broken connection surfaces as EOFError or
+OSError, and a client is one socket: one `ClickHouse` per thread.
 """
 
 import logging
 import struct
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from clickhouse_driver import Client, errors
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigError, FatalError, RecordError, RetryableError, TouchlineError
@@ -35,6 +37,7 @@ RETRYABLE = {
     203: "no_free_connection",
     209: "socket_timeout",
     210: "network_error",
+    216: "query_with_same_id_is_already_running",
     225: "no_keeper",
     236: "aborted",
     241: "memory_limit_exceeded",
@@ -59,6 +62,7 @@ MISCONFIGURED = {
     192: "unknown_user",
     193: "wrong_password",
     194: "required_password",
+    452: "setting_constraint_violation",
     497: "access_denied",
     516: "authentication_failed",
 }
@@ -69,6 +73,15 @@ UNFIT = {
     70: "cannot_convert_type",
 }
 NAMES = RETRYABLE | MISCONFIGURED | UNFIT
+
+
+# One row at once, then nothing: a query that only stays. Some bytes of progress come five times a second.
+STAY = """
+SELECT 1 UNION ALL SELECT count() FROM numbers(1000000000) WHERE sleepEachRow(0.2)
+SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0, max_execution_time = 0
+"""
+LOOK_EVERY = 0.2
+TAKEN = 216
 
 
 class ClickHouseSettings(BaseSettings):
@@ -82,6 +95,7 @@ class ClickHouseSettings(BaseSettings):
     user: str = "default"
     password: SecretStr = SecretStr("")
     secure: bool = False
+    cluster: str = Field("", pattern=r"^\w*$")
 
 
 class UnavailableError(RetryableError):
@@ -140,7 +154,12 @@ class ClickHouse:
         not fit), ConfigError, FatalError. DateTime64 values are integers.
         """
         names = ", ".join(columns)
-        settings = {"async_insert": 0, "insert_deduplication_token": token, **self._deduplication()}
+        settings = {
+            "async_insert": 0,
+            "distributed_foreground_insert": 1,
+            "insert_deduplication_token": token,
+            **self._deduplication(),
+        }
         try:
             self._client.execute(f"INSERT INTO {table} ({names}) VALUES", values, columnar=True, settings=settings)
         except UNPACKABLE as error:
@@ -148,6 +167,36 @@ class ClickHouse:
             raise RecordError("unfit_value", f"a value does not fit its column in {table}: {type(error).__name__}") from error
         except DRIVER_ERRORS as error:
             raise self._mapped(error, detail=False) from error
+
+    @contextmanager
+    def alone(self, name: str, within: float = 60.0) -> Iterator[None]:
+        """For the block, be the only one on this server who holds `name`; waits `within` seconds, then raises UnavailableError.
+
+        A query of that id stays on a connection of its own. The server refuses a second one, and ends it some seconds after
+        its connection is gone, so that whoever crashes leaves nothing behind.
+        """
+        holder = ClickHouse(self._settings)
+        try:
+            holder._hold(name, time.monotonic() + within)
+            yield
+        finally:
+            holder.close()
+
+    def _hold(self, name: str, end: float) -> None:
+        while True:
+            try:
+                next(self._client.execute_iter(STAY, query_id=name))
+            except DRIVER_ERRORS as error:
+                mapped = self._mapped(error, detail=True)
+                if getattr(error, "code", None) != TAKEN:
+                    raise mapped from error
+                if time.monotonic() > end:
+                    raise UnavailableError(
+                        f"{self._where} is held by another {name} for long: try again later", "held"
+                    ) from error
+                time.sleep(LOOK_EVERY)
+            else:
+                return
 
     def close(self) -> None:
         """Close the socket."""
