@@ -123,11 +123,10 @@ def plan(applied: dict[str, str], *, own_rights: bool, cluster: str = "") -> lis
     """All steps in their order, written for the cluster where one is named. Raises ConfigError as `pending` does."""
     found = migrations()
     waiting = {script.name for script in pending(found, applied)}
-    keys = clustered.sort_keys([statement for script in found for statement in script.statements])
     steps = [Step("database", "all", "ensure", _databases(cluster))]
     for script in found:
         new = script.name in waiting
-        steps.append(Step("migration", script.name, "apply" if new else "none", _applying(script, keys, cluster) if new else []))
+        steps.append(Step("migration", script.name, "apply" if new else "none", _applying(script, cluster) if new else []))
     if own_rights:
         roles = Script("roles", ROLES.read_text(encoding="utf-8")).statements
         statements = [clustered.everywhere(each, cluster) for each in roles] if cluster else roles
@@ -138,17 +137,16 @@ def plan(applied: dict[str, str], *, own_rights: bool, cluster: str = "") -> lis
 def _databases(cluster: str) -> list[str]:
     if not cluster:
         return [*DATABASES, HISTORY]
-    made = [clustered.everywhere(each, cluster) for each in (*DATABASES, clustered.PREPARE)]
+    made = [clustered.everywhere(each, cluster) for each in (*DATABASES, clustered.SHARD)]
     return [*made, clustered.shared(HISTORY, cluster)]
 
 
-def _applying(script: Script, keys: dict[str, str], cluster: str) -> list[str]:
+def _applying(script: Script, cluster: str) -> list[str]:
     """The statements of a migration, and last the one that remembers it."""
     remember = f"INSERT INTO touchline_store.migrations (name, checksum) SELECT '{script.name}', '{script.checksum}'"
     statements = script.statements
     if cluster:
-        others = clustered.distributed(statements, keys, cluster)
-        statements = [*(clustered.sharded(each, cluster) for each in statements), *others]
+        statements = [turned for each in statements for turned in clustered.sharded(each, cluster)]
     return [*statements, remember]
 
 

@@ -13,10 +13,14 @@ import click
 if TYPE_CHECKING:
     from deploy.explain.reading import Reader
 
+FORMATS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
+
 
 @click.command()
 @click.argument("who", metavar="IDENTIFIER|CUSTOMER")
-@click.option("--at", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]), help="As of this time, UTC.")
+@click.option(
+    "--at", metavar="TIME", type=click.DateTime(FORMATS), help="As of this UTC time, as 2026-11-01 or 2026-11-01T12:00."
+)
 @click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="The newest N touchpoints.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object, times in ISO 8601.")
 def command(*, who: str, at: datetime | None, limit: int, as_json: bool) -> None:

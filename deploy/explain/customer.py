@@ -9,7 +9,10 @@ from schemas.identifiers import GLOBAL_KINDS, normalise
 
 
 class Touch(NamedTuple):
-    """One touchpoint: `score` is the satisfaction after it, 0 to 100, `change` what it brought, None where it said nothing."""
+    """One touchpoint: `answer` on the scale of a survey's `metric`, `amount` in units of `currency`.
+
+    `score` is the satisfaction after it, 0 to 100, and `change` what it brought; both are None where it said nothing.
+    """
 
     event_id: UUID
     occurred_at: datetime
@@ -23,6 +26,9 @@ class Touch(NamedTuple):
     product: str | None
     amount: float | None
     currency: str | None
+    metric: str | None
+    answer: float | None
+    delay_days: float | None
     score: float | None
     change: float | None
 

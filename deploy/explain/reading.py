@@ -39,7 +39,7 @@ WHERE customer_id = {customer:UUID} AND occurred_at <= fromUnixTimestamp64Milli(
 TIMELINE = """
 SELECT
     event_id, occurred_at, customer_id_then, source, system, type, channel, stage, text, product, toFloat64(amount), currency,
-    score, change
+    metric, coalesce(nps, csat, ces), delay_days, score, change
 FROM touchline.touchpoints
 LEFT ANY JOIN
 (

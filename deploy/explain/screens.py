@@ -14,8 +14,9 @@ from deploy.letters.screens import printable
 MINUTE = "%Y-%m-%d %H:%M"
 SHORT_ID = 8
 SHOWN_TEXT = 200
-UNITS = {"satisfaction": (1.0, "{:.1f}", "of 100"), "churn": (100.0, "{:.1f} %", "risk")}
-OTHER_UNIT = (1.0, "{:.3g}", "")
+# How to show a signal's value, and what its drivers contribute.
+FORMS = {"satisfaction": (1.0, "{:.1f}", "{:+.1f}"), "churn": (100.0, "{:.1f} %", "{:+.1f} points")}
+OTHER_FORM = (1.0, "{:.3g}", "{:+.3g}")
 
 
 def show_story(on: Console, story: Story) -> None:
@@ -66,8 +67,10 @@ def _timeline(touches: Sequence[Touch]) -> Table:
 def _details(touch: Touch) -> str:
     money = f"{touch.amount:,.2f} {touch.currency or ''}".strip() if touch.amount is not None else None
     bought = ", ".join(filter(None, (touch.product, money)))
+    answer = f"{touch.metric} {touch.answer:g}" if touch.answer is not None else None
+    late = f"{touch.delay_days:g} days late" if touch.delay_days else None
     said = touch.text and (touch.text if len(touch.text) <= SHOWN_TEXT else f"{touch.text[:SHOWN_TEXT]}…")
-    return "\n".join(filter(None, (bought, said)))
+    return "\n".join(filter(None, (bought, answer, late, said)))
 
 
 def _moved(touch: Touch) -> Text:
@@ -91,23 +94,21 @@ def _journeys(journeys: Sequence[Journey]) -> Table:
 
 
 def _reading(on: Console, reading: Reading, touches: dict[UUID, Touch]) -> None:
-    scale, form, unit = UNITS.get(reading.signal, OTHER_UNIT)
+    scale, form, moved = FORMS.get(reading.signal, OTHER_FORM)
     low, value, high = (
         form.format(each * scale) if each is not None else "-" for each in (reading.low, reading.value, reading.high)
     )
     on.print(
-        Text.assemble(
-            (f"{reading.signal} {value}", "bold"), f" {unit}".rstrip(), f", {low} to {high}, at {reading.at:{MINUTE}} UTC"
-        ),
+        Text.assemble((f"{reading.signal} {value}", "bold"), f", {low} to {high}, at {reading.at:{MINUTE}} UTC"),
         Text(f"{_counted(reading.evidence, 'touchpoint')} behind it, {reading.definition}", "dim"),
         sep="\n",
     )
+    bad = reading.signal == "churn"
     table = _table(">moved it by", "event", "at (UTC)", "why")
     for driver in reading.drivers:
         touch = touches.get(driver.event_id)
-        moved = ("+" if driver.contribution >= 0 else "-") + form.format(abs(driver.contribution) * scale)
         table.add_row(
-            Text(moved, _colour(driver.contribution)),
+            Text(moved.format(driver.contribution * scale), _colour(-driver.contribution if bad else driver.contribution)),
             _short(driver.event_id),
             f"{touch.occurred_at:{MINUTE}}" if touch else "earlier",
             printable(f"{touch.type}: {driver.text}" if touch else driver.text),
@@ -122,7 +123,7 @@ def _title(on: Console, text: str) -> None:
 
 def _left_out(story: Story) -> str:
     left = story.touchpoints - len(story.timeline)
-    return f"; {left:,} older ones with --limit" if left else ""
+    return f"; {left:,} older with --limit" if left else ""
 
 
 def _counted(count: int, what: str) -> str:

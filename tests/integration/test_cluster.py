@@ -101,7 +101,7 @@ def test_every_table_is_replicated_and_read_across_shards() -> None:
     text = "\n".join(statement for _, statement in STATEMENTS)
     for name in tables():
         assert f"CREATE TABLE IF NOT EXISTS touchline_shard.{name} ON CLUSTER main" in text
-        assert f"CREATE OR REPLACE TABLE touchline_store.{name} ON CLUSTER main AS touchline_shard.{name}" in text
+        assert f"CREATE TABLE IF NOT EXISTS touchline_store.{name} ON CLUSTER main AS touchline_shard.{name}" in text
     assert re.findall(r"ENGINE = (?!Replicated|Distributed)\w+", text) == []
     assert "SETTINGS non_replicated" not in text
 

@@ -155,7 +155,7 @@ def test_the_newest_touchpoints_are_shown_and_the_others_counted(ann: Ann) -> No
     story = told("explain", ann.email, "--limit", "2")
     assert [touch["event_id"] for touch in story["timeline"]] == list(map(str, ann.events[2:]))
     assert story["touchpoints"] == 4
-    assert "2 older ones with --limit" in run("explain", ann.email, "--limit", "2").stdout
+    assert "2 older with --limit" in run("explain", ann.email, "--limit", "2").stdout
 
 
 def test_the_screen_tells_the_same_and_steers_no_terminal(ann: Ann) -> None:
