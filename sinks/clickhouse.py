@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from clickhouse_driver import Client, errors
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigError, FatalError, RecordError, RetryableError, TouchlineError
@@ -95,7 +95,7 @@ class ClickHouseSettings(BaseSettings):
     user: str = "default"
     password: SecretStr = SecretStr("")
     secure: bool = False
-    cluster: str = Field("", pattern=r"^\w*$")
+    cluster: str = ""
 
 
 class UnavailableError(RetryableError):

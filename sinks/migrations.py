@@ -20,7 +20,7 @@ from typing import NamedTuple
 from schemas.errors import ConfigError
 from sinks import cluster as clustered
 from sinks.clickhouse import ClickHouse
-from sinks.rights.masks import secured
+from sinks.rights.masks import by_definer, secured
 
 LOCK = "touchline-migrate"
 TABLES = Path(__file__).parent / "tables"
@@ -120,8 +120,10 @@ def migrate(client: ClickHouse, *, cluster: str, dry_run: bool) -> Iterator[Step
 
 
 def plan(applied: dict[str, str], *, own_rights: bool, cluster: str = "") -> list[Step]:
-    """All steps in their order, written for the cluster where one is named. Raises ConfigError as `pending` does."""
+    """All steps in order, for the cluster where one is named. Raises ConfigError for a bad name, and as `pending` does."""
     found = migrations()
+    if not re.fullmatch(r"\w*", cluster):
+        raise ConfigError("TOUCHLINE_CLICKHOUSE_CLUSTER is no name: letters, digits and _, as in remote_servers of the server")
     waiting = {script.name for script in pending(found, applied)}
     steps = [Step("database", "all", "ensure", _databases(cluster))]
     for script in found:
@@ -144,7 +146,7 @@ def _databases(cluster: str) -> list[str]:
 def _applying(script: Script, cluster: str) -> list[str]:
     """The statements of a migration, and last the one that remembers it."""
     remember = f"INSERT INTO touchline_store.migrations (name, checksum) SELECT '{script.name}', '{script.checksum}'"
-    statements = script.statements
+    statements = [by_definer(each) for each in script.statements]
     if cluster:
         statements = [turned for each in statements for turned in clustered.sharded(each, cluster)]
     return [*statements, remember]

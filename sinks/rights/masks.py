@@ -45,3 +45,8 @@ def secured(statement: str) -> list[str]:
         f"CREATE OR REPLACE VIEW touchline_unmasked.{name}\n{DEFINER}\nAS\n{values}",
         f"CREATE OR REPLACE VIEW touchline.{name}\n{columns}\nSQL SECURITY INVOKER\nAS\n{chosen}\n{comment}",
     ]
+
+
+def by_definer(statement: str) -> str:
+    """A statement of a migration; materialized views read and write by the definer's rights, whoever inserts."""
+    return statement.replace("\nAS\n", f"\n{DEFINER}\nAS\n", 1) if statement.startswith("CREATE MATERIALIZED VIEW") else statement

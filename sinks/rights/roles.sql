@@ -19,5 +19,6 @@ GRANT INSERT ON touchline_shard.* TO touchline_writer;
 GRANT SELECT, INSERT, dictGet ON touchline_store.* TO touchline_definer;
 GRANT SELECT, INSERT ON touchline_shard.* TO touchline_definer;
 GRANT SELECT ON touchline.* TO touchline_definer;
+GRANT SELECT ON system.view_refreshes TO touchline_definer;
 GRANT SELECT ON touchline_unmasked.* TO touchline_definer;
 GRANT touchline_pii TO touchline_definer;

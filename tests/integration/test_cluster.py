@@ -64,9 +64,9 @@ def shards(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
     config = f"<remote_servers><main>{known}</main></remote_servers>"
     homes = [tmp_path_factory.mktemp("shard") for _ in places]
     with engine(homes[0], places[0], config) as first, engine(homes[1], places[1], config) as second:
-        for client in (first, second):
-            for step in plan({}, own_rights=False, cluster="main"):
-                for statement in step.statements:
+        for step in plan({}, own_rights=False, cluster="main"):
+            for statement in step.statements:
+                for client in (first, second) if " ON CLUSTER main" in statement else (first,):
                     client.execute(alone(statement))
         yield [first, second]
 
@@ -94,7 +94,7 @@ def answers(client: ClickHouse, view: str) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize(("name", "statement"), STATEMENTS, ids=[f"{i}-{name}" for i, (name, _) in enumerate(STATEMENTS)])
 def test_every_statement_is_sql_and_names_the_cluster_once(migrated: Stack, name: str, statement: str) -> None:
     assert ask(f"EXPLAIN AST {statement}"), name
-    assert statement.startswith("INSERT INTO touchline_store.migrations") or statement.count(" ON CLUSTER main") == 1
+    assert statement.startswith("INSERT INTO touchline_store.") or statement.count(" ON CLUSTER main") == 1
 
 
 def test_every_table_is_replicated_and_read_across_shards() -> None:
