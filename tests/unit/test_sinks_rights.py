@@ -40,7 +40,6 @@ def test_a_view_with_personal_data_becomes_two() -> None:
     assert chosen.endswith("FROM touchline_unmasked.dead_letters\nCOMMENT 'b'")
 
 
-@pytest.mark.parametrize("sql", ["SELECT 1", VIEW.format("kpis").replace("touchline.", "default."), VIEW.format("kpis")[:-12]])
 @pytest.mark.parametrize("refresh", ["", "REFRESH EVERY 10 SECOND APPEND "])
 def test_a_materialized_view_is_the_definers_too(refresh: str) -> None:
     view = f"CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.v\n{refresh}TO touchline_store.t\nAS\nSELECT 1\nAS\na"
@@ -50,6 +49,7 @@ def test_a_materialized_view_is_the_definers_too(refresh: str) -> None:
     assert by_definer(TABLE) == TABLE
 
 
+@pytest.mark.parametrize("sql", ["SELECT 1", VIEW.format("kpis").replace("touchline.", "default."), VIEW.format("kpis")[:-12]])
 def test_what_is_no_view_of_ours_is_refused(sql: str) -> None:
     with pytest.raises(ConfigError, match="a view is one CREATE OR REPLACE VIEW touchline"):
         secured(sql)
