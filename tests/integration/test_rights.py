@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from clickhouse_driver.clientinfo import ClientInfo
 
 from deploy.local.state import Stack
 from schemas.errors import ConfigError, FatalError, TouchlineError
@@ -99,6 +100,20 @@ def test_no_way_round_a_mask(migrated: Stack, view: str, column: str) -> None:
         assert "Not enough privileges" in str(refusal("analyst", sql))
         assert "Not enough privileges" in str(refusal("writer", sql))
         assert rows("analyst_pii", f"SELECT count() FROM ({sql})")[0][0] >= 0
+
+
+def test_who_claims_to_be_another_server_sees_no_more(ada: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a query may name any user as its first: `currentUser()` believes it, so the masks do not ask it."""
+    write = ClientInfo.write
+
+    def claim(self: Any, *arguments: Any) -> None:
+        self.query_kind, self.initial_user = ClientInfo.QueryKind.SECONDARY_QUERY, "default"
+        write(self, *arguments)
+
+    monkeypatch.setattr(ClientInfo, "write", claim)
+    assert rows("analyst", "SELECT currentUser(), enabledRoles()") == [("default", ["touchline_analyst"])]
+    said = refusal("analyst", f"SELECT text FROM touchline.touchpoints WHERE customer_id = '{ada}'")
+    assert "Not enough privileges" in str(said)
 
 
 def test_columns_said_to_be_personal_are_masked(migrated: Stack) -> None:
