@@ -38,16 +38,18 @@ def show_identity(on: Console, identity: Identity, at: datetime | None) -> None:
     on.print(
         Text.assemble(("Customer ", "bold"), (str(identity.customer_id), "bold cyan"), f", as of {at:{MINUTE}} UTC" if at else "")
     )
-    table = _table("since (UTC)", "identifier", "given to", "rule", "by event")
+    table = _table("since (UTC)", "identifier and rule", "given to", "by event")
     for edge in identity.edges:
         whose = "this one" if edge.customer_id == identity.customer_id else _short(edge.customer_id)
-        table.add_row(
-            f"{edge.at:{MINUTE}}", printable(f"{edge.kind}:{edge.value}"), whose, printable(edge.rule), _short(edge.event_id)
-        )
+        table.add_row(f"{edge.at:{MINUTE}}", printable(f"{edge.kind}:{edge.value}\n{edge.rule}"), whose, _short(edge.event_id))
     on.print(table)
+    merged = _table("at (UTC)", "merge and rule", "by event")
     for merge in identity.merges:
-        former = f"{_short(merge.from_customer)} turned out to be this customer"
-        on.print(f"{merge.at:{MINUTE}}  {former}, by {_short(merge.event_id)} ", printable(f"({merge.rule})"), sep="")
+        told = f"{_short(merge.from_customer)} turned out to be this one\n{merge.rule}"
+        merged.add_row(f"{merge.at:{MINUTE}}", printable(told), _short(merge.event_id))
+    if identity.merges:
+        on.print()
+        on.print(merged)
 
 
 def _timeline(touches: Sequence[Touch]) -> Table:
