@@ -72,6 +72,7 @@ UNFIT = {
     53: "type_mismatch",
     70: "cannot_convert_type",
 }
+HINTS = {497: ": give its user the role touchline_writer"}
 NAMES = RETRYABLE | MISCONFIGURED | UNFIT
 
 
@@ -222,7 +223,9 @@ class ClickHouse:
         if error.code in RETRYABLE:
             return UnavailableError(text, name)
         if error.code in MISCONFIGURED:
-            hint = "" if detail else ": the tables may be older than this software, run `touchline migrate`"
+            hint = (
+                "" if detail else HINTS.get(error.code, ": the tables may be older than this software, run `touchline migrate`")
+            )
             return ConfigError(text + hint)
         if error.code in UNFIT:
             return RecordError("unfit_value", text)

@@ -165,6 +165,14 @@ def test_the_writer_stores_and_reads_nothing(migrated: Stack, monkeypatch: pytes
         assert isinstance(refusal("writer", sql), ConfigError), sql
 
 
+def test_an_insert_without_the_role_is_told_which_one(migrated: Stack) -> None:
+    with (
+        connected("analyst") as client,
+        pytest.raises(ConfigError, match=r"access_denied\): give its user the role touchline_writer"),
+    ):
+        client.insert("touchline_store.merges", ("rule",), [["test"]], "token")
+
+
 def test_the_definer_cannot_log_in(migrated: Stack) -> None:
     """Over HTTP: a login that fails on the native port ends the library's process."""
     (networks,) = ask("SELECT host_ip, host_names FROM system.users WHERE name = 'touchline_definer'")
