@@ -1,15 +1,16 @@
 """The one way to ClickHouse, over its native protocol: settings, a thin client, and its errors grouped by what to do about them.
 
 Only this module imports clickhouse_driver. Traps it takes care of: unknown settings are refused instead of dropped, inserts are
-never asynchronous, parameters are bound by the server, a broken connection surfaces as EOFError or OSError, and a client is one
-socket: one `ClickHouse` per thread.
+never asynchronous, on a cluster neither, parameters are bound by the server, a broken connection surfaces as EOFError or
+OSError, and a client is one socket: one `ClickHouse` per thread.
 """
 
 import logging
 import socket
 import struct
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from clickhouse_driver import Client, errors
@@ -33,7 +34,20 @@ UNPACKABLE = (
     ValueError,
     OverflowError,
 )
-ASK_SETTINGS = "SELECT version(), groupArray(name) FROM system.settings WHERE name LIKE '%dedup%' OR name = 'async_insert'"
+ASK_SETTINGS = """
+SELECT version(), groupArray(name) FROM system.settings
+WHERE name LIKE '%dedup%' OR name IN ('async_insert', 'distributed_foreground_insert')
+"""
+HINTS = {497: ": give its user the role touchline_writer"}
+
+
+# One row at once, then nothing: a query that only stays. Some bytes of progress come five times a second.
+STAY = """
+SELECT 1 UNION ALL SELECT count() FROM numbers(1000000000) WHERE sleepEachRow(0.2)
+SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0, max_execution_time = 0
+"""
+LOOK_EVERY = 0.2
+TAKEN = 216
 
 
 class ClickHouseSettings(BaseSettings):
@@ -50,6 +64,7 @@ class ClickHouseSettings(BaseSettings):
     user: str = "default"
     password: SecretStr = SecretStr("")
     secure: bool = False
+    cluster: str = ""
     answer_seconds: float = 60.0
 
 
@@ -128,6 +143,36 @@ class ClickHouse:
             with suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
 
+    @contextmanager
+    def alone(self, name: str, within: float = 60.0) -> Iterator[None]:
+        """For the block, be the only one on this server who holds `name`; waits `within` seconds, then raises UnavailableError.
+
+        A query of that id stays on a connection of its own. The server refuses a second one, and ends it some seconds after
+        its connection is gone, so that whoever crashes leaves nothing behind.
+        """
+        holder = ClickHouse(self._settings)
+        try:
+            holder._hold(name, time.monotonic() + within)
+            yield
+        finally:
+            holder.close()
+
+    def _hold(self, name: str, end: float) -> None:
+        while True:
+            try:
+                next(self._client.execute_iter(STAY, query_id=name))
+            except DRIVER_ERRORS as error:
+                mapped = self._mapped(error, detail=True)
+                if getattr(error, "code", None) != TAKEN:
+                    raise mapped from error
+                if time.monotonic() > end:
+                    raise UnavailableError(
+                        f"{self._where} is held by another {name} for long: try again later", "held"
+                    ) from error
+                time.sleep(LOOK_EVERY)
+            else:
+                return
+
     def close(self) -> None:
         """Close the socket."""
         self._client.disconnect()
@@ -153,7 +198,9 @@ class ClickHouse:
         if error.code in RETRYABLE:
             return UnavailableError(text, name)
         if error.code in MISCONFIGURED:
-            hint = "" if detail else ": the tables may be older than this software, run `touchline migrate`"
+            hint = (
+                "" if detail else HINTS.get(error.code, ": the tables may be older than this software, run `touchline migrate`")
+            )
             return ConfigError(text + hint)
         if error.code in UNFIT:
             return RecordError("unfit_value", text)

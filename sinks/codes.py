@@ -10,6 +10,7 @@ RETRYABLE = {
     203: "no_free_connection",
     209: "socket_timeout",
     210: "network_error",
+    216: "query_with_same_id_is_already_running",
     225: "no_keeper",
     236: "aborted",
     241: "memory_limit_exceeded",
@@ -40,6 +41,7 @@ MISCONFIGURED = {
     192: "unknown_user",
     193: "wrong_password",
     194: "required_password",
+    452: "setting_constraint_violation",
     497: "access_denied",
     516: "authentication_failed",
 }

@@ -1,40 +1,45 @@
-"""Bring ClickHouse to the tables and views of this software.
+"""Bring ClickHouse to the tables, rights and views of this software.
 
-1. Databases `touchline_store` (tables) and `touchline` (views), and the table that remembers what was applied.
+1. Databases `touchline_store` (tables), `touchline` (views), `touchline_unmasked`; the table that remembers what was applied.
 2. Migrations: numbered files `sinks/tables/<name>/migrations/0001_*.sql`, applied in order, each once, never changed afterwards.
-3. Views: every file of `sinks/views`, replaced each time, those that others read first.
+3. Rights: `sinks/rights/roles.sql`, where users are made by SQL; elsewhere their roles must stand in the server's configuration.
+4. Views: every file of `sinks/views`, replaced each time, those that others read first.
 
-Every statement is written to be harmless when it runs twice (`IF NOT EXISTS`, `OR REPLACE`): that is what makes a crash between a
-statement and its record, and two migrations at the same time, safe.
+One migration at a time: a second one waits. Every statement is written to be harmless when it runs twice (`IF NOT EXISTS`,
+`OR REPLACE`), which makes a crash between a statement and its record safe. On a cluster, `cluster.py` turns the same statements.
 """
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from graphlib import TopologicalSorter
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from schemas.errors import ConfigError
+from sinks import cluster as clustered
 from sinks.clickhouse import ClickHouse
+from sinks.rights.masks import by_definer, secured
 
+LOCK = "touchline-migrate"
 TABLES = Path(__file__).parent / "tables"
 VIEWS = Path(__file__).parent / "views"
-HISTORY = """
-CREATE TABLE IF NOT EXISTS touchline_store.migrations
+ROLES = Path(__file__).parent / "rights" / "roles.sql"
+HISTORY = """CREATE TABLE IF NOT EXISTS touchline_store.migrations
 (
     name String COMMENT 'table/number_what, the file it came from',
     checksum FixedString(64) COMMENT 'SHA-256 of the file, hexadecimal',
     applied_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when it was applied, UTC'
 )
 ENGINE = ReplacingMergeTree ORDER BY name
-COMMENT 'Migrations applied to touchline_store; kept for ever'
-"""
-PREPARE = (
+COMMENT 'Migrations applied to touchline_store; kept for ever'"""
+DATABASES = (
     "CREATE DATABASE IF NOT EXISTS touchline_store COMMENT 'Physical tables, written by the sinks'",
     "CREATE DATABASE IF NOT EXISTS touchline COMMENT 'Views for analysts: each thing once, merges followed'",
-    HISTORY,
+    "CREATE DATABASE IF NOT EXISTS touchline_unmasked COMMENT 'What the views of touchline mask for most readers'",
 )
+WRITABLE = "'local_directory', 'replicated', 'memory'"
 
 
 class Script(NamedTuple):
@@ -55,11 +60,13 @@ class Script(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One line of what was (or would be) done: `kind` is migration or view, `action` is apply, replace or none."""
+    """One line of what was (or would be) done: `kind` is database, migration, rights or view; `action` is ensure, apply, replace
+    or none; `statements` are all that it takes."""
 
     kind: str
     name: str
     action: str
+    statements: list[str]
 
 
 def migrations(folder: Path = TABLES) -> list[Script]:
@@ -99,22 +106,55 @@ def pending(found: list[Script], applied: dict[str, str]) -> list[Script]:
     return [script for script in found if script.name not in applied]
 
 
-def migrate(client: ClickHouse, *, dry_run: bool) -> Iterator[Step]:
-    """Do the three steps of this module and report each one; with `dry_run` only report."""
+def migrate(client: ClickHouse, *, cluster: str, dry_run: bool) -> Iterator[Step]:
+    """Do the four steps of this module and report each one; with `dry_run` only report.
+
+    Raises ConfigError where migrations do not fit or roles are missing, UnavailableError while another migration is at work.
+    """
+    with nullcontext() if dry_run else client.alone(LOCK):
+        for step in plan(_applied(client), own_rights=_own_rights(client), cluster=cluster):
+            if not dry_run:
+                for statement in step.statements:
+                    client.execute(statement)
+            yield step
+
+
+def plan(applied: dict[str, str], *, own_rights: bool, cluster: str = "") -> list[Step]:
+    """All steps in order, for the cluster where one is named. Raises ConfigError for a bad name, and as `pending` does."""
     found = migrations()
-    waiting = {script.name for script in pending(found, _applied(client))}
-    if not dry_run:
-        for statement in PREPARE:
-            client.execute(statement)
+    if not re.fullmatch(r"\w*", cluster):
+        raise ConfigError("TOUCHLINE_CLICKHOUSE_CLUSTER is no name: letters, digits and _, as in remote_servers of the server")
+    waiting = {script.name for script in pending(found, applied)}
+    steps = [Step("database", "all", "ensure", _databases(cluster))]
     for script in found:
-        if script.name in waiting and not dry_run:
-            _apply(client, script)
-        yield Step("migration", script.name, "apply" if script.name in waiting else "none")
-    for view in views():
-        if not dry_run:
-            for statement in view.statements:
-                client.execute(statement)
-        yield Step("view", view.name, "replace")
+        new = script.name in waiting
+        steps.append(Step("migration", script.name, "apply" if new else "none", _applying(script, cluster) if new else []))
+    if own_rights:
+        roles = Script("roles", ROLES.read_text(encoding="utf-8")).statements
+        statements = [clustered.everywhere(each, cluster) for each in roles] if cluster else roles
+        steps.append(Step("rights", "roles", "ensure", statements))
+    return steps + [Step("view", view.name, "replace", _viewing(view, cluster)) for view in views()]
+
+
+def _databases(cluster: str) -> list[str]:
+    if not cluster:
+        return [*DATABASES, HISTORY]
+    made = [clustered.everywhere(each, cluster) for each in (*DATABASES, clustered.SHARD)]
+    return [*made, clustered.shared(HISTORY, cluster)]
+
+
+def _applying(script: Script, cluster: str) -> list[str]:
+    """The statements of a migration, and last the one that remembers it."""
+    remember = f"INSERT INTO touchline_store.migrations (name, checksum) SELECT '{script.name}', '{script.checksum}'"
+    statements = [by_definer(each) for each in script.statements]
+    if cluster:
+        statements = [turned for each in statements for turned in clustered.sharded(each, cluster)]
+    return [*statements, remember]
+
+
+def _viewing(view: Script, cluster: str) -> list[str]:
+    statements = [each for statement in view.statements for each in secured(statement)]
+    return [clustered.across(each, cluster) for each in statements] if cluster else statements
 
 
 def _applied(client: ClickHouse) -> dict[str, str]:
@@ -124,7 +164,13 @@ def _applied(client: ClickHouse) -> dict[str, str]:
     return dict(client.query("SELECT name, toString(checksum) FROM touchline_store.migrations FINAL").rows)
 
 
-def _apply(client: ClickHouse, script: Script) -> None:
-    for statement in script.statements:
-        client.execute(statement)
-    client.insert("touchline_store.migrations", ("name", "checksum"), [[script.name], [script.checksum]], script.name)
+def _own_rights(client: ClickHouse) -> bool:
+    """Whether the server makes users by SQL. Raises ConfigError where it does not and its configuration lacks ours."""
+    if client.query(f"SELECT count() FROM system.user_directories WHERE type IN ({WRITABLE})").rows[0][0]:  # noqa: S608
+        return True
+    if not client.query("SELECT count() FROM system.users WHERE name = 'touchline_definer'").rows[0][0]:
+        raise ConfigError(
+            "ClickHouse has no user touchline_definer, and none can be made by SQL: a local stack needs `touchline down` and"
+            " `touchline up`, another server the roles and this user of deploy/local/clickhouse/users.xml in its own users file"
+        )
+    return False

@@ -21,7 +21,8 @@ KNOWN = {TOKEN, "insert_deduplicate", "deduplicate_insert", *ALWAYS}
 )
 def test_a_known_server_is_told_to_store_at_once_and_to_drop_repetitions(version: str, switch: dict[str, object]) -> None:
     settings = insert_settings(version, KNOWN, "ClickHouse at here:9000")
-    assert settings == {**switch, "async_insert": 0, "deduplicate_blocks_in_dependent_materialized_views": 1}
+    always = {"async_insert": 0, "distributed_foreground_insert": 1, "deduplicate_blocks_in_dependent_materialized_views": 1}
+    assert settings == {**switch, **always}
 
 
 @pytest.mark.parametrize("version", ["18.16.1", "24.8.14.39", "25.2.9.1", "27.1.1.1", "", "stable"])

@@ -1,0 +1,1 @@
+"""One customer for people: who it is, what happened, and why each score is what it is."""

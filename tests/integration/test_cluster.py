@@ -1,0 +1,137 @@
+"""The cluster form: every statement is SQL to the real engine, and two real engines as two shards answer as one server does.
+
+The library has no Keeper and refuses `ON CLUSTER`, so here each shard is given the statements itself, with plain engines.
+"""
+
+import random
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from deploy.local.clickhouse import server
+from deploy.local.ports import FREE, Ports
+from deploy.local.state import Stack
+from schemas.codec import Fields
+from sinks.chunk import transform
+from sinks.clickhouse import ClickHouse, ClickHouseSettings
+from sinks.contract import tables
+from sinks.migrations import plan, views
+from tests.sinking import NOW, Stored, ask, encoded, journey, merge, reading, resolved, shown
+
+pytestmark = pytest.mark.integration
+STATEMENTS = [(step.name, each) for step in plan({}, own_rights=True, cluster="main") for each in step.statements]
+
+
+@contextmanager
+def engine(home: Path, ports: Ports, config: str) -> Iterator[ClickHouse]:
+    """One more ClickHouse of this machine, with `config` among its settings."""
+    server.prepare(home, ports)
+    path = server.config(home)
+    path.write_text(path.read_text().replace("</clickhouse>", f"{config}</clickhouse>"))
+    process = subprocess.Popen(server.command(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    client = ClickHouse(ClickHouseSettings(port=ports.clickhouse))
+    try:
+        end = time.monotonic() + 30
+        while not server.ready(ports):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        yield client
+    finally:
+        client.close()
+        process.terminate()
+        process.wait(20)
+
+
+def alone(statement: str) -> str:
+    """What one server can be given of a statement for the cluster."""
+    return re.sub(r"\('/touchline/migrations', [^)]*\)", "", statement.replace(" ON CLUSTER main", "").replace("Replicated", ""))
+
+
+@pytest.fixture(scope="module")
+def shards(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ClickHouse]]:
+    """Two migrated servers that know each other as two shards of `main`."""
+    places = chosen(2)
+    known = "".join(
+        f"<shard><replica><host>127.0.0.1</host><port>{ports.clickhouse}</port></replica></shard>" for ports in places
+    )
+    config = f"<remote_servers><main>{known}</main></remote_servers>"
+    homes = [tmp_path_factory.mktemp("shard") for _ in places]
+    with engine(homes[0], places[0], config) as first, engine(homes[1], places[1], config) as second:
+        for step in plan({}, own_rights=False, cluster="main"):
+            for statement in step.statements:
+                for client in (first, second) if " ON CLUSTER main" in statement else (first,):
+                    client.execute(alone(statement))
+        yield [first, second]
+
+
+def chosen(servers: int) -> list[Ports]:
+    """Ports that are probably free, two a server."""
+    free = iter(random.sample(FREE, 2 * servers))
+    return [Ports(clickhouse=next(free), clickhouse_http=next(free)) for _ in range(servers)]
+
+
+def write(client: ClickHouse, name: str, schema: str, records: Iterable[Fields]) -> None:
+    """Insert as the sink does, into one server."""
+    table = tables()[name]
+    stored = [Stored(table.topic, 0, offset, encoded(schema, record)) for offset, record in enumerate(records)]
+    rows = transform(table, stored).rows
+    client.insert(table.stored, table.columns, list(zip(*rows, strict=True)), uuid4().hex)
+
+
+def answers(client: ClickHouse, view: str) -> list[tuple[Any, ...]]:
+    """A view without the clocks of the servers."""
+    clocks = "EXCEPT (stored_at)" if view == "touchpoints" else "EXCEPT (lag_seconds)" if view == "freshness" else ""
+    return sorted(client.query(f"SELECT * {clocks} FROM touchline.{view}").rows, key=repr)
+
+
+@pytest.mark.parametrize(("name", "statement"), STATEMENTS, ids=[f"{i}-{name}" for i, (name, _) in enumerate(STATEMENTS)])
+def test_every_statement_is_sql_and_names_the_cluster_once(migrated: Stack, name: str, statement: str) -> None:
+    assert ask(f"EXPLAIN AST {statement}"), name
+    assert statement.startswith("INSERT INTO touchline_store.") or statement.count(" ON CLUSTER main") == 1
+
+
+def test_every_table_is_replicated_and_read_across_shards() -> None:
+    text = "\n".join(statement for _, statement in STATEMENTS)
+    for name in tables():
+        assert f"CREATE TABLE IF NOT EXISTS touchline_shard.{name} ON CLUSTER main" in text
+        assert f"CREATE TABLE IF NOT EXISTS touchline_store.{name} ON CLUSTER main AS touchline_shard.{name}" in text
+    assert re.findall(r"ENGINE = (?!Replicated|Distributed)\w+", text) == []
+    assert "SETTINGS non_replicated" not in text
+
+
+def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Path) -> None:
+    customers = [uuid4().bytes for _ in range(40)]
+    touched = [
+        resolved(customer_id=customer, amount=10_000, currency="EUR", occurred_at=NOW + step)
+        for customer in customers
+        for step in range(5)
+    ]
+    with engine(tmp_path, chosen(1)[0], "") as one:
+        for step in plan({}, own_rights=False):
+            for statement in step.statements:
+                one.execute(statement)
+        inputs: dict[tuple[str, str], list[Fields]] = {
+            ("touchpoints", "resolved"): touched,
+            ("merges", "merge"): [merge(customers[0], customers[1]), merge(customers[2], customers[1])],
+            ("satisfaction", "reading"): [reading(customer_id=customer, value=50.0) for customer in customers],
+            ("churn", "reading"): [reading(customer_id=customer, signal="churn", value=0.5) for customer in customers],
+            ("journeys", "journey"): [journey(customer_id=customer) for customer in customers],
+        }
+        for (name, schema), records in inputs.items():
+            for client in (*shards, one):  # both shards are given everything, so that copies must meet
+                write(client, name, schema, records)
+        for shard in shards:
+            spread = shard.query("SELECT count() FROM touchline_shard.touchpoints").rows[0][0]
+            assert 0 < spread < 2 * len(touched)
+            for view in views():
+                assert answers(shard, view.name) == answers(one, view.name), view.name
+        assert len(answers(shards[0], "touchpoints")) == len(touched)
+        merged = shards[1].query(f"SELECT touchpoints FROM touchline.customers WHERE customer_id = '{shown(customers[1])}'")
+        assert merged.rows == [(15,)]

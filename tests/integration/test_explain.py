@@ -1,0 +1,201 @@
+"""`touchline explain` and `touchline identity show`, on a small story that was stored by the real sinks."""
+
+import json
+import subprocess
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import pytest
+
+from deploy.local.state import Stack
+from schemas.codec import Fields
+from tests.conftest import TOUCHLINE
+from tests.sinking import journey, publish, reading, resolved, shown, store
+
+pytestmark = pytest.mark.integration
+HOUR = 3_600_000
+START = int(datetime(2026, 9, 1, 8, tzinfo=UTC).timestamp() * 1000)
+
+
+class Ann(NamedTuple):
+    """A customer of a phone company, first known by a telephone number, then by an address, then as both."""
+
+    customer_id: UUID
+    former: UUID
+    email: str
+    phone: str
+    events: list[UUID]
+
+
+def iso(hours: int) -> str:
+    return datetime.fromtimestamp((START + hours * HOUR) / 1000, UTC).isoformat()
+
+
+@pytest.fixture(scope="module")
+def ann(migrated: Stack) -> Ann:
+    """Orders at 0 h, waits, complains at 50 h as someone else, is found to be one at 60 h, and is asked at 100 h."""
+    one, other = uuid4().bytes, uuid4().bytes
+    mark = uuid4().hex[:8]
+    email, phone = f"ann.{mark}@example.org", f"+49{int(mark, 16):010d}"
+    crm = {"source": "support", "type": "ticket.opened", "stage": "support", "channel": "phone", "system": "sim-zendesk"}
+    told = "The new router blinks red and nobody calls back. 😞 [bold]Do something[/bold]\x1b[31m!"
+    asked = {"source": "feedback", "survey_id": "s", "question_id": "q", "metric": "nps", "scale_low": 0, "scale_high": 10}
+    touches = [
+        resolved(customer_id=one, occurred_at=START, product="fibre-250", amount=399_900, currency="EUR", system="sim-sap"),
+        resolved(
+            customer_id=one, occurred_at=START + 24 * HOUR, source="inventory", type="shipment.delayed", stage="onboarding",
+            channel="system", delay_days=6.0,
+        ),
+        resolved(customer_id=other, occurred_at=START + 50 * HOUR, text=told, **crm),
+        resolved(
+            customer_id=one, occurred_at=START + 100 * HOUR, type="survey.answered", stage="use", channel="email", answer=2.0,
+            **asked,
+        ),
+    ]  # fmt: skip
+    ids = [touch["event_id"] for touch in touches]
+    publish("touchline.resolved", "resolved", touches)
+    edges = [
+        ("email", email, one, ids[0], 0),
+        ("crm_contact", f"sim-crm/{mark}", one, ids[0], 0),
+        ("phone", phone, other, ids[2], 50),
+    ]
+    publish("touchline.identity", "edge", [edge(*each) for each in edges])
+    publish("touchline.identity", "merge", [
+        {"from_customer": other, "to_customer": one, "rule": "exact-identifier", "event_id": ids[3], "at": START + 60 * HOUR}
+    ])  # fmt: skip
+    delay, answer = driver(ids[1], -8.0, "delayed by 6 days"), driver(ids[3], -21.5, "nps 2 of 10")
+    readings = [
+        reading(customer_id=one, event_id=ids[1], at=START + 24 * HOUR, value=62.0, numbers={"change": -8.0}, drivers=[delay]),
+        reading(
+            customer_id=one, event_id=ids[3], at=START + 100 * HOUR, value=40.5, numbers={"change": -21.5},
+            drivers=[answer, delay], evidence=2, version=2,
+        ),
+    ]  # fmt: skip
+    publish("touchline.satisfaction", "reading", readings)
+    churn = reading(customer_id=one, signal="churn", definition="churn-1", at=START + 101 * HOUR, value=0.31, low=0.2, high=0.45,
+                    evidence=4, drivers=[driver(ids[2], 0.12, "complaint without an answer")])  # fmt: skip
+    publish("touchline.churn", "reading", [churn])
+    publish("touchline.journeys", "journey", [
+        journey(customer_id=one, started_at=START, last_at=START + 100 * HOUR, touchpoints=4, friction=2, stage="use",
+                stages=["purchase", "onboarding", "support", "use"], channels=["web", "phone", "email"])
+    ])  # fmt: skip
+    store()
+    return Ann(shown(one), shown(other), email, phone, [shown(each) for each in ids])
+
+
+def edge(kind: str, value: str, customer: bytes, event: bytes, hours: int) -> Fields:
+    at = START + hours * HOUR
+    return {"kind": kind, "value": value, "customer_id": customer, "rule": "exact-identifier", "event_id": event, "at": at}
+
+
+def driver(event: bytes, contribution: float, text: str) -> Fields:
+    return {"event_id": event, "contribution": contribution, "text": text}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([TOUCHLINE, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def told(*arguments: str) -> Any:
+    done = run(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_customer_is_found_by_every_way_to_name_it(ann: Ann) -> None:
+    ways = [
+        str(ann.customer_id), str(ann.former),
+        ann.email, ann.email.upper(), f"email:{ann.email}", ann.phone, f"phone:{ann.phone}",
+        f"crm_contact:sim-crm/{ann.email[4:12]}", f"crm_contact:{ann.email[4:12]}", ann.email[4:12],
+    ]  # fmt: skip
+    assert [told("identity", "show", way)["customer_id"] for way in ways] == [str(ann.customer_id)] * len(ways)
+
+
+def test_timeline_and_scores_come_with_their_events(ann: Ann) -> None:
+    story = told("explain", ann.email)
+    assert [touch["event_id"] for touch in story["timeline"]] == list(map(str, ann.events))
+    assert [touch["occurred_at"] for touch in story["timeline"]] == [iso(hours) for hours in (0, 24, 50, 100)]
+    assert [touch["score"] for touch in story["timeline"]] == [None, 62.0, None, 40.5]
+    assert [touch["change"] for touch in story["timeline"]] == [None, -8.0, None, -21.5]
+    assert story["timeline"][2]["customer_id_then"] == str(ann.former)
+    assert story["timeline"][0]["amount"] == 39.99
+    churn, satisfaction = story["readings"]
+    assert (churn["signal"], churn["value"], churn["drivers"][0]["event_id"]) == ("churn", 0.31, str(ann.events[2]))
+    assert (satisfaction["value"], satisfaction["event_id"]) == (40.5, str(ann.events[3]))
+    assert [(each["event_id"], each["contribution"]) for each in satisfaction["drivers"]] == [
+        (str(ann.events[3]), -21.5),
+        (str(ann.events[1]), -8.0),
+    ]
+    (journey,) = story["journeys"]
+    assert (journey["touchpoints"], journey["stages"]) == (4, ["purchase", "onboarding", "support", "use"])
+
+
+def test_identity_tells_which_touchpoint_brought_what(ann: Ann) -> None:
+    identity = told("identity", "show", ann.email)
+    assert {(edge["kind"], edge["customer_id"], edge["event_id"]) for edge in identity["edges"]} == {
+        ("email", str(ann.customer_id), str(ann.events[0])),
+        ("crm_contact", str(ann.customer_id), str(ann.events[0])),
+        ("phone", str(ann.former), str(ann.events[2])),
+    }
+    (merge,) = identity["merges"]
+    assert (merge["from_customer"], merge["to_customer"]) == (str(ann.former), str(ann.customer_id))
+    assert told("explain", ann.email)["identity"] == identity
+
+
+def test_at_leaves_out_what_came_later(ann: Ann) -> None:
+    story = told("explain", ann.email, "--at", "2026-09-03T12:00")
+    assert [touch["event_id"] for touch in story["timeline"]] == list(map(str, ann.events[:3]))
+    assert [(each["signal"], each["value"]) for each in story["readings"]] == [("satisfaction", 62.0)]
+    assert (len(story["identity"]["edges"]), story["identity"]["merges"], len(story["journeys"])) == (3, [], 1)
+    assert told("explain", ann.email, "--at", "2026-08-01")["timeline"] == []
+
+
+def test_the_newest_touchpoints_are_shown_and_the_others_counted(ann: Ann) -> None:
+    story = told("explain", ann.email, "--limit", "2")
+    assert [touch["event_id"] for touch in story["timeline"]] == list(map(str, ann.events[2:]))
+    assert story["touchpoints"] == 4
+    assert "2 older with --limit" in run("explain", ann.email, "--limit", "2").stdout
+
+
+def test_the_screen_tells_the_same_and_steers_no_terminal(ann: Ann) -> None:
+    screen = run("explain", ann.email).stdout
+    for said in (
+        str(ann.customer_id),
+        ann.email,
+        ann.phone,
+        "shipment.delayed",
+        "39.99 EUR",
+        "satisfaction 40.5",
+        "churn 31.0 %",
+    ):
+        assert said in screen
+    assert [str(event)[:8] in screen for event in ann.events] == [True] * 4
+    assert "[bold]Do something[/bold]" in screen
+    assert "\x1b" not in screen
+
+
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [
+        ("nobody@example.org", "no customer has this identifier"),
+        ("email:nonsense", "that is no identifier"),
+        ("-", "that is no identifier"),
+        (str(UUID(int=1)), "no customer of this id"),
+    ],
+)
+def test_nobody_is_said_with_what_to_do(ann: Ann, who: str, said: str) -> None:
+    done = run("explain", "--", who)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_an_identifier_of_two_systems_is_asked_back(ann: Ann) -> None:
+    number = f"c-{uuid4().hex}"
+    edges = [edge("crm_contact", f"{system}/{number}", uuid4().bytes, uuid4().bytes, 0) for system in ("sim-crm", "sim-other")]
+    publish("touchline.identity", "edge", edges)
+    store("identities")
+    done = run("identity", "show", number)
+    assert done.returncode == 2
+    assert "more than one customer has this identifier in some system: say kind:system/value" in done.stderr
+    assert told("identity", "show", f"crm_contact:sim-crm/{number}")["customer_id"] == str(shown(edges[0]["customer_id"]))
