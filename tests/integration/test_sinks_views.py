@@ -14,8 +14,9 @@ import pytest
 from deploy.local.state import Stack
 from schemas.codec import Fields
 from sinks.migrations import views
-from tests.sinking import NOW, STATE, ask, journey, merge, only, publish, reading, resolved, shown, store, survey
+from tests.sinking import NOW, STATE, ask, journey, merge, only, publish, reading, resolved, send, shown, store, survey
 from tests.student import interval
+from tests.unit.chain import Chain
 
 pytestmark = pytest.mark.integration
 DAY = 86_400_000
@@ -362,3 +363,28 @@ def test_freshness_tells_how_many_records_are_not_stored(name: str) -> None:
 def difference(connector: str) -> int:
     found: int = only(f"SELECT reconciliation_difference FROM touchline.freshness WHERE connector = '{connector}'")
     return found
+
+
+def test_steps_of_one_millisecond_belong_to_the_journey_that_the_join_put_them_in() -> None:
+    """Days are all that some systems know: what happens on the day of a cancellation may precede it or begin the next journey."""
+    customers = []
+    for number in range(8):
+        common = {"identifiers": [{"kind": "email", "value": f"{uuid4().hex}@example.org"}], "occurred_at": NOW, "source": "crm"}
+        types = ("inquiry.received", "contract.cancelled", "call.logged")
+        touched = [resolved(**common, system="sim-crm", type=kind, event_id=uuid4().bytes) for kind in types]
+        chain = Chain(number)
+        for each in touched:
+            chain.feed({name: value for name, value in each.items() if name not in ("customer_id", "stage")})
+        chain.run()
+        for (topic, _), log in chain.topics.items():
+            if topic in ("touchline.resolved", "touchline.journeys"):
+                send(topic, [(b"k", value) for value in log])
+        customers.append((chain.values("touchline.resolved")[0]["customer_id"], touched))
+    store("touchpoints", "journeys")
+    steps = "SELECT type, step FROM touchline.journey_steps WHERE customer_id = {customer:UUID}"
+    for customer, touched in customers:
+        order = [each["type"] for each in sorted(touched, key=lambda each: each["event_id"])]
+        before = order.index("contract.cancelled") + 1
+        expected = {kind: at + 1 if at < before else at + 1 - before for at, kind in enumerate(order)}
+        found = ask(steps, {"customer": str(shown(customer))})
+        assert {row["type"]: row["step"] for row in found} == expected
