@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.errors import ConfigError
 
-OLDEST, NEWEST = (25, 3), (26, 12)
+OLDEST, NEWEST = (26, 1), (26, 12)
 RENAMED = (26, 2)
 ALWAYS = {"async_insert": 0, "distributed_foreground_insert": 1, "deduplicate_blocks_in_dependent_materialized_views": 1}
 TOKEN = "insert_deduplication_token"  # noqa: S105 the name of a setting

@@ -34,4 +34,5 @@ SELECT
     definition AS model_version
 FROM (SELECT * FROM touchline_store.churn FINAL) AS stored
 WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
+    AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
 COMMENT 'Every churn reading; readings of customers merged into another are replaced by those of the other';

@@ -39,7 +39,7 @@ WITH
     ),
     latest_churn AS
     (
-        SELECT customer_id, argMax(tuple(risk), at).1 AS churn_risk FROM touchline.churn GROUP BY customer_id
+        SELECT customer_id, argMax(tuple(risk), (at, evidence)).1 AS churn_risk FROM touchline.churn GROUP BY customer_id
     ),
     unfinished AS
     (

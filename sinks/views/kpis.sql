@@ -3,13 +3,19 @@ CREATE OR REPLACE VIEW touchline.kpis
     day Date COMMENT 'day of the answers by the clock of the source, UTC',
     metric String COMMENT 'nps, csat or ces: the declared type of the question',
     dimension String COMMENT 'what the answers are grouped by: all, channel, stage, segment, system',
-    value_of_dimension String COMMENT 'the group, empty for dimension all',
+    value_of_dimension String
+        COMMENT 'the group, empty for dimension all and where a customer or type has none; segment: the latest of the customer',
     value Nullable(Float64)
         COMMENT 'nps: % of 9-10 minus % of 0-6, -100 to 100; csat: % in the top box of the scale; ces: % of 5-7 of 7; NULL at n 0',
-    low Nullable(Float64) COMMENT 'lower 95 % bound of value (nps normal, csat and ces Wilson), same unit',
-    high Nullable(Float64) COMMENT 'upper 95 % bound of value, same unit',
+    low Nullable(Float64)
+        COMMENT 'lower 95 % bound of value, same unit; csat, ces: Wilson 1927; nps: Wald of a difference of two shares (Rocks 2016)',
+    high Nullable(Float64) COMMENT 'upper 95 % bound of value, same unit and method',
     mean Nullable(Float64) COMMENT 'ces only: mean answer, 1 to 7, higher is easier; NULL otherwise',
-    n UInt64 COMMENT 'number of answers scored: those on a scale that the definition knows',
+    mean_low Nullable(Float64) COMMENT 'lower 95 % bound of mean (Student t), 1 to 7; NULL below two different answers',
+    mean_high Nullable(Float64) COMMENT 'upper 95 % bound of mean (Student t), 1 to 7; NULL below two different answers',
+    n UInt64 COMMENT 'number of answers scored: those on a scale that the definition knows (nps 0-10, ces 1-7, csat of 2-7 or 10 points)',
+    favourable UInt64 COMMENT 'number of answers for the metric: nps 9-10, csat in the top box, ces 5-7',
+    unfavourable UInt64 COMMENT 'number of answers against it: nps 0-6; 0 for csat and ces, whose scores do not count them',
     offered UInt64 COMMENT 'number of questions put (survey.offered) on the day',
     answered UInt64 COMMENT 'number of answers on the day',
     scale String COMMENT 'declared scales of the questions, lowest-highest',
@@ -55,6 +61,7 @@ WITH
             countIf(type = 'survey.offered') AS offered,
             countIf(answer IS NOT NULL) AS answered,
             avgIf(answer, scored) AS mean_answer,
+            studentTTestOneSampleIf(0.95)(assumeNotNull(answer), 0., scored) AS interval_of_mean,
             arrayStringConcat(arraySort(groupUniqArray(concat(toString(scale_low), '-', toString(scale_high)))), ', ') AS scale,
             arraySort(groupUniqArray(assumeNotNull(question_id))) AS questions
         FROM asked
@@ -84,7 +91,9 @@ SELECT
     if(n = 0, NULL, 100 * greatest(centre - half, floor_of_share)) AS low,
     if(n = 0, NULL, 100 * least(centre + half, 1)) AS high,
     if(n = 0 OR metric != 'ces', NULL, mean_answer) AS mean,
-    n, offered, answered, scale, questions,
+    if(mean IS NULL OR isNaN(interval_of_mean.3), NULL, greatest(interval_of_mean.3, 1)) AS mean_low,
+    if(mean IS NULL OR isNaN(interval_of_mean.4), NULL, least(interval_of_mean.4, 7)) AS mean_high,
+    n, favourable, unfavourable, offered, answered, scale, questions,
     concat(metric, '-1') AS definition_version
 FROM shares
 COMMENT 'Survey scores by day, with their interval and response: compare two only by their intervals';

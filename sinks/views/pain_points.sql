@@ -6,13 +6,12 @@ CREATE OR REPLACE VIEW touchline.pain_points
     customers UInt64 COMMENT 'number of customers it happened to',
     touchpoints UInt64 COMMENT 'number of times it happened',
     satisfaction_change Nullable(Float64) COMMENT 'mean change of satisfaction that it brought, score points; NULL at n 0',
-    low Nullable(Float64) COMMENT 'lower 95 % bound of satisfaction_change (normal), score points; NULL at n below 2',
-    high Nullable(Float64) COMMENT 'upper 95 % bound of satisfaction_change (normal), score points; NULL at n below 2',
+    low Nullable(Float64) COMMENT 'lower 95 % bound of satisfaction_change (Student t), score points; NULL below two different changes',
+    high Nullable(Float64) COMMENT 'upper 95 % bound of satisfaction_change (Student t), score points; NULL below two different changes',
     n UInt64 COMMENT 'number of touchpoints with a satisfaction reading'
 )
 AS
 WITH
-    1.959964 AS z,
     changes AS
     (
         SELECT assumeNotNull(event_id) AS event_id, change FROM touchline.satisfaction WHERE event_id IS NOT NULL AND change IS NOT NULL
@@ -25,15 +24,15 @@ WITH
             count() AS touchpoints,
             count(change) AS n,
             avg(change) AS satisfaction_change,
-            z * stddevSamp(change) / sqrt(n) AS half
+            studentTTestOneSampleIf(0.95)(assumeNotNull(change), 0., isNotNull(change)) AS interval
         FROM touchline.touchpoints
         LEFT ANY JOIN changes USING event_id
         GROUP BY stage, channel, type
     )
 SELECT
     stage, channel, type, customers, touchpoints, satisfaction_change,
-    if(n < 2, NULL, satisfaction_change - half) AS low,
-    if(n < 2, NULL, satisfaction_change + half) AS high,
+    if(isNaN(interval.3), NULL, interval.3) AS low,
+    if(isNaN(interval.4), NULL, interval.4) AS high,
     n
 FROM grouped
 COMMENT 'What each kind of touchpoint does to satisfaction: order by satisfaction_change to find the pain points';

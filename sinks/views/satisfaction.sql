@@ -29,4 +29,5 @@ SELECT
     definition AS definition_version
 FROM (SELECT * FROM touchline_store.satisfaction FINAL) AS stored
 WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
+    AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
 COMMENT 'Every satisfaction reading; readings of customers merged into another are replaced by those of the other';

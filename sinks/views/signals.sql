@@ -27,4 +27,5 @@ SELECT
     definition AS definition_version
 FROM (SELECT * FROM touchline_store.signals FINAL) AS stored
 WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
+    AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
 COMMENT 'Every reading of the signals without a view of their own';

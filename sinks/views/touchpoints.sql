@@ -34,10 +34,15 @@ CREATE OR REPLACE VIEW touchline.touchpoints
     attributes Map(LowCardinality(String), String) COMMENT 'everything else the source said'
 )
 AS
-WITH merged AS
-(
-    SELECT from_customer, to_customer FROM touchline_store.merges FINAL
-)
+WITH
+    merged AS
+    (
+        SELECT from_customer, to_customer FROM touchline_store.merges FINAL
+    ),
+    erased AS
+    (
+        SELECT customer_id FROM touchline_store.erasures
+    )
 SELECT
     toUUID(UUIDNumToString(stored.event_id)) AS event_id,
     toUUID(UUIDNumToString(if(merged.from_customer = stored.customer_id, merged.to_customer, stored.customer_id))) AS customer_id,
@@ -52,4 +57,5 @@ SELECT
     currency, product, quantity, order_id, ticket_id, delay_days, wait_seconds, attributes
 FROM (SELECT * FROM touchline_store.touchpoints FINAL) AS stored
 LEFT ANY JOIN merged ON merged.from_customer = stored.customer_id
+WHERE stored.customer_id NOT IN (erased) AND merged.to_customer NOT IN (erased)
 COMMENT 'Every touchpoint once, with the customer as known now';

@@ -25,6 +25,7 @@ KEYS = {
     "signals": ("reading_id",),
     "identities": ("kind", "value"),
     "merges": ("from_customer",),
+    "identity_changes": ("from_customer", "to_customer"),
     "dead_letters": ("letter_id",),
     "replays": ("letter_id",),
     "connector_state": ("connector", "stream"),

@@ -25,7 +25,7 @@ PACKAGES = {
     ("Darwin", "arm64"): "@chdb/lib-darwin-arm64",
     ("Darwin", "x86_64"): "@chdb/lib-darwin-x64",
 }
-OLDEST = 25
+OLDEST = 26
 
 NAME = "clickhouse"
 TITLE = "ClickHouse"

@@ -1,0 +1,1 @@
+"""Every merge of customers, as it happened."""

@@ -1,0 +1,155 @@
+"""The views over a whole simulated company: the cookbook's answers, and the same rows from clean and from messy tables."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from deploy.local.state import Stack
+from sinks.clickhouse import ClickHouse
+from sinks.contract import tables
+from sinks.migrations import VIEWS, migrate, views
+from tests.cookbook import ANSWERS
+from tests.sinking import ask, only
+from tests.world import World, load
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+PARTS = 5
+ROUNDED = 0.0051  # queries round to two digits or more
+RECIPE = re.compile(r"^## (\d+)\. (.+?)\n.*?```sql\n(.+?)```", re.MULTILINE | re.DOTALL)
+RECIPES = [(int(number), question, sql) for number, question, sql in RECIPE.findall((VIEWS / "COOKBOOK.md").read_text())]
+OF_THIS_RUN = {
+    "touchpoints": "stored_at, customer_id_then",
+    "identities": "customer_id_then",
+    "freshness": "lag_seconds",
+}
+WITH_CUSTOMERS = (
+    "touchpoints", "journeys", "journey_steps", "satisfaction", "churn", "customers", "identities", "identity_changes",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def client(own_stack: Stack) -> Iterator[ClickHouse]:
+    """Tables that keep their parts as they were inserted, so that only the views make each thing once."""
+    client = ClickHouse()
+    list(migrate(client, cluster="", dry_run=False))
+    for table in tables().values():
+        client.execute(f"SYSTEM STOP MERGES {table.stored}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def clean(client: ClickHouse, world: World) -> dict[str, list[str]]:
+    """Every view over the clean world."""
+    load(client, world.clean())
+    return {view.name: contents(client, view.name) for view in views()}
+
+
+@pytest.fixture(scope="module")
+def messy(client: ClickHouse, world: World, clean: dict[str, list[str]]) -> ClickHouse:
+    """The world as it was published, half of it twice, in unmerged parts."""
+    load(client, world.chain.topics, PARTS)
+    return client
+
+
+def contents(client: ClickHouse, view: str) -> list[str]:
+    left_out = f" EXCEPT ({OF_THIS_RUN[view]})" if view in OF_THIS_RUN else ""
+    return sorted(repr(steady(row)) for row in client.query(f"SELECT *{left_out} FROM touchline.{view}").rows)
+
+
+def steady(value: Any) -> Any:
+    """The value without what the order of additions leaves in its last digits."""
+    if isinstance(value, float):
+        return f"{value + 0.0:.6g}"
+    return [steady(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def test_the_tables_are_messy(messy: ClickHouse) -> None:
+    for table in ("touchpoints", "journeys", "satisfaction", "churn", "merges", "identities"):
+        stored = f"touchline_store.{table}"
+        parts = f"SELECT count() FROM system.parts WHERE active AND database = 'touchline_store' AND table = '{table}'"
+        assert only(parts) == PARTS, table
+        assert only(f"SELECT count() FROM {stored}") > only(f"SELECT count() FROM {stored} FINAL"), table
+
+
+@pytest.mark.parametrize("view", [view.name for view in views() if view.name not in ("identity_changes", "signals")])
+def test_a_view_is_the_same_over_messy_tables(view: str, messy: ClickHouse, clean: dict[str, list[str]]) -> None:
+    assert clean[view], "there is nothing to compare"
+    assert contents(messy, view) == clean[view]
+
+
+def test_every_merge_is_one_change_that_leads_to_the_customer_of_now(messy: ClickHouse, world: World) -> None:
+    found = {row["from_customer"]: row for row in ask("SELECT * FROM touchline.identity_changes")}
+    assert {who.bytes: row["customer_id"].bytes for who, row in found.items()} == world.merged
+    assert {row["change"] for row in found.values()} == {"merge"}
+    assert any(row["to_customer"] != row["customer_id"] for row in found.values()), "nobody was merged twice"
+    for row in found.values():
+        then = row["to_customer"]
+        assert world.merged.get(then.bytes, then.bytes) == row["customer_id"].bytes
+
+
+def test_a_journey_has_as_many_steps_as_touchpoints(messy: ClickHouse) -> None:
+    steps = (
+        "SELECT journey_id, count() AS n, max(step) AS last, countIf(dwell_seconds IS NULL) AS open FROM touchline.journey_steps"
+    )
+    found = {row["journey_id"]: (row["n"], row["last"], row["open"]) for row in ask(f"{steps} GROUP BY journey_id")}
+    told = ask("SELECT journey_id, toUInt64(touchpoints) AS n FROM touchline.journeys")
+    assert found == {row["journey_id"]: (row["n"], row["n"], 1) for row in told}
+
+
+def test_no_view_shows_an_erased_customer_nor_whoever_became_part_of_it(messy: ClickHouse, world: World) -> None:
+    former, erased = next(iter(world.merged.items()))
+    family = {UUID(bytes=each) for each in (erased, *(lost for lost, kept in world.merged.items() if kept == erased))}
+    before = {view: seen(view) for view in WITH_CUSTOMERS}
+    assert all(family & shown for shown in before.values())
+    messy.execute(f"INSERT INTO touchline_store.erasures (customer_id) SELECT UUIDStringToNum('{UUID(bytes=erased)}')")
+    try:
+        assert {view: seen(view) for view in WITH_CUSTOMERS} == {view: shown - family for view, shown in before.items()}
+        later = world.now(former)
+        assert later not in seen("customers")
+    finally:
+        messy.execute("TRUNCATE TABLE touchline_store.erasures")
+
+
+def seen(view: str) -> set[UUID]:
+    """Every customer that a view names."""
+    columns = ask(f"SELECT name FROM system.columns WHERE database = 'touchline' AND table = '{view}' AND name LIKE '%customer%'")
+    names = [row["name"] for row in columns if row["name"] != "customers"]
+    rows = ask(f"SELECT DISTINCT {', '.join(names)} FROM touchline.{view}")
+    return {value for row in rows for value in row.values()}
+
+
+def test_identifiers_are_masked(messy: ClickHouse, world: World) -> None:
+    shown = {(row["kind"], row["identifier"]) for row in ask("SELECT kind, identifier FROM touchline.identities")}
+    assert not shown & {(each["kind"], each["value"]) for each in world.edges}
+    assert shown == {(each["kind"], masked(each["kind"], each["value"])) for each in world.edges}
+
+
+def masked(kind: str, value: str) -> str:
+    if kind == "email":
+        name, _, domain = value.partition("@")
+        return f"{name[0]}***@{domain[0]}***.{domain.rpartition('.')[2]}"
+    system, slash, own = ("", "", value) if kind in ("phone", "loyalty") else value.partition("/")
+    return f"{system}{slash}***{own[-2:] if len(own) > 5 else ''}"
+
+
+def test_the_cookbook_has_twenty_questions() -> None:
+    assert [number for number, _, _ in RECIPES] == list(range(1, 21))
+    assert len(ANSWERS) == 20
+
+
+@pytest.mark.parametrize(("number", "question", "sql"), RECIPES, ids=[question for _, question, _ in RECIPES])
+def test_the_cookbook_answers_as_plain_python_does(number: int, question: str, sql: str, messy: ClickHouse, world: World) -> None:
+    found, expected = messy.query(sql).rows, ANSWERS[number - 1](world)
+    assert expected, "the world is too small for this question"
+    assert len(found) == len(expected)
+    for row, computed in zip(found, expected, strict=True):
+        assert list(row) == [pytest.approx(each, abs=ROUNDED) if isinstance(each, float) else each for each in computed]
