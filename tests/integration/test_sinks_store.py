@@ -29,6 +29,7 @@ from sinks.contract import tables
 from sinks.migrations import migrations
 from sinks.retry import write
 from tests.conftest import TOUCHLINE
+from tests.faults import sinking
 from tests.sinking import Stored, ask, encoded, journey, only, packed, publish, reading, resolved, send, shown, sink, store
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -217,19 +218,15 @@ def test_clickhouse_killed_in_mid_run_loses_nothing(name: str) -> None:
     assert counted(name) == (20_000, 20_000)
 
 
-def test_kafka_killed_in_mid_run_loses_nothing(name: str, migrated: Stack) -> None:
+def test_kafka_killed_in_mid_run_loses_nothing(name: str, migrated: Stack, tmp_path: Path) -> None:
     records = [resolved(system=name) for _ in range(4_000)]
     publish("touchline.resolved", "resolved", records[:2_000])
-    process = sink("touchpoints")
-    time.sleep(1)
-    service("kafka").kill()
-    time.sleep(1)
-    eventually(lambda: broker.ready(migrated.ports))
-    publish("touchline.resolved", "resolved", records[2_000:])
-    eventually(lambda: counted(name)[1] == 4_000)
-    process.terminate()
-    _, log = process.communicate(timeout=10)
-    assert process.returncode == 0, log
+    with sinking(tmp_path / "log", "touchpoints"):
+        service("kafka").kill()
+        time.sleep(1)
+        eventually(lambda: broker.ready(migrated.ports))
+        publish("touchline.resolved", "resolved", records[2_000:])
+        eventually(lambda: counted(name)[1] == 4_000)
     assert counted(name) == (4_000, 4_000)
 
 
