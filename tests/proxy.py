@@ -1,11 +1,12 @@
 """A TCP proxy on loopback between a sink and ClickHouse, which does to inserts what networks do: named faults, one insert each.
 
-It knows three moments of the native protocol: the query that says INSERT INTO a table, the server's sample of its columns, and
-the block that the client sends after that. The server is only connected to once a client has spoken: a connection that says
-nothing ends the ClickHouse of the local stack.
+It knows three moments of the native protocol: the query that says INSERT INTO a table, the block that the client sends after that
+(it begins with the name of the first column), and the empty block that ends it: only then the server stores. The server is only
+connected to once a client has spoken: a connection that says nothing ends the ClickHouse of the local stack.
 """
 
 import asyncio
+import re
 import socket
 import struct
 import threading
@@ -15,9 +16,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 READ = 65_536
+END_OF_DATA = bytes.fromhex("02 00 01 00 02 ff ff ff ff 00 00 00")
 END_OF_STREAM = b"\x05"
 ABORT = struct.pack("ii", 1, 0)
-RESET, DROP_REPLY, DELAY_REPLY, HANG, KILL = "reset", "drop reply", "delay reply", "hang", "kill"
+RESET, KILL = "reset", "kill"
+"""In the middle of the block."""
+DROP_REPLY, DELAY_REPLY, HANG, KILL_AFTER = "drop reply", "delay reply", "hang", "kill after"
+"""When the server has stored it."""
 
 
 class Proxy:
@@ -30,7 +35,7 @@ class Proxy:
         self.kill = kill
         self.delay = delay
         self._server = server
-        self._query = f"INSERT INTO touchline_store.{table} ".encode()
+        self._query = re.compile(rf"INSERT INTO touchline_store\.{table} \((\w+)".encode())
         self._loop = asyncio.new_event_loop()
         self._released = asyncio.Event()
 
@@ -68,21 +73,24 @@ class Proxy:
             self.met.append(fault)
         return fault
 
-    def begins(self, data: bytes) -> bool:
-        return self._query in data
+    def first_column(self, data: bytes) -> bytes:
+        """Of the insert that is asked for here, or nothing."""
+        found = self._query.search(data)
+        return found[1] if found else b""
 
     async def released(self) -> None:
         await self._released.wait()
 
 
 class Connection:
-    """One client: bytes up and down, and where in an insert it is."""
+    """One client: bytes up and down, the first column it asked to insert, its block's fault, whether that is complete."""
 
     def __init__(self, proxy: Proxy, *ends: Any) -> None:
         self.proxy = proxy
         self.client, self.back, self.replies, self.server = ends
-        self.asked = self.sampled = False
+        self.first_column = b""
         self.fault = ""
+        self.complete = False
 
     async def run(self) -> None:
         ways: Iterable[Coroutine[Any, Any, None]] = (self._up(), self._down())
@@ -97,16 +105,17 @@ class Connection:
 
     async def _up(self) -> None:
         while data := await self.client.read(READ):
-            if self.proxy.begins(data):
-                self.asked, self.sampled = True, False
-            elif self.asked and self.sampled:
-                self.asked = self.sampled = False
-                self.fault = self.proxy.fault()
+            if asked := self.proxy.first_column(data):
+                self.first_column = asked
+            elif self.first_column and self.first_column in data:
+                self.first_column = b""
+                self.fault, self.complete = self.proxy.fault(), False
+            self.complete = self.complete or data.endswith(END_OF_DATA)
             if self.fault in (RESET, KILL):
                 self.server.write(data[: len(data) // 2])
                 await self.server.drain()
                 if self.fault == KILL:
-                    await asyncio.get_running_loop().run_in_executor(None, self.proxy.kill)
+                    await asyncio.to_thread(self.proxy.kill)
                 return self._reset()
             self.server.write(data)
             await self.server.drain()
@@ -114,18 +123,24 @@ class Connection:
 
     async def _down(self) -> None:
         while data := await self.replies.read(READ):
-            self.sampled = self.asked
-            if self.fault == DROP_REPLY:
-                if data.endswith(END_OF_STREAM):
-                    return
-                continue
-            if self.fault == DELAY_REPLY:
-                await asyncio.sleep(self.proxy.delay)
-            if self.fault == HANG:
-                await self.proxy.released()
-            self.fault = ""
-            self.back.write(data)
-            await self.back.drain()
+            if self.fault and self.complete and await self._withheld(data):
+                return
+            if not (self.complete and self.fault in (DROP_REPLY, KILL_AFTER)):
+                self.back.write(data)
+                await self.back.drain()
+
+    async def _withheld(self, data: bytes) -> bool:
+        """What the fault does to a reply; True where the client gets none any more."""
+        if self.fault == DELAY_REPLY:
+            await asyncio.sleep(self.proxy.delay)
+        if self.fault == HANG:
+            await self.proxy.released()
+        if self.fault in (DROP_REPLY, KILL_AFTER):
+            if self.fault == KILL_AFTER and data.endswith(END_OF_STREAM):
+                await asyncio.to_thread(self.proxy.kill)
+            return data.endswith(END_OF_STREAM)
+        self.fault = ""
+        return False
 
     def _reset(self) -> None:
         """Both ends see a reset instead of an end."""

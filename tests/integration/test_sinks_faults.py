@@ -16,7 +16,7 @@ from schemas.dead_letter import refused
 from schemas.errors import RecordError
 from sinks.kafka import MEGABYTE
 from tests.faults import eventually, rows, sinking, unmerged
-from tests.proxy import DELAY_REPLY, DROP_REPLY, HANG, KILL, RESET, Proxy, proxy
+from tests.proxy import DELAY_REPLY, DROP_REPLY, HANG, KILL, KILL_AFTER, RESET, Proxy, proxy
 from tests.sinking import ask, only, publish, reading, resolved, store
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -63,11 +63,11 @@ def settle() -> None:
     eventually(lambda: rows("touchpoints", after)[1] == 50)
 
 
-@pytest.mark.parametrize("fault", [DROP_REPLY, DELAY_REPLY, RESET, KILL])
+@pytest.mark.parametrize("fault", [RESET, KILL, DROP_REPLY, DELAY_REPLY, KILL_AFTER])
 def test_an_insert_whose_outcome_is_unknown_is_stored_exactly_once(fault: str, line: tuple[Proxy, Path], name: str) -> None:
     between, _ = line
     settle()
-    between.plan(*([fault] if fault == KILL else [fault, fault]))
+    between.plan(*([fault] if fault in (KILL, KILL_AFTER) else [fault, fault]))
     publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(2_000)])
     settle()
     assert set(between.met) == {fault}

@@ -30,6 +30,7 @@ from sinks.contract import tables
 from sinks.migrations import migrations
 from sinks.retry import write
 from tests.conftest import TOUCHLINE
+from tests.faults import sinking
 from tests.sinking import Stored, ask, encoded, journey, only, packed, publish, reading, resolved, send, shown, sink, store
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
