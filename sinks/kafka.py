@@ -18,6 +18,9 @@ LARGEST_RECORD = 8 * MEGABYTE
 CHUNK_RECORDS, CHUNK_BYTES, STEP_RECORDS = 50_000, 16 * MEGABYTE, 1_000
 POLL_MS = 500
 CLOSE_WITHIN = 2.0
+# A broker that was just started may not name the topic yet. A group that is shared out then gets nothing until the next look,
+# which by default is five minutes away.
+METADATA_MS = 5_000
 size = attrgetter("serialized_value_size")
 Records = dict[TopicPartition, list[ConsumerRecord]]
 log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ def consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
         session_timeout_ms=6_000,
         heartbeat_interval_ms=1_500,
         max_poll_interval_ms=300_000,
+        metadata_max_age_ms=METADATA_MS,
     )
 
 

@@ -14,6 +14,7 @@ from schemas.settings import KafkaSettings
 from sinks.clickhouse import ClickHouse
 from tests.conftest import TOUCHLINE
 
+STARTED: list[subprocess.Popen[str]] = []
 NOW = 1_760_000_000_000
 RESOLVED: Fields = {
     "stage": "purchase",
@@ -151,7 +152,15 @@ def send(topic: str, values: Iterable[tuple[bytes | None, bytes]]) -> None:
 def sink(*arguments: str) -> subprocess.Popen[str]:
     """`touchline sink` as a process of its own, without a supervisor."""
     command = [str(TOUCHLINE), "sink", *arguments, "--no-restart"]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    STARTED.append(subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    return STARTED[-1]
+
+
+def end_sinks() -> None:
+    """Kill those that a failed test left behind: they would take the records of the next one."""
+    while STARTED:
+        with STARTED.pop() as process:
+            process.kill()
 
 
 def store(*tables: str) -> str:

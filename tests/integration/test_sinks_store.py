@@ -30,15 +30,31 @@ from sinks.contract import tables
 from sinks.migrations import migrations
 from sinks.retry import write
 from tests.conftest import TOUCHLINE
-from tests.faults import sinking
-from tests.sinking import Stored, ask, encoded, journey, only, packed, publish, reading, resolved, send, shown, sink, store
+from tests.sinking import (
+    Stored,
+    ask,
+    encoded,
+    end_sinks,
+    journey,
+    only,
+    packed,
+    publish,
+    reading,
+    resolved,
+    send,
+    shown,
+    sink,
+    store,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)
-def ready(migrated: Stack) -> None:
-    """Topics and tables exist."""
+def ready(migrated: Stack) -> Iterator[None]:
+    """Topics and tables exist; each test ends its sinks, even when it fails."""
+    yield
+    end_sinks()
 
 
 @pytest.fixture
