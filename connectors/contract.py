@@ -83,12 +83,14 @@ class StreamSpec:
     | `deletes`  | how a delete shows: not at all, as a mark on the record, in a log of its own |
     | `lookback` | how far each round reads again behind its cursor, because the source may show records late |
     | `timed`    | its records have a `time` and `read` keeps to a window: it can be backfilled |
+    | `snapshot` | its records are states, not events: one is published only when its touchpoint says something new |
     """
 
     source: str
     deletes: Literal["none", "soft", "log"] = "none"
     lookback: timedelta = timedelta(0)
     timed: bool = False
+    snapshot: bool = False
 
 
 class Window(NamedTuple):

@@ -9,6 +9,7 @@ reviews:
   time: iso(changed_at, 'UTC')        # what the stream is read by
   late_seconds: 30                    # how late the source may show an item: each round reads so far back again
   deleted: deleted                    # true where the source has taken it back
+  snapshot: false                     # true: an item is a state, published only when its touchpoint says something new
   map: {type: ..., channel: ..., occurred_at: ..., identifiers: {...}, attributes: {...}}
 """
 
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class StreamMapping(BaseModel):
-    """One stream of a `mapping.yaml`, as above; `time`, `late_seconds` and `deleted` may be left out."""
+    """One stream of a `mapping.yaml`, as above; the entries with a default may be left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +49,7 @@ class StreamMapping(BaseModel):
     time: str | None = None
     late_seconds: float = Field(default=0, ge=0)
     deleted: str | None = None
+    snapshot: bool = False
     map: dict[str, str | dict[str, str]]
 
 
@@ -66,6 +68,7 @@ class Items:
             deletes="soft" if mapping.deleted else "none",
             lookback=timedelta(seconds=mapping.late_seconds),
             timed=mapping.time is not None,
+            snapshot=mapping.snapshot,
         )
         self._stream = stream
         self._connector = connector

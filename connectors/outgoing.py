@@ -7,6 +7,7 @@ from uuid import UUID
 
 from connectors.contract import Batch, Connector, Record, Refused
 from connectors.errors import CursorExpiredError
+from connectors.memory import Projections
 from schemas.codec import encode_model
 from schemas.connector_state import ConnectorState
 from schemas.dead_letter import DeadLetter, refused
@@ -33,8 +34,11 @@ class Outgoing(NamedTuple):
     timed: list[tuple[UUID, datetime]]
 
 
-def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID]) -> Outgoing:
-    """Map a batch. `seen` holds the ids of the stream's events and dead letters so far and gains those of this batch."""
+def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID], said: Projections | None = None) -> Outgoing:
+    """Map a batch. `seen` holds the ids of the stream's events and dead letters so far and gains those of this batch.
+
+    `said` holds what a snapshot's touchpoints said last; one that says the same again counts as repeated.
+    """
     source = connector.spec(stream).source
     limit = LIMITS[source_topic(source)]
     touchpoints, letters, repeated, newest = [], [], 0, None
@@ -47,7 +51,7 @@ def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID]) -
                 raise record.error
             touchpoint = connector.touchpoint(record)
             encoded = _encoded(source, touchpoint, limit)
-            if touchpoint.event_id in seen:
+            if touchpoint.event_id in seen or (said and not said.news(record.key, touchpoint)):
                 repeated += 1
                 continue
             seen.add(touchpoint.event_id)

@@ -18,14 +18,13 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from uuid import UUID
 
 from connectors.contract import Batch, Connector, Phase, Window
 from connectors.errors import CursorExpiredError, RateLimitedError
+from connectors.memory import Memory
 from connectors.outgoing import STAGE, Outgoing, gap, outgoing
 from connectors.publisher import Publisher, save_state, saved_states
 from connectors.reading import BACKFILL, Backfill, Live, Reading
-from connectors.recent import Recent
 from schemas.codec import encode_model
 from schemas.connector_state import ConnectorState
 from schemas.errors import RetryableError
@@ -133,8 +132,8 @@ class Runner:
 
     def _stream(self, stream: str) -> RetryableError | None:
         """Read one stream to its end. Returns an error of the source; raises one of Kafka, which all streams share."""
-        recent = self._recent(stream)
-        seen = recent.ids()
+        spec = self._connector.spec(stream)
+        memory = Memory(self.states.get(self._reading.name(stream)), spec)
         batches = self._reading.read(self._connector, stream, self.states)
         expired = False
         while not self._stop.is_set():
@@ -150,22 +149,12 @@ class Runner:
             if batch is None:
                 break
             if batch.phase is Phase.RESTART:
-                recent, seen = Recent(b"", self._connector.spec(stream).lookback), set()
-            self._process(stream, batch, recent, seen)
+                memory = Memory(None, spec)
+            found = outgoing(self._connector, stream, batch, memory.seen, memory.said)  # step 2
+            if batch.phase is not Phase.REPLAY:
+                memory.learn(found.timed)
+                self._deliver(stream, batch, found, memory)
         return None
-
-    def _process(self, stream: str, batch: Batch, recent: Recent, seen: set[UUID]) -> None:
-        found = outgoing(self._connector, stream, batch, seen)  # step 2
-        if batch.phase is Phase.REPLAY:
-            return
-        if found.timed:
-            recent.learn(found.timed)
-            seen.intersection_update(recent.ids())
-        self._deliver(stream, batch, found, recent)
-
-    def _recent(self, stream: str) -> Recent:
-        state = self.states.get(self._reading.name(stream))
-        return Recent((state and state.recent) or b"", self._connector.spec(stream).lookback)
 
     def _after_gap(self, stream: str, error: CursorExpiredError) -> Iterator[Batch]:
         """Record the gap, and read by time from where the stream stood; never from now on, as if nothing had been missed."""
@@ -180,9 +169,9 @@ class Runner:
         log.warning("%s: %s: %s", self._connector.name, name, letter.detail)
         return self._reading.read(self._connector, stream, self.states, since)
 
-    def _deliver(self, stream: str, batch: Batch, found: Outgoing, recent: Recent) -> None:
+    def _deliver(self, stream: str, batch: Batch, found: Outgoing, memory: Memory) -> None:
         topic = source_topic(self._connector.spec(stream).source)
-        state = self._state(stream, batch, found, recent)
+        state = self._state(stream, batch, found, memory)
         try:
             for key, value in found.touchpoints:  # step 3
                 self._publisher.send(topic, key, value)
@@ -198,7 +187,7 @@ class Runner:
         self._count(found)
         self._watch(state, batch.share)
 
-    def _state(self, stream: str, batch: Batch, found: Outgoing, recent: Recent) -> ConnectorState:
+    def _state(self, stream: str, batch: Batch, found: Outgoing, memory: Memory) -> ConnectorState:
         """The stream's state after the batch; a RESTART counts from zero."""
         name = self._reading.name(stream)
         old = None if batch.phase is Phase.RESTART else self.states.get(name)
@@ -217,7 +206,8 @@ class Runner:
             last_event_at=max(events, default=None),
             last_success_at=datetime.now(UTC),
             position_at=max(positions, default=None),
-            recent=recent.packed() or None,
+            recent=memory.recent.packed() or None,
+            projections=memory.said.packed() if memory.said else None,
         )
 
     def _count(self, found: Outgoing) -> None:

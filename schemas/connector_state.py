@@ -10,8 +10,8 @@ class ConnectorState(BaseModel):
 
     `cursor` is the connector's own JSON. Totals count source records: `read` = `published` + `dead_lettered` +
     `repeated` (same key and version seen before in the same stream). `position_at` is the newest source time read, `recent`
-    the event ids that the stream's overlap may bring again (`connectors/recent.py`). The state of a backfill is that of a
-    stream of its own, `backfill/` + stream.
+    the ids that the stream's overlap may bring again, `projections` what a snapshot's touchpoints said last
+    (`connectors/memory.py`). The state of a backfill is that of a stream of its own, `backfill/` + stream.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,3 +27,4 @@ class ConnectorState(BaseModel):
     last_success_at: Instant
     position_at: Instant | None = None
     recent: bytes | None = None
+    projections: bytes | None = None

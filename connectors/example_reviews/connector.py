@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import BaseModel
+
 from connectors.client import Client
 from connectors.contract import WHOLE, Batch, Cursor, Window
 from connectors.example_reviews.settings import ReviewsSettings
@@ -20,7 +22,7 @@ FIX = "set the environment variable of `secret` to the account's API secret"
 class Connector(Polled):
     """One account. Cursor: {at, key, done}, as `connectors/walk.py` keeps it."""
 
-    settings_model: ClassVar[type[ReviewsSettings]] = ReviewsSettings
+    settings_model: ClassVar[type[BaseModel]] = ReviewsSettings
 
     def __init__(self, settings: ReviewsSettings) -> None:
         super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=FIX)

@@ -16,8 +16,8 @@ import yaml
 from pydantic import SecretStr
 
 from connectors.contract import Batch, Connector, Phase
+from connectors.memory import Recent
 from connectors.outgoing import Outgoing, outgoing
-from connectors.recent import Recent
 from connectors.settings import FOLDER, names, open_connector, variable
 from schemas.codec import decode
 from schemas.dead_letter import DeadLetter

@@ -16,8 +16,8 @@ import pytest
 from connectors.budget import Budget
 from connectors.contract import WHOLE, Batch, Connector, Cursor, Record, Window
 from connectors.errors import AuthError, RateLimitedError
+from connectors.memory import Recent
 from connectors.outgoing import outgoing
-from connectors.recent import Recent
 from schemas.codec import decode
 from schemas.errors import RetryableError
 from schemas.touchpoint import Touchpoint

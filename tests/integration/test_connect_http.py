@@ -1,4 +1,4 @@
-"""`touchline connect example_reviews` on its real peer and the real Kafka: live, a backfill beside it, a gap, a limit, a bad secret."""
+"""`touchline connect example_reviews` on its real peer and the real Kafka: live, a backfill beside it, a gap, limits, secrets."""
 
 import json
 import os
