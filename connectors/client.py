@@ -84,7 +84,7 @@ class Client:
         if found.scheme not in ("http", "https") or not found.host:
             raise ConfigError("url: must look like https://host/path")
         self._pool = urllib3.connection_from_url(url, timeout=urllib3.Timeout(CONNECT_SECONDS, timeout), retries=False)
-        self._host, self._base = str(found.netloc), (found.path or "").rstrip("/")
+        self._host, self._base = str(found.netloc), found.path or "/"
         self._budget, self._login, self._decide, self._fix = budget, login, decide, fix
         self._signed: Headers | None = None
         self._skew = timedelta(0)
@@ -125,7 +125,7 @@ class Client:
         self._budget.take()
         with self._failures(method, target):
             response = self._pool.request(
-                method, self._base + target, body=body, headers=headers, preload_content=False, redirect=False
+                method, self._below(target), body=body, headers=headers, preload_content=False, redirect=False
             )
             try:
                 answer = Answer(response.status, response.headers, b"".join(_bounded(response, self._host)))
@@ -139,7 +139,7 @@ class Client:
 
     def _checked(self, method: str, target: str, answer: Answer) -> Answer:
         action = self._decide(answer)
-        said = f"{method} {target.partition('?')[0]} of {self._host} answers {answer.status}"
+        said = f"{self._said(method, target)} answers {answer.status}"
         seconds = seconds_until(answer.headers.get("Retry-After"), self.now())
         if action is Action.WAIT:
             self._budget.block(seconds or 0.0)
@@ -154,10 +154,16 @@ class Client:
             raise ConfigError(f"{said}: is `url` right, and does the source still speak this version?")
         return answer
 
+    def _below(self, target: str) -> str:
+        return (self._base.rstrip("/") if target.startswith("/") else self._base) + target
+
+    def _said(self, method: str, target: str) -> str:
+        return f"{method} {self._below(target).partition('?')[0]} of {self._host}"
+
     @contextmanager
     def _failures(self, method: str, target: str) -> Iterator[None]:
         """The library's errors as ours; none carries the query, which may name a customer."""
-        said = f"{method} {target.partition('?')[0]} of {self._host}"
+        said = self._said(method, target)
         try:
             yield
         except SSLError as error:

@@ -70,10 +70,11 @@ class Items:
             timed=mapping.time is not None,
             snapshot=mapping.snapshot,
         )
+        self.mapping = mapping
         self._stream = stream
         self._connector = connector
         self._columns = frozenset(mapping.columns)
-        self._mapping = TouchpointMapping(
+        self._touchpoints = TouchpointMapping(
             connector=connector,
             feed=stream,
             source=mapping.source,
@@ -106,7 +107,7 @@ class Items:
     def touchpoint(self, record: Record) -> Touchpoint:
         """The record mapped, with its unknown fields as attributes. Raises RecordError."""
         data = record.data
-        return self._mapping.touchpoint(record.key, record.version, data, record.read_at, self._unknown(data))
+        return self._touchpoints.touchpoint(record.key, record.version, data, record.read_at, self._unknown(data))
 
     def _unknown(self, data: Mapping[str, Any]) -> dict[str, str]:
         """What the mapping does not know of, as far as an attribute can hold it; each new field is one line in the log."""

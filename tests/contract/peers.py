@@ -1,11 +1,11 @@
 """A connector's peer (`connectors/<name>/cases/peer.py`) as a real server on loopback, with every way in which it can fail.
 
-A peer module has `STREAM`, `SETTINGS`, `SECRETS` (setting to value), `PAGE` (records of one page), and a class `Peer` with `put`,
-`delete`, `expire`, `items`, `logins` and `answer`; `connectors/example_reviews/cases/peer.py` is the one to copy.
+A peer module has `STREAM`, `SETTINGS`, `SECRETS` (setting to value), `PAGE` (records of one page), `UNKNOWN_FIELDS` (whether its
+items may hold fields that nobody knows), and a class `Peer` with `put`, `delete`, `expire`, `items`, `logins` and `answer`;
+`connectors/example_reviews/cases/peer.py` is the one to copy.
 """
 
 import importlib
-import json
 import os
 import socket
 import threading
@@ -94,8 +94,8 @@ class Server:
                 fault = server.faults.get(len(server.requests), "")
                 if fault == "token":
                     server.peer.expire()
-                status, found = server.peer.answer(method, url.path, dict(parse_qsl(url.query)), self.headers, body)
-                self.send(*server.spoiled(fault, status, json.dumps(found).encode()), fault)
+                found = server.peer.answer(method, url.path, dict(parse_qsl(url.query)), self.headers, body)
+                self.send(*server.spoiled(fault, *found), fault)
 
             def send(self, status: int, headers: dict[str, str], body: bytes, fault: str) -> None:
                 self.close_connection = fault in ("timeout", "truncated", "reset")
@@ -114,7 +114,7 @@ class Server:
 
         return Handler
 
-    def spoiled(self, fault: str, status: int, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def spoiled(self, fault: str, status: int, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body as the fault leaves them."""
         if fault == "429 seconds":
             return 429, {"Retry-After": str(SECONDS)}, b"{}"
@@ -122,7 +122,7 @@ class Server:
             return 429, {"Retry-After": format_datetime(self.now() + timedelta(seconds=SECONDS), usegmt=True)}, b"{}"
         if fault in ("500", "503"):
             return int(fault), {}, b"<html>sorry</html>"
-        return status, {}, body[: len(body) // 2] if fault == "half" else body
+        return status, headers, body[: len(body) // 2] if fault == "half" else body
 
 
 def with_peer() -> list[str]:

@@ -93,7 +93,7 @@ def test_a_status_is_an_error_that_names_the_request_but_not_what_was_asked_for(
     with pytest.raises(error) as raised:
         client.get("/people", {"mail": "ann@example.com"})
     assert type(raised.value) is error
-    assert f"GET /people of 127.0.0.1:{source.server.server_port} answers {status}" in str(raised.value)
+    assert f"GET /base/people of 127.0.0.1:{source.server.server_port} answers {status}" in str(raised.value)
     assert "ann" not in str(raised.value)
     assert "customer data" not in str(raised.value)
     assert set(source.asked) == {"/base/people?mail=ann%40example.com"}
@@ -106,7 +106,7 @@ def test_a_query_is_percent_encoded_and_leaves_out_what_is_none(client: Client, 
 
 def test_an_absolute_address_stays_below_the_url(client: Client, source: Source) -> None:
     client.get("http://elsewhere.example/token")
-    assert source.asked == ["/basehttp://elsewhere.example/token"]
+    assert source.asked == ["/base/http://elsewhere.example/token"]
 
 
 def test_a_body_beyond_the_bound_is_not_read_to_its_end(client: Client, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:

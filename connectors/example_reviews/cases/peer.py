@@ -15,6 +15,7 @@ STREAM = "reviews"
 SETTINGS = {"name": "peer", "page": 10}
 SECRETS = {"secret": "peer-secret"}
 PAGE = 10
+UNKNOWN_FIELDS = True
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -45,8 +46,14 @@ class Peer:
 
     def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of one request."""
+        status, found = self._answer(method, path, query, headers, body)
+        return status, {"Content-Type": "application/json"}, json.dumps(found).encode()
+
+    def _answer(
+        self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, Any]:
-        """Status and JSON of one request."""
         if (method, path) == ("POST", "/v1/token"):
             return self._token(json.loads(body))
         if not self._valid or headers.get("Authorization") != f"Bearer token-{self.logins}":
