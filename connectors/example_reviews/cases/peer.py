@@ -26,7 +26,7 @@ class Peer:
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
         self.logins = 0
-        self._valid = False
+        self._tokens: set[str] = set()
 
     def put(self, number: int, at: datetime, **others: Any) -> str:
         """A review number `number`, new or changed at `at`; returns its key."""
@@ -42,7 +42,7 @@ class Peer:
 
     def expire(self) -> None:
         """No token given so far is valid any more."""
-        self._valid = False
+        self._tokens.clear()
 
     def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
@@ -56,7 +56,7 @@ class Peer:
     ) -> tuple[int, Any]:
         if (method, path) == ("POST", "/v1/token"):
             return self._token(json.loads(body))
-        if not self._valid or headers.get("Authorization") != f"Bearer token-{self.logins}":
+        if headers.get("Authorization") not in self._tokens:
             return 401, {"error": "token"}
         if path == "/v1/reviews/count":
             return 200, {"count": len(self._between(query))}
@@ -67,7 +67,8 @@ class Peer:
     def _token(self, given: dict[str, str]) -> tuple[int, Any]:
         if given != SECRETS:
             return 401, {"error": "secret"}
-        self.logins, self._valid = self.logins + 1, True
+        self.logins += 1
+        self._tokens.add(f"Bearer token-{self.logins}")
         return 201, {"token": f"token-{self.logins}"}
 
     def _between(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
