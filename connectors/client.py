@@ -143,9 +143,9 @@ class Client:
         seconds = seconds_until(answer.headers.get("Retry-After"), self.now())
         if action is Action.WAIT:
             self._budget.block(seconds or 0.0)
-            raise RateLimitedError(said, seconds)
+            raise RateLimitedError(f"{said}: asked too often, wait {_shown(seconds)}", seconds)
         if action is Action.RETRY:
-            raise RetryableError(said, seconds)
+            raise RetryableError(f"{said}: it is down or busy, wait {_shown(seconds)}", seconds)
         if action is Action.GAP:
             raise CursorExpiredError(said)
         if action is Action.REFRESH or answer.status == 403:
@@ -169,7 +169,7 @@ class Client:
         except SSLError as error:
             raise ConfigError(f"{said}: its certificate is not trusted: is `url` right?") from error
         except HTTPError as error:
-            raise RetryableError(f"{said} failed: {type(error).__name__}") from error
+            raise RetryableError(f"{said} failed ({type(error).__name__}): is `url` right, and does the source run?") from error
 
 
 def _bounded(response: urllib3.BaseHTTPResponse, host: str) -> Iterator[bytes]:
@@ -179,6 +179,10 @@ def _bounded(response: urllib3.BaseHTTPResponse, host: str) -> Iterator[bytes]:
         if size > MAX_BODY:
             raise ConfigError(f"{host} answers with more than {MAX_BODY} bytes: ask it for smaller pages")
         yield part
+
+
+def _shown(seconds: float | None) -> str:
+    return "a while" if seconds is None else f"{seconds:.0f} s"
 
 
 def _date(headers: Headers) -> datetime:

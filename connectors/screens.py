@@ -85,7 +85,8 @@ def show_preview(connector: Connector, count: int) -> None:
     for stream in connector.streams({}):
         rows = shown.setdefault(stream.partition(":")[0], [])
         for position, found in _mapped(connector, stream, count - len(rows)):
-            rows.append((_shown(f"{stream.rpartition('/')[2].rpartition(':')[2]}:{position}"), *_cells(found)))
+            file = stream.partition(":")[2].rpartition("/")[2]
+            rows.append((_shown(f"{file}:{position}" if file else position), *_cells(found)))
     for feed, rows in shown.items():
         table = Table(title=feed, title_justify="left", title_style="bold", box=None, pad_edge=False)
         for heading in ("at", "occurred", "type", "channel", "who", "what"):

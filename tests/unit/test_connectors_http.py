@@ -120,7 +120,7 @@ def test_a_page_of_a_proxy_is_no_json_and_a_source_that_is_away_can_be_tried_aga
     source.reply = 200, {}, b"<html>sign in</html>"
     with pytest.raises(RetryableError, match="no JSON"):
         client.get("/a").json()
-    with pytest.raises(RetryableError, match="failed: NewConnectionError"):
+    with pytest.raises(RetryableError, match=r"failed \(NewConnectionError\): is `url` right"):
         Client("http://127.0.0.1:1", Budget(), timeout=1, fix="", login=lambda _: {}).get("/a")
 
 
