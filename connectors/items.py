@@ -100,6 +100,8 @@ class Items:
                 raise RecordError("broken_line", "the item must be one JSON object")
             key, version = self._required(item, "key"), self._required(item, "version")
             time = self._value(item, "time")
+            if self.spec.timed and not isinstance(time, datetime):
+                raise RecordError("missing_field", "field time is required and its expression gives no time")
         except RecordError as error:
             return Refused(raw, len(raw), "-", error)
         return Record(self._stream, key, version, item, raw, key, read_at, time, bool(self._value(item, "deleted")))

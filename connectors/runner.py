@@ -17,6 +17,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from connectors.contract import Batch, Connector, Phase, Window
@@ -126,7 +127,7 @@ class Runner:
                     return failure
         except RetryableError as error:
             return error
-        if failure is None:
+        if failure is None and self._backfill is None:
             CONNECTOR_SUCCESS.labels(self._connector.name).set_to_current_time()
         return failure
 
@@ -163,8 +164,9 @@ class Runner:
         position = state.position_at - spec.lookback if state and state.position_at else None
         since = max((at for at in (position, error.oldest, self._connector.start) if at), default=EPOCH)
         letter = gap(error, state, since, origin=name, source=spec.source, connector=self._connector.name)
-        self._publisher.send(DEAD_LETTERS, letter.letter_id.bytes, encode_model("dead_letter", letter))
-        self._publisher.acknowledged()
+        with self._publishing():
+            self._publisher.send(DEAD_LETTERS, letter.letter_id.bytes, encode_model("dead_letter", letter))
+            self._publisher.acknowledged()
         CONNECTOR_GAPS.labels(self._connector.name).inc()
         log.warning("%s: %s: %s", self._connector.name, name, letter.detail)
         return self._reading.read(self._connector, stream, self.states, since)
@@ -172,20 +174,26 @@ class Runner:
     def _deliver(self, stream: str, batch: Batch, found: Outgoing, memory: Memory) -> None:
         topic = source_topic(self._connector.spec(stream).source)
         state = self._state(stream, batch, found, memory)
-        try:
+        with self._publishing():
             for key, value in found.touchpoints:  # step 3
                 self._publisher.send(topic, key, value)
             for letter in found.dead_letters:
                 self._publisher.send(DEAD_LETTERS, letter.letter_id.bytes, encode_model("dead_letter", letter))
             self._publisher.acknowledged()  # step 4
             save_state(self._publisher, state)  # step 5
-        except RetryableError:
-            self._publisher.close()
-            raise
         self.states[state.stream] = state
         self._saved += 1
         self._count(found)
         self._watch(state, batch.share)
+
+    @contextmanager
+    def _publishing(self) -> Iterator[None]:
+        """What Kafka did not acknowledge is dropped, to be read and sent again."""
+        try:
+            yield
+        except RetryableError:
+            self._publisher.close()
+            raise
 
     def _state(self, stream: str, batch: Batch, found: Outgoing, memory: Memory) -> ConnectorState:
         """The stream's state after the batch; a RESTART counts from zero."""
@@ -216,7 +224,7 @@ class Runner:
         RECORDS.labels(STAGE, "repeated").inc(found.repeated)
         for letter in found.dead_letters:
             REFUSED.labels(STAGE, letter.reason).inc()
-        if found.newest:
+        if found.newest and self._backfill is None:
             self._newest = max(self._newest, found.newest)
             CONNECTOR_EVENT.labels(self._connector.name).set(self._newest.timestamp())
 

@@ -6,12 +6,14 @@ their key. A finished walk is begun again `lookback` earlier, for what the sourc
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
-from connectors.contract import Batch, Cursor, Record, Window
+from connectors.contract import Batch, Cursor, Record, Refused, Window
 from connectors.items import Items
 from schemas.errors import ConfigError
 
+Place = tuple[datetime | None, str]
 Page = Callable[[datetime | None, str], list[dict[str, Any]]]
 
 
@@ -21,33 +23,40 @@ def walk(
     """Batches of the stream after `cursor` within `window`. Cursor: {at, key, done}.
 
     `page(at, key)` asks for at most `size` items in the order of time and key, of which the first one's (time, key) is greater
-    than (at, key); `now` is the source's clock. Items of the future wait for a later walk. Raises ConfigError where no item of
-    a page can be told its place.
+    than (at, key); `now` is the source's clock. Items of the future wait for a later walk. Raises ConfigError where a page
+    is not in that order, or gives no place to go on.
     """
     at, key = _begin(cursor, items.spec.lookback, window)
     more = True
     while more:
         found = page(at, key)
         end = min(now(), window.end) if window.end else now()
-        records, settled = [], True
-        for record in items.records(found, now()):
-            if isinstance(record, Record) and (record.time is None or record.time >= end):
-                settled = False
-                break
-            records.append(record)
-        more = settled and len(found) == size
-        known = [record for record in records if isinstance(record, Record)]
-        if more and not known:
-            raise ConfigError("none of a page's items has the fields that the mapping's key, version and time read: mend it")
-        if known:
-            last = known[-1]
-            assert last.time is not None
-            at, key = last.time, last.key
+        records = _settled(items.records(found, now()), end)
+        more = len(records) == len(found) == size
+        before = at, key
+        at, key = _last(records, before)
+        if more and (at, key) == before:
+            raise ConfigError("a page gives no place to go on: do the mapping's key, version and time fit the source?")
         share = window.share(at, end) if at and more else 1.0
         yield Batch(records, {"at": at and at.isoformat(), "key": key, "done": not more}, share=share)
 
 
-def _begin(cursor: Cursor | None, lookback: timedelta, window: Window) -> tuple[datetime | None, str]:
+def _settled(records: list[Record | Refused], end: datetime) -> list[Record | Refused]:
+    """The records before the first one whose time has not come."""
+    return list(takewhile(lambda one: isinstance(one, Refused) or (one.time is not None and one.time < end), records))
+
+
+def _last(records: list[Record | Refused], place: Place) -> Place:
+    """The place of the last record that has one. Raises ConfigError where they do not come in the order of time."""
+    for record in records:
+        if isinstance(record, Record) and record.time:
+            if place[0] and record.time < place[0]:
+                raise ConfigError("the source does not send its items in the order of the mapping's `time`")
+            place = record.time, record.key
+    return place
+
+
+def _begin(cursor: Cursor | None, lookback: timedelta, window: Window) -> Place:
     if cursor is None or cursor["at"] is None:
         return window.start, ""
     at = datetime.fromisoformat(cursor["at"])
