@@ -6,12 +6,13 @@ records. Everything it hands over is a value, so most of its tests need no broke
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
+from connectors.budget import Budget
 from schemas.errors import RecordError
 from schemas.touchpoint import Touchpoint
 
@@ -34,7 +35,8 @@ class Record:
     """One record of a source, not yet mapped.
 
     `key` and `version` identify it within its feed, `raw` holds its original bytes, `position` says where in the stream it
-    stood (a line or row number), `read_at` is when the connector read it.
+    stood (a line number, a key), `read_at` is when the connector read it. `time` is the source's own time that the stream is
+    read by, where it is read by time. `deleted` says that the source has taken it back: its mapping makes a touchpoint of that.
     """
 
     stream: str
@@ -44,6 +46,8 @@ class Record:
     raw: bytes
     position: str
     read_at: datetime
+    time: datetime | None = None
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,42 @@ class Batch:
     share: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """What the runner must know of a stream.
+
+    | field      | meaning |
+    |------------|---------|
+    | `source`   | the event family that its records belong to |
+    | `deletes`  | how a delete shows: not at all, as a mark on the record, in a log of its own |
+    | `lookback` | how far each round reads again behind its cursor, because the source may show records late |
+    | `timed`    | its records have a `time` and `read` keeps to a window: it can be backfilled |
+    | `snapshot` | its records are states, not events: one is published only when its touchpoint says something new |
+    """
+
+    source: str
+    deletes: Literal["none", "soft", "log"] = "none"
+    lookback: timedelta = timedelta(0)
+    timed: bool = False
+    snapshot: bool = False
+
+
+class Window(NamedTuple):
+    """The source time to read: from `start` (None: the beginning) until before `end` (None: as far as is settled)."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def share(self, at: datetime, now: datetime) -> float:
+        """How much of the window lies before `at`, 0 to 1; 0 where it has no beginning."""
+        if self.start is None or at <= self.start:
+            return 0.0
+        return min(1.0, (at - self.start) / ((self.end or now) - self.start))
+
+
+WHOLE = Window()
+
+
 class Connector(Protocol):
     """One source system, opened with its settings. The runner calls all methods from one thread.
 
@@ -78,9 +118,11 @@ class Connector(Protocol):
     | `streams`    | each round, with the saved cursors of this name | RetryableError: back off, again  |
     | `read`       | for each stream that `streams` named            | RetryableError: back off, again from the saved cursor |
     | `touchpoint` | once for each Record of a batch                 | RecordError: dead letter, go on  |
+    | `count`      | for each stream that was backfilled             | RetryableError: back off, again  |
     | `close`      | once at the end, also after an error            |                                  |
 
-    A ConfigError of any method stops the connector with exit code 2, for what a person has to change.
+    `connectors/errors.py` tells apart the kinds of RetryableError (RateLimitedError, CursorExpiredError) and ConfigError.
+    A connector never sleeps and never tries again by itself. A ConfigError of any method stops it with exit code 2.
     Any other error ends the process; its supervisor starts it again and nothing is lost, because a cursor is saved only
     after everything before it was acknowledged.
     """
@@ -91,6 +133,10 @@ class Connector(Protocol):
     """The instance: label of metrics and `connector` of every touchpoint."""
     poll_seconds: float
     """The pause between two rounds."""
+    start: datetime | None
+    """Where live reading began: nothing older is read but by a backfill. None: from the beginning."""
+    budget: Budget
+    """What the account still allows; the runner lowers it for a backfill."""
 
     def check(self) -> str:
         """One line saying what was found. Raises ConfigError with what to change."""
@@ -104,13 +150,16 @@ class Connector(Protocol):
         """
         ...
 
-    def source(self, stream: str) -> str:
-        """The event family that the stream's records belong to."""
+    def spec(self, stream: str) -> StreamSpec:
+        """What the stream is like; always the same."""
         ...
 
-    def read(self, stream: str, cursor: Cursor | None) -> Iterator[Batch]:
-        """What lies after the cursor, in batches of at most 2,000 records and some megabytes. Finite.
+    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+        """What lies after the cursor and within the window, in batches of at most 2,000 records and some megabytes. Finite.
 
+        A timed stream begins at the window's start where there is no cursor, keeps records of equal time apart by their key,
+        and never lets its cursor run ahead of the source's clock: a record from the future waits until its time has come.
+        A cursor is JSON of less than 64 kB. At most two pages are in memory at once.
         Safe to abandon at any yield: reading again with the cursor of the last batch goes on after it. The consumer asks
         for the next batch only when this one is acknowledged and its cursor saved. A source that can be read again from
         its start yields REPLAY batches first, so that records repeated across a restart are still seen as repeated.
@@ -119,6 +168,10 @@ class Connector(Protocol):
 
     def touchpoint(self, record: Record) -> Touchpoint:
         """The record as a touchpoint: a pure function of the record and the settings. Raises RecordError."""
+        ...
+
+    def count(self, stream: str, window: Window) -> int | None:
+        """How many records the source says it holds in the window; None where it cannot say."""
         ...
 
     def close(self) -> None:

@@ -1,11 +1,15 @@
 """A batch of records as what goes out for it: touchpoints and dead letters, encoded and counted. Pure but for the ids seen."""
 
+import json
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from connectors.contract import Batch, Connector, Record, Refused
+from connectors.errors import CursorExpiredError
+from connectors.memory import Projections
 from schemas.codec import encode_model
+from schemas.connector_state import ConnectorState
 from schemas.dead_letter import DeadLetter, refused
 from schemas.errors import RecordError
 from schemas.topics import TOPICS, source_topic
@@ -19,35 +23,62 @@ LIMITS = {topic.name: topic.max_message_bytes - ENVELOPE for topic in TOPICS}
 class Outgoing(NamedTuple):
     """What one batch publishes, and what it adds to the totals: read = touchpoints + dead letters + repeated.
 
-    A touchpoint is its Kafka key (`kind:value` of its first identifier) and its encoded value.
+    A touchpoint is its Kafka key (`kind:value` of its first identifier) and its encoded value. `timed` holds the ids of
+    touchpoints and dead letters whose stream is read by time, with the source's time.
     """
 
     touchpoints: list[tuple[bytes, bytes]]
     dead_letters: list[DeadLetter]
     repeated: int
     newest: datetime | None
+    timed: list[tuple[UUID, datetime]]
 
 
-def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID]) -> Outgoing:
-    """Map a batch. `seen` holds the event ids of the stream so far and gains those of this batch."""
-    source = connector.source(stream)
+def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID], said: Projections | None = None) -> Outgoing:
+    """Map a batch. `seen` holds the ids of the stream's events and dead letters so far and gains those of this batch.
+
+    `said` holds what a snapshot's touchpoints said last; one that says the same again counts as repeated.
+    """
+    source = connector.spec(stream).source
     limit = LIMITS[source_topic(source)]
     touchpoints, letters, repeated, newest = [], [], 0, None
+    timed: list[tuple[UUID, datetime]] = []
+    at = next((record.time for record in batch.records if isinstance(record, Record)), None)
     for record in batch.records:
+        at = record.time if isinstance(record, Record) else at
         try:
             if isinstance(record, Refused):
                 raise record.error
             touchpoint = connector.touchpoint(record)
             encoded = _encoded(source, touchpoint, limit)
-            if touchpoint.event_id in seen:
+            if touchpoint.event_id in seen or (said and not said.news(record.key, touchpoint)):
                 repeated += 1
                 continue
             seen.add(touchpoint.event_id)
             touchpoints.append(encoded)
             newest = max(newest or touchpoint.occurred_at, touchpoint.occurred_at)
+            name = touchpoint.event_id
         except RecordError as error:
-            letters.append(_dead_letter(error, record, f"{stream}:{record.position}", source, connector.name))
-    return Outgoing(touchpoints, letters, repeated, newest)
+            letter = _dead_letter(error, record, f"{stream}:{record.position}", source, connector.name)
+            if letter.letter_id in seen:
+                repeated += 1
+                continue
+            name = letter.letter_id
+            seen.add(name)
+            letters.append(letter)
+        if at:
+            timed.append((name, at))
+    return Outgoing(touchpoints, letters, repeated, newest, timed)
+
+
+def gap(
+    error: CursorExpiredError, state: ConnectorState | None, since: datetime, *, origin: str, source: str, connector: str
+) -> DeadLetter:
+    """What is kept of a cursor that the source no longer knows, `state`'s, where reading goes on by time at `since`."""
+    told = {"cursor": state and json.loads(state.cursor), "position": state and str(state.position_at), "since": str(since)}
+    detail = f"the source no longer knows the cursor ({error}); read again from {since:%Y-%m-%d %H:%M:%S} UTC"
+    payload = json.dumps(told).encode()
+    return refused(RecordError("gap", detail), payload, stage=STAGE, origin=origin, source=source, connector=connector)
 
 
 def _encoded(source: str, touchpoint: Touchpoint, limit: int) -> tuple[bytes, bytes]:

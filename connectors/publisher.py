@@ -128,7 +128,8 @@ def saved_states(settings: KafkaSettings, connector: str) -> dict[str, Connector
 
 def _times(fields: dict[str, Any]) -> dict[str, Any]:
     """Instants are milliseconds on Kafka, and datetimes here."""
-    return {name: None if fields[name] is None else instant(fields[name]) for name in ("last_event_at", "last_success_at")}
+    names = ("last_event_at", "last_success_at", "position_at")
+    return {name: None if fields[name] is None else instant(fields[name]) for name in names}
 
 
 def _whole_topic(settings: KafkaSettings) -> Iterator[tuple[bytes, bytes, int]]:

@@ -7,8 +7,9 @@
 5. save cursor and totals, acknowledged
 
 A crash after any step reads the batch again: its touchpoints and dead letters carry the same ids, and its totals were not
-saved without its cursor. What is `repeated` is exact, too: the connector replays what lies before the cursor, and the
-runner remembers the event ids of a stream while it reads it (about 130 bytes each).
+saved without its cursor. What is `repeated` is exact, too: a stream of files replays what lies before its cursor, and the
+runner remembers the event ids of a stream while it reads it (about 130 bytes each); a timed stream saves with its cursor
+the ids that its overlap may bring again.
 """
 
 import json
@@ -16,19 +17,28 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import count
-from uuid import UUID
 
-from connectors.contract import Batch, Connector, Phase
-from connectors.outgoing import STAGE, Outgoing, outgoing
+from connectors.contract import Batch, Connector, Phase, Window
+from connectors.errors import CursorExpiredError, RateLimitedError
+from connectors.memory import Memory
+from connectors.outgoing import STAGE, Outgoing, gap, outgoing
 from connectors.publisher import Publisher, save_state, saved_states
+from connectors.reading import BACKFILL, Backfill, Live, Reading
 from schemas.codec import encode_model
 from schemas.connector_state import ConnectorState
 from schemas.errors import RetryableError
 from schemas.fields import EPOCH
 from schemas.settings import KafkaSettings
-from schemas.telemetry import CONNECTOR_EVENT, CONNECTOR_SUCCESS, RECORDS
+from schemas.telemetry import (
+    CONNECTOR_EVENT,
+    CONNECTOR_GAPS,
+    CONNECTOR_RECONCILIATION,
+    CONNECTOR_RETRIES,
+    CONNECTOR_SUCCESS,
+    RECORDS,
+)
 from schemas.telemetry import DEAD_LETTERS as REFUSED
 from schemas.topics import DEAD_LETTERS, source_topic
 
@@ -40,42 +50,66 @@ log = logging.getLogger(__name__)
 
 
 class Runner:
-    """Publishes what a connector reads.
+    """Publishes what a connector reads: live, or a backfill from `since`.
 
     `watch` is called after each saved batch with the stream's state and the share of the stream read so far; `stop` ends
     the run after the batch at hand. `states` holds the saved state of each stream.
     """
 
-    def __init__(self, connector: Connector, settings: KafkaSettings, stop: threading.Event, watch: Watch) -> None:
+    def __init__(
+        self, connector: Connector, settings: KafkaSettings, stop: threading.Event, watch: Watch, since: datetime | None = None
+    ) -> None:
         self._connector = connector
         self._stop = stop
         self._watch = watch
         self.states = saved_states(settings, connector.name)
+        self._backfill = Backfill(since, self.states) if since else None
+        self._reading: Reading = self._backfill or Live()
         self._newest = max((state.last_event_at for state in self.states.values() if state.last_event_at), default=EPOCH)
         self._publisher = Publisher(settings, stop)
         last = max((state.last_success_at for state in self.states.values()), default=datetime.now(UTC))
         CONNECTOR_SUCCESS.labels(connector.name).set(last.timestamp())
+        self._saved = 0
 
     def once(self) -> None:
-        """Read every stream to its end. Raises RetryableError when that fails six times in a row."""
-        for attempt in count(1):
-            error = self._round()
-            if error is None or self._stop.is_set():
-                return
-            if attempt == MAX_ATTEMPTS:
+        """Read every stream to its end. Raises RetryableError when that fails six times in a row without any progress."""
+        failed, saved = 0, 0
+        while (error := self._round()) and not self._stop.is_set():
+            failed = self._failed(failed if self._saved == saved else 0, error)
+            saved = self._saved
+            if failed == MAX_ATTEMPTS:
                 raise error
-            self._back_off(attempt, error)
+            self._back_off(failed, error)
 
     def forever(self) -> None:
         """Read round after round until `stop`."""
         failed = 0
         while not self._stop.is_set():
             error = self._round()
-            failed = failed + 1 if error else 0
             if error:
+                failed = self._failed(failed, error)
                 self._back_off(failed, error)
             else:
+                failed = 0
                 self._stop.wait(self._connector.poll_seconds)
+
+    def read_states(self) -> dict[str, ConnectorState]:
+        """The states of the streams that this way of reading keeps: live ones, or those of backfills."""
+        kept = self._backfill is not None
+        return {name: state for name, state in self.states.items() if name.startswith(BACKFILL) == kept}
+
+    def counted(self) -> Iterator[tuple[str, Window, int, int | None]]:
+        """For each stream of a finished backfill: its window, how many records were read, and what the source counts in it.
+
+        The difference is a metric. Records that came, changed or went meanwhile are part of it.
+        """
+        found = [
+            (stream, window, self.states[self._reading.name(stream)].read, self._connector.count(stream, window))
+            for stream, window in (self._backfill.windows if self._backfill else {}).items()
+        ]
+        difference = sum(counted - read for _, _, read, counted in found if counted is not None)
+        CONNECTOR_RECONCILIATION.labels(self._connector.name).set(difference)
+        yield from found
 
     def close(self) -> None:
         """Close the connector and the producer."""
@@ -85,69 +119,103 @@ class Runner:
     def _round(self) -> RetryableError | None:
         """One pass over all streams; a stream that cannot be read now does not keep the others from it."""
         failure = None
-        cursors = {stream: json.loads(state.cursor) for stream, state in self.states.items()}
         try:
-            for stream in self._connector.streams(cursors):
-                failure = self._stream(stream) or failure
-                if self._stop.is_set():
+            for stream in self._reading.streams(self._connector, self.states):
+                error = self._stream(stream)
+                failure = error or failure
+                if self._stop.is_set() or (isinstance(error, RateLimitedError) and error.scope == "account"):
                     return failure
         except RetryableError as error:
             return error
-        if failure is None:
+        if failure is None and self._backfill is None:
             CONNECTOR_SUCCESS.labels(self._connector.name).set_to_current_time()
         return failure
 
     def _stream(self, stream: str) -> RetryableError | None:
         """Read one stream to its end. Returns an error of the source; raises one of Kafka, which all streams share."""
-        seen: set[UUID] = set()
-        batches = self._batches(stream)
+        spec = self._connector.spec(stream)
+        memory = Memory(self.states.get(self._reading.name(stream)), spec)
+        batches = self._reading.read(self._connector, stream, self.states)
+        expired = False
         while not self._stop.is_set():
             try:
                 batch = next(batches, None)  # step 1
+            except CursorExpiredError as error:
+                if expired:
+                    return error
+                expired, batches = True, self._after_gap(stream, error)
+                continue
             except RetryableError as error:
                 return error
             if batch is None:
                 break
-            found = outgoing(self._connector, stream, batch, seen)  # step 2
+            if batch.phase is Phase.RESTART:
+                memory = Memory(None, spec)
+            found = outgoing(self._connector, stream, batch, memory.seen, memory.said)  # step 2
             if batch.phase is not Phase.REPLAY:
-                self._deliver(stream, batch, found)
+                memory.learn(found.timed)
+                self._deliver(stream, batch, found, memory)
         return None
 
-    def _batches(self, stream: str) -> Iterator[Batch]:
-        state = self.states.get(stream)
-        return self._connector.read(stream, json.loads(state.cursor) if state else None)
+    def _after_gap(self, stream: str, error: CursorExpiredError) -> Iterator[Batch]:
+        """Record the gap, and read by time from where the stream stood; never from now on, as if nothing had been missed."""
+        name, spec = self._reading.name(stream), self._connector.spec(stream)
+        state = self.states.get(name)
+        position = state.position_at - spec.lookback if state and state.position_at else None
+        since = max((at for at in (position, error.oldest, self._connector.start) if at), default=EPOCH)
+        letter = gap(error, state, since, origin=name, source=spec.source, connector=self._connector.name)
+        with self._publishing():
+            self._publisher.send(DEAD_LETTERS, letter.letter_id.bytes, encode_model("dead_letter", letter))
+            self._publisher.acknowledged()
+        CONNECTOR_GAPS.labels(self._connector.name).inc()
+        log.warning("%s: %s: %s", self._connector.name, name, letter.detail)
+        return self._reading.read(self._connector, stream, self.states, since)
 
-    def _deliver(self, stream: str, batch: Batch, found: Outgoing) -> None:
-        topic = source_topic(self._connector.source(stream))
-        state = self._state(stream, batch, found)
-        try:
+    def _deliver(self, stream: str, batch: Batch, found: Outgoing, memory: Memory) -> None:
+        topic = source_topic(self._connector.spec(stream).source)
+        state = self._state(stream, batch, found, memory)
+        with self._publishing():
             for key, value in found.touchpoints:  # step 3
                 self._publisher.send(topic, key, value)
             for letter in found.dead_letters:
                 self._publisher.send(DEAD_LETTERS, letter.letter_id.bytes, encode_model("dead_letter", letter))
             self._publisher.acknowledged()  # step 4
             save_state(self._publisher, state)  # step 5
-        except RetryableError:
-            self._publisher.close()
-            raise
-        self.states[stream] = state
+        self.states[state.stream] = state
+        self._saved += 1
         self._count(found)
         self._watch(state, batch.share)
 
-    def _state(self, stream: str, batch: Batch, found: Outgoing) -> ConnectorState:
+    @contextmanager
+    def _publishing(self) -> Iterator[None]:
+        """What Kafka did not acknowledge is dropped, to be read and sent again."""
+        try:
+            yield
+        except RetryableError:
+            self._publisher.close()
+            raise
+
+    def _state(self, stream: str, batch: Batch, found: Outgoing, memory: Memory) -> ConnectorState:
         """The stream's state after the batch; a RESTART counts from zero."""
-        old = None if batch.phase is Phase.RESTART else self.states.get(stream)
-        times = [at for at in (old and old.last_event_at, found.newest) if at]
+        name = self._reading.name(stream)
+        old = None if batch.phase is Phase.RESTART else self.states.get(name)
+        events = [at for at in (old and old.last_event_at, found.newest) if at]
+        positions = [at for at in (old and old.position_at, *(at for _, at in found.timed)) if at]
+        letters = {letter.letter_id for letter in found.dead_letters}
+        again = sum(self._reading.covers(self._connector, stream, at) for one, at in found.timed if one not in letters)
         return ConnectorState(
             connector=self._connector.name,
-            stream=stream,
+            stream=name,
             cursor=json.dumps(dict(batch.cursor)),
             read=(old.read if old else 0) + len(batch.records),
-            published=(old.published if old else 0) + len(found.touchpoints),
+            published=(old.published if old else 0) + len(found.touchpoints) - again,
             dead_lettered=(old.dead_lettered if old else 0) + len(found.dead_letters),
-            repeated=(old.repeated if old else 0) + found.repeated,
-            last_event_at=max(times, default=None),
+            repeated=(old.repeated if old else 0) + found.repeated + again,
+            last_event_at=max(events, default=None),
             last_success_at=datetime.now(UTC),
+            position_at=max(positions, default=None),
+            recent=memory.recent.packed() or None,
+            projections=memory.said.packed() if memory.said else None,
         )
 
     def _count(self, found: Outgoing) -> None:
@@ -156,13 +224,21 @@ class Runner:
         RECORDS.labels(STAGE, "repeated").inc(found.repeated)
         for letter in found.dead_letters:
             REFUSED.labels(STAGE, letter.reason).inc()
-        if found.newest:
+        if found.newest and self._backfill is None:
             self._newest = max(self._newest, found.newest)
             CONNECTOR_EVENT.labels(self._connector.name).set(self._newest.timestamp())
+
+    @staticmethod
+    def _failed(before: int, error: RetryableError) -> int:
+        """How many times in a row it has failed; to be told to wait is no failure."""
+        return before if isinstance(error, RateLimitedError) else before + 1
 
     def _back_off(self, failed: int, error: RetryableError) -> None:
         """Full jitter: anything between nothing and twice as much as last time, at least what the source asked for."""
         longest = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2**failed)
         seconds = max(error.retry_after or 0.0, random.uniform(0, longest))  # noqa: S311 - jitter, no secret
-        log.warning("%s: %s; trying again in %.1f s", self._connector.name, error, seconds)
+        limited = isinstance(error, RateLimitedError)
+        CONNECTOR_RETRIES.labels(self._connector.name, "rate" if limited else "failure").inc()
+        level = logging.INFO if limited and seconds <= MAX_BACKOFF_SECONDS else logging.WARNING
+        log.log(level, "%s: %s; trying again in %.1f s", self._connector.name, error, seconds)
         self._stop.wait(seconds)

@@ -1,7 +1,7 @@
 """What a person sees of a connector: bars while it reads, totals when it has read, and mapped touchpoints before it does."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from connectors.contract import Connector, Record, Refused
+from connectors.contract import Connector, Record, Refused, Window
 from schemas.connector_state import ConnectorState
 from schemas.errors import RecordError
 from schemas.touchpoint import Touchpoint
@@ -62,10 +62,20 @@ def totals(connector: str, states: Mapping[str, ConnectorState]) -> Iterator[str
         read, published, refused, repeated = (
             sum(getattr(state, name) for state in found) for name in ("read", "published", "dead_lettered", "repeated")
         )
-        yield (
-            f"{connector} {feed}: {read:,} read = {published:,} published + {refused:,} dead letters"
-            f" + {repeated:,} repeated, from {len(found):,} {'file' if len(found) == 1 else 'files'}"
-        )
+        files = [state for state in found if ":" in state.stream]
+        where = f", from {len(files):,} {'file' if len(files) == 1 else 'files'}" if files else ""
+        became = f"{published:,} published + {refused:,} dead letters + {repeated:,} repeated"
+        yield f"{connector} {feed}: {read:,} read = {became}{where}"
+
+
+def reconciliation(connector: str, counted: Iterable[tuple[str, Window, int, int | None]]) -> Iterator[str]:
+    """One line per backfilled stream: what was read in its window, and what the source counts there."""
+    for stream, window, read, count in counted:
+        said = f"{connector} {stream}: {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC: {read:,} read"
+        if count is None:
+            yield f"{said}; the source cannot count"
+        else:
+            yield f"{said}, {count:,} at the source: {'nothing missing' if count == read else f'difference {count - read:+,}'}"
 
 
 def show_preview(connector: Connector, count: int) -> None:
@@ -75,7 +85,8 @@ def show_preview(connector: Connector, count: int) -> None:
     for stream in connector.streams({}):
         rows = shown.setdefault(stream.partition(":")[0], [])
         for position, found in _mapped(connector, stream, count - len(rows)):
-            rows.append((_shown(f"{stream.rpartition('/')[2].rpartition(':')[2]}:{position}"), *_cells(found)))
+            file = stream.partition(":")[2].rpartition("/")[2]
+            rows.append((_shown(f"{file}:{position}" if file else position), *_cells(found)))
     for feed, rows in shown.items():
         table = Table(title=feed, title_justify="left", title_style="bold", box=None, pad_edge=False)
         for heading in ("at", "occurred", "type", "channel", "who", "what"):
@@ -85,7 +96,7 @@ def show_preview(connector: Connector, count: int) -> None:
         console.print(table)
         console.print()
     if not shown:
-        console.print("No file to read yet.")
+        console.print("Nothing to read yet.")
 
 
 def _mapped(connector: Connector, stream: str, count: int) -> Iterator[tuple[str, Touchpoint | RecordError]]:

@@ -9,7 +9,9 @@ class ConnectorState(BaseModel):
     """Where a stream was read up to, and what came of it so far. Key: connector + "/" + stream.
 
     `cursor` is the connector's own JSON. Totals count source records: `read` = `published` + `dead_lettered` +
-    `repeated` (same key and version seen before in the same stream).
+    `repeated` (same key and version seen before in the same stream). `position_at` is the newest source time read, `recent`
+    the ids that the stream's overlap may bring again, `projections` what a snapshot's touchpoints said last
+    (`connectors/memory.py`). The state of a backfill is that of a stream of its own, `backfill/` + stream.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,3 +25,6 @@ class ConnectorState(BaseModel):
     repeated: int
     last_event_at: Instant | None
     last_success_at: Instant
+    position_at: Instant | None = None
+    recent: bytes | None = None
+    projections: bytes | None = None

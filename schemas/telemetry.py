@@ -23,6 +23,15 @@ CONNECTOR_SUCCESS = Gauge(
 CONNECTOR_EVENT = Gauge(
     "touchline_connector_last_event_timestamp_seconds", "Source time of the newest touchpoint published", ["connector"]
 )
+CONNECTOR_RETRIES = Counter(
+    "touchline_connector_retries", "Pauses after which a source is asked again: failed, or rate used up", ["connector", "reason"]
+)
+CONNECTOR_GAPS = Counter("touchline_connector_gaps", "Cursors that the source no longer knew; read again by time", ["connector"])
+CONNECTOR_RECONCILIATION = Gauge(
+    "touchline_connector_reconciliation_difference_records",
+    "What the source counts in the window of the last backfill, minus what was read of it",
+    ["connector"],
+)
 RECORDS = Counter("touchline_records", "Records by what became of them", ["stage", "outcome"])
 EVENT_AGE = Histogram(
     "touchline_event_age_seconds", "From the connector's receipt to the end of this stage", ["stage"], buckets=SECONDS

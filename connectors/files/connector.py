@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from connectors.contract import Batch, Cursor, Phase, Record, Refused
+from connectors.budget import Budget
+from connectors.contract import WHOLE, Batch, Cursor, Phase, Record, Refused, StreamSpec, Window
 from connectors.files.feed import FeedReader
 from connectors.files.settings import FilesSettings
 from schemas.errors import ConfigError, RetryableError
@@ -39,6 +40,8 @@ class Connector:
         self.settings = settings
         self.name = settings.name
         self.poll_seconds = settings.poll_seconds
+        self.start: datetime | None = None
+        self.budget = Budget()
         self._feeds = {name: FeedReader(settings.name, name, feed) for name, feed in settings.feeds.items()}
         self._read_under: dict[tuple[str, str], str] = {}
 
@@ -73,11 +76,11 @@ class Connector:
         if unsettled:
             log.info("%s: %d files changed less than settle_seconds ago: left for a later round", self.name, unsettled)
 
-    def source(self, stream: str) -> str:
-        """The event family of the stream's feed."""
-        return self._feeds[stream.partition(":")[0]].feed.source
+    def spec(self, stream: str) -> StreamSpec:
+        """The event family of the stream's feed; files show no deletes and are not read by time."""
+        return StreamSpec(self._feeds[stream.partition(":")[0]].feed.source)
 
-    def read(self, stream: str, cursor: Cursor | None) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
         """The file's records after the cursor; before them, as REPLAY, those that the cursor has behind it."""
         name, _, path = stream.partition(":")
         with _opened(self.settings.root / path) as file:
@@ -99,6 +102,9 @@ class Connector:
     def touchpoint(self, record: Record) -> Touchpoint:
         """The record mapped by its feed. Raises RecordError."""
         return self._feeds[record.stream.partition(":")[0]].touchpoint(record)
+
+    def count(self, stream: str, window: Window) -> int | None:
+        """Files cannot say."""
 
     def close(self) -> None:
         """Nothing stays open between two reads."""

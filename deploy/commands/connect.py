@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,17 @@ if TYPE_CHECKING:
     from connectors.contract import Connector
 
 
+class Moment(click.DateTime):
+    """A date, or date and time, in UTC."""
+
+    name = "moment"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The moment. Fails for text of another form."""
+        found: datetime = super().convert(value, param, ctx)
+        return found.replace(tzinfo=UTC)
+
+
 @click.command()
 @click.argument("name")
 @click.option("--settings", "settings_file", required=True, type=click.Path(path_type=Path), help="YAML file of the instance.")
@@ -18,18 +30,32 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Say whether settings and source are fine; publish nothing.")
 @click.option("--preview", metavar="N", type=click.IntRange(min=1), help="Show N records of each feed; publish nothing.")
 @click.option("--once", is_flag=True, help="Read to the end of the source, print totals and leave.")
+@click.option("--backfill", metavar="FROM", type=Moment(), help="Read again from this date (UTC) to where live reading stands.")
 @click.option("--restart/--no-restart", default=True, show_default=True, help="Start again after an unexpected end.")
 def command(
-    *, name: str, settings_file: Path, root: Path | None, check: bool, preview: int | None, once: bool, restart: bool
+    *,
+    name: str,
+    settings_file: Path,
+    root: Path | None,
+    check: bool,
+    preview: int | None,
+    once: bool,
+    backfill: datetime | None,
+    restart: bool,
 ) -> None:
     """Publish the touchpoints of a source to Kafka; NAME is one of `touchline connectors`.
 
     Runs until it is told to stop (SIGTERM, Ctrl-C): it then finishes its batch and saves its cursor. A supervisor starts
     it again when it crashes; with systemd or Kubernetes, which do that, use --no-restart.
 
+    A backfill may run beside it: it has a cursor of its own, takes half of the source's rate, leaves when it has read all,
+    and says whether the source counts as many. Stopped half-way and started with the same date, it goes on.
+
+    \b
     Example: touchline connect files --settings connectors/files/minimal.yaml --check
+             touchline connect example_reviews --settings reviews.yaml --backfill 2025-01-01
     """
-    if restart and not (check or preview or once):
+    if restart and not (check or preview or once or backfill):
         from deploy.supervise import supervised
 
         supervised()
@@ -43,17 +69,17 @@ def command(
     elif preview:
         show_preview(connector, preview)
     else:
-        publish(connector, once=once)
+        publish(connector, once=once, since=backfill)
 
 
-def publish(connector: Connector, *, once: bool) -> None:
+def publish(connector: Connector, *, once: bool, since: datetime | None) -> None:
     """Run the connector on the real Kafka, with metrics, bars and a clean end on SIGTERM."""
     import logging
     import signal
     import threading
 
     from connectors.runner import Runner
-    from connectors.screens import FeedBars, totals
+    from connectors.screens import FeedBars, reconciliation, totals
     from deploy.topics import require_topics
     from schemas.settings import KafkaSettings
     from schemas.telemetry import serve
@@ -66,16 +92,19 @@ def publish(connector: Connector, *, once: bool) -> None:
     settings = KafkaSettings()
     require_topics(settings)
     port = serve("connect")
-    if not once:
+    if not (once or since):
         click.echo(f"{connector.name}: metrics on http://127.0.0.1:{port}/metrics", err=True)
     with FeedBars() as bars:
-        runner = Runner(connector, settings, stop, bars.update)
+        runner = Runner(connector, settings, stop, bars.update, since)
         try:
-            if once:
+            if once or since:
                 runner.once()
             else:
                 runner.forever()
+            reconciled = [] if stop.is_set() else list(reconciliation(connector.name, runner.counted()))
         finally:
             runner.close()
-    for line in totals(connector.name, runner.states):
+    for line in totals(connector.name, runner.read_states()):
+        click.echo(line)
+    for line in reconciled:
         click.echo(line)

@@ -1,28 +1,43 @@
-"""Every connector's `cases/<case>/` folder: its settings and input, and the touchpoints and dead letters it must become.
+"""Every connector's `cases/<case>/` folder: its input, and the touchpoints and dead letters it must become.
 
+The input is a `settings.yaml` with what it names, or, for a connector with a peer, the `items.json` that the peer holds.
 The same inputs hold the rules of the contract: safe to abandon after any batch, small cursors, no value in a detail.
 """
 
 import json
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+import yaml
+from pydantic import SecretStr
 
 from connectors.contract import Batch, Connector, Phase
+from connectors.memory import Recent
 from connectors.outgoing import Outgoing, outgoing
-from connectors.settings import FOLDER, names, open_connector
+from connectors.settings import FOLDER, names, open_connector, variable
 from schemas.codec import decode
 from schemas.dead_letter import DeadLetter
 from schemas.fields import instant
+from tests.contract.peers import Server
 
-CASES = sorted(FOLDER.glob("*/cases/*/settings.yaml"))
+CASES = sorted((*FOLDER.glob("*/cases/*/settings.yaml"), *FOLDER.glob("*/cases/*/items.json")))
+Open = Callable[[], Connector]
 SHOWN_BYTES = 200
 
 
-def opened(settings: Path) -> Connector:
-    return open_connector(settings.relative_to(FOLDER).parts[0], settings, {})
+@pytest.fixture
+def opened(case: Path, tmp_path: Path) -> Iterator[Open]:
+    name = case.relative_to(FOLDER).parts[0]
+    if case.name == "settings.yaml":
+        yield lambda: open_connector(name, case, {})
+        return
+    with Server(name, tmp_path).running() as server:
+        server.peer.items = {str(number): item for number, item in enumerate(json.loads(case.read_text(encoding="utf-8")))}
+        yield lambda: server.connector(name="peer", timeout_seconds=5)
 
 
 def read_all(connector: Connector) -> dict[str, list[tuple[Batch, Outgoing]]]:
@@ -61,26 +76,28 @@ def outcome(connector: Connector) -> dict[str, Any]:
     }
 
 
-def case_name(settings: Path) -> str:
-    return f"{settings.relative_to(FOLDER).parts[0]}-{settings.parent.name}"
+def case_name(case: Path) -> str:
+    return f"{case.relative_to(FOLDER).parts[0]}-{case.parent.name}"
 
 
-@pytest.mark.parametrize("settings", CASES, ids=case_name)
-def test_the_input_becomes_exactly_the_expected_touchpoints_and_dead_letters(settings: Path) -> None:
-    expected = json.loads((settings.parent / "expected.json").read_text(encoding="utf-8"))
-    assert outcome(opened(settings)) == expected
+@pytest.mark.parametrize("case", CASES, ids=case_name)
+def test_the_input_becomes_exactly_the_expected_touchpoints_and_dead_letters(case: Path, opened: Open) -> None:
+    expected = json.loads((case.parent / "expected.json").read_text(encoding="utf-8"))
+    assert outcome(opened()) == expected
 
 
-@pytest.mark.parametrize("settings", CASES, ids=case_name)
-def test_reading_can_be_abandoned_after_any_batch_and_resumed_without_loss(settings: Path) -> None:
-    for stream, batches in read_all(opened(settings)).items():
+@pytest.mark.parametrize("case", CASES, ids=case_name)
+def test_reading_can_be_abandoned_after_any_batch_and_resumed_without_loss(case: Path, opened: Open) -> None:
+    for stream, batches in read_all(opened()).items():
         whole = [letter.letter_id for _, part in batches for letter in part.dead_letters]
         published = [value[5:21] for _, part in batches for _, value in part.touchpoints]
         for cut, (last, _) in enumerate(batches, 1):
-            connector = opened(settings)
+            connector = opened()
             list(connector.streams({}))
-            seen: set[UUID] = set()
             kept = [part for _, part in batches[:cut]]
+            recent = Recent(b"", connector.spec(stream).lookback)
+            recent.learn(one for part in kept for one in part.timed)
+            seen = recent.ids()
             for batch in connector.read(stream, json.loads(json.dumps(dict(last.cursor)))):
                 part = outgoing(connector, stream, batch, seen)
                 if batch.phase is not Phase.REPLAY:
@@ -89,16 +106,23 @@ def test_reading_can_be_abandoned_after_any_batch_and_resumed_without_loss(setti
             assert [value[5:21] for part in kept for _, value in part.touchpoints] == published
 
 
-@pytest.mark.parametrize("settings", CASES, ids=case_name)
-def test_cursors_are_small_json(settings: Path) -> None:
-    for batches in read_all(opened(settings)).values():
+@pytest.mark.parametrize("case", CASES, ids=case_name)
+def test_cursors_are_small_json(case: Path, opened: Open) -> None:
+    for batches in read_all(opened()).values():
         assert all(len(json.dumps(dict(batch.cursor))) < 65_536 for batch, _ in batches)
 
 
+def secrets(name: str) -> list[str]:
+    model = import_module(f"connectors.{name}.connector").Connector.settings_model
+    return [field for field, info in model.model_fields.items() if info.annotation is SecretStr]
+
+
 @pytest.mark.parametrize("name", names())
-def test_each_connector_has_its_readme_two_samples_that_parse_and_cases(name: str) -> None:
+def test_each_connector_has_its_readme_two_samples_that_parse_and_cases(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = FOLDER / name
     assert (folder / "README.md").is_file()
     assert [path for path in CASES if path.is_relative_to(folder)]
     for sample in ("minimal.yaml", "full.yaml"):
+        for field in secrets(name):
+            monkeypatch.setenv(variable(yaml.safe_load((folder / sample).read_text())["name"], field), "secret")
         assert open_connector(name, folder / sample, {}).name

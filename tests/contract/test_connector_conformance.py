@@ -1,0 +1,325 @@
+"""What every connector with a peer must withstand, written once: it is found by its `cases/peer.py`.
+
+Nothing is lost and nothing needless is read twice, whatever the source does at whatever request.
+"""
+
+import gc
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from connectors.budget import Budget
+from connectors.contract import WHOLE, Batch, Connector, Cursor, Record, Window
+from connectors.errors import AuthError, RateLimitedError
+from connectors.memory import Recent
+from connectors.outgoing import outgoing
+from schemas.codec import decode
+from schemas.errors import RetryableError
+from schemas.touchpoint import Touchpoint
+from tests.contract.peers import FAULTS, SECONDS, Server, with_peer
+
+PAGES = 3
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+MOST_FAILURES = 3
+
+
+@pytest.fixture(params=with_peer())
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    with Server(request.param, tmp_path).running() as running:
+        yield running
+
+
+def needs(server: Server, what: str) -> None:
+    """Skip what does not apply: a source that is not read by time, has no secrets, or whose items hold no fields of their own."""
+    has = {
+        "time": server.connector().spec(server.module.STREAM).timed,
+        "secrets": bool(server.module.SECRETS),
+        "fields": server.module.UNKNOWN_FIELDS,
+    }
+    if not has[what]:
+        pytest.skip(f"no {what}")
+
+
+def filled(server: Server, pages: float = PAGES, step: timedelta = timedelta(hours=1)) -> Counter[str]:
+    """Some pages of records, one each `step`; their keys."""
+    count = int(pages * server.module.PAGE) + 1
+    return Counter(server.peer.put(number, DAY + number * step) for number in range(count))
+
+
+def saved(batch: Batch) -> Cursor:
+    """The cursor as it comes back from Kafka."""
+    text = json.dumps(dict(batch.cursor))
+    assert len(text) < 65_536
+    found: Cursor = json.loads(text)
+    return found
+
+
+def keys(batch: Batch) -> list[str]:
+    return [record.key for record in batch.records if isinstance(record, Record)]
+
+
+def read(connector: Connector, stream: str, cursor: Cursor | None = None, window: Window = WHOLE) -> tuple[Counter[str], Cursor]:
+    """One walk to the end: how often each key came, and the last cursor."""
+    found: Counter[str] = Counter()
+    for batch in connector.read(stream, cursor, window):
+        found.update(keys(batch))
+        cursor = saved(batch)
+    assert cursor is not None
+    return found, cursor
+
+
+def persist(server: Server, stream: str) -> tuple[Counter[str], list[RetryableError]]:
+    """As the runner does: at each failure, again from the last cursor, without its pause."""
+    connector = server.connector()
+    found: Counter[str] = Counter()
+    cursor: Cursor | None = None
+    errors: list[RetryableError] = []
+    while len(errors) <= MOST_FAILURES:
+        try:
+            for batch in connector.read(stream, cursor):
+                found.update(keys(batch))
+                cursor = saved(batch)
+        except RetryableError as error:
+            errors.append(error)
+            connector.budget.block(0)
+        else:
+            return found, errors
+    raise AssertionError(f"{errors}")
+
+
+def test_a_check_asks_the_source_and_a_walk_gives_every_record_once_in_small_batches(server: Server) -> None:
+    wanted = filled(server)
+    connector = server.connector()
+    assert connector.check()
+    assert list(connector.streams({})) == [server.module.STREAM]
+    found = list(connector.read(server.module.STREAM, None))
+    assert Counter(key for batch in found for key in keys(batch)) == wanted
+    assert max(len(batch.records) for batch in found) <= 2_000
+    assert all(connector.touchpoint(record) for batch in found for record in batch.records if isinstance(record, Record))
+
+
+def test_abandoned_after_any_batch_and_resumed_nothing_is_lost_or_read_twice(server: Server) -> None:
+    wanted = filled(server)
+    stream = server.module.STREAM
+    whole = list(server.connector().read(stream, None))
+    assert len(whole) > PAGES or not server.connector().spec(stream).timed
+    for cut in range(1, len(whole)):
+        before = Counter(key for batch in whole[:cut] for key in keys(batch))
+        after, _ = read(server.connector(), stream, saved(whole[cut - 1]))
+        assert before + after == wanted, f"after batch {cut}"
+
+
+def test_a_new_process_for_every_single_batch_comes_to_the_end(server: Server) -> None:
+    wanted = filled(server, step=timedelta(milliseconds=1))
+    found: Counter[str] = Counter()
+    cursor = None
+    for _ in range(4 * PAGES):
+        batch = next(server.connector().read(server.module.STREAM, cursor))
+        found.update(keys(batch))
+        cursor = saved(batch)
+        if found.keys() == wanted.keys():
+            return
+    pytest.fail(f"{len(wanted) - len(found)} of {len(wanted)} never came")
+
+
+def test_records_of_one_instant_are_not_lost_at_page_edges(server: Server) -> None:
+    wanted = filled(server, step=timedelta(0))
+    assert read(server.connector(), server.module.STREAM)[0] == wanted
+
+
+def test_a_later_round_reads_again_no_more_than_its_overlap_and_sees_what_is_new_and_late(server: Server) -> None:
+    wanted = filled(server)
+    connector = server.connector()
+    lookback = connector.spec(server.module.STREAM).lookback
+    _, cursor = read(connector, server.module.STREAM)
+    newest = DAY + (len(wanted) - 1) * timedelta(hours=1)
+    fresh = {server.peer.put(90_000, newest + timedelta(minutes=1)), server.peer.put(90_001, newest - lookback / 2)}
+    found, again = read(connector, server.module.STREAM, cursor)
+    assert fresh <= found.keys()
+    assert len(found) <= len(fresh) + lookback // timedelta(hours=1) + 1
+    assert read(connector, server.module.STREAM, again)[0].keys() <= found.keys()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_fails_at_whatever_request_nothing_is_lost(server: Server, fault: str) -> None:
+    wanted = filled(server, pages=2)
+    server.connector().check()
+    read(server.connector(), server.module.STREAM)
+    whole = len(server.requests)
+    for number in range(1, whole + 1):
+        server.peer.expire()
+        server.requests.clear()
+        server.faults = {number: fault}
+        found, errors = persist(server, server.module.STREAM)
+        if len(server.requests) < number:
+            break
+        assert found == wanted, f"at request {number}"
+        assert len(errors) == (0 if fault == "token" else 1), f"at request {number}: {errors}"
+        for error in errors:
+            assert isinstance(error, RateLimitedError) == fault.startswith("429")
+            assert "\n" not in str(error)
+            if fault.startswith("429"):
+                assert error.retry_after == pytest.approx(SECONDS, abs=2)
+    assert number > len(server.module.SECRETS)
+
+
+def test_while_it_must_wait_nothing_is_asked(server: Server) -> None:
+    filled(server)
+    connector = server.connector()
+    server.faults = {len(server.module.SECRETS) + 1: "429 seconds"}
+    with pytest.raises(RateLimitedError):
+        read(connector, server.module.STREAM)
+    with pytest.raises(RateLimitedError) as waiting:
+        read(connector, server.module.STREAM)
+    assert len(server.requests) == len(server.module.SECRETS) + 1
+    assert 0 < (waiting.value.retry_after or 0) <= SECONDS
+
+
+def test_credentials_that_are_refused_stop_it_with_what_to_change(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs(server, "secrets")
+    for field in server.module.SECRETS:
+        monkeypatch.setitem(server.module.SECRETS, field, "changed at the source")
+    with pytest.raises(AuthError, match=r"set |change |give "):
+        server.connector().check()
+
+
+def test_a_token_that_expires_in_the_middle_is_fetched_once_more(server: Server) -> None:
+    needs(server, "secrets")
+    wanted = filled(server)
+    connector = server.connector()
+    batches = connector.read(server.module.STREAM, None)
+    found = Counter(keys(next(batches)))
+    server.peer.expire()
+    found.update(key for batch in batches for key in keys(batch))
+    assert found == wanted
+    assert server.peer.logins == 2
+
+
+def test_a_delete_is_seen_or_declared_invisible(server: Server) -> None:
+    filled(server)
+    connector = server.connector()
+    stream = server.module.STREAM
+    _, cursor = read(connector, stream)
+    gone = server.peer.delete(0, DAY + timedelta(days=30))
+    found = [record for record in records(connector, stream, cursor) if record.key == gone]
+    if connector.spec(stream).deletes == "none":
+        assert found == []
+    else:
+        assert found[-1].deleted
+        assert connector.touchpoint(found[-1]).type.endswith(".deleted")
+
+
+def test_a_record_from_the_future_waits_and_hides_nothing(server: Server) -> None:
+    needs(server, "time")
+    wanted = filled(server)
+    connector = server.connector()
+    ahead = server.peer.put(90_000, server.now() + timedelta(hours=2))
+    found, cursor = read(connector, server.module.STREAM)
+    assert found == wanted
+    late = server.peer.put(90_001, server.now() - timedelta(seconds=1))
+    found, cursor = read(connector, server.module.STREAM, cursor)
+    assert late in found
+    assert ahead not in found
+    server.clock = timedelta(hours=3)
+    assert ahead in read(connector, server.module.STREAM, cursor)[0]
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_our_clock_does_not_matter(server: Server, hours: int) -> None:
+    needs(server, "time")
+    server.clock = timedelta(hours=hours)
+    wanted = filled(server, pages=1)
+    wanted[server.peer.put(90_000, server.now() - timedelta(seconds=2))] = 1
+    server.peer.put(90_001, server.now() + timedelta(hours=1))
+    assert read(server.connector(), server.module.STREAM)[0] == wanted
+
+
+def test_an_unknown_field_travels_as_an_attribute_and_is_told_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    needs(server, "fields")
+    server.peer.put(1, DAY, loyalty_tier="gold")
+    server.peer.put(2, DAY, loyalty_tier="gold", huge="x" * 5_000)
+    connector = server.connector()
+    found = [connector.touchpoint(record) for record in records(connector, server.module.STREAM)]
+    assert [touchpoint.attributes["loyalty_tier"] for touchpoint in found] == ["gold", "gold"]
+    assert caplog.text.count("loyalty_tier") == 1
+    assert "gold" not in caplog.text
+
+
+def records(connector: Connector, stream: str, cursor: Cursor | None = None) -> list[Record]:
+    return [record for batch in connector.read(stream, cursor) for record in batch.records if isinstance(record, Record)]
+
+
+def test_an_item_that_lacks_any_of_its_fields_stops_nothing(server: Server) -> None:
+    needs(server, "fields")
+    whole = server.peer.items[server.peer.put(0, DAY)]
+    wanted = filled(server, pages=1)
+    for number, field in enumerate(whole):
+        key = server.peer.put(50_000 + number, DAY + number * timedelta(hours=2))
+        server.peer.items[key][field] = None
+    connector = server.connector()
+    found = [outgoing(connector, server.module.STREAM, batch, set()) for batch in connector.read(server.module.STREAM, None)]
+    published = sum(len(part.touchpoints) for part in found)
+    letters = {letter.letter_id for part in found for letter in part.dead_letters}
+    assert letters
+    assert published + len(letters) == len(wanted) + len(whole)
+
+
+def test_at_most_two_pages_are_in_memory(server: Server) -> None:
+    needs(server, "time")
+    filled(server, pages=8)
+    gc.collect()
+    before = alive()
+    batches = server.connector().read(server.module.STREAM, None)
+    most = 0
+    for _ in range(8):
+        next(batches)
+        gc.collect()
+        most = max(most, alive() - before)
+    assert 0 < most <= 2 * server.module.PAGE
+
+
+def alive() -> int:
+    return sum(type(each) is Record for each in gc.get_objects())
+
+
+def test_a_window_gives_what_lies_in_it_and_the_source_counts_the_same(server: Server) -> None:
+    needs(server, "time")
+    count = len(filled(server))
+    connector = server.connector()
+    window = Window(DAY + timedelta(hours=5), DAY + timedelta(hours=count - 4))
+    found, _ = read(connector, server.module.STREAM, None, window)
+    assert len(found) == count - 9
+    assert connector.count(server.module.STREAM, window) in (None, count - 9)
+
+
+def test_the_same_record_is_the_same_event_and_a_changed_one_is_another(server: Server) -> None:
+    server.peer.put(1, DAY)
+    connector = server.connector()
+    first = events(connector, server.module.STREAM)
+    assert events(server.connector(), server.module.STREAM) == first
+    server.peer.put(1, DAY + timedelta(hours=1))
+    assert events(connector, server.module.STREAM).isdisjoint(first)
+
+
+def events(connector: Connector, stream: str) -> set[UUID]:
+    return {touchpoint.event_id for touchpoint in map(connector.touchpoint, records(connector, stream))}
+
+
+def test_an_overlap_read_again_counts_as_repeated_and_publishes_nothing(server: Server) -> None:
+    needs(server, "time")
+    server.peer.put(1, DAY)
+    connector, stream = server.connector(), server.module.STREAM
+    recent = Recent(b"", connector.spec(stream).lookback)
+    [first] = [outgoing(connector, stream, batch, set()) for batch in connector.read(stream, None)]
+    recent.learn(first.timed)
+    kept = Recent(recent.packed(), connector.spec(stream).lookback)
+    [again] = [outgoing(connector, stream, batch, kept.ids()) for batch in connector.read(stream, None)]
+    assert (len(first.touchpoints), len(again.touchpoints), again.repeated) == (1, 0, 1)
+    assert isinstance(connector.budget, Budget)
+    fields = decode(first.touchpoints[0][1])[1]
+    assert set(fields) >= set(Touchpoint.model_fields)

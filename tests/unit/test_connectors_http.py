@@ -1,0 +1,258 @@
+"""The HTTP edge: what each answer makes of a request, how long a source says to wait, and what an account may still ask."""
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors import client as edge
+from connectors.budget import Budget, seconds_until
+from connectors.client import Client
+from connectors.contract import Window
+from connectors.errors import AuthError, CursorExpiredError, RateLimitedError
+from connectors.memory import MOST_IDS, Recent
+from connectors.settings import open_connector
+from schemas.errors import ConfigError, RetryableError
+from schemas.touchpoint import event_id
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+Reply = tuple[int, dict[str, str], bytes]
+
+
+class Source:
+    """A server whose next answer is `reply`; `asked` holds the targets of all requests."""
+
+    def __init__(self) -> None:
+        self.reply: Reply = (200, {}, b"{}")
+        self.asked: list[str] = []
+        source = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                source.asked.append(self.path)
+                status, headers, body = source.reply
+                self.send_response_only(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing on the screen."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+
+
+@pytest.fixture
+def source() -> Iterator[Source]:
+    found = Source()
+    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def client(source: Source) -> Iterator[Client]:
+    url = f"http://127.0.0.1:{source.server.server_port}/base/"
+    found = Client(url, Budget(), timeout=5, fix="give it a new token", login=lambda _: {})
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (301, ConfigError),
+        (400, ConfigError),
+        (401, AuthError),
+        (403, AuthError),
+        (404, ConfigError),
+        (408, RetryableError),
+        (410, CursorExpiredError),
+        (429, RateLimitedError),
+        (501, ConfigError),
+        (502, RetryableError),
+    ],
+)
+def test_a_status_is_an_error_that_names_the_request_but_not_what_was_asked_for(
+    client: Client, source: Source, status: int, error: type[Exception]
+) -> None:
+    source.reply = status, {"Location": "http://elsewhere.example"}, b"customer data"
+    with pytest.raises(error) as raised:
+        client.get("/people", {"mail": "ann@example.com"})
+    assert type(raised.value) is error
+    assert f"GET /base/people of 127.0.0.1:{source.server.server_port} answers {status}" in str(raised.value)
+    assert "ann" not in str(raised.value)
+    assert "customer data" not in str(raised.value)
+    assert set(source.asked) == {"/base/people?mail=ann%40example.com"}
+
+
+def test_a_query_is_percent_encoded_and_leaves_out_what_is_none(client: Client, source: Source) -> None:
+    client.get("/a", {"filter": "x ge 1", "none": None, "limit": 3})
+    assert source.asked == ["/base/a?filter=x%20ge%201&limit=3"]
+
+
+def test_an_absolute_address_stays_below_the_url(client: Client, source: Source) -> None:
+    client.get("http://elsewhere.example/token")
+    assert source.asked == ["/base/http://elsewhere.example/token"]
+
+
+def test_a_body_beyond_the_bound_is_not_read_to_its_end(client: Client, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "MAX_BODY", 100_000)
+    source.reply = 200, {"Content-Encoding": "gzip"}, gzip.compress(b"x" * 50_000_000)
+    with pytest.raises(ConfigError, match="smaller pages"):
+        client.get("/bomb")
+
+
+def test_a_page_of_a_proxy_is_no_json_and_a_source_that_is_away_can_be_tried_again(client: Client, source: Source) -> None:
+    source.reply = 200, {}, b"<html>sign in</html>"
+    with pytest.raises(RetryableError, match="no JSON"):
+        client.get("/a").json()
+    with pytest.raises(RetryableError, match=r"failed \(NewConnectionError\): is `url` right"):
+        Client("http://127.0.0.1:1", Budget(), timeout=1, fix="", login=lambda _: {}).get("/a")
+
+
+def test_the_sources_clock_is_the_one_that_counts(client: Client, source: Source) -> None:
+    there = datetime.now(UTC) - timedelta(hours=5)
+    source.reply = (
+        429,
+        {"Date": format_datetime(there, usegmt=True), "Retry-After": format_datetime(there + timedelta(minutes=1), usegmt=True)},
+        b"",
+    )
+    with pytest.raises(RateLimitedError) as raised:
+        client.get("/a")
+    assert raised.value.retry_after == pytest.approx(60, abs=2)
+    assert abs(client.now() - there) < timedelta(seconds=3)
+
+
+@pytest.mark.parametrize("url", ["reviews.example.com", "ftp://x", "http://", "https://[", ""])
+def test_an_address_that_is_none_is_told_at_once(url: str) -> None:
+    with pytest.raises(ConfigError, match="https://host/path"):
+        Client(url, Budget(), timeout=1, fix="", login=lambda _: {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "90",
+        "90.0",
+        "Sun, 22 Nov 2026 12:01:30 GMT",
+        "2026-11-22T12:01:30Z",
+        "2026-11-22T13:01:30+01:00",
+        str(int(NOW.timestamp()) + 90),
+        str((int(NOW.timestamp()) + 90) * 1_000),
+    ],
+)
+def test_every_spelling_of_a_wait_is_understood(text: str) -> None:
+    assert seconds_until(text, NOW) == pytest.approx(90)
+
+
+@given(st.one_of(st.none(), st.text(max_size=40), st.floats().map(str), st.integers().map(str)))
+def test_whatever_a_header_holds_a_wait_is_never_negative_and_never_an_error(text: str | None) -> None:
+    found = seconds_until(text, NOW)
+    assert found is None or found >= 0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def wait(budget: Budget) -> float:
+    """How long to wait before the next request; 0 where it was counted."""
+    try:
+        budget.take()
+    except RateLimitedError as error:
+        return error.retry_after or 0.0
+    return 0.0
+
+
+@pytest.mark.parametrize("prefix", ["X-RateLimit-", "RateLimit-", "X-Rate-Limit-"])
+def test_a_budget_asks_nothing_beyond_what_is_left_until_it_is_renewed(prefix: str) -> None:
+    clock = Clock()
+    budget = Budget(clock=clock)
+    budget.learn({f"{prefix}Limit": "100", f"{prefix}Remaining": "2", f"{prefix}Reset": "30"}, NOW)
+    assert [wait(budget) for _ in range(3)] == [0, 0, 30]
+    clock.now += 30
+    assert wait(budget) == 0
+
+
+def test_a_backfill_leaves_half_of_the_rate_to_live_reading() -> None:
+    clock = Clock()
+    budget = Budget(clock=clock)
+    budget.reserve = 0.5
+    budget.learn({"RateLimit-Limit": "10", "RateLimit-Remaining": "7", "RateLimit-Reset": "30"}, NOW)
+    assert [wait(budget) for _ in range(3)] == [0, 0, 30]
+
+
+@given(st.lists(st.floats(0, 40), min_size=1, max_size=60), st.integers(1, 8))
+def test_never_more_requests_in_any_minute_than_the_fixed_rate(pauses: list[float], rate: int) -> None:
+    clock = Clock()
+    budget = Budget(rate, clock)
+    made: list[float] = []
+    for pause in pauses:
+        clock.now += pause
+        if waiting := wait(budget):
+            clock.now += waiting + 1e-6
+            assert wait(budget) == 0
+        made.append(clock.now)
+    assert all(sum(first <= at < first + 60 for at in made) <= rate for first in made)
+
+
+def test_the_overlap_keeps_what_it_may_meet_again_and_forgets_the_rest() -> None:
+    ids = [event_id("s", str(number), "1") for number in range(4_000)]
+    recent = Recent(b"", timedelta(seconds=10))
+    recent.learn((name, NOW + timedelta(seconds=number)) for number, name in enumerate(ids[:100]))
+    assert recent.ids() == set(ids[89:100])
+    assert Recent(recent.packed(), timedelta(seconds=10)).ids() == recent.ids()
+    recent.learn((name, NOW + timedelta(seconds=99)) for name in ids)
+    assert len(recent.ids()) == MOST_IDS
+    assert len(recent.packed()) < 65_536
+
+
+def test_a_share_of_a_window_is_between_nothing_and_all() -> None:
+    window = Window(NOW, NOW + timedelta(hours=4))
+    assert [window.share(NOW + timedelta(hours=hours), NOW) for hours in (-1, 0, 1, 4, 9)] == [0, 0, 0.25, 1, 1]
+    assert Window().share(NOW, NOW) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: shop\n", "url: Field required; secret: set the environment variable TOUCHLINE_SHOP_SECRET"),
+        ("name: my-shop\nurl: http://x\nsecret: abc\n", "set TOUCHLINE_MY_SHOP_SECRET"),
+        ("name: shop\nurl: http://x\npagesize: 3\n", "pagesize: Extra inputs are not permitted"),
+    ],
+)
+def test_wrong_settings_are_one_line_that_says_what_to_do(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        open_connector("example_reviews", path, {})
+    assert said in str(raised.value)
+    assert "abc" not in str(raised.value)
+
+
+def test_a_secret_never_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOUCHLINE_SHOP_SECRET", "do-not-show")
+    path = tmp_path / "settings.yaml"
+    path.write_text("name: shop\nurl: http://127.0.0.1:1\n")
+    connector: Any = open_connector("example_reviews", path, {})
+    assert connector.settings.secret.get_secret_value() == "do-not-show"
+    assert "do-not-show" not in repr(connector.settings)
+    assert "do-not-show" not in json.dumps(connector.settings.model_dump(mode="json"))

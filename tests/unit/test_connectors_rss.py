@@ -1,0 +1,77 @@
+"""Feeds: asked for only when they changed, half ones tried again, no feed told as such, RSS as well as Atom."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.contract import Batch, Connector, Cursor, Record
+from schemas.errors import ConfigError, RetryableError
+from tests.contract.peers import Server
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+RSS = b"""<?xml version="1.0"?><rss version="2.0" xmlns:dc="http://purl.org/dc/elements/1.1/"><channel><title>t</title><item>
+<guid isPermaLink="false">g1</guid><title>Cold soup</title><pubDate>Sun, 01 Mar 2026 09:00:00 +0100</pubDate>
+<author>ann@example.org (Ann)</author><description>&lt;i&gt;twice&lt;/i&gt;&nbsp;now</description></item></channel></rss>"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server("rss", tmp_path).running() as running:
+        yield running
+
+
+def serve(server: Server, monkeypatch: pytest.MonkeyPatch, body: bytes, kind: str = "application/xml") -> Connector:
+    monkeypatch.setattr(server.peer, "answer", lambda *_: (200, {"Content-Type": kind}, body))
+    return server.connector(timeout_seconds=5)
+
+
+def read(connector: Connector, cursor: Cursor | None = None) -> Batch:
+    [batch] = connector.read("entries", cursor)
+    return batch
+
+
+def records(batch: Batch) -> list[Any]:
+    return [record for record in batch.records if isinstance(record, Record)]
+
+
+def test_a_feed_that_did_not_change_is_not_sent_and_a_changed_one_gives_only_what_is_new(server: Server) -> None:
+    server.peer.put(1, DAY)
+    connector = server.connector(timeout_seconds=5)
+    first = read(connector)
+    again = read(connector, first.cursor)
+    assert (len(first.records), len(again.records), again.cursor) == (1, 0, first.cursor)
+    fresh, changed = server.peer.put(2, DAY), server.peer.put(1, DAY, title="Good bye")
+    assert [record.key for record in records(read(connector, again.cursor))] == [changed, fresh]
+
+
+def test_rss_2_is_read_although_it_is_not_well_formed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    connector = serve(server, monkeypatch, RSS)
+    [record] = records(read(connector))
+    found = connector.touchpoint(record)
+    assert record.key == "g1"
+    assert (found.occurred_at, found.text) == (datetime(2026, 3, 1, 8, tzinfo=UTC), "Cold soup twice now")
+    assert [(one.kind, one.value) for one in found.identifiers] == [("email", "ann@example.org")]
+
+
+def test_half_a_feed_is_tried_again_and_no_feed_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RetryableError, match="ends in the middle"):
+        read(serve(server, monkeypatch, RSS[:-30]))
+    for page in (b"<html><body>Welcome</body></html>", b"", b"/etc/passwd", b"{}"):
+        with pytest.raises(ConfigError, match="no RSS or Atom feed"):
+            serve(server, monkeypatch, page).check()
+
+
+def test_the_address_is_asked_as_it_was_given(server: Server) -> None:
+    asked: list[tuple[str, dict[str, str]]] = []
+    answer = server.peer.answer
+
+    def seen(method: str, path: str, query: dict[str, str], *others: Any) -> Any:
+        asked.append((path, query))
+        return answer(method, path, query, *others)
+
+    server.peer.answer = seen
+    server.connector(url=f"{server.url}/feed/?category=a%20b", timeout_seconds=5).check()
+    assert asked == [("/feed/", {"category": "a b"})]
