@@ -82,11 +82,9 @@ def migrations(folder: Path = TABLES) -> list[Script]:
 
 
 def views(folder: Path = VIEWS) -> list[Script]:
-    """The views, each after those it reads."""
+    """The views, each after those it reads; the order is the same each time."""
     found = {path.stem: Script(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))}
-    reads = {
-        name: {other for other in re.findall(r"touchline\.(\w+)", script.sql) if other != name} for name, script in found.items()
-    }
+    reads = {name: sorted({*re.findall(r"touchline\.(\w+)", script.sql)} - {name}) for name, script in found.items()}
     return [found[name] for name in TopologicalSorter(reads).static_order()]
 
 

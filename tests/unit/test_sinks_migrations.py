@@ -1,5 +1,8 @@
 """Which migrations and views there are, in which order, and which changes are refused."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,21 @@ def test_every_table_begins_with_a_migration() -> None:
 def test_migrations_run_by_table_and_number(tmp_path: Path) -> None:
     write(tmp_path, "b/migrations/0001_create.sql", "a/migrations/0002_widen.sql", "a/migrations/0001_create.sql")
     assert [script.name for script in migrations(tmp_path)] == ["a/0001_create", "a/0002_widen", "b/0001_create"]
+
+
+def test_views_come_in_the_same_order_in_every_process() -> None:
+    """Processes that share the tests must agree on their names and order, and many tests are made from the views."""
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", "from sinks.migrations import views; print([view.name for view in views()])"],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(3)
+    ]
+    assert told == [f"{[view.name for view in views()]}\n"] * 3
 
 
 @pytest.mark.parametrize("name", ["0003_widen.sql", "2_widen.sql", "0002-widen.sql", "0001_again.sql"])
