@@ -24,6 +24,8 @@ RESET, KILL = "reset", "kill"
 DROP_REPLY, DELAY_REPLY, HANG, KILL_AFTER = "drop reply", "delay reply", "hang", "kill after"
 """When the server has stored it."""
 
+CLOSE_SECONDS = 0.1  # for the loop to let go of aborted sockets
+
 
 class Proxy:
     """Inserts into `table` meet the `faults`, in turn, and `met` tells which they met; everything else passes."""
@@ -38,6 +40,7 @@ class Proxy:
         self._query = re.compile(rf"INSERT INTO touchline_store\.{table} \((\w+)".encode())
         self._loop = asyncio.new_event_loop()
         self._released = asyncio.Event()
+        self._ends: list[asyncio.StreamWriter] = []
 
     def plan(self, *faults: str) -> None:
         """What the next inserts meet."""
@@ -54,14 +57,20 @@ class Proxy:
         listening.set()
         async with server:
             await stop.wait()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        connections = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in connections:
             task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+        for end in self._ends:
+            end.transport.abort()
+        await asyncio.sleep(CLOSE_SECONDS)
 
     async def _connected(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         with suppress(OSError, EOFError, asyncio.CancelledError):
             hello = await client.read(READ)
             if hello:
                 replies, server = await asyncio.open_connection("127.0.0.1", self._server)
+                self._ends += [back, server]
                 server.write(hello)
                 await Connection(self, client, back, replies, server).run()
         back.close()

@@ -151,7 +151,7 @@ def test_what_waits_stays_on_kafka_and_not_in_memory(migrated: Stack, name: str,
             ]
             publish("touchline.dead-letters", "dead_letter", [letter.model_dump() for letter in letters])
         eventually(lambda: len(between.met) >= 1)
-        assert process.memory_info().rss < 400 * MEGABYTE
+        assert process.memory_info().rss < 500 * MEGABYTE
         between.faults.clear()
         between.release()
         stored = "SELECT uniqExact(letter_id) FROM touchline_store.dead_letters WHERE origin LIKE {origin:String}"
