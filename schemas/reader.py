@@ -1,7 +1,7 @@
 """Readers of Avro records, each a Python function written for one schema: half the time of fastavro's general one.
 
 They know what `schemas/avro.py` derives and no more: records, arrays, maps, optional fields (null first), strings, bytes, fixed,
-longs, doubles and booleans. What is written stays fastavro's work, and so does reading an older version of a schema.
+longs, doubles and booleans. `schemas/writer.py` writes; an older version of a schema is read by fastavro.
 """
 
 from collections.abc import Callable

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 READ = 65_536
+KEPT = 200  # bytes of what was read before: a query, a name or an end may stand across two reads
 END_OF_DATA = bytes.fromhex("02 00 01 00 02 ff ff ff ff 00 00 00")
 END_OF_STREAM = b"\x05"
 ABORT = struct.pack("ii", 1, 0)
@@ -82,22 +83,22 @@ class Proxy:
             self.met.append(fault)
         return fault
 
-    def first_column(self, data: bytes) -> bytes:
-        """Of the insert that is asked for here, or nothing."""
-        found = self._query.search(data)
-        return found[1] if found else b""
+    def asked(self, seen: bytes) -> re.Match[bytes] | None:
+        """The insert that is asked for here; its group is the first column."""
+        return self._query.search(seen)
 
     async def released(self) -> None:
         await self._released.wait()
 
 
 class Connection:
-    """One client: bytes up and down, the first column it asked to insert, its block's fault, whether that is complete."""
+    """One client: bytes up and down, how the block begins that it asked to insert, that block's fault, whether it is complete."""
 
     def __init__(self, proxy: Proxy, *ends: Any) -> None:
         self.proxy = proxy
         self.client, self.back, self.replies, self.server = ends
-        self.first_column = b""
+        self.seen = b""
+        self.begin = b""
         self.fault = ""
         self.complete = False
 
@@ -114,12 +115,7 @@ class Connection:
 
     async def _up(self) -> None:
         while data := await self.client.read(READ):
-            if asked := self.proxy.first_column(data):
-                self.first_column = asked
-            elif self.first_column and self.first_column in data:
-                self.first_column = b""
-                self.fault, self.complete = self.proxy.fault(), False
-            self.complete = self.complete or data.endswith(END_OF_DATA)
+            self._look(data)
             if self.fault in (RESET, KILL):
                 self.server.write(data[: len(data) // 2])
                 await self.server.drain()
@@ -129,6 +125,17 @@ class Connection:
             self.server.write(data)
             await self.server.drain()
         return None
+
+    def _look(self, data: bytes) -> None:
+        """Notice the query, the first column's name (with its length before it), and the end, whichever came with this read."""
+        self.seen += data
+        if asked := self.proxy.asked(self.seen):
+            self.begin, self.seen = bytes([len(asked[1])]) + asked[1], self.seen[asked.end() :]
+        if self.begin and self.begin in self.seen:
+            self.seen = self.seen.partition(self.begin)[2]
+            self.begin, self.fault, self.complete = b"", self.proxy.fault(), False
+        self.complete = self.complete or self.seen.endswith(END_OF_DATA)
+        self.seen = self.seen[-KEPT:]
 
     async def _down(self) -> None:
         while data := await self.replies.read(READ):

@@ -155,7 +155,8 @@ def test_each_partition_is_ticked_at_each_boundary_by_whoever_has_it_then(
         eventually(lambda: len(ticks()) == PARTITIONS[TICKS])
         with worker(f"{run}-2", tmp_path / "second") as second:
             eventually(lambda: page(tmp_path / "second", "ready")[0] == 200)
-            time.sleep(7)
+            shared = {partition: sent[-1]["at"] for partition, sent in ticks().items()}
+            eventually(lambda: all(sent[-1]["at"] > shared[partition] for partition, sent in ticks().items()))
             second.kill()
         eventually(lambda: waiting(TICKS) == 0)
     before = {partition: sent[-1]["at"] for partition, sent in ticks().items()}
@@ -163,7 +164,7 @@ def test_each_partition_is_ticked_at_each_boundary_by_whoever_has_it_then(
         eventually(lambda: all(sent[-1]["at"] > before[partition] for partition, sent in ticks().items()))
     for sent in ticks().values():
         once = list({tick["at"]: tick for tick in sent}.values())
-        assert len(once) >= 4
+        assert len(once) >= 3
         assert all(tick["at"] % 3_000 == 0 for tick in sent)
         assert [tick["since"] for tick in once] == [None, *(tick["at"] for tick in once[:-1])]
         assert len(sent) - len(once) <= 1, "only a rebalance may make two workers send the same tick"
