@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 from typing import Any, cast
 
@@ -224,12 +224,25 @@ class Consumer(StockConsumer):
         if lost:
             log.warning("the group did not hear from this worker in time and gave it up; it joins anew, others do its work again")
 
+    async def commit_and_end_transactions(self) -> None:
+        """The last commit before partitions go, and it holds all that is done: one that is under way may have begun before.
+
+        Faust would wait for that one and commit nothing more.
+        """
+        await self.maybe_wait_for_commit_to_finish()
+        await super().commit_and_end_transactions()
+
     def _given_up(self) -> bool:
         return int(self._thread._ensure_consumer()._coordinator.generation) < 0  # noqa: SLF001 - nothing public tells it
 
     def _forget(self, revoked: set[TP]) -> None:
         for tp in revoked:
             self.ledgers.pop(tp, None)
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        """Every partition of which something was delivered. When partitions are revoked, Faust first forgets what it was told is
+        done, then commits; the ledgers are forgotten last."""
+        return (tp for tp in list(self.ledgers) if topics is None or tp in topics or tp.topic in topics)
 
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()

@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 from typing import Any
 
 import faust
@@ -34,9 +35,9 @@ class Partition:
         self.position = first if committed is None else committed
         self.commits_fail = False
         self.fetched = asyncio.Event()
-        self.answer, self.sought = asyncio.Event(), asyncio.Event()
-        self.answer.set()
-        self.sought.set()
+        self.answer, self.sought, self.taken = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        for each in (self.answer, self.sought, self.taken):
+            each.set()
 
     def extend(self, values: list[bytes]) -> None:
         """Records that arrive now."""
@@ -54,6 +55,7 @@ class Partition:
         return {HERE: found}
 
     async def commit(self, offsets: Mapping[TP, int]) -> bool:
+        await self.taken.wait()
         if not self.commits_fail:
             self.committed = offsets[HERE]
         return not self.commits_fail
@@ -69,6 +71,13 @@ class Partition:
 
     def assignment(self) -> set[TP]:
         return {HERE}
+
+    def pause_partitions(self, partitions: Collection[TP]) -> None:
+        """Nothing more is fetched."""
+
+    def _ensure_consumer(self) -> Any:
+        """aiokafka's consumer, as far as anybody asks: the group has not given it up."""
+        return SimpleNamespace(_coordinator=SimpleNamespace(generation=1))
 
     def topic_partitions(self, topic: str) -> int:
         return 1

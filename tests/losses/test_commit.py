@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.losses.line import Partition, running
+from tests.losses.line import HERE, Partition, running
 from tests.losses.work import Work, value
 
 
@@ -66,5 +66,45 @@ def test_a_commit_that_failed_is_tried_again(engine: str, second: int | None) ->
             assert await line.commit() is None
             source.commits_fail = False
             assert await line.commit() == second
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("engine", "after"), [("stock", None), ("ours", 3)])
+def test_what_is_done_is_committed_before_its_partition_goes(engine: str, after: int | None) -> None:
+    """Nothing is lost, but whoever has the partition next does again what was done since the last commit, at every rebalance."""
+
+    async def scenario() -> None:
+        work = Work()
+        source = Partition([value(number) for number in range(3)])
+        async with running(engine, source, work, stream_wait_empty=True) as line:
+            await line.until(lambda: 2 in work.sent)
+            await line.settle()
+            await line.app.consumer.on_partitions_revoked({HERE})
+            assert source.committed == after
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("engine", "after"), [("stock", 3), ("ours", 5)])
+def test_the_last_commit_holds_what_was_done_while_another_was_under_way(engine: str, after: int) -> None:
+    """As above: Faust waits for that one, and takes it for its own."""
+
+    async def scenario() -> None:
+        work = Work()
+        source = Partition([value(number) for number in range(3)])
+        async with running(engine, source, work, stream_wait_empty=True) as line:
+            await line.until(lambda: 2 in work.sent)
+            await line.settle()
+            source.taken.clear()
+            under_way = asyncio.create_task(line.commit())
+            source.extend([value(number) for number in range(3, 5)])
+            await line.until(lambda: 4 in work.sent)
+            await line.settle()
+            last = asyncio.create_task(line.app.consumer.wait_empty())
+            await line.settle()
+            source.taken.set()
+            await asyncio.gather(under_way, last)
+            assert source.committed == after
 
     asyncio.run(scenario())

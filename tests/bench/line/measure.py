@@ -38,15 +38,19 @@ READ = """
     FROM (SELECT * FROM touchline_store.satisfaction UNION ALL SELECT * FROM touchline_store.churn)
     GROUP BY event_id
 """
+COMMANDS = {"work": ["work"], "work_2": ["work", "--name", "worker-2"], "sink": ["sink"]}
 Processes = dict[str, psutil.Process]
 
 
 @contextmanager
 def line(stack: Stack, folder: Path) -> Iterator[Processes]:
-    """A worker and a sink at work; yields every process of the line by name."""
+    """Two workers, one for each core, and a sink; yields every process of the line by name."""
     subprocess.run([TOUCHLINE, "migrate"], check=True, capture_output=True)
     with (folder / "line.log").open("wb") as out:
-        started = {name: subprocess.Popen([TOUCHLINE, name, "--no-restart"], stdout=out, stderr=out) for name in ("work", "sink")}
+        started = {
+            name: subprocess.Popen([TOUCHLINE, *command, "--no-restart"], stdout=out, stderr=out)
+            for name, command in COMMANDS.items()
+        }
         services = {child.cmdline()[0].rpartition("/")[2]: child for child in psutil.Process(stack.supervisor_pid).children()}
         try:
             yield {
@@ -63,10 +67,10 @@ def line(stack: Stack, folder: Path) -> Iterator[Processes]:
 class Burst:
     """Touchpoints sent as fast as Kafka takes them, and what came of them."""
 
-    def __init__(self, client: ClickHouse, run: str, count: int) -> None:
+    def __init__(self, client: ClickHouse, run: str, count: int, before: int) -> None:
+        """`before` touchpoints of other runs were sent ahead of this one's."""
         self.client = client
-        self.before = 0
-        self.before = self.stored()
+        self.before = before
         self.run = run
         self.count = count
 
@@ -132,7 +136,7 @@ def spent(processes: Processes) -> dict[str, float]:
 
 def throughput(client: ClickHouse, processes: Processes) -> dict[str, float]:
     """Touchpoints a second of a burst, and processor seconds of each process for 100,000."""
-    burst = Burst(client, "burst", BURST)
+    burst = Burst(client, "burst", BURST, WARM)
     feed, begin, before = Feed("burst", WARM, BURST), time.monotonic(), spent(processes)
     burst.wait("whole line")
     seconds, after = time.monotonic() - begin, spent(processes)
@@ -145,7 +149,7 @@ def throughput(client: ClickHouse, processes: Processes) -> dict[str, float]:
 
 def latency(client: ClickHouse) -> dict[str, float]:
     """Seconds from publishing to what a query sees, of the touchpoint and of its reading, whichever comes later."""
-    steady = Burst(client, "steady", RATE * SECONDS)
+    steady = Burst(client, "steady", RATE * SECONDS, WARM + BURST)
     feed = Feed("steady", WARM + BURST, RATE * SECONDS, RATE)
     time.sleep(SECONDS)
     feed.cpu_seconds()
@@ -159,7 +163,7 @@ def measure(stack: Stack, console: Console) -> dict[str, float]:
     """Both, on a running stack, with a worker and a sink that have warmed up; prints a table."""
     client = ClickHouse()
     with tempfile.TemporaryDirectory() as folder, line(stack, Path(folder)) as processes:
-        warming = Burst(client, "warm", WARM)
+        warming = Burst(client, "warm", WARM, 0)
         warm = Feed("warm", 0, WARM)
         warming.wait("warming up")
         warm.cpu_seconds()
