@@ -1,6 +1,6 @@
 # Everything a person or CI does here, one verb a job. `make` alone explains itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test crash demo up down status bench format lock clean
+.PHONY: help setup check test test-connectors crash demo up down status bench format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ STAMP := $(VENV)/.complete
 TOUCHLINE := $(BIN)/touchline
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## virtual environment from the lock file, then Kafka and ClickHouse
 	@$(TOUCHLINE) up --download-only
@@ -28,7 +28,10 @@ check: $(STAMP) ## ruff, mypy --strict, layer rules, spelling
 	$(BIN)/codespell
 
 test: setup check ## every check and every test, on real Kafka and ClickHouse; leaves nothing running
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+	$(BIN)/pytest -m 'not slow' --numprocesses logical --maxprocesses 4 --dist loadgroup
+
+test-connectors: setup ## every connector against its real source system, which is installed for it
+	$(BIN)/pytest -m live tests/live
 
 crash: setup ## 200 kills and freezes of everything, then the whole result against a model
 	$(BIN)/python -m tests.crash

@@ -1,0 +1,1 @@
+"""Connectors against the real source systems, which the tests install and start themselves."""
