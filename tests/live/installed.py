@@ -27,7 +27,7 @@ def debian(name: str, *packages: str) -> Path:
 
 
 def python(name: str, requirements: Path) -> Path:
-    """A virtual environment with what a lock file with hashes names. It was renamed: `bin/python bin/PROGRAM` runs its programs."""
+    """A virtual environment with what a lock file with hashes names; `bin/python bin/PROGRAM` runs its programs."""
 
     def fill(folder: Path) -> None:
         fetching.run(name, [sys.executable, "-m", "venv", str(folder)], folder)
