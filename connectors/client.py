@@ -187,6 +187,7 @@ def _shown(seconds: float | None) -> str:
 
 def _date(headers: Headers) -> datetime:
     try:
-        return parsedate_to_datetime(headers.get("Date", ""))
+        found = parsedate_to_datetime(headers.get("Date", ""))
     except ValueError:
         return datetime.now(UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)  # a zone of -0000 is none

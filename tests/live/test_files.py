@@ -1,0 +1,18 @@
+"""Drops on a disk: nothing to install, and the least that any source can take."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.connecting import write_orders, write_settings
+from tests.live.conftest import Line
+
+pytestmark = [pytest.mark.integration, pytest.mark.live]
+
+
+def test_an_order_in_a_drop_moves_the_risk_of_its_customer(line: Line, tmp_path: Path) -> None:
+    settings = write_settings(tmp_path, "live-files")
+    drop = tmp_path / "drops" / "orders.csv"
+    with line.connect("files", settings):
+        found = line.lag("files", "sap", "an order appears in a drop", lambda: write_orders(drop, 1, 1))
+    assert 0 < found.touchpoint <= found.score
