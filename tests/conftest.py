@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,8 +55,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def running_stack(home: Path) -> Iterator[Stack]:
     """A stack in `home` that this process and those it starts are pointed at, until the block ends.
 
-    Never on the standard ports: another stack could take one of them over while a killed service is away.
+    Never on the standard ports: another stack could take one of them over while a killed service is away. SIGTERM ends the
+    block like Ctrl-C.
     """
+    ended = signal.signal(signal.SIGTERM, signal.default_int_handler)
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith(("TOUCHLINE_KAFKA_", "TOUCHLINE_CLICKHOUSE_"))]:
         del os.environ[name]
@@ -74,6 +77,7 @@ def running_stack(home: Path) -> Iterator[Stack]:
         down(home)
         os.environ.clear()
         os.environ.update(before)
+        signal.signal(signal.SIGTERM, ended)
 
 
 @pytest.fixture(scope="session")
