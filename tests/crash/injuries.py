@@ -45,7 +45,9 @@ def script(seed: int, kills: int) -> list[Act]:
         chance.shuffle(hand)
         for target, how in hand:
             point = next(points[target]) if how == POINT else ""
-            acts[-1][LANES[target]].append(Injury(target, how, chance.uniform(0.3, 3.0), point, chance.randrange(4)))
+            after, alive = chance.uniform(0.3, 3.0), chance.randrange(4)
+            alive = 0 if point and POINTS[point].takeover else alive
+            acts[-1][LANES[target]].append(Injury(target, how, after, point, alive))
         kills -= ACT
     return acts
 

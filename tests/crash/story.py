@@ -29,6 +29,7 @@ FROZEN = {"work": 14.0, "sink": 10.0}
 DROP_EVERY = 2.0
 LOOK_EVERY = 0.1
 WORKS_WITHIN = REACHED_WITHIN = 60.0
+TAKEOVERS, TAKEN_OVER_WITHIN = 8, 15.0  # most find their own copy up to date, and pass no point of recovery
 AT_WORK = frozenset({"link.acknowledge", "join.acknowledge", "sink.commit"})
 SERVES_WITHIN = 60.0
 Answer = TypeVar("Answer")
@@ -112,9 +113,16 @@ class Story:
     async def _at_point(self, injury: Injury) -> None:
         died = self.line.died
         order = self.line.order(injury.target, injury.point, injury.alive)
-        if POINTS[injury.point].takeover:
+
+        def dead() -> bool:
+            return self.line.died > died or not order.exists()
+
+        for _ in range(TAKEOVERS if POINTS[injury.point].takeover else 0):
             await self._kill(Injury(injury.target, KILL))
-        await _until(lambda: self.line.died > died or not order.exists(), REACHED_WITHIN, f"nobody dies at {injury.point}")
+            with suppress(LineError):
+                await _until(dead, TAKEN_OVER_WITHIN, "nobody takes over what it has no copy of")
+                break
+        await _until(dead, REACHED_WITHIN, f"nobody dies at {injury.point}")
         self._inflicted(f"{POINT} {injury.point}")
 
     async def _kill(self, injury: Injury) -> None:
