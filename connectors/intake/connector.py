@@ -34,7 +34,7 @@ DEFAULTS = yaml.safe_load(Path(__file__).with_name("mapping.yaml").read_text(enc
 
 
 class Connector:
-    """One server; its endpoints are its streams, each read until nothing waits in it. Cursor: {}."""
+    """One server; its endpoints are its streams, each read a batch at a time. There is no cursor."""
 
     settings_model: ClassVar[type[BaseModel]] = IntakeSettings
 

@@ -23,6 +23,7 @@ from connectors.intake.inbox import Inbox
 from connectors.intake.request import Request
 from connectors.intake.settings import IntakeSettings
 from schemas.errors import ConfigError
+from schemas.telemetry import CONNECTOR_ANSWERS
 
 LONGEST_LINE = 65_536
 HEAD = 1_024
@@ -77,6 +78,11 @@ class Server:
             await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.Response:
+        answer = await self._answer(request)
+        CONNECTOR_ANSWERS.labels(self._settings.name, answer.status).inc()
+        return answer
+
+    async def _answer(self, request: web.Request) -> web.Response:
         headers = self._headers(request)
         if request.method == "OPTIONS":
             return web.Response(status=204, headers=headers)

@@ -4,26 +4,31 @@ import base64
 import gzip
 import hmac
 import json
+import os
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from connectors.contract import Record, Refused
+from connectors.contract import Batch, Record, Refused
 from connectors.intake.connector import Connector
 from connectors.intake.gate import Gate, RejectedError
 from connectors.intake.inbox import MOST_RECORDS, Inbox
 from connectors.intake.quota import Quota
 from connectors.intake.request import Request, corrected
 from connectors.intake.settings import IntakeSettings
+from connectors.outgoing import outgoing
+from schemas.codec import encode_model
 from schemas.errors import ConfigError
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -352,3 +357,49 @@ def test_browsers_of_named_origins_may_send(settings: IntakeSettings) -> None:
             asked = urllib.request.Request(f"{address}/v1/t", headers={"Origin": named}, method="OPTIONS")
             with urllib.request.urlopen(asked, timeout=10) as answer:
                 assert answer.headers["Access-Control-Allow-Origin"] == allowed
+
+
+TEXTS = st.text(st.characters(exclude_categories=())) | st.sampled_from(["", "-", "1e999", "2026-01-01", "99999-01-01", "{}"])
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([10**400, -(10**19), 1e308])
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+)
+FIELDS = """type event name userId anonymousId previousId messageId timestamp sentAt properties traits context e eid dtm stm ttm
+ue_pr ue_px cx co se_ca se_ac uid p id source specversion subject time data data_base64 datacontenttype writeKey"""
+USUAL = st.fixed_dictionaries(
+    {"specversion": st.just("1.0"), "id": TEXTS, "source": TEXTS, "type": TEXTS, "subject": TEXTS, "userId": TEXTS, "uid": TEXTS}
+)
+EVENTS = st.dictionaries(st.sampled_from(FIELDS.split()), VALUES, max_size=8)
+MIXED = st.builds(lambda usual, odd: {**usual, **odd}, USUAL, EVENTS)
+PATHS = ["/v1/batch", "/v1/track", "/v1/import", "/com.snowplowanalytics.snowplow/tp2", "/cloudevents/bill"]
+
+
+@given(st.sampled_from(PATHS), st.lists(EVENTS | MIXED | VALUES, max_size=4), EVENTS | MIXED, st.none() | st.binary(max_size=40))
+def test_whatever_is_sent_becomes_touchpoints_and_dead_letters_and_nothing_breaks(
+    path: str, events: list[object], around: dict[str, Any], junk: bytes | None
+) -> None:
+    connector, gate = open_to_all()
+    body: object = {**around, "batch": events, "data": events} if path != "/cloudevents/bill" else events
+    content = junk if junk is not None else json.dumps(body, default=str).encode()
+    media = "application/cloudevents-batch+json"
+    try:
+        found = gate.admit(request(path, content, **{"Content-Type": media, "Authorization": AUTHORIZED[path[:4]]}))
+    except RejectedError:
+        return
+    out = outgoing(connector, found.stream, Batch(found.records, {}), set())
+    assert len(out.touchpoints) + len(out.dead_letters) + out.repeated == len(found.records)
+    assert all(encode_model("dead_letter", letter) for letter in out.dead_letters)
+
+
+AUTHORIZED = {"/v1/": basic("key"), "/com": "", "/clo": "Bearer key"}
+
+
+@cache
+def open_to_all() -> tuple[Connector, Gate]:
+    bill = {"protocol": "cloudevents", "system": "bill", "source": "erp", "map": {"identifiers": {"party": "subject"}}}
+    endpoints = {name: {"protocol": name, "system": name} for name in ("segment", "snowplow")} | {"bill": bill}
+    keys = {f"TOUCHLINE_FUZZ_{name.upper()}_KEYS": "key" for name in endpoints}
+    with patch.dict(os.environ, keys):
+        connector = Connector(IntakeSettings.model_validate({"name": "fuzz", "endpoints": endpoints}))
+        return connector, connector._gate()
