@@ -1,8 +1,8 @@
 """An HTTP server that others send their events to.
 
 Guarantee: at least once, exact by event id, for every request that was answered with 2xx: the answer waits for Kafka's
-acknowledgement. Whoever gets another answer, or none, sends again, and the same event is the same touchpoint. There is no cursor,
-and nothing is on disk: what was not acknowledged is still the sender's.
+acknowledgement. Whoever is told 503 or 429, or nothing, sends again, and the same event is the same touchpoint. There is no
+cursor, and nothing is on disk: what was not acknowledged is still the sender's.
 """
 
 import time
