@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -62,7 +62,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records in the order of the source, and the cursor AFTER them.
+    """Records in the order of the source, and the cursor AFTER them; an empty one where there is no place to go on from.
 
     `share` is how much of the stream lies behind this batch, 0 to 1, for progress bars.
     """
@@ -176,4 +176,20 @@ class Connector(Protocol):
 
     def close(self) -> None:
         """Let go of everything that was opened."""
+        ...
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """What a connector has besides, when it does not ask its source but is sent its records.
+
+    Its `read` yields what has come. To ask it for the next batch is to say that this one is kept, and its senders are told so;
+    to abandon it is to have them send again. There is no end to be read to and nothing to be read again by time.
+    """
+
+    def listen(self, *, keep: bool) -> str:
+        """Open the door and return its address; called once, before `streams`. Raises ConfigError where that cannot be.
+
+        With `keep` false every sender is told to send again, whatever is read: for a look at what comes.
+        """
         ...

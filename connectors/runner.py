@@ -6,6 +6,9 @@
 4. wait for every acknowledgement
 5. save cursor and totals, acknowledged
 
+Where a source has no place to go on from (its records are sent to us), there are only totals to save: that is done once a
+second, and a crash may count less than was published.
+
 A crash after any step reads the batch again: its touchpoints and dead letters carry the same ids, and its totals were not
 saved without its cursor. What is `repeated` is exact, too: a stream of files replays what lies before its cursor, and the
 runner remembers the event ids of a stream while it reads it (about 130 bytes each); a timed stream saves with its cursor
@@ -16,8 +19,9 @@ import json
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from connectors.contract import Batch, Connector, Phase, Window
@@ -45,6 +49,7 @@ from schemas.topics import DEAD_LETTERS, source_topic
 MAX_ATTEMPTS = 6
 BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 60.0
+SAVE_SECONDS = 1.0
 Watch = Callable[[ConnectorState, float], None]
 log = logging.getLogger(__name__)
 
@@ -70,6 +75,8 @@ class Runner:
         last = max((state.last_success_at for state in self.states.values()), default=datetime.now(UTC))
         CONNECTOR_SUCCESS.labels(connector.name).set(last.timestamp())
         self._saved = 0
+        self._unsaved: dict[str, ConnectorState] = {}
+        self._due: dict[str, float] = {}
 
     def once(self) -> None:
         """Read every stream to its end. Raises RetryableError when that fails six times in a row without any progress."""
@@ -92,6 +99,8 @@ class Runner:
             else:
                 failed = 0
                 self._stop.wait(self._connector.poll_seconds)
+        with suppress(RetryableError):
+            self._save_rest(now=True)
 
     def read_states(self) -> dict[str, ConnectorState]:
         """The states of the streams that this way of reading keeps: live ones, or those of backfills."""
@@ -125,6 +134,7 @@ class Runner:
                 failure = error or failure
                 if self._stop.is_set() or (isinstance(error, RateLimitedError) and error.scope == "account"):
                     return failure
+            self._save_rest(now=False)
         except RetryableError as error:
             return error
         if failure is None and self._backfill is None:
@@ -180,11 +190,25 @@ class Runner:
             for letter in found.dead_letters:
                 self._publisher.send(DEAD_LETTERS, letter.letter_id.bytes, encode_model("dead_letter", letter))
             self._publisher.acknowledged()  # step 4
-            save_state(self._publisher, state)  # step 5
+            self._save(state, now=bool(batch.cursor))  # step 5
         self.states[state.stream] = state
         self._saved += 1
         self._count(found)
         self._watch(state, batch.share)
+
+    def _save(self, state: ConnectorState, *, now: bool) -> None:
+        """Save the state now, or once a second has passed since the last one of its stream was."""
+        if now or time.monotonic() >= self._due.get(state.stream, 0.0):
+            save_state(self._publisher, state)
+            self._due[state.stream] = time.monotonic() + SAVE_SECONDS
+            self._unsaved.pop(state.stream, None)
+        else:
+            self._unsaved[state.stream] = state
+
+    def _save_rest(self, *, now: bool) -> None:
+        for state in list(self._unsaved.values()):
+            with self._publishing():
+                self._save(state, now=now)
 
     @contextmanager
     def _publishing(self) -> Iterator[None]:

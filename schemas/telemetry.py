@@ -26,6 +26,9 @@ CONNECTOR_EVENT = Gauge(
 CONNECTOR_RETRIES = Counter(
     "touchline_connector_retries", "Pauses after which a source is asked again: failed, or rate used up", ["connector", "reason"]
 )
+CONNECTOR_ANSWERS = Counter(
+    "touchline_connector_answers", "Requests of senders answered, by HTTP status", ["connector", "status"]
+)
 CONNECTOR_GAPS = Counter("touchline_connector_gaps", "Cursors that the source no longer knew; read again by time", ["connector"])
 CONNECTOR_RECONCILIATION = Gauge(
     "touchline_connector_reconciliation_difference_records",

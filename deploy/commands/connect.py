@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,9 @@ def command(
     Runs until it is told to stop (SIGTERM, Ctrl-C): it then finishes its batch and saves its cursor. A supervisor starts
     it again when it crashes; with systemd or Kubernetes, which do that, use --no-restart.
 
+    A connector that is sent its records (`intake`) listens instead: --preview waits for the first ones, shows them, and has
+    them sent again; --once and --backfill are not for it.
+
     A backfill may run beside it: it has a cursor of its own, takes half of the source's rate, leaves when it has read all,
     and says whether the source counts as many. Stopped half-way and started with the same date, it goes on.
 
@@ -59,17 +63,32 @@ def command(
         from deploy.supervise import supervised
 
         supervised()
+    from connectors.contract import Listener
     from connectors.screens import show_preview
     from connectors.settings import open_connector
+    from schemas.errors import ConfigError
 
     connector = open_connector(name, settings_file, {"root": root.resolve()} if root else {})
     found = connector.check()
+    listens = isinstance(connector, Listener)
+    if listens and (once or backfill):
+        raise ConfigError(f"{name} is sent its records and asks nobody: leave out --once and --backfill")
     if check:
         click.echo(f"{connector.name}: fine: {found}")
     elif preview:
-        show_preview(connector, preview)
+        with closing(connector):
+            listening(connector, keep=False)
+            show_preview(connector, preview)
     else:
         publish(connector, once=once, since=backfill)
+
+
+def listening(connector: Connector, *, keep: bool) -> None:
+    """Let a connector that is sent its records listen, and say where."""
+    from connectors.contract import Listener
+
+    if isinstance(connector, Listener):
+        click.echo(f"{connector.name}: listening at {connector.listen(keep=keep)}", err=True)
 
 
 def publish(connector: Connector, *, once: bool, since: datetime | None) -> None:
@@ -94,6 +113,7 @@ def publish(connector: Connector, *, once: bool, since: datetime | None) -> None
     port = serve("connect")
     if not (once or since):
         click.echo(f"{connector.name}: metrics on http://127.0.0.1:{port}/metrics", err=True)
+    listening(connector, keep=True)
     with FeedBars() as bars:
         runner = Runner(connector, settings, stop, bars.update, since)
         try:

@@ -1,6 +1,7 @@
 """Every connector's `cases/<case>/` folder: its input, and the touchpoints and dead letters it must become.
 
-The input is a `settings.yaml` with what it names, or, for a connector with a peer, the `items.json` that the peer holds.
+The input is a `settings.yaml` with what it names, or, for a connector with a peer, the `items.json` that the peer holds, or, for
+one that is sent its records, the `requests.json` that are sent to it.
 The same inputs hold the rules of the contract: safe to abandon after any batch, small cursors, no value in a detail.
 """
 
@@ -23,8 +24,14 @@ from schemas.codec import decode
 from schemas.dead_letter import DeadLetter
 from schemas.fields import instant
 from tests.contract.peers import Server
+from tests.contract.senders import sending
 
-CASES = sorted((*FOLDER.glob("*/cases/*/settings.yaml"), *FOLDER.glob("*/cases/*/items.json")))
+PUSHED = sorted(FOLDER.glob("*/cases/*/requests.json"))
+CASES = sorted(
+    path
+    for path in (*FOLDER.glob("*/cases/*/settings.yaml"), *FOLDER.glob("*/cases/*/items.json"))
+    if path.with_name("requests.json") not in PUSHED
+)
 Open = Callable[[], Connector]
 SHOWN_BYTES = 200
 
@@ -32,6 +39,10 @@ SHOWN_BYTES = 200
 @pytest.fixture
 def opened(case: Path, tmp_path: Path) -> Iterator[Open]:
     name = case.relative_to(FOLDER).parts[0]
+    if case.name == "requests.json":
+        with sending(name, case) as connector:
+            yield lambda: connector
+        return
     if case.name == "settings.yaml":
         yield lambda: open_connector(name, case, {})
         return
@@ -80,7 +91,7 @@ def case_name(case: Path) -> str:
     return f"{case.relative_to(FOLDER).parts[0]}-{case.parent.name}"
 
 
-@pytest.mark.parametrize("case", CASES, ids=case_name)
+@pytest.mark.parametrize("case", CASES + PUSHED, ids=case_name)
 def test_the_input_becomes_exactly_the_expected_touchpoints_and_dead_letters(case: Path, opened: Open) -> None:
     expected = json.loads((case.parent / "expected.json").read_text(encoding="utf-8"))
     assert outcome(opened()) == expected
@@ -121,7 +132,7 @@ def secrets(name: str) -> list[str]:
 def test_each_connector_has_its_readme_two_samples_that_parse_and_cases(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = FOLDER / name
     assert (folder / "README.md").is_file()
-    assert [path for path in CASES if path.is_relative_to(folder)]
+    assert [path for path in CASES + PUSHED if path.is_relative_to(folder)]
     for sample in ("minimal.yaml", "full.yaml"):
         for field in secrets(name):
             monkeypatch.setenv(variable(yaml.safe_load((folder / sample).read_text())["name"], field), "secret")

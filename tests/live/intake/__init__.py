@@ -1,0 +1,1 @@
+"""Senders that the intake is tested with: the genuine libraries, in environments of their own."""

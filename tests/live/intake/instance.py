@@ -1,0 +1,128 @@
+"""An instance of the intake with an endpoint of each kind, as a real process, and a plain way to post to it."""
+
+import base64
+import http.client
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import yaml
+
+from connectors.settings import variable
+from schemas.settings import KafkaSettings
+from schemas.topics import DEAD_LETTERS
+from tests.connecting import TOUCHLINE, records
+from tests.faults import eventually
+
+SIGNING = "whsec_" + base64.b64encode(b"a secret of 24 bytes, or").decode()
+KEYS = {"app": "old-key,write-key", "billing": "bearer-key", "desk": SIGNING, "store": "shopify-secret"}
+WRITE = {"Authorization": f"Basic {base64.b64encode(b'write-key:').decode()}"}
+ENDPOINTS: dict[str, Any] = {
+    "app": {"protocol": "segment", "system": "app"},
+    "site": {"protocol": "snowplow", "system": "site"},
+    "billing": {
+        "protocol": "cloudevents",
+        "system": "billing",
+        "source": "erp",
+        "map": {"identifiers": {"erp_party": "id(subject)"}, "invoice_id": "id(data.number)", "amount": "number(data.total)"},
+    },
+    "desk": {
+        "protocol": "standard",
+        "system": "desk",
+        "source": "support",
+        "map": {"type": "body.type", "identifiers": {"email": "email(body.email)"}, "ticket_id": "id(body.ticket)"},
+    },
+    "store": {
+        "protocol": "shopify",
+        "system": "store",
+        "source": "erp",
+        "map": {
+            "type": 'lookup(topic, `{"orders/create": "order.placed"}`)',
+            "occurred_at": "iso(body.created_at, 'UTC')",
+            "identifiers": {"email": "email(body.email)"},
+            "order_id": "id(body.id)",
+            "amount": "number(body.total_price)",
+        },
+    },
+}
+
+
+class Intake(NamedTuple):
+    """One instance: the same settings, environment and port over all its processes."""
+
+    name: str
+    port: int
+    settings: Path
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The environment variables with the endpoints' keys."""
+        return {variable(self.name, f"{endpoint}_keys"): value for endpoint, value in KEYS.items()}
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """The process, when it listens. Its outputs go to `<settings>.log`."""
+        command = [*TOUCHLINE, "connect", "intake", "--settings", str(self.settings), "--no-restart", *options]
+        with self.settings.with_suffix(".log").open("a") as log:
+            process = subprocess.Popen(command, env={**os.environ, **self.secrets}, stdout=log, stderr=log, text=True)
+        eventually(lambda: process.poll() is not None or self.listens(), 60)
+        return process
+
+    def log(self) -> str:
+        """What its processes have said."""
+        return self.settings.with_suffix(".log").read_text()
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[str]]:
+        """The process until the end of the block; asked to stop, it does so well, unless it was killed."""
+        process = self.start()
+        try:
+            yield process
+            process.terminate()
+            assert process.wait(20) in (0, -signal.SIGKILL), self.log()
+        finally:
+            process.kill()
+            process.wait()
+
+    def listens(self) -> bool:
+        """Whether somebody is at the port."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def post(self, path: str, body: bytes, headers: dict[str, str]) -> int:
+        """The status of the answer; 0 where nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("POST", path, body, headers)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()
+
+    def touchpoints(self) -> list[dict[str, Any]]:
+        """Everything it has published."""
+        kafka = KafkaSettings()
+        return [one for topic in ("web", "erp", "support") for one in records(kafka, f"touchline.{topic}", self.name)]
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """Everything it has refused and kept."""
+        return list(records(KafkaSettings(), DEAD_LETTERS, self.name))
+
+
+def instance(folder: Path) -> Intake:
+    """Settings of a new instance, on a port that is free."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        found = Intake(f"intake-{uuid4().hex[:8]}", free.getsockname()[1], folder / "intake.yaml")
+    found.settings.write_text(yaml.safe_dump({"name": found.name, "port": found.port, "endpoints": ENDPOINTS}))
+    return found
