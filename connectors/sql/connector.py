@@ -113,11 +113,12 @@ class Connector:
 
     def _due(self, stream: str, cursor: Cursor) -> bool:
         compared, before = self._table(stream).gone, moment(cursor["at"])
-        assert compared and before
+        assert compared
+        assert before
         return datetime.now(UTC) - before >= timedelta(seconds=compared.every_seconds)
 
     def _gone(self, stream: str, cursor: Cursor | None) -> Iterator[Batch]:
-        """What was there at the cursor and is no more. Its version is the time of the cursor: read again, it is the same event."""
+        """What was there at the cursor and is no more. Its version is the cursor's time: read again, it is the same event."""
         table = self._table(stream)
         self.budget.take()
         now = self.database.clock().now.isoformat()

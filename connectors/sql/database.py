@@ -30,10 +30,13 @@ class Clock(NamedTuple):
 
 
 class Database(ABC):
-    """One connection, opened when it is needed and again after a failure. All methods raise the errors of `connectors/errors.py`."""
+    """One connection, opened when needed and again after a failure. All methods raise the errors of `connectors/errors.py`."""
 
     mark: ClassVar[str]
     """What encloses a name."""
+    clock_waiting: ClassVar[str]
+    clock_alone: ClassVar[str]
+    """The query for `now` and `settled`, with open transactions and without."""
 
     def __init__(self, settings: SqlSettings) -> None:
         self.settings = settings
@@ -42,9 +45,13 @@ class Database(ABC):
     def check(self) -> str:
         """Which database it is. Raises ConfigError where open transactions are to be waited for and cannot be seen."""
 
-    @abstractmethod
     def clock(self) -> Clock:
-        """Now. To be asked before a page: what commits between the two is then either in the page or not settled."""
+        """Now. To be asked before a page: what commits between the two is then either in the page or not settled.
+
+        Whole seconds are settled, because a column may hold no more: a row may change twice in one.
+        """
+        (found,) = self.rows(self.clock_waiting if self.settings.wait_for_transactions else self.clock_alone)
+        return Clock(_known(found["now"]), _known(found["settled"]).replace(microsecond=0))
 
     @abstractmethod
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
@@ -92,6 +99,12 @@ class Database(ABC):
 def text(at: datetime) -> str:
     """A time as both kinds read it in a session of UTC."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def _known(said: str) -> datetime:
+    found = moment(said)
+    assert found, "a clock tells a time"
+    return found
 
 
 def moment(said: str | None) -> datetime | None:

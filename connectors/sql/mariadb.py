@@ -6,13 +6,13 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pymysql
-from pymysql.constants import CLIENT, ER, FIELD_TYPE
+from pymysql.constants import ER, FIELD_TYPE
 from pymysql.converters import encoders
 from pymysql.cursors import SSDictCursor
 
 from connectors.errors import AuthError
 from connectors.settings import variable
-from connectors.sql.database import Clock, Database, Row, moment
+from connectors.sql.database import Database, Row
 from connectors.sql.settings import SqlSettings
 from schemas.errors import ConfigError, RetryableError
 
@@ -20,11 +20,10 @@ INTEGERS = (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG
 CONVERSION = {**encoders, **dict.fromkeys(INTEGERS, int)}
 RIGHTS = (ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR)
 NAMES = (ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.PARSE_ERROR, ER.VIEW_INVALID)
-SETTLED = (
-    "least(now(6) - INTERVAL 1 SECOND, coalesce(min(convert_tz(trx_started, 'SYSTEM', '+00:00')), now(6)) - INTERVAL 1 SECOND)"
-)
-CLOCK = f"""SELECT now(6) AS now, {SETTLED} AS settled FROM information_schema.innodb_trx
-WHERE trx_mysql_thread_id <> connection_id()"""
+# A statement's time lies a little before the time at which it is known as a transaction, and that one is in whole seconds.
+CLOCK = """SELECT now(6) AS now,
+ least(now(6), coalesce(min(convert_tz(trx_started, 'SYSTEM', '+00:00')), now(6))) - INTERVAL 1 SECOND AS settled
+FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()"""
 CLOCK_ALONE = "SELECT now(6) AS now, now(6) - INTERVAL 1 SECOND AS settled"
 RIGHT = "cannot see open transactions: GRANT PROCESS ON *.* TO {user}, or set wait_for_transactions: false"
 
@@ -33,6 +32,8 @@ class MariaDB(Database):
     """A session of UTC that may only read."""
 
     mark = "`"
+    clock_waiting = CLOCK
+    clock_alone = CLOCK_ALONE
 
     def __init__(self, settings: SqlSettings) -> None:
         super().__init__(settings)
@@ -43,12 +44,6 @@ class MariaDB(Database):
         if self.settings.wait_for_transactions and not self._sees():
             raise ConfigError(f"url: its user {RIGHT.format(user=urlsplit(self.settings.url).username)}")
         return f"MariaDB {found['version'].partition('-')[0]}"
-
-    def clock(self) -> Clock:
-        (found,) = self.rows(CLOCK if self.settings.wait_for_transactions else CLOCK_ALONE)
-        now, settled = moment(found["now"]), moment(found["settled"])
-        assert now and settled
-        return Clock(now, settled.replace(microsecond=0))
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
         try:
@@ -89,7 +84,6 @@ class MariaDB(Database):
                 connect_timeout=min(seconds, 10),
                 read_timeout=seconds,
                 write_timeout=seconds,
-                client_flag=CLIENT.FOUND_ROWS,
                 ssl={"ca": given["ssl_ca"]} if "ssl_ca" in given else None,
                 init_command="SET SESSION time_zone = '+00:00', tx_read_only = ON",
             )

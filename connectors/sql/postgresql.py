@@ -10,7 +10,7 @@ from psycopg.types.string import TextLoader
 
 from connectors.errors import AuthError
 from connectors.settings import variable
-from connectors.sql.database import Clock, Database, Row, moment
+from connectors.sql.database import Database, Row
 from connectors.sql.settings import SqlSettings
 from schemas.errors import ConfigError, RetryableError
 
@@ -33,11 +33,11 @@ OURS_TO_MEND = ("0A", "22", "3F", "42")  # classes of SQLSTATE: not supported, d
 CHECK = """SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
 pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees, current_setting('server_encoding') AS encoding"""
 # A transaction that has written nothing yet may do so later, with the time at which it began: all of them count.
-CLOCK = """SELECT clock_timestamp() AS now, date_trunc('second', least(
- clock_timestamp() - interval '1 second', min(xact_start), (SELECT min(prepared) FROM pg_prepared_xacts))) AS settled
+CLOCK = """SELECT clock_timestamp() AS now, least(
+ clock_timestamp() - interval '1 second', min(xact_start), (SELECT min(prepared) FROM pg_prepared_xacts)) AS settled
 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
 AND backend_type NOT IN ('autovacuum worker', 'walsender')"""
-CLOCK_ALONE = "SELECT clock_timestamp() AS now, date_trunc('second', clock_timestamp() - interval '1 second') AS settled"
+CLOCK_ALONE = "SELECT clock_timestamp() AS now, clock_timestamp() - interval '1 second' AS settled"
 RIGHT = "cannot see other users' transactions: GRANT pg_read_all_stats TO {user}, or set wait_for_transactions: false"
 STANDBY = "is a standby, which does not know the primary's transactions: read the primary, or set wait_for_transactions: false"
 
@@ -46,6 +46,8 @@ class PostgreSQL(Database):
     """A session of UTC that may only read."""
 
     mark = '"'
+    clock_waiting = CLOCK
+    clock_alone = CLOCK_ALONE
 
     def __init__(self, settings: SqlSettings) -> None:
         super().__init__(settings)
@@ -66,12 +68,6 @@ class PostgreSQL(Database):
         if self.settings.wait_for_transactions and not found["sees"]:
             raise ConfigError(f"url: its user {RIGHT.format(user=psycopg.conninfo.conninfo_to_dict(self.settings.url)['user'])}")
         return f"PostgreSQL {found['version']}"
-
-    def clock(self) -> Clock:
-        (found,) = self.rows(CLOCK if self.settings.wait_for_transactions else CLOCK_ALONE)
-        now, settled = moment(found["now"]), moment(found["settled"])
-        assert now and settled
-        return Clock(now, settled)
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
         try:

@@ -14,7 +14,7 @@ MANUAL = "wait_for_transactions: false leaves late_seconds alone to find late ro
 
 
 class Gone(BaseModel):
-    """What a row that is no longer there becomes. Its expressions read the key, `gone_at` and `since`, nothing else is left of it."""
+    """What a row that is no longer there becomes. Expressions read its key, `gone_at` and `since`: nothing else is left."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,7 +23,7 @@ class Gone(BaseModel):
 
 
 class SqlTable(BaseModel):
-    """One table or view. `key` is a unique column, `changed` the time of the row's last change; `columns` are all that is read."""
+    """A table or view. `key` is a unique column, `changed` the time of the row's last change; `columns` are all that is read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
