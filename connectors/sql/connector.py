@@ -104,7 +104,7 @@ class Connector:
             log.warning("%s: %s: a transaction open since %s holds back newer rows", self.name, stream, clock.settled)
 
     def _begin(self, cursor: Cursor | None, window: Window) -> Place:
-        if cursor is not None and not cursor["done"]:
+        if cursor is not None and not (cursor["done"] and self.settings.late_seconds):
             return Place(cursor["at"], cursor["key"])
         newest = moment(cursor["at"]) if cursor else None
         late = newest - timedelta(seconds=self.settings.late_seconds) if newest else None

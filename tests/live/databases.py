@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -48,8 +49,10 @@ class Server(NamedTuple):
     def session(self, database: str = "shop") -> Session:
         """A new connection of the owner, each statement committed at once until told otherwise."""
         if self.kind == "postgresql":
-            return Session(psycopg.connect(f"postgresql://postgres@127.0.0.1:{self.port}/{database}", autocommit=True))
-        return Session(pymysql.connect(host="127.0.0.1", port=self.port, user="root", database=database, autocommit=True))
+            url = f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+            return Session(psycopg.connect(url, autocommit=True, options="-c timezone=UTC"))
+        given = {"port": self.port, "user": "root", "database": database, "init_command": "SET time_zone = '+00:00'"}
+        return Session(pymysql.connect(host="127.0.0.1", autocommit=True, **given))
 
 
 def _free() -> int:
@@ -85,7 +88,7 @@ def _started(
         eventually(lambda: _answers(server), 60)
         yield server
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT if kind == "postgresql" else signal.SIGTERM)  # PostgreSQL: without waiting for clients
         process.wait(30)
 
 
