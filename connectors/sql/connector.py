@@ -20,12 +20,13 @@ from connectors.items import Items, StreamMapping
 from connectors.sql.database import Database, Place, moment, text
 from connectors.sql.keys import Keys, collected, unpacked
 from connectors.sql.settings import SqlSettings, SqlTable
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, RetryableError
 from schemas.touchpoint import Touchpoint
 
 GONE = ".gone"
 HELD_BACK = timedelta(minutes=5)
 TOO_MANY_KEYS = "{}: its keys are too many to be remembered: mark deletes in a column (`deleted`), or leave `gone` out"
+EMPTY = "{}: its table has become empty, which is no reason to call everything deleted: is it being loaded anew?"
 log = logging.getLogger(__name__)
 
 
@@ -123,6 +124,8 @@ class Connector:
         self.budget.take()
         now = self.database.clock().now.isoformat()
         there = collected(self.database.keys(table))
+        if cursor and there.empty():
+            raise RetryableError(EMPTY.format(stream))
         since = cursor["at"] if cursor else now
         missing = unpacked(cursor["keys"]).without(there) if cursor else iter(())
         while cursor and (some := list(islice(missing, self.settings.page))):

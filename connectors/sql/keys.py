@@ -22,6 +22,10 @@ class Keys:
         self.ranges = ranges
         self.others = others
 
+    def empty(self) -> bool:
+        """Whether there is no key."""
+        return not self.ranges and not self.others
+
     def packed(self) -> str | None:
         """As text for a cursor; None where they are too many for one."""
         steps = [number - before for before, number in pairwise([0, *(bound for found in self.ranges for bound in found)])]

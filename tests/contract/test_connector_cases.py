@@ -1,6 +1,7 @@
 """Every connector's `cases/<case>/` folder: its input, and the touchpoints and dead letters it must become.
 
-The input is a `settings.yaml` with what it names, or, for a connector with a peer, the `items.json` that the peer holds.
+The input is a `settings.yaml` with what it names; for a connector with a peer, the `items.json` that the peer holds; for one of
+databases, the `rows.json` that its `cases/source.py` opens.
 The same inputs hold the rules of the contract: safe to abandon after any batch, small cursors, no value in a detail.
 """
 
@@ -24,7 +25,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.fields import instant
 from tests.contract.peers import Server
 
-CASES = sorted((*FOLDER.glob("*/cases/*/settings.yaml"), *FOLDER.glob("*/cases/*/items.json")))
+CASES = sorted(path for name in ("settings.yaml", "items.json", "rows.json") for path in FOLDER.glob(f"*/cases/*/{name}"))
 Open = Callable[[], Connector]
 SHOWN_BYTES = 200
 
@@ -34,6 +35,9 @@ def opened(case: Path, tmp_path: Path) -> Iterator[Open]:
     name = case.relative_to(FOLDER).parts[0]
     if case.name == "settings.yaml":
         yield lambda: open_connector(name, case, {})
+        return
+    if case.name == "rows.json":
+        yield lambda: import_module(f"connectors.{name}.cases.source").opened(case)
         return
     with Server(name, tmp_path).running() as server:
         server.peer.items = {str(number): item for number, item in enumerate(json.loads(case.read_text(encoding="utf-8")))}

@@ -258,6 +258,9 @@ def test_keys_that_are_gone_are_told_once_whatever_else_changed(server: Server, 
     assert all(one.deleted and connector.touchpoint(one).type == "order.deleted" for one in again)
     assert read(connector, last, "orders.gone")[0] == []
     assert list(connector.streams({"orders": {}, "orders.gone": last})) == ["orders"]
+    shop.run("DELETE FROM orders")
+    with pytest.raises(RetryableError, match="has become empty"):
+        read(connector, last, "orders.gone")
 
 
 def test_a_window_gives_what_the_database_counts_in_it(server: Server, shop: Session, tmp_path: Path) -> None:
