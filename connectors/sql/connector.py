@@ -50,7 +50,7 @@ class Connector:
             self.database.page(table, Place(None), now, 1)
             if self.database.count(table, Window(now + timedelta(minutes=30))):
                 said += f"; {name} has rows that changed in the future, which wait: is {table.changed} in local time?"
-        return f"{said}; {len(self.settings.tables)} tables can be read"
+        return f"{said}; reads {', '.join(self.settings.tables)}"
 
     def streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
         """Every table, and the keys of those that are compared and due."""

@@ -54,8 +54,8 @@ class Database(ABC):
         return Clock(_known(found["now"]), _known(found["settled"]).replace(microsecond=0))
 
     @abstractmethod
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
-        """The rows of a query, as they come."""
+    def rows(self, sql: str, values: Sequence[Any] = (), what: str = "the database") -> Iterator[Row]:
+        """The rows of a query, as they come. `what` is asked for them, in the text of an error."""
 
     @abstractmethod
     def close(self) -> None:
@@ -72,20 +72,22 @@ class Database(ABC):
             where.append(f"({changed} > %s OR {key} > %s)")
             values += [place.at, place.key]
         columns = ", ".join(self.name(column) for column in table.read)
-        return list(self.rows(f"{self._from(columns, table, where)} ORDER BY {changed}, {key} LIMIT {size}", values))
+        return list(self.rows(f"{self._from(columns, table, where)} ORDER BY {changed}, {key} LIMIT {size}", values, table.table))
 
     def count(self, table: SqlTable, window: Window) -> int:
         """The rows that changed in the window."""
         changed = self.name(table.changed)
         bounds = [(f"{changed} >= %s", window.start), (f"{changed} < %s", window.end)]
         given = [(bound, text(at)) for bound, at in bounds if at]
-        (row,) = self.rows(self._from("count(*) AS n", table, [bound for bound, _ in given]), [at for _, at in given])
+        where, values = [bound for bound, _ in given], [at for _, at in given]
+        (row,) = self.rows(self._from("count(*) AS n", table, where), values, table.table)
         return int(row["n"])
 
     def keys(self, table: SqlTable) -> Iterator[Any]:
         """Every key of the table, as one query sees them, in the database's order."""
         key = self.name(table.key)
-        return (row[table.key] for row in self.rows(f"{self._from(key, table, [])} ORDER BY {key}"))
+        rows = self.rows(f"{self._from(key, table, [])} ORDER BY {key}", (), table.table)
+        return (row[table.key] for row in rows)
 
     def name(self, name: str) -> str:
         """A name as it stands in a query with values."""

@@ -45,7 +45,7 @@ class MariaDB(Database):
             raise ConfigError(f"url: its user {RIGHT.format(user=urlsplit(self.settings.url).username)}")
         return f"MariaDB {found['version'].partition('-')[0]}"
 
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+    def rows(self, sql: str, values: Sequence[Any] = (), what: str = "the database") -> Iterator[Row]:
         try:
             with closing(self._connected().cursor()) as cursor:
                 cursor.execute(sql, tuple(values))
@@ -53,7 +53,7 @@ class MariaDB(Database):
                     yield {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()}
         except (pymysql.Error, OSError) as error:
             self.close()
-            raise self._said(error) from None
+            raise self._said(error, what) from None
 
     def close(self) -> None:
         if self._connection and self._connection.open:
@@ -89,13 +89,13 @@ class MariaDB(Database):
             )
         return self._connection
 
-    def _said(self, error: Exception) -> Exception:
+    def _said(self, error: Exception, what: str) -> Exception:
         code = error.args[0] if error.args else 0
         if code == ER.ACCESS_DENIED_ERROR:
             secret = variable(self.settings.name, "password")
             return AuthError(f"the server refuses the user: is {secret} right, and may the user come from this host?")
         if code in RIGHTS or code in NAMES:
             return ConfigError(
-                f"the database refuses a query (error {code}): are `tables` and `columns` right, and may the user read them?"
+                f"{what} cannot be read (error {code}): are `tables` and `columns` right, and may the user read them?"
             )
-        return RetryableError(f"the database does not answer (error {code}): is `url` right, and does the server run?")
+        return RetryableError(f"{what} cannot be read (error {code}): is `url` right, and does the server run?")

@@ -69,14 +69,14 @@ class PostgreSQL(Database):
             raise ConfigError(f"url: its user {RIGHT.format(user=psycopg.conninfo.conninfo_to_dict(self.settings.url)['user'])}")
         return f"PostgreSQL {found['version']}"
 
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+    def rows(self, sql: str, values: Sequence[Any] = (), what: str = "the database") -> Iterator[Row]:
         try:
             connection = self._connected()
             with connection.cursor() as cursor:
                 yield from cursor.stream(sql.encode(), values, size=500)
         except psycopg.Error as error:
             self.close()
-            said = f"the database refuses a query ({type(error).__name__})"
+            said = f"{what} cannot be read ({type(error).__name__})"
             if (error.sqlstate or "")[:2] in OURS_TO_MEND:
                 raise ConfigError(f"{said}: are `tables` and `columns` right, and may the user read them?") from None
             raise RetryableError(f"{said}: is `url` right, and does the server run?") from None

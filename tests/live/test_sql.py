@@ -74,9 +74,8 @@ def shop(server: Server) -> Iterator[Session]:
         owner.run("DROP TABLE IF EXISTS orders")
         kind = "timestamptz" if server.kind == "postgresql" else "timestamp(6)"
         columns = f"changed_at {kind} NOT NULL DEFAULT {'now()' if server.kind == 'postgresql' else 'now(6)'}"
-        owner.run(
-            f"CREATE TABLE orders (id bigint PRIMARY KEY, customer text, total decimal(10,2), gone boolean DEFAULT false, {columns})"
-        )
+        others = "customer text, total decimal(10,2), gone boolean DEFAULT false"
+        owner.run(f"CREATE TABLE orders (id bigint PRIMARY KEY, {others}, {columns})")
         owner.run("CREATE INDEX orders_changed ON orders (changed_at, id)")
         if server.kind == "postgresql":
             owner.run("GRANT SELECT ON orders TO reader")
@@ -195,7 +194,8 @@ def test_a_transaction_that_has_written_nothing_yet_is_waited_for_too(server: Se
 
 def test_under_many_writers_every_row_comes_once_without_an_overlap(server: Server, shop: Session, tmp_path: Path) -> None:
     """Six sessions at work, their transactions open for up to a second and committed in any order, while it is read."""
-    moments, writers, open_until, number = random.Random(7), [server.session() for _ in range(6)], {}, 0
+    moments, writers, number = random.Random(7), [server.session() for _ in range(6)], 0
+    open_until: dict[int, float] = {}
     connector, cursor, found = opened(tmp_path, server, late_seconds=0), None, Counter[int]()
     end = time.monotonic() + 8
     while time.monotonic() < end or open_until:
@@ -285,7 +285,7 @@ def test_values_that_no_calendar_has_are_refused_and_stop_nothing(server: Server
 def test_check_says_what_is_wrong_in_one_line(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 1)
     assert "1 tables can be read" in opened(tmp_path, server).check()
-    shop.run("INSERT INTO orders (id, customer, changed_at) VALUES (5, 'ahead', %s)", datetime.now() + timedelta(days=2))
+    shop.run("INSERT INTO orders (id, customer, changed_at) VALUES (5, 'ahead', %s)", datetime.now(UTC) + timedelta(days=2))
     assert "in local time?" in opened(tmp_path, server).check()
     with pytest.raises(ConfigError, match="columns"):
         opened(tmp_path, server, table={"columns": ["customer", "total", "gone", "nope"]}).check()

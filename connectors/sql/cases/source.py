@@ -4,14 +4,13 @@ What servers do with the queries is tested on real ones, in `tests/live/test_sql
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
-from connectors.settings import open_connector
+import yaml
+
 from connectors.sql.connector import Connector
 from connectors.sql.database import Clock, Database, Place, Row, text
 from connectors.sql.settings import SqlSettings, SqlTable
@@ -34,7 +33,7 @@ class Rows(Database):
     def clock(self) -> Clock:
         return Clock(NOW, NOW)
 
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+    def rows(self, sql: str, values: Sequence[Any] = (), what: str = "the database") -> Iterator[Row]:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -55,7 +54,6 @@ def _after(at: str, key: Any, place: Place) -> bool:
 
 def opened(rows: Path) -> Connector:
     """The connector of a case's `source.yaml` on its rows."""
-    with patch.dict(os.environ, TOUCHLINE_PEER_PASSWORD="none"):
-        found = open_connector("sql", rows.with_name("source.yaml"), {})
-    assert isinstance(found, Connector)
-    return Connector(found.settings, Rows(found.settings, json.loads(rows.read_text(encoding="utf-8"))))
+    given = yaml.safe_load(rows.with_name("source.yaml").read_text(encoding="utf-8"))
+    settings = SqlSettings.model_validate({**given, "password": "-"})
+    return Connector(settings, Rows(settings, json.loads(rows.read_text(encoding="utf-8"))))
