@@ -108,13 +108,7 @@ def postgresql(folder: Path) -> Iterator[Server]:
     programs, port = "usr/lib/postgresql/15/bin", _free()
     data = ["-D", str(folder / "data")]
     made = [_program(place, f"{programs}/initdb"), *data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
-    given = (
-        "listen_addresses=127.0.0.1",
-        "unix_socket_directories=",
-        "fsync=off",
-        "wal_level=logical",
-        "max_prepared_transactions=5",
-    )
+    given = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
     served = [_program(place, f"{programs}/postgres"), *data, "-p", str(port), *(one for each in given for one in ("-c", each))]
     libraries = place / "usr" / "lib" / "x86_64-linux-gnu"
     with _started("postgresql", folder, made, served, port, libraries, "America/New_York") as server:
