@@ -76,7 +76,8 @@ def _started(
     if who:
         shutil.chown(folder, 65534, 65534)
     environment = {**os.environ, "LD_LIBRARY_PATH": str(libraries), "TZ": zone}
-    subprocess.run([*who, *made], env=environment, check=True, capture_output=True, timeout=120, cwd="/")
+    result = subprocess.run([*who, *made], env=environment, capture_output=True, text=True, timeout=120, cwd="/", check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
     if kind == "postgresql":
         (folder / "data" / "pg_hba.conf").write_text(
             "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
@@ -125,7 +126,7 @@ def mariadb(folder: Path) -> Iterator[Server]:
     """MariaDB 10.11 in a new folder."""
     place = installed.debian("mariadb", "mariadb-server")
     port, base = _free(), ["--no-defaults", f"--basedir={_program(place, 'usr')}", f"--datadir={folder / 'data'}"]
-    quick = ["--innodb-flush-method=nosync", "--innodb-log-file-size=8M"]
+    quick = ["--innodb-flush-method=nosync", "--innodb-use-native-aio=0", "--innodb-log-file-size=8M"]
     made = [
         _program(place, "usr/bin/mariadb-install-db"),
         *base,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
@@ -58,14 +59,14 @@ INSERT = "INSERT INTO orders (id, customer, total) VALUES (%s, %s, 9.90)"
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("database") / request.param
-    folder.mkdir()
-    for parent in folder.parents:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    with KINDS[request.param](folder) as running:
-        yield running
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """In a folder outside pytest's, which each run makes root's alone again: the servers run as nobody."""
+    with TemporaryDirectory(prefix="touchline-database-") as outside:
+        Path(outside).chmod(0o711)
+        folder = Path(outside) / "server"
+        folder.mkdir()
+        with KINDS[request.param](folder) as running:
+            yield running
 
 
 @pytest.fixture
@@ -292,6 +293,21 @@ def test_keys_that_are_gone_are_told_once_whatever_else_changed(server: Server, 
     shop.run("DELETE FROM orders")
     with pytest.raises(RetryableError, match="has become empty"):
         read(connector, last, "orders.gone")
+
+
+def test_a_connection_that_is_cut_is_opened_again_and_nothing_is_lost(server: Server, shop: Session, tmp_path: Path) -> None:
+    fill(shop, 25)
+    connector = opened(tmp_path, server)
+    batches = connector.read("orders", None)
+    first = next(batches)
+    if server.kind == "postgresql":
+        shop.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'reader'")
+    else:
+        for (number,) in shop.run("SELECT id FROM information_schema.processlist WHERE user = 'reader'"):
+            shop.run("KILL %s", number)
+    with pytest.raises(RetryableError, match="does the server run"):
+        next(batches)
+    assert keys(read(connector, first.cursor)[0]) == list(range(11, 26))
 
 
 def test_a_window_gives_what_the_database_counts_in_it(server: Server, shop: Session, tmp_path: Path) -> None:
