@@ -58,7 +58,7 @@ format: $(STAMP) ## let ruff lay out and mend the code
 lock: $(STAMP) ## write the lock files anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv==0.13.9
 	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o deploy/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --group dev --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o deploy/requirements-dev.txt
+	$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o deploy/requirements-dev.txt
 	$(BIN)/uv pip compile tests/bench/requirements-quix.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o tests/bench/requirements-quix.txt
 	$(BIN)/uv pip compile tests/live/intake/requirements.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o tests/live/intake/requirements.txt
 

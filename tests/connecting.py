@@ -59,9 +59,11 @@ def write_orders(path: Path, first: int, count: int) -> list[int]:
 TOUCHLINE = (str(Path(sys.executable).with_name("touchline")),)
 
 
-def connect(settings: Path, kafka: KafkaSettings, *options: str, program: tuple[str, ...] = TOUCHLINE) -> subprocess.Popen[str]:
-    """`touchline connect files` as a process of its own."""
-    command = [*program, "connect", "files", "--settings", str(settings), *options]
+def connect(
+    settings: Path, kafka: KafkaSettings, *options: str, program: tuple[str, ...] = TOUCHLINE, connector: str = "files"
+) -> subprocess.Popen[str]:
+    """`touchline connect` as a process of its own."""
+    command = [*program, "connect", connector, "--settings", str(settings), *options]
     environment = {**os.environ, "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -1,7 +1,7 @@
 """Every connector's `cases/<case>/` folder: its input, and the touchpoints and dead letters it must become.
 
-The input is a `settings.yaml` with what it names, or, for a connector with a peer, the `items.json` that the peer holds, or, for
-one that is sent its records, the `requests.json` that are sent to it.
+The input is a `settings.yaml` with what it names; for a connector with a peer, the `items.json` that the peer holds; for one of
+databases, the `rows.json` that its `cases/source.py` opens; for one that is sent its records, the `requests.json` sent to it.
 The same inputs hold the rules of the contract: safe to abandon after any batch, small cursors, no value in a detail.
 """
 
@@ -29,7 +29,8 @@ from tests.contract.senders import sending
 PUSHED = sorted(FOLDER.glob("*/cases/*/requests.json"))
 CASES = sorted(
     path
-    for path in (*FOLDER.glob("*/cases/*/settings.yaml"), *FOLDER.glob("*/cases/*/items.json"))
+    for name in ("settings.yaml", "items.json", "rows.json")
+    for path in FOLDER.glob(f"*/cases/*/{name}")
     if path.with_name("requests.json") not in PUSHED
 )
 Open = Callable[[], Connector]
@@ -45,6 +46,9 @@ def opened(case: Path, tmp_path: Path) -> Iterator[Open]:
         return
     if case.name == "settings.yaml":
         yield lambda: open_connector(name, case, {})
+        return
+    if case.name == "rows.json":
+        yield lambda: import_module(f"connectors.{name}.cases.source").opened(case)
         return
     with Server(name, tmp_path).running() as server:
         server.peer.items = {str(number): item for number, item in enumerate(json.loads(case.read_text(encoding="utf-8")))}

@@ -1,0 +1,1 @@
+"""Rows as a database gives them, and what they must become."""

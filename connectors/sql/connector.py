@@ -1,0 +1,173 @@
+"""Tables of PostgreSQL and MariaDB, read by the time of their rows' last change.
+
+Guarantee: at least once, exact by event id, for each state of a row that is there when it is read. No row is passed that an open
+transaction may still bring. Deletes: by a column that marks them, or by comparing the table's keys from time to time.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel
+
+from connectors.budget import Budget
+from connectors.contract import WHOLE, Batch, Cursor, Record, StreamSpec, Window
+from connectors.items import Items, StreamMapping
+from connectors.sql.database import Database, Place, moment, text
+from connectors.sql.keys import Keys, collected, unpacked
+from connectors.sql.settings import SqlSettings, SqlTable
+from schemas.errors import ConfigError, RetryableError
+from schemas.touchpoint import Touchpoint
+
+GONE = ".gone"
+HELD_BACK = timedelta(minutes=5)
+TOO_MANY_KEYS = "{}: its keys are too many to be remembered: mark deletes in a column (`deleted`), or leave `gone` out"
+EMPTY = "{}: its table has become empty, which is no reason to call everything deleted: is it being loaded anew?"
+log = logging.getLogger(__name__)
+
+
+class Connector:
+    """One database. Cursor of a table: {at, key, done}; of `<table>.gone`: {at, keys}, the keys that were there at that time."""
+
+    settings_model: ClassVar[type[BaseModel]] = SqlSettings
+
+    def __init__(self, settings: SqlSettings, database: Database | None = None) -> None:
+        self.settings = settings
+        self.name, self.poll_seconds, self.start = settings.name, settings.poll_seconds, settings.start
+        self.budget = Budget(settings.requests_per_minute)
+        self.database = database or _database(settings)
+        self._items = {stream: Items(settings.name, stream, _mapping(settings, stream)) for stream in self._streams()}
+
+    def check(self) -> str:
+        """Which database it is, and what its newest rows say. Raises ConfigError with what to change."""
+        said = self.database.check()
+        now = self.database.clock().now
+        for name, table in self.settings.tables.items():
+            self.database.page(table, Place(None), now, 1)
+            if self.database.count(table, Window(now + timedelta(minutes=30))):
+                said += f"; {name} has rows that changed in the future, which wait: is {table.changed} in local time?"
+        return f"{said}; reads {', '.join(self.settings.tables)}"
+
+    def streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
+        """Every table, and the keys of those that are compared and due."""
+        for stream in self._streams():
+            cursor = saved.get(stream)
+            if not stream.endswith(GONE) or cursor is None or self._due(stream, cursor):
+                yield stream
+
+    def spec(self, stream: str) -> StreamSpec:
+        """As the settings say."""
+        return self._items[stream].spec
+
+    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+        """The rows changed since, oldest first; or the keys that are gone since."""
+        return self._gone(stream, cursor) if stream.endswith(GONE) else self._rows(stream, cursor, window)
+
+    def touchpoint(self, record: Record) -> Touchpoint:
+        """The row mapped. Raises RecordError."""
+        return self._items[record.stream].touchpoint(record)
+
+    def count(self, stream: str, window: Window) -> int:
+        """The database's own count."""
+        return self.database.count(self._table(stream), window)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.database.close()
+
+    def _streams(self) -> list[str]:
+        compared = [name + GONE for name, table in self.settings.tables.items() if table.gone]
+        return [*self.settings.tables, *compared]
+
+    def _table(self, stream: str) -> SqlTable:
+        return self.settings.tables[stream.removesuffix(GONE)]
+
+    def _rows(self, stream: str, cursor: Cursor | None, window: Window) -> Iterator[Batch]:
+        table, size = self._table(stream), self.settings.page
+        place, more = self._begin(cursor, window), True
+        while more:
+            self.budget.take()
+            clock = self.database.clock()  # before the page, as `clock` says
+            end = min(clock.settled, window.end) if window.end else clock.settled
+            rows = self.database.page(table, place, end, size)
+            more = len(rows) == size
+            if rows:
+                place = Place(rows[-1][table.changed], rows[-1][table.key])
+            records = self._items[stream].records(rows, datetime.now(UTC))
+            at = moment(place.at)
+            share = window.share(at, end) if at and more else 1.0
+            yield Batch(records, {**place._asdict(), "done": not more}, share=share)
+        if clock.now - clock.settled > HELD_BACK:
+            log.warning("%s: %s: a transaction open since %s holds back newer rows", self.name, stream, clock.settled)
+
+    def _begin(self, cursor: Cursor | None, window: Window) -> Place:
+        if cursor is not None and not (cursor["done"] and self.settings.late_seconds):
+            return Place(cursor["at"], cursor["key"])
+        newest = moment(cursor["at"]) if cursor else None
+        late = newest - timedelta(seconds=self.settings.late_seconds) if newest else None
+        first = max((at for at in (late, window.start) if at), default=None)
+        return Place(text(first) if first else None)
+
+    def _due(self, stream: str, cursor: Cursor) -> bool:
+        compared, before = self._table(stream).gone, moment(cursor["at"])
+        assert compared
+        assert before
+        return datetime.now(UTC) - before >= timedelta(seconds=compared.every_seconds)
+
+    def _gone(self, stream: str, cursor: Cursor | None) -> Iterator[Batch]:
+        """What was there at the cursor and is no more. Its version is the cursor's time: read again, it is the same event."""
+        table = self._table(stream)
+        self.budget.take()
+        now = self.database.clock().now.isoformat()
+        there = collected(self.database.keys(table))
+        if cursor and there.empty():
+            raise RetryableError(EMPTY.format(stream))
+        since = cursor["at"] if cursor else now
+        missing = unpacked(cursor["keys"]).without(there) if cursor else iter(())
+        while cursor and (some := list(islice(missing, self.settings.page))):
+            rows = [{table.key: key, "gone_at": now, "since": since} for key in some]
+            cursor = {"at": since, "keys": self._packed(stream, unpacked(cursor["keys"]).less(some))}
+            yield Batch(self._items[stream].records(rows, datetime.now(UTC)), cursor)
+        yield Batch((), {"at": now, "keys": self._packed(stream, there)}, share=1.0)
+
+    def _packed(self, stream: str, keys: Keys) -> str:
+        packed = keys.packed()
+        if packed is None:
+            raise ConfigError(TOO_MANY_KEYS.format(stream))
+        return packed
+
+
+def _database(settings: SqlSettings) -> Database:
+    try:
+        if urlsplit(settings.url).scheme == "postgresql":
+            from connectors.sql.postgresql import PostgreSQL
+
+            return PostgreSQL(settings)
+        from connectors.sql.mariadb import MariaDB
+
+        return MariaDB(settings)
+    except ImportError as error:
+        raise ConfigError(f"the driver {error.name} is not installed: pip install 'touchline[sql]'") from None
+
+
+def _mapping(settings: SqlSettings, stream: str) -> StreamMapping:
+    table = settings.tables[stream.removesuffix(GONE)]
+    key, changed = f"id({json.dumps(table.key)})", json.dumps(table.changed)
+    own = {"source": table.source, "system": table.system, "key": key}
+    if stream.endswith(GONE) and table.gone:
+        columns = [table.key, "gone_at", "since"]
+        return StreamMapping(**own, columns=columns, version="since", deleted="`true`", map=table.gone.map)
+    return StreamMapping(
+        **own,
+        columns=table.read,
+        version=f"id({changed})",
+        time=f"iso({changed}, 'UTC')",
+        late_seconds=settings.late_seconds,
+        deleted=table.deleted,
+        snapshot=table.snapshot,
+        map=table.map,
+    )

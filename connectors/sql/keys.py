@@ -1,0 +1,82 @@
+"""The keys of a table, small enough to be kept with a cursor: which of them are gone is all that a deleted row leaves.
+
+Integers are kept as ranges, so that a table of millions costs a few bytes for each gap; other keys one by one. Pure.
+"""
+
+import json
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any
+
+Ranges = list[list[int]]
+"""[first, last] of each run of integers, ascending."""
+MOST_BYTES = 48_000
+
+
+class Keys:
+    """A set of keys, integers as ranges."""
+
+    def __init__(self, ranges: Ranges, others: set[str]) -> None:
+        self.ranges = ranges
+        self.others = others
+
+    def empty(self) -> bool:
+        """Whether there is no key."""
+        return not self.ranges and not self.others
+
+    def packed(self) -> str | None:
+        """As text for a cursor; None where they are too many for one."""
+        steps = [number - before for before, number in pairwise([0, *(bound for found in self.ranges for bound in found)])]
+        text = b64encode(zlib.compress(json.dumps([steps, sorted(self.others)]).encode(), 9)).decode()
+        return text if len(text) <= MOST_BYTES else None
+
+    def without(self, other: "Keys") -> Iterator[Any]:
+        """The keys that the other set lacks, integers first, in order."""
+        yield from _missing(self.ranges, other.ranges)
+        yield from sorted(self.others - other.others)
+
+    def less(self, some: Iterable[Any]) -> "Keys":
+        """The set without these keys."""
+        return collected(self.without(collected(some)))
+
+
+def collected(keys: Iterable[Any]) -> Keys:
+    """The set of these keys, integers ascending."""
+    ranges: Ranges = []
+    others = set()
+    for key in keys:
+        if not isinstance(key, int):
+            others.add(str(key))
+        elif ranges and key == ranges[-1][1] + 1:
+            ranges[-1][1] = key
+        else:
+            ranges.append([key, key])
+    return Keys(ranges, others)
+
+
+def unpacked(text: str) -> Keys:
+    """The set that was packed."""
+    steps, others = json.loads(zlib.decompress(b64decode(text)))
+    bounds, at = [], 0
+    for step in steps:
+        at += step
+        bounds.append(at)
+    return Keys([list(pair) for pair in zip(bounds[::2], bounds[1::2], strict=True)], set(others))
+
+
+def _missing(these: Ranges, those: Ranges) -> Iterator[int]:
+    rest = iter([*those])
+    other = next(rest, None)
+    for first, last in these:
+        at = first
+        while at <= last:
+            while other and other[1] < at:
+                other = next(rest, None)
+            if other and other[0] <= at:
+                at = other[1] + 1
+                continue
+            end = min(last, other[0] - 1) if other else last
+            yield from range(at, end + 1)
+            at = end + 1

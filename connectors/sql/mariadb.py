@@ -1,0 +1,101 @@
+"""MariaDB, by PyMySQL."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pymysql
+from pymysql.constants import ER, FIELD_TYPE
+from pymysql.converters import encoders
+from pymysql.cursors import SSDictCursor
+
+from connectors.errors import AuthError
+from connectors.settings import variable
+from connectors.sql.database import Database, Row
+from connectors.sql.settings import SqlSettings
+from schemas.errors import ConfigError, RetryableError
+
+INTEGERS = (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG, FIELD_TYPE.YEAR)
+CONVERSION = {**encoders, **dict.fromkeys(INTEGERS, int)}
+RIGHTS = (ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR)
+NAMES = (ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.PARSE_ERROR, ER.VIEW_INVALID)
+# A statement's time lies a little before the time at which it is known as a transaction, and that one is in whole seconds.
+CLOCK = """SELECT now(6) AS now,
+ least(now(6), coalesce(min(convert_tz(trx_started, 'SYSTEM', '+00:00')), now(6))) - INTERVAL 1 SECOND AS settled
+FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()"""
+CLOCK_ALONE = "SELECT now(6) AS now, now(6) - INTERVAL 1 SECOND AS settled"
+RIGHT = "cannot see open transactions: GRANT PROCESS ON *.* TO {user}, or set wait_for_transactions: false"
+
+
+class MariaDB(Database):
+    """A session of UTC that may only read."""
+
+    mark = "`"
+    clock_waiting = CLOCK
+    clock_alone = CLOCK_ALONE
+
+    def __init__(self, settings: SqlSettings) -> None:
+        super().__init__(settings)
+        self._connection: Any = None
+
+    def check(self) -> str:
+        (found,) = self.rows("SELECT version() AS version")
+        if self.settings.wait_for_transactions and not self._sees():
+            raise ConfigError(f"url: its user {RIGHT.format(user=urlsplit(self.settings.url).username)}")
+        return f"MariaDB {found['version'].partition('-')[0]}"
+
+    def rows(self, sql: str, values: Sequence[Any] = (), what: str = "the database") -> Iterator[Row]:
+        try:
+            with closing(self._connected().cursor()) as cursor:
+                cursor.execute(sql, tuple(values))
+                for row in cursor:
+                    yield {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()}
+        except (pymysql.Error, OSError) as error:
+            self.close()
+            raise self._said(error, what) from None
+
+    def close(self) -> None:
+        if self._connection and self._connection.open:
+            self._connection.close()
+        self._connection = None
+
+    def _sees(self) -> bool:
+        try:
+            self.clock()
+        except ConfigError:
+            return False
+        return True
+
+    def _connected(self) -> Any:
+        if self._connection is None:
+            url, seconds = urlsplit(self.settings.url), self.settings.timeout_seconds
+            given = dict(parse_qsl(url.query))
+            self._connection = pymysql.connect(
+                host=url.hostname,
+                port=url.port or 3306,
+                user=unquote(url.username or ""),
+                password=self.settings.password.get_secret_value(),
+                database=unquote(url.path.strip("/")),
+                charset="utf8mb4",
+                autocommit=True,
+                conv=CONVERSION,
+                cursorclass=SSDictCursor,
+                connect_timeout=min(seconds, 10),
+                read_timeout=seconds,
+                write_timeout=seconds,
+                ssl={"ca": given["ssl_ca"]} if "ssl_ca" in given else None,
+                init_command="SET SESSION time_zone = '+00:00', tx_read_only = ON",
+            )
+        return self._connection
+
+    def _said(self, error: Exception, what: str) -> Exception:
+        code = error.args[0] if error.args else 0
+        if code == ER.ACCESS_DENIED_ERROR:
+            secret = variable(self.settings.name, "password")
+            return AuthError(f"the server refuses the user: is {secret} right, and may the user come from this host?")
+        if code in RIGHTS or code in NAMES:
+            return ConfigError(
+                f"{what} cannot be read (error {code}): are `tables` and `columns` right, and may the user read them?"
+            )
+        return RetryableError(f"{what} cannot be read (error {code}): is `url` right, and does the server run?")

@@ -1,0 +1,108 @@
+"""PostgreSQL, by psycopg 3."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.rows import dict_row
+from psycopg.types.string import TextLoader
+
+from connectors.errors import AuthError
+from connectors.settings import variable
+from connectors.sql.database import Database, Row
+from connectors.sql.settings import SqlSettings
+from schemas.errors import ConfigError, RetryableError
+
+AS_TEXT = (
+    "date",
+    "time",
+    "timetz",
+    "timestamp",
+    "timestamptz",
+    "interval",
+    "numeric",
+    "float4",
+    "float8",
+    "uuid",
+    "bytea",
+    "inet",
+    "cidr",
+)
+OURS_TO_MEND = ("0A", "22", "3F", "42")  # classes of SQLSTATE: not supported, data, schema, names and rights
+CHECK = """SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
+pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees, current_setting('server_encoding') AS encoding"""
+# A transaction that has written nothing yet may do so later, with the time at which it began: all of them count.
+CLOCK = """SELECT clock_timestamp() AS now, least(
+ clock_timestamp() - interval '1 second', min(xact_start), (SELECT min(prepared) FROM pg_prepared_xacts)) AS settled
+FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
+AND backend_type NOT IN ('autovacuum worker', 'walsender')"""
+CLOCK_ALONE = "SELECT clock_timestamp() AS now, clock_timestamp() - interval '1 second' AS settled"
+RIGHT = "cannot see other users' transactions: GRANT pg_read_all_stats TO {user}, or set wait_for_transactions: false"
+STANDBY = "is a standby, which does not know the primary's transactions: read the primary, or set wait_for_transactions: false"
+
+
+class PostgreSQL(Database):
+    """A session of UTC that may only read."""
+
+    mark = '"'
+    clock_waiting = CLOCK
+    clock_alone = CLOCK_ALONE
+
+    def __init__(self, settings: SqlSettings) -> None:
+        super().__init__(settings)
+        self._connection: psycopg.Connection[Row] | None = None
+
+    def check(self) -> str:
+        try:
+            (found,) = self.rows(CHECK)
+        except RetryableError:
+            if pq.PGconn.ping(self._given().encode()) != pq.Ping.OK:
+                raise
+            secret = variable(self.settings.name, "password")
+            raise AuthError(f"the server answers and refuses: is {secret} right, and does it know user and database?") from None
+        if found["encoding"] == "SQL_ASCII":
+            raise ConfigError("url: the database has the encoding SQL_ASCII, so nobody knows what its texts mean")
+        if self.settings.wait_for_transactions and found["standby"]:
+            raise ConfigError(f"url: it {STANDBY}")
+        if self.settings.wait_for_transactions and not found["sees"]:
+            raise ConfigError(f"url: its user {RIGHT.format(user=psycopg.conninfo.conninfo_to_dict(self.settings.url)['user'])}")
+        return f"PostgreSQL {found['version']}"
+
+    def rows(self, sql: str, values: Sequence[Any] = (), what: str = "the database") -> Iterator[Row]:
+        try:
+            connection = self._connected()
+            with connection.cursor() as cursor:
+                yield from cursor.stream(sql.encode(), values, size=500)
+        except psycopg.Error as error:
+            self.close()
+            said = f"{what} cannot be read ({type(error).__name__})"
+            if (error.sqlstate or "")[:2] in OURS_TO_MEND:
+                raise ConfigError(f"{said}: are `tables` and `columns` right, and may the user read them?") from None
+            raise RetryableError(f"{said}: is `url` right, and does the server run?") from None
+
+    def close(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def _connected(self) -> psycopg.Connection[Row]:
+        if self._connection is None:
+            password = self.settings.password.get_secret_value()
+            self._connection = psycopg.connect(self._given(), password=password, autocommit=True, row_factory=dict_row)
+            for name in AS_TEXT:
+                self._connection.adapters.register_loader(name, TextLoader)
+        return self._connection
+
+    def _given(self) -> str:
+        seconds = int(self.settings.timeout_seconds + 1)
+        options = f"-c timezone=UTC -c datestyle=ISO -c default_transaction_read_only=on -c statement_timeout={seconds}s"
+        return psycopg.conninfo.make_conninfo(
+            self.settings.url,
+            client_encoding="utf8",
+            application_name="touchline",
+            connect_timeout=min(seconds, 10),
+            keepalives_idle=seconds,
+            tcp_user_timeout=seconds * 1_000,
+            options=options,
+        )

@@ -1,0 +1,398 @@
+"""The `sql` connector on real servers: nothing lost to slow transactions, page edges, kills; deletes seen."""
+
+import gc
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from connectors.contract import WHOLE, Cursor, Record, Window
+from connectors.errors import AuthError
+from connectors.settings import open_connector
+from connectors.sql.connector import Connector
+from deploy.local.state import Stack
+from schemas.errors import ConfigError, RetryableError
+from schemas.settings import KafkaSettings
+from schemas.touchpoint import event_id
+from tests.connecting import connect, finished, published, states
+from tests.live.conftest import Line
+from tests.live.databases import PASSWORD, Server, Session, mariadb, postgresql
+
+pytestmark = [pytest.mark.integration, pytest.mark.live]
+KINDS = {"postgresql": postgresql, "mariadb": mariadb}
+MAP = {
+    "type": 'lookup(id(gone || `false`), `{"true": "order.deleted", "1": "order.deleted", "*": "order.placed"}`)',
+    "channel": "'web'",
+    "occurred_at": "iso(changed_at, 'UTC')",
+    "identifiers": {"erp_party": "id(customer)"},
+    "amount": "number(total)",
+}
+GONE = {
+    "type": "'order.deleted'",
+    "channel": "'web'",
+    "occurred_at": "iso(gone_at, 'UTC')",
+    "identifiers": {"erp_party": "id(id)"},
+}
+TABLE: dict[str, Any] = {
+    "table": "orders",
+    "source": "erp",
+    "system": "shop",
+    "key": "id",
+    "changed": "changed_at",
+    "columns": ["customer", "total", "gone"],
+    "deleted": "gone",
+    "map": MAP,
+}
+OPENED: list[Connector] = []
+INSERT = "INSERT INTO orders (id, customer, total) VALUES (%s, %s, 9.90)"
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """In a folder outside pytest's, which each run makes root's alone again: the servers run as nobody."""
+    with TemporaryDirectory(prefix="touchline-database-") as outside:
+        Path(outside).chmod(0o711)
+        folder = Path(outside) / "server"
+        folder.mkdir()
+        with KINDS[request.param](folder) as running:
+            yield running
+
+
+@pytest.fixture
+def shop(server: Server) -> Iterator[Session]:
+    """The application, with a new table of orders."""
+    with closing(server.session()) as owner:
+        owner.run("DROP TABLE IF EXISTS orders")
+        kind = "timestamptz" if server.kind == "postgresql" else "timestamp(6)"
+        columns = f"changed_at {kind} NOT NULL DEFAULT {'now()' if server.kind == 'postgresql' else 'now(6)'}"
+        others = "customer text, total decimal(10,2), gone boolean DEFAULT false"
+        owner.run(f"CREATE TABLE orders (id bigint PRIMARY KEY, {others}, {columns})")
+        owner.run("CREATE INDEX orders_changed ON orders (changed_at, id)")
+        if server.kind == "postgresql":
+            owner.run("GRANT SELECT ON orders TO reader")
+        yield owner
+
+
+@pytest.fixture(autouse=True)
+def password() -> Iterator[None]:
+    """The reader's password in the environment; at the end what was opened is closed."""
+    with patch.dict(os.environ, TOUCHLINE_PEER_PASSWORD=PASSWORD):
+        yield
+    while OPENED:
+        OPENED.pop().close()
+
+
+def written(folder: Path, server: Server, name: str = "peer", table: dict[str, Any] | None = None, **changes: Any) -> Path:
+    settings = {
+        "name": name,
+        "url": server.url,
+        "poll_seconds": 0.2,
+        "page": 10,
+        "tables": {"orders": {**TABLE, **(table or {})}},
+    }
+    path = folder / "settings.yaml"
+    path.write_text(yaml.safe_dump({**settings, **changes}))
+    return path
+
+
+def opened(folder: Path, server: Server, table: dict[str, Any] | None = None, **changes: Any) -> Connector:
+    found = open_connector("sql", written(folder, server, table=table, **changes), {})
+    assert isinstance(found, Connector)
+    OPENED.append(found)
+    return found
+
+
+def read(
+    connector: Connector, cursor: Cursor | None = None, stream: str = "orders", window: Window = WHOLE
+) -> tuple[list[Record], Cursor]:
+    found: list[Record] = []
+    for batch in connector.read(stream, cursor, window):
+        cursor = batch.cursor
+        found += [record for record in batch.records if isinstance(record, Record)]
+    assert cursor is not None
+    return found, cursor
+
+
+def keys(records: list[Record]) -> list[int]:
+    return [int(record.key) for record in records]
+
+
+def settle() -> None:
+    """Longer than the second that is left to settle, and the whole one that it is cut to."""
+    time.sleep(2.1)
+
+
+def begin(server: Server) -> Session:
+    found = server.session()
+    found.run("BEGIN")
+    return found
+
+
+def fill(shop: Session, count: int, minutes: float = 1) -> None:
+    start = datetime.now(UTC) - timedelta(days=1)
+    for number in range(1, count + 1):
+        at = (start + number * timedelta(minutes=minutes)).strftime("%Y-%m-%d %H:%M:%S.%f")
+        shop.run("INSERT INTO orders (id, customer, total, changed_at) VALUES (%s, %s, 9.90, %s)", number, f"c{number}", at)
+
+
+def test_a_slow_transaction_is_waited_for_and_would_otherwise_be_lost(server: Server, shop: Session, tmp_path: Path) -> None:
+    slow = begin(server)
+    slow.run(INSERT, 1, "slow")
+    settle()
+    shop.run(INSERT, 2, "quick")
+    settle()
+    careless, careful = (opened(tmp_path, server, wait_for_transactions=wait, late_seconds=0) for wait in (False, True))
+    first, lost = read(careless)
+    waited, cursor = read(careful)
+    slow.run("COMMIT")
+    slow.close()
+    settle()
+    assert keys(first) == [2]
+    assert keys(waited) == []
+    assert 1 not in keys(read(careless, lost)[0])
+    assert keys(read(careful, cursor)[0]) == [1, 2]
+
+
+def test_the_overlap_finds_a_slow_transaction_that_is_not_waited_for(server: Server, shop: Session, tmp_path: Path) -> None:
+    slow = begin(server)
+    slow.run(INSERT, 1, "slow")
+    settle()
+    shop.run(INSERT, 2, "quick")
+    settle()
+    connector = opened(tmp_path, server, wait_for_transactions=False, late_seconds=30)
+    first, cursor = read(connector)
+    slow.run("COMMIT")
+    slow.close()
+    assert keys(first) == [2]
+    assert keys(read(connector, cursor)[0]) == [1, 2]
+
+
+def test_a_transaction_that_has_written_nothing_yet_is_waited_for_too(server: Server, shop: Session, tmp_path: Path) -> None:
+    slow = begin(server)
+    slow.run("SELECT count(*) FROM orders")
+    settle()
+    shop.run(INSERT, 2, "quick")
+    settle()
+    connector = opened(tmp_path, server, late_seconds=0)
+    waited, cursor = read(connector)
+    slow.run(INSERT, 1, "slow")
+    slow.run("COMMIT")
+    slow.close()
+    settle()
+    assert waited == []
+    assert sorted(keys(read(connector, cursor)[0])) == [1, 2]
+
+
+def test_under_many_writers_every_row_comes_once_without_an_overlap(server: Server, shop: Session, tmp_path: Path) -> None:
+    """Six sessions at work, their transactions open for up to a second and committed in any order, while it is read."""
+    moments, writers, number = random.Random(7), [server.session() for _ in range(6)], 0
+    open_until: dict[int, float] = {}
+    connector, cursor, found = opened(tmp_path, server, late_seconds=0), None, Counter[int]()
+    end = time.monotonic() + 8
+    while time.monotonic() < end or open_until:
+        for place, writer in enumerate(writers):
+            if place in open_until and time.monotonic() > open_until[place]:
+                writer.run("COMMIT" if moments.random() < 0.8 else "ROLLBACK")
+                del open_until[place]
+            elif place not in open_until and time.monotonic() < end:
+                writer.run("BEGIN")
+                open_until[place] = time.monotonic() + moments.uniform(0, 1.5)
+            if place in open_until:
+                number += 1
+                writer.run(INSERT, number, "c")
+        records, cursor = read(connector, cursor)
+        found.update(keys(records))
+        time.sleep(0.01)
+    settle()
+    found.update(keys(read(connector, cursor)[0]))
+    for writer in writers:
+        writer.close()
+    there = {int(row[0]) for row in shop.run("SELECT id FROM orders")}
+    assert len(there) > 50
+    assert found == Counter(there)
+
+
+def test_rows_of_one_instant_come_once_over_page_edges_and_after_any_batch(server: Server, shop: Session, tmp_path: Path) -> None:
+    fill(shop, 35, minutes=0)
+    connector = opened(tmp_path, server)
+    batches = list(connector.read("orders", None))
+    assert [len(batch.records) for batch in batches] == [10, 10, 10, 5]
+    for cut, batch in enumerate(batches[:-1], 1):
+        rest, _ = read(opened(tmp_path, server), batch.cursor)
+        assert keys(rest) == list(range(10 * cut + 1, 36))
+
+
+def test_at_most_two_pages_are_in_memory(server: Server, shop: Session, tmp_path: Path) -> None:
+    fill(shop, 60)
+    batches = opened(tmp_path, server).read("orders", None)
+    most = 0
+    for _ in range(6):
+        next(batches)
+        gc.collect()
+        most = max(most, sum(type(each) is Record for each in gc.get_objects()))
+    assert 0 < most <= 20
+
+
+def test_a_backfill_reads_what_live_reading_left_out_and_counts_the_same(
+    server: Server, shop: Session, tmp_path: Path, migrated: Stack
+) -> None:
+    kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
+    fill(shop, 30)
+    shop.run(INSERT, 31, "new")
+    settle()
+    name = f"sql-{uuid4().hex[:12]}"
+    settings = written(tmp_path, server, name, start=datetime.now(UTC) - timedelta(hours=1))
+    with patch.dict(os.environ, {f"TOUCHLINE_{name.replace('-', '_').upper()}_PASSWORD": PASSWORD}):
+        code, _, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="sql"))
+        assert code == 0, err
+        assert len(set(published(kafka, name))) == 1
+        code, out, err = finished(connect(settings, kafka, "--backfill", "2020-01-01", "--no-restart", connector="sql"))
+    assert code == 0, err
+    assert "30 read, 30 at the source: nothing missing" in " ".join((out + err).split())
+    assert len(set(published(kafka, name))) == 31
+
+
+def test_a_change_is_another_event_and_a_mark_is_a_delete(server: Server, shop: Session, tmp_path: Path) -> None:
+    fill(shop, 2)
+    connector = opened(tmp_path, server)
+    before, cursor = read(connector)
+    shop.run(f"UPDATE orders SET gone = true, changed_at = {'now()' if server.kind == 'postgresql' else 'now(6)'} WHERE id = 1")
+    settle()
+    after = read(connector, cursor)[0][-1]
+    assert after.deleted
+    assert connector.touchpoint(after).type == "order.deleted"
+    assert connector.touchpoint(after).event_id not in {connector.touchpoint(one).event_id for one in before}
+
+
+def test_keys_that_are_gone_are_told_once_whatever_else_changed(server: Server, shop: Session, tmp_path: Path) -> None:
+    fill(shop, 40)
+    connector = opened(tmp_path, server, table={"gone": {"every_seconds": 1, "map": GONE}})
+    assert list(connector.streams({})) == ["orders", "orders.gone"]
+    first, cursor = read(connector, None, "orders.gone")
+    shop.run("DELETE FROM orders WHERE id BETWEEN 8 AND 20")
+    shop.run(INSERT, 41, "new")
+    batches = list(connector.read("orders.gone", cursor))
+    assert first == []
+    assert [len(batch.records) for batch in batches] == [10, 3, 0]
+    again, last = read(connector, batches[0].cursor, "orders.gone")
+    assert keys(again) == [18, 19, 20]
+    assert all(one.deleted and connector.touchpoint(one).type == "order.deleted" for one in again)
+    assert read(connector, last, "orders.gone")[0] == []
+    assert list(connector.streams({"orders": {}, "orders.gone": last})) == ["orders"]
+    shop.run("DELETE FROM orders")
+    with pytest.raises(RetryableError, match="has become empty"):
+        read(connector, last, "orders.gone")
+
+
+def test_a_connection_that_is_cut_is_opened_again_and_nothing_is_lost(server: Server, shop: Session, tmp_path: Path) -> None:
+    fill(shop, 25)
+    connector = opened(tmp_path, server)
+    batches = connector.read("orders", None)
+    first = next(batches)
+    if server.kind == "postgresql":
+        shop.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'reader'")
+    else:
+        for (number,) in shop.run("SELECT id FROM information_schema.processlist WHERE user = 'reader'"):
+            shop.run("KILL %s", number)
+    with pytest.raises(RetryableError, match="does the server run"):
+        next(batches)
+    assert keys(read(connector, first.cursor)[0]) == list(range(11, 26))
+
+
+def test_a_window_gives_what_the_database_counts_in_it(server: Server, shop: Session, tmp_path: Path) -> None:
+    fill(shop, 30)
+    connector = opened(tmp_path, server)
+    start = datetime.now(UTC) - timedelta(days=1) + timedelta(minutes=10.5)
+    window = Window(start, start + timedelta(minutes=10))
+    assert len(read(connector, None, window=window)[0]) == connector.count("orders", window) == 10
+
+
+def test_values_that_no_calendar_has_are_refused_and_stop_nothing(server: Server, shop: Session, tmp_path: Path) -> None:
+    fill(shop, 2)
+    if server.kind == "postgresql":
+        shop.run("INSERT INTO orders (id, customer, changed_at) VALUES (8, 'a', '-infinity'), (9, 'b', '0044-03-15 BC')")
+    else:
+        shop.run("SET sql_mode = ''")
+        shop.run("INSERT INTO orders (id, customer, changed_at) VALUES (8, 'a', 0), (9, 'b', 0)")
+    batches = list(opened(tmp_path, server).read("orders", None))
+    assert [type(one).__name__ for batch in batches for one in batch.records] == ["Refused", "Refused", "Record", "Record"]
+
+
+def test_check_says_what_is_wrong_in_one_line(server: Server, shop: Session, tmp_path: Path) -> None:
+    fill(shop, 1)
+    assert "reads orders" in opened(tmp_path, server).check()
+    shop.run("INSERT INTO orders (id, customer, changed_at) VALUES (5, 'ahead', %s)", datetime.now(UTC) + timedelta(days=2))
+    assert "in local time?" in opened(tmp_path, server).check()
+    with pytest.raises(ConfigError, match=r"^orders cannot be read .*columns"):
+        opened(tmp_path, server, table={"columns": ["customer", "total", "gone", "nope"]}).check()
+    with pytest.raises(RetryableError, match="does the server run"):
+        opened(tmp_path, server, url=server.url.replace(str(server.port), "9")).check()
+    with patch.dict(os.environ, TOUCHLINE_PEER_PASSWORD="wrong"), pytest.raises(AuthError, match="TOUCHLINE_PEER_PASSWORD"):
+        opened(tmp_path, server).check()
+    right = ("pg_read_all_stats", "GRANT pg_read_all_stats TO", "REVOKE pg_read_all_stats FROM")
+    if server.kind == "mariadb":
+        right = ("PROCESS", "GRANT PROCESS ON *.* TO", "REVOKE PROCESS ON *.* FROM")
+    shop.run(f"{right[2]} reader")
+    try:
+        with pytest.raises(ConfigError, match=right[0]):
+            opened(tmp_path, server).check()
+        assert "reads orders" in opened(tmp_path, server, wait_for_transactions=False, late_seconds=60).check()
+    finally:
+        shop.run(f"{right[1]} reader")
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_nothing_is_lost_or_told_twice(
+    server: Server, shop: Session, tmp_path: Path, migrated: Stack
+) -> None:
+    kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
+    name = f"sql-{uuid4().hex[:12]}"
+    rows = "generate_series(1, 30000) AS s(n)" if server.kind == "postgresql" else "(SELECT seq AS n FROM seq_1_to_30000) AS s"
+    at = (
+        "'2026-01-01'::timestamptz + (n / 100) * interval '1 s'"
+        if server.kind == "postgresql"
+        else "'2026-01-01' + INTERVAL (n DIV 100) SECOND"
+    )
+    shop.run(f"INSERT INTO orders (id, customer, total, changed_at) SELECT n, concat('c', n), 1, {at} FROM {rows}")
+    settings = written(tmp_path, server, name, page=500)
+    unfinished, moments = 0, random.Random()
+    with patch.dict(os.environ, {f"TOUCHLINE_{name.replace('-', '_').upper()}_PASSWORD": PASSWORD}):
+        for _ in range(4):
+            process = connect(settings, kafka, "--once", "--no-restart", connector="sql")
+            time.sleep(moments.uniform(1.5, 4))
+            unfinished += process.poll() is None
+            process.kill()
+            process.communicate()
+        code, out, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="sql"), 120)
+    assert code == 0, out + err
+    assert unfinished
+    versions = {str(row[0]): row[1] for row in shop.run("SELECT id, changed_at FROM orders")}
+    wanted = {event_id("shop", f"orders:{key}", version(server, at)).bytes for key, at in versions.items()}
+    assert set(published(kafka, name)) == wanted
+    (state,) = states(kafka, name).values()
+    assert (state.read, state.published, state.dead_lettered) == (30_000 + state.repeated, 30_000, 0)
+
+
+def version(server: Server, at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S+00") if at.tzinfo else at.strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def test_an_order_in_a_table_moves_the_risk_of_its_customer(line: Line, server: Server, shop: Session, tmp_path: Path) -> None:
+    settings = written(tmp_path, server, f"live-{server.kind}", table={"system": server.kind})
+    secret = {f"TOUCHLINE_LIVE_{server.kind.upper()}_PASSWORD": PASSWORD}
+    with line.connect("sql", settings, **secret):
+        found = line.lag(
+            f"sql ({server.kind})", server.kind, "an order is inserted", lambda: shop.run(INSERT, 1, f"lag-{server.kind}")
+        )
+    assert 0 < found.touchpoint <= found.score

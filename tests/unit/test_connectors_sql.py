@@ -1,0 +1,78 @@
+"""Which keys of a table are gone, whatever the keys; and settings that could not be safe."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.settings import open_connector
+from connectors.sql.connector import Connector
+from connectors.sql.keys import collected, unpacked
+from schemas.errors import ConfigError
+
+KEYS = st.sets(st.integers(-40, 40) | st.integers() | st.text(max_size=3))
+MINIMAL = Path(__file__).parents[2] / "connectors" / "sql" / "minimal.yaml"
+
+
+def in_order(keys: set[Any]) -> list[Any]:
+    return [*sorted(key for key in keys if isinstance(key, int)), *sorted(key for key in keys if isinstance(key, str))]
+
+
+@given(KEYS, KEYS)
+def test_what_is_gone_is_the_difference_of_two_sets_and_packing_keeps_them(before: set[Any], after: set[Any]) -> None:
+    packed = collected(in_order(before)).packed()
+    assert packed is not None
+    found = unpacked(packed)
+    assert list(found.without(collected([]))) == in_order(before)
+    assert list(found.without(collected(in_order(after)))) == in_order(before - after)
+    assert list(found.less(in_order(before & after)).without(collected([]))) == in_order(before - after)
+
+
+def test_a_million_numbers_with_a_thousand_gaps_fit_and_many_words_do_not() -> None:
+    packed = collected(number for number in range(1_000_000) if number % 1_000).packed()
+    assert packed is not None
+    assert len(json.dumps({"keys": packed})) < 10_000
+    assert collected(f"{number * 7_919_993 % 999_983:x}-{number:x}" for number in range(20_000)).packed() is None
+
+
+def test_before_anything_was_packed_there_are_no_keys() -> None:
+    packed = collected([]).packed()
+    assert packed is not None
+    assert list(unpacked(packed).without(collected([1]))) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"wait_for_transactions": False}, "late_seconds"),
+        ({"url": "postgresql://touchline:secret@db/shop"}, "password does not belong"),
+        ({"url": "oracle://touchline@db/shop"}, "must look like postgresql"),
+        ({"url": "postgresql://db/shop"}, "must look like postgresql"),
+    ],
+)
+def test_settings_that_cannot_be_safe_are_refused_with_what_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setenv("TOUCHLINE_SHOP_PASSWORD", "secret")
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(MINIMAL.read_text()), **change}))
+    with pytest.raises(ConfigError, match=said) as refused:
+        open_connector("sql", path, {})
+    assert "touchline:secret" not in str(refused.value)
+
+
+def test_keys_that_do_not_fit_into_a_cursor_stop_it_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TOUCHLINE_SHOP_EU_PASSWORD", "secret")
+    connector = open_connector("sql", MINIMAL.with_name("full.yaml"), {})
+    assert isinstance(connector, Connector)
+    words = [f"{number * 7_919_993 % 999_983:x}-{number:x}" for number in range(20_000)]
+    monkeypatch.setattr(connector.database, "keys", lambda table: iter(words))
+    monkeypatch.setattr(
+        connector.database, "rows", lambda sql: iter([{"now": "2026-01-01 00:00:00", "settled": "2026-01-01 00:00:00"}])
+    )
+    with pytest.raises(ConfigError, match="mark deletes in a column"):
+        list(connector.read("customers.gone", None))
