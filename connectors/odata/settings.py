@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from connectors.items import StreamMapping
 from connectors.settings import SourceSettings
@@ -15,7 +15,7 @@ class EntitySet(BaseModel):
     """One entity set below `url`, read in the order of `changed`, of the Edm type `type`, and `key`, a string.
 
     `key` is its only key property. A `Date` of OData 2 is an Edm.DateTime at midnight. `expand` names navigations and what to
-    take of each, `fields` what to ask for beyond the mapping's columns. Without a `mapping` it is the stream's own of `mapping.yaml`.
+    take of each, `fields` what to ask for beyond the mapping's columns. Without a `mapping` it is that of `mapping.yaml`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,14 +66,15 @@ class ODataSettings(SourceSettings):
     page: int = Field(default=500, ge=1, le=2_000)
     streams: dict[str, EntitySet | None] = Field(default={"sales_orders": None}, min_length=1)
 
-    @model_validator(mode="after")
-    def _each_is_known(self) -> Self:
-        for name, given in self.streams.items():
-            if given is None and name not in SHIPPED:
-                raise ValueError(f"streams.{name}: there are {', '.join(SHIPPED)}; another needs path, key, changed, mapping")
-            if given is not None and given.mapping is None and name not in SHIPPED:
-                raise ValueError(f"streams.{name}: needs a mapping; connectors/items.py says what it holds")
-        return self
+    @field_validator("streams")
+    @classmethod
+    def _each_is_known(cls, streams: dict[str, EntitySet | None]) -> dict[str, EntitySet | None]:
+        for name, given in streams.items():
+            if name not in SHIPPED and given is None:
+                raise ValueError(f"{name}: there are {', '.join(SHIPPED)}; another needs path, key, changed, mapping")
+            if name not in SHIPPED and given is not None and given.mapping is None:
+                raise ValueError(f"{name}: needs a mapping; connectors/items.py says what it holds")
+        return streams
 
     def entity_sets(self) -> dict[str, EntitySet]:
         """The entity set of each stream."""
