@@ -22,7 +22,6 @@ from connectors.polled import Polled
 from connectors.walk import walk
 
 FIX = "set the environment variable of `password` to what belongs to `username`, and give that user the service"
-JSON = {"Accept": "application/json"}
 
 
 class Connector(Polled):
@@ -47,9 +46,9 @@ class Connector(Polled):
     def login(self, client: Client) -> Headers:
         """The user, or a token for the OAuth 2.0 client, which lasts for some minutes."""
         if self.settings.token_url is None:
-            return JSON | _basic(self.settings, client)
+            return _basic(self.settings, client)
         found = self._tokens.form("", {"grant_type": "client_credentials"}).json()
-        return JSON | {"Authorization": f"Bearer {found['access_token']}"}
+        return {"Authorization": f"Bearer {found['access_token']}"}
 
     def check(self) -> str:
         """How many rows there are. Raises ConfigError with what to change."""

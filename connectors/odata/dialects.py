@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from connectors.odata.settings import EDM
@@ -44,7 +44,7 @@ class V2:
         return {"$format": "json", "$select": ",".join([*fields, *below]), "$expand": ",".join(expand) or None}
 
     def literal(self, at: datetime, kind: EDM) -> str:
-        text = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1_000:03}"
+        text = _text(at)
         return f"datetimeoffset'{text}Z'" if kind == "DateTimeOffset" else f"datetime'{text}'"
 
     def answered(self, body: Any) -> Answered:
@@ -62,7 +62,7 @@ class V4:
         return {"$select": ",".join(fields), "$expand": below or None}
 
     def literal(self, at: datetime, kind: EDM) -> str:
-        return f"{at:%Y-%m-%d}" if kind == "Date" else f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1_000:03}Z"
+        return at.date().isoformat() if kind == "Date" else f"{_text(at)}Z"
 
     def answered(self, body: Any) -> Answered:
         more = isinstance(body, dict) and "@odata.nextLink" in body
@@ -89,9 +89,12 @@ def canonical(value: Any, kind: EDM) -> Any:
         at = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         return value
-    at = at if at.tzinfo else at.replace(tzinfo=EPOCH.tzinfo)
-    at = at.astimezone(EPOCH.tzinfo)
-    return f"{at:%Y-%m-%d}" if kind == "Date" else at.isoformat(timespec="milliseconds")
+    at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    return at.date().isoformat() if kind == "Date" else at.isoformat(timespec="milliseconds")
+
+
+def _text(at: datetime) -> str:
+    return at.replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
 def _listed(body: Any, name: str, version: int) -> list[Any]:

@@ -5,7 +5,7 @@ inside such a group only after the group was asked for again, sorted by its key.
 only for ranges. A server that sends less than was asked for is asked again after what it sent; its own links are not followed.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from connectors.client import Client
@@ -13,7 +13,6 @@ from connectors.contract import Window
 from connectors.odata.dialects import Answered, Dialect, Item, aligned, canonical, tick
 from connectors.odata.settings import EntitySet
 from schemas.errors import RetryableError
-from schemas.fields import EPOCH
 
 
 class Reader:
@@ -41,7 +40,7 @@ class Reader:
     def count(self, window: Window) -> int:
         """How many rows the server counts in the window."""
         query = {"$filter": self._between(window) or None, "sap-client": self._sap_client}
-        return int(self._client.get(f"{self._entity.path}/$count", query).json())
+        return int(self._client.get(f"{self._entity.path}/$count", query, {"Accept": "text/plain"}).json())
 
     def _part(self, size: int, at: datetime | None, key: str) -> Answered:
         """Some of the rows after (at, key), none of them after one that is missing."""
@@ -56,7 +55,8 @@ class Reader:
 
     def _ask(self, condition: str | None, order: str, size: int) -> Answered:
         query = {"$filter": condition, "$orderby": order, "$top": size, **self._shape}
-        found = self._dialect.answered(self._client.get(self._entity.path, query).json())
+        answer = self._client.get(self._entity.path, query, {"Accept": "application/json"})
+        found = self._dialect.answered(answer.json())
         if found.more and not found.items:
             raise RetryableError("the source answered with an empty page that promises more")
         for item in found.items:
@@ -95,4 +95,4 @@ class Reader:
             found = datetime.fromisoformat(item[self._entity.changed])
         except (TypeError, ValueError):
             return None
-        return found if found.tzinfo else found.replace(tzinfo=EPOCH.tzinfo)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)

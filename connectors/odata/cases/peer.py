@@ -49,7 +49,7 @@ class Peer:
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
         self.logins = 0
-        self._tokens: set[str] = set()
+        self.tokens: set[str] = set()
 
     def put(self, number: int, at: datetime, **others: Any) -> str:
         """An order number `number`, new or changed at `at`; returns its key."""
@@ -76,7 +76,7 @@ class Peer:
 
     def expire(self) -> None:
         """No token given so far is valid any more."""
-        self._tokens.clear()
+        self.tokens.clear()
 
     def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
@@ -90,7 +90,7 @@ class Peer:
     ) -> tuple[int, Any]:
         if (method, path) == ("POST", "/token"):
             return self._token(headers, body)
-        if headers.get("Authorization") not in self._tokens:
+        if headers.get("Authorization") not in self.tokens:
             return 401, {"error": {"code": "401"}}
         if query["sap-client"] != "100" or path not in (PATH, f"{PATH}/$count"):
             return 404, {"error": {"code": "404"}}
@@ -108,7 +108,7 @@ class Peer:
         if (headers.get("Content-Type"), body) != (FORM, b"grant_type=client_credentials"):
             return 400, {"error": "unsupported_grant_type"}
         self.logins += 1
-        self._tokens.add(f"Bearer token-{self.logins}")
+        self.tokens.add(f"Bearer token-{self.logins}")
         return 200, {"access_token": f"token-{self.logins}", "token_type": "Bearer", "expires_in": 3600}
 
     def _rows(self, condition: str | None, order: str) -> list[dict[str, Any]]:
