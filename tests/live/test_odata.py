@@ -278,8 +278,9 @@ def test_a_rejected_order_is_seen_and_one_that_is_gone_only_by_the_count(cap: Ca
 
 
 def test_a_rejected_order_moves_the_score_of_its_customer(cap: Cap, line: Line, tmp_path: Path) -> None:
-    start = datetime.now(UTC).isoformat()
-    path = settings_file(tmp_path, cap, "live-sap", start=start)
+    cap.order(920_000, "PUT", SoldToParty="33", OverallSDProcessStatus="A")
+    time.sleep(0.01)
+    path = settings_file(tmp_path, cap, "live-sap", start=datetime.now(UTC).isoformat())
     with line.connect("odata", path, TOUCHLINE_LIVE_SAP_PASSWORD=PASSWORD):
-        found = line.lag("odata", "sap-s4", "an order is rejected", lambda: cap.order(33, OverallSDDocumentRejectionSts="C"))
+        found = line.lag("odata", "sap-s4", "an order is rejected", lambda: cap.order(920_000, OverallSDDocumentRejectionSts="C"))
     assert 0 < found.touchpoint <= found.score
