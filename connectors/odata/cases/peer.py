@@ -58,7 +58,6 @@ class Peer:
             "SalesOrder": key,
             "SoldToParty": f"{number + 1}",
             "LastChangeDateTime": f"/Date({_milliseconds(at)}+0000)/",
-            "CreationDate": "/Date(1767225600000)/",
             "TotalNetAmount": "12.50",
             "TransactionCurrency": "EUR",
             "OverallSDProcessStatus": "A",

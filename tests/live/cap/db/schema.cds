@@ -3,7 +3,6 @@ namespace s4;
 entity SalesOrder {
   key SalesOrder: String(10);
   SoldToParty: String(10);
-  CreationDate: Date;
   LastChangeDateTime: Timestamp;
   TotalNetAmount: Decimal(15, 2);
   TransactionCurrency: String(5);
