@@ -207,7 +207,7 @@ def test_of_rows_with_a_date_only_each_change_within_the_day_is_an_event(cap: Ca
 
 def settings_file(folder: Path, cap: Cap, name: str, **others: Any) -> Path:
     path = folder / "settings.yaml"
-    given = {"name": name, "url": cap.url(2), "username": USER, "page": 20, "poll_seconds": 0.2, **others}
+    given = {"name": name, "url": cap.url(2), "username": USER, "page": 50, "poll_seconds": 0.2, **others}
     path.write_text(yaml.safe_dump(given))
     return path
 
@@ -257,7 +257,7 @@ def test_a_rejected_order_is_seen_and_one_that_is_gone_only_by_the_count(cap: Ca
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"gone-{uuid4().hex[:12]}"
     start = (DAY + timedelta(days=1)).isoformat()
-    path = settings_file(tmp_path, cap, name, start=start)
+    path = settings_file(tmp_path, cap, name, start=start, page=500)
     cap.order(910_000, "PUT", SoldToParty="5", OverallSDProcessStatus="A")
     cap.order(910_001, "PUT", SoldToParty="5", OverallSDProcessStatus="A")
     time.sleep(1.1)
