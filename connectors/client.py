@@ -100,6 +100,11 @@ class Client:
         ask = self._signed_request if signed else self._accepted
         return ask("POST", path, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
+    def form(self, path: str, fields: Mapping[str, str]) -> Answer:
+        """The answer to a signed POST of form fields, which is how OAuth 2.0 asks for a token."""
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self._signed_request("POST", path, kind, urlencode(fields).encode())
+
     def now(self) -> datetime:
         """The time by the source's clock, as its last answer told it: ours may be wrong."""
         return datetime.now(UTC) + self._skew

@@ -1,0 +1,286 @@
+"""OData 2 and 4 as SAP's own server for both, CAP, speaks them; it holds orders and deliveries in the shape of S/4HANA."""
+
+import base64
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import urllib3
+import yaml
+
+from connectors.contract import Record, Window
+from connectors.errors import AuthError
+from connectors.odata.connector import Connector
+from connectors.odata.settings import ODataSettings
+from deploy.local.state import Stack
+from schemas.errors import ConfigError
+from schemas.families.erp import Erp
+from schemas.settings import KafkaSettings
+from schemas.touchpoint import Touchpoint
+from tests.conftest import TOUCHLINE
+from tests.connecting import finished, published, states
+from tests.faults import eventually
+from tests.live import installed
+from tests.live.conftest import Line
+
+pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.timeout(600)]  # the first run fetches the server
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+ORDERS = 2_500
+SAME = 170  # orders of one instant: more than a page of 100 holds, and no divisor of one
+KILLS = 4
+USER, PASSWORD = "TOUCHLINE", "read-only"
+HEAD = "SalesOrder;SoldToParty;LastChangeDateTime;TotalNetAmount;TransactionCurrency;OverallSDProcessStatus;YY1_Channel_SDH"
+
+
+class Cap:
+    """A CAP server; `write` changes what it holds, by its OData 4."""
+
+    def __init__(self, port: int) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        self._pool = urllib3.PoolManager(retries=False)
+
+    def url(self, version: int) -> str:
+        return f"{self.address}/odata/v2" if version == 2 else self.address
+
+    def write(self, method: str, path: str, **fields: Any) -> None:
+        """POST to an entity set, PATCH or DELETE of one row."""
+        signed = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        headers = {"Authorization": f"Basic {signed}", "Content-Type": "application/json"}
+        answer = self._pool.request(method, self.address + path, body=json.dumps(fields), headers=headers)
+        assert answer.status in (200, 201, 204), answer.data
+
+    def order(self, number: int, method: str = "PATCH", **fields: Any) -> None:
+        """Change one order, now."""
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        changed = {} if method == "DELETE" else {"LastChangeDateTime": at, **fields}
+        self.write(method, f"/API_SALES_ORDER_SRV/A_SalesOrder('{number:010}')", **changed)
+
+    def up(self) -> bool:
+        try:
+            return self._pool.request("GET", f"{self.address}/API_SALES_ORDER_SRV/$metadata").status in (200, 401)
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def close(self) -> None:
+        self._pool.clear()
+
+
+def at(number: int) -> datetime:
+    """When an order was changed: always `SAME` of them at once, in an order that is not that of their numbers."""
+    return DAY + timedelta(milliseconds=(number * 7 % ORDERS) // SAME)
+
+
+def lines() -> Iterator[str]:
+    yield HEAD
+    for number in range(ORDERS):
+        shown = at(number).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        yield f"{number:010};{number % 90 + 1};{shown};{number}.25;EUR;A;shop"
+
+
+@pytest.fixture(scope="module")
+def cap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cap]:
+    source = Path(__file__).with_name("cap")
+    modules = installed.npm("cap-9.9.3", source) / "node_modules"
+    folder = tmp_path_factory.mktemp("cap") / "server"
+    shutil.copytree(source, folder)
+    (folder / "node_modules").symlink_to(modules)
+    (folder / "db" / "data").mkdir()
+    (folder / "db" / "data" / "s4-SalesOrder.csv").write_text("\n".join(lines()) + "\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Cap(port)
+    command = ["node", str(modules / "@sap" / "cds" / "bin" / "serve.js"), "all", "--in-memory"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env={**os.environ, "PORT": str(port)}, stdout=log, stderr=log)
+    try:
+        eventually(server.up, 120)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+        server.close()
+
+
+@pytest.fixture(params=[2, 4])
+def version(request: pytest.FixtureRequest) -> int:
+    number: int = request.param
+    return number
+
+
+def opened(cap: Cap, version: int, **others: Any) -> Connector:
+    given = {"name": "sap", "url": cap.url(version), "odata": version, "username": USER, "password": PASSWORD, "page": 100}
+    return Connector(ODataSettings(**{**given, **others}))
+
+
+def read(connector: Connector, stream: str = "sales_orders", **options: Any) -> list[Record]:
+    return [one for batch in connector.read(stream, None, **options) for one in batch.records if isinstance(one, Record)]
+
+
+def touchpoints(connector: Connector, stream: str = "sales_orders", **options: Any) -> list[Touchpoint]:
+    return [connector.touchpoint(record) for record in read(connector, stream, **options)]
+
+
+def orders(connector: Connector, **options: Any) -> list[Erp]:
+    return [one for one in touchpoints(connector, **options) if isinstance(one, Erp)]
+
+
+OLD = Window(None, DAY + timedelta(days=1))
+
+
+@pytest.mark.parametrize("page", [100, 2_000])  # a page within one instant, and more than the server sends at once
+def test_every_order_comes_once_although_many_are_of_one_instant_and_the_server_pages(cap: Cap, version: int, page: int) -> None:
+    connector = opened(cap, version, page=page)
+    assert Counter(record.key for record in read(connector, window=OLD)) == Counter(f"{one:010}" for one in range(ORDERS))
+    assert connector.count("sales_orders", OLD) == ORDERS
+    assert connector.count("sales_orders", Window(DAY + timedelta(milliseconds=2), OLD.end)) == ORDERS - 2 * SAME
+    connector.close()
+
+
+def test_both_versions_give_the_same_events(cap: Cap) -> None:
+    found = [opened(cap, version) for version in (2, 4)]
+    two, four = ({one.event_id: one for one in orders(connector, window=OLD)} for connector in found)
+    assert two.keys() == four.keys()
+    first = next(iter(two.values()))
+    assert {"received_at"} >= {name for name, value in first if value != getattr(four[first.event_id], name)}
+    assert str(first.amount) == f"{int(first.order_id or 0)}.25"
+    for connector in found:
+        connector.close()
+
+
+def test_a_check_counts_and_says_what_is_wrong(cap: Cap, version: int) -> None:
+    connector = opened(cap, version, streams={"sales_orders": None, "deliveries": None})
+    assert "sales_orders" in connector.check()
+    connector.close()
+    wrong = opened(cap, version, password="wrong")
+    with pytest.raises(AuthError, match="set the environment variable of `password`"):
+        wrong.check()
+    wrong.close()
+    other = opened(cap, 6 - version, url=cap.url(version))
+    with pytest.raises(ConfigError):
+        other.check()
+    other.close()
+
+
+def test_items_and_fields_of_the_customers_own_come_along(cap: Cap, version: int) -> None:
+    number = 900_000 + version
+    cap.order(number, "PUT", SoldToParty="4711", to_Item=[{"SalesOrderItem": "10", "Material": "TG11"}], YY1_Channel_SDH="app")
+    given = {
+        "path": "/API_SALES_ORDER_SRV/A_SalesOrder",
+        "key": "SalesOrder",
+        "changed": "LastChangeDateTime",
+        "expand": {"to_Item": ["Material"]},
+        "fields": ["YY1_Channel_SDH"],
+    }
+    connector = opened(cap, version, streams={"sales_orders": given})
+    time.sleep(1.1)  # the server tells its time by the second
+    [found] = [one for one in orders(connector, window=Window(OLD.end)) if one.order_id == f"{number:010}"]
+    assert found.product == "TG11"
+    assert found.attributes["YY1_Channel_SDH"] == "app"
+    connector.close()
+
+
+def test_of_rows_with_a_date_only_each_change_within_the_day_is_an_event(cap: Cap, version: int) -> None:
+    today = datetime.now(UTC).date().isoformat()
+    path = f"/API_OUTBOUND_DELIVERY_SRV/A_OutbDeliveryHeader('{8_000 + version}')"
+    connector = opened(cap, version, streams={"deliveries": None})
+    found: dict[UUID, str] = {}
+    for goods, proof in (("A", "A"), ("C", "A"), ("C", "C")):
+        fields = {"OverallGoodsMovementStatus": goods, "OverallProofOfDeliveryStatus": proof}
+        cap.write("PUT", path, SoldToParty="17", LastChangeDate=today, **fields)
+        for each in touchpoints(connector, "deliveries", window=Window(datetime.now(UTC) - timedelta(days=2))):
+            if each.attributes["delivery"] == str(8_000 + version):
+                found[each.event_id] = each.type
+    assert list(found.values()) == ["shipment.planned", "shipment.sent", "delivery.completed"]
+    connector.close()
+
+
+def settings_file(folder: Path, cap: Cap, name: str, **others: Any) -> Path:
+    path = folder / "settings.yaml"
+    given = {"name": name, "url": cap.url(2), "username": USER, "page": 50, "poll_seconds": 0.2, **others}
+    path.write_text(yaml.safe_dump(given))
+    return path
+
+
+def connect(path: Path, kafka: KafkaSettings, *options: str) -> subprocess.Popen[str]:
+    name = yaml.safe_load(path.read_text())["name"].upper().replace("-", "_")
+    environment = {"TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, f"TOUCHLINE_{name}_PASSWORD": PASSWORD}
+    command = [str(TOUCHLINE), "connect", "odata", "--settings", str(path), *options]
+    return subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_reading_nothing_is_lost_and_the_totals_are_exact(
+    cap: Cap, migrated: Stack, tmp_path: Path
+) -> None:
+    kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
+    name = f"kill-{uuid4().hex[:12]}"
+    path = settings_file(tmp_path, cap, name)
+    half_way = sum(killed_half_way(connect(path, kafka, "--once"), kafka, name) for _ in range(KILLS))
+    assert half_way, "every run ended before it was killed: the test killed nothing"
+    code, _, err = finished(connect(path, kafka, "--once"), 120)
+    assert code == 0, err
+    connector = opened(cap, 2, name=name)
+    assert set(published(kafka, name)) == {one.event_id.bytes for one in touchpoints(connector)}
+    connector.close()
+    state = states(kafka, name)["sales_orders"]
+    assert (state.read, state.dead_lettered, state.repeated) == (state.published, 0, 0)
+    assert state.published == len(set(published(kafka, name))) >= ORDERS
+
+
+def killed_half_way(process: subprocess.Popen[str], kafka: KafkaSettings, name: str) -> bool:
+    """Kill it as soon as it has saved something; whether it was still reading."""
+    before = published_so_far(kafka, name)
+    eventually(lambda: process.poll() is not None or published_so_far(kafka, name) > before, 60)
+    half_way = process.poll() is None
+    process.kill()
+    process.communicate()
+    return half_way
+
+
+def published_so_far(kafka: KafkaSettings, name: str) -> int:
+    return sum(state.published for state in states(kafka, name).values())
+
+
+@pytest.mark.slow
+def test_a_rejected_order_is_seen_and_one_that_is_gone_only_by_the_count(cap: Cap, migrated: Stack, tmp_path: Path) -> None:
+    kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
+    name = f"gone-{uuid4().hex[:12]}"
+    start = (DAY + timedelta(days=1)).isoformat()
+    path = settings_file(tmp_path, cap, name, start=start, page=500)
+    cap.order(910_000, "PUT", SoldToParty="5", OverallSDProcessStatus="A")
+    cap.order(910_001, "PUT", SoldToParty="5", OverallSDProcessStatus="A")
+    time.sleep(1.1)
+    assert finished(connect(path, kafka, "--once"))[0] == 0
+    cap.order(910_000, OverallSDDocumentRejectionSts="C")
+    cap.order(910_001, "DELETE")
+    time.sleep(1.1)
+    assert finished(connect(path, kafka, "--once"))[0] == 0
+    connector = opened(cap, 2, name=name)
+    found = {one.order_id: one for one in orders(connector, window=Window(OLD.end))}
+    assert found["0000910000"].type == "order.cancelled"
+    assert found["0000910000"].event_id.bytes in published(kafka, name)
+    assert "0000910001" not in found
+    connector.close()
+    code, out, err = finished(connect(path, kafka, "--backfill", "2026-03-01"))
+    assert code == 0, err
+    assert "nothing missing" in out
+
+
+def test_a_rejected_order_moves_the_score_of_its_customer(cap: Cap, line: Line, tmp_path: Path) -> None:
+    cap.order(920_000, "PUT", SoldToParty="33", OverallSDProcessStatus="A")
+    time.sleep(0.01)
+    path = settings_file(tmp_path, cap, "live-sap", start=datetime.now(UTC).isoformat())
+    with line.connect("odata", path, TOUCHLINE_LIVE_SAP_PASSWORD=PASSWORD):
+        found = line.lag("odata", "sap-s4", "an order is rejected", lambda: cap.order(920_000, OverallSDDocumentRejectionSts="C"))
+    assert 0 < found.touchpoint <= found.score
