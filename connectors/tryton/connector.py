@@ -1,4 +1,4 @@
-"""Tryton over JSON-RPC: transitions and deletes from its log, invoices by their last change.
+"""Tryton over JSON-RPC: transitions and deletes from its log, invoices and opportunities by their last change.
 
 Guarantee: at least once, exact by event id. Deletes: the log tells of parties deleted over RPC.
 """
@@ -14,8 +14,9 @@ from connectors.client import Client
 from connectors.contract import WHOLE, Batch, Cursor, Window
 from connectors.items import Items
 from connectors.polled import Polled
+from connectors.settings import variable
 from connectors.tryton.feeds import FEEDS, LOG, Feed
-from connectors.tryton.rpc import FIX, Rpc, typed
+from connectors.tryton.rpc import Rpc, typed
 from connectors.tryton.settings import TrytonSettings
 from connectors.walk import walk
 from schemas.errors import ConfigError
@@ -29,7 +30,8 @@ class Connector(Polled):
     settings_model: ClassVar[type[BaseModel]] = TrytonSettings
 
     def __init__(self, settings: TrytonSettings) -> None:
-        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=FIX)
+        fix = f"set {variable(settings.name, 'password')} to the password of `user`"
+        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=fix)
         self.settings = settings
         self.rpc = Rpc(self.client)
         own = {"system": settings.system}

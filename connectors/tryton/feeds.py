@@ -1,7 +1,7 @@
 """What is asked of Tryton for each stream: a model, the time it is read by, a domain, and fields, also of related records.
 
-Tryton's log holds one row for each transition of a workflow, with its time, and for each delete. Invoices are read themselves:
-Tryton 8.2 does not log that one was posted.
+Tryton's log holds one row for each transition of a workflow, with its time, and for each delete. Invoices and opportunities are
+read themselves: Tryton 8.2 does not log that one was posted, won, lost or cancelled, because the model's own code sets the state.
 """
 
 from typing import Any, NamedTuple
@@ -54,12 +54,14 @@ FEEDS = {
         "account.invoice",
         "write_date",
         [["type", "=", "out"], ["state", "in", ["posted", "paid", "cancelled"]]],
-        ("write_date", "state", "number", "invoice_date", "reference", "total_amount", "currency.code", *party("party")),
+        ("write_date", "state", "number", "invoice_date", "total_amount", "currency.code", *party("party")),
     ),
-    "opportunities": transitions(
+    "opportunities": Feed(
         "sale.opportunity",
-        ("opportunity", "converted", "won", "lost", "cancelled"),
-        ("number", "description", "amount", "currency.code", *party("party")),
+        "sale.opportunity",
+        "write_date",
+        [["state", "in", ["converted", "won", "lost", "cancelled"]]],
+        ("write_date", "state", "number", "amount", "currency.code", *party("party")),
     ),
     "parties": deletes("party.party"),
 }

@@ -8,7 +8,6 @@ from connectors.client import Answer, Client
 from connectors.errors import AuthError
 from schemas.errors import ConfigError, RetryableError
 
-FIX = "set the environment variable of `password` to that of the setting `user`"
 PATH = "/rpc/"
 
 
@@ -51,7 +50,7 @@ def _result(answer: Answer, method: str) -> Any:
         raise RetryableError(f"{method}: the answer is none of JSON-RPC: is `url` right?")
     kind = str((found.get("error") or [""])[0])
     if kind == "LoginException":
-        raise AuthError(f"{method}: the server asks for more than a password: {FIX}, of a user without a second factor")
+        raise AuthError(f"{method}: the server asks for more than a password: give it a `user` without a second factor")
     if kind == "UserError":
         raise ConfigError(f"{method}: the server refuses: make `user` an administrator, only those may search Tryton's log")
     if kind:
