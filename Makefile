@@ -60,6 +60,7 @@ lock: $(STAMP) ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o deploy/requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --group dev --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o deploy/requirements-dev.txt
 	$(BIN)/uv pip compile tests/bench/requirements-quix.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o tests/bench/requirements-quix.txt
+	$(BIN)/uv pip compile tests/live/tryton/requirements.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o tests/live/tryton/requirements.txt
 
 clean: down ## stop the stack and remove its data and caches; downloads stay
 	rm -rf .touchline/kafka .touchline/clickhouse .touchline/work .touchline/log .touchline/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,15 +21,15 @@ from schemas.touchpoint import event_id
 from tests.connecting import TOUCHLINE, finished, records, states
 from tests.faults import eventually
 from tests.live.conftest import Line
-from tests.live.tryton.server import CUSTOMERS, PASSWORD, Tryton, tryton
+from tests.live.tryton.server import CUSTOMERS, PASSWORD, PATIENCE, Tryton, tryton
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow]
 KILLS = 4
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tryton]:
-    with tryton(tmp_path_factory.mktemp("tryton")) as running:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Tryton]:
+    with tryton(tmp_path) as running:
         yield running
 
 
@@ -45,7 +45,8 @@ def name() -> str:
 
 def write(folder: Path, server: Tryton, name: str, **settings: object) -> Path:
     path = folder / "tryton.yaml"
-    path.write_text(yaml.safe_dump({"name": name, "url": server.url, "user": "admin", **settings}))
+    given = {"name": name, "url": server.url, "user": "admin", "timeout_seconds": PATIENCE, **settings}
+    path.write_text(yaml.safe_dump(given))
     return path
 
 

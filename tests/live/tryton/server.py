@@ -21,6 +21,7 @@ REQUIREMENTS, SEED = HERE / "requirements.txt", HERE / "seed.py"
 MODULES = ("sale", "sale_opportunity", "stock", "account_invoice_stock")
 PASSWORD = "admin"
 CUSTOMERS = 60
+PATIENCE = 120
 
 
 class Tryton:
@@ -51,7 +52,7 @@ class Tryton:
 
     def _post(self, method: str, params: list[Any]) -> Any:
         body = json.dumps({"id": 1, "method": method, "params": params}).encode()
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/rpc/", body, self._headers), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/rpc/", body, self._headers), timeout=PATIENCE) as answer:
             found = json.load(answer)
         assert "error" not in found, found["error"]
         return found["result"]
@@ -69,7 +70,7 @@ def tryton(folder: Path) -> Iterator[Tryton]:
         process = subprocess.Popen([*_command(program, "trytond"), "-c", file, "-d", "ct"], stdout=log, stderr=log)
     try:
         server = Tryton(folder, port)
-        eventually(server.login, 60)
+        eventually(server.login, PATIENCE)
         yield server
     finally:
         process.kill()
