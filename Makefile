@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 TOUCHLINE := $(BIN)/touchline
+LOCK := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -57,10 +58,10 @@ format: $(STAMP) ## let ruff lay out and mend the code
 
 lock: $(STAMP) ## write the lock files anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv==0.13.9
-	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o deploy/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o deploy/requirements-dev.txt
-	$(BIN)/uv pip compile tests/bench/requirements-quix.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o tests/bench/requirements-quix.txt
-	$(BIN)/uv pip compile tests/live/intake/requirements.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o tests/live/intake/requirements.txt
+	$(LOCK) pyproject.toml -o deploy/requirements.txt
+	$(LOCK) pyproject.toml --group dev --all-extras -o deploy/requirements-dev.txt
+	$(LOCK) tests/bench/requirements-quix.in -o tests/bench/requirements-quix.txt
+	for asked in tests/live/*/requirements.in; do $(LOCK) $$asked -o $${asked%.in}.txt; done
 
 clean: down ## stop the stack and remove its data and caches; downloads stay
 	rm -rf .touchline/kafka .touchline/clickhouse .touchline/work .touchline/log .touchline/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -52,7 +52,8 @@ def opened(case: Path, tmp_path: Path) -> Iterator[Open]:
         return
     with Server(name, tmp_path).running() as server:
         server.peer.items = {str(number): item for number, item in enumerate(json.loads(case.read_text(encoding="utf-8")))}
-        yield lambda: server.connector(name="peer", timeout_seconds=5)
+        changes = getattr(server.module, "CASES", {}).get(case.parent.name, {})
+        yield lambda: server.connector(**{"name": "peer", "timeout_seconds": 5, **changes})
 
 
 def read_all(connector: Connector) -> dict[str, list[tuple[Batch, Outgoing]]]:

@@ -23,7 +23,7 @@ def debian(name: str, *packages: str) -> Path:
             fetching.run(name, ["dpkg", "-x", str(archive), str(folder)], folder)
             archive.unlink()
 
-    return _once(name, fill)
+    return once(name, fill)
 
 
 def python(name: str, requirements: Path) -> Path:
@@ -34,7 +34,7 @@ def python(name: str, requirements: Path) -> Path:
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes"]
         fetching.run(name, [*pip, "-r", str(requirements)], folder)
 
-    return _once(name, fill)
+    return once(name, fill)
 
 
 def npm(name: str, package: Path) -> Path:
@@ -44,10 +44,11 @@ def npm(name: str, package: Path) -> Path:
         shutil.copytree(package, folder, dirs_exist_ok=True)
         fetching.run(name, ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], folder)
 
-    return _once(name, fill)
+    return once(name, fill)
 
 
-def _once(name: str, fill: Callable[[Path], None]) -> Path:
+def once(name: str, fill: Callable[[Path], None]) -> Path:
+    """What `fill` puts into a folder, done once."""
     peers = state.tools_folder(state.home()) / "peers"
     place = peers / name
     with locks.exclusive(peers / f"{name}.lock"):

@@ -1,0 +1,1 @@
+"""Examples of Tryton's answers, and as much of its server as the connector asks."""

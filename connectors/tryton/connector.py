@@ -1,0 +1,134 @@
+"""Tryton over JSON-RPC: transitions and deletes from its log, invoices and opportunities by their last change.
+
+Guarantee: at least once, exact by event id. Deletes: the log tells of parties deleted over RPC.
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from connectors.client import Client
+from connectors.contract import WHOLE, Batch, Cursor, Window
+from connectors.items import Items
+from connectors.polled import Polled
+from connectors.settings import variable
+from connectors.tryton.feeds import FEEDS, LOG, Feed
+from connectors.tryton.rpc import Rpc, typed
+from connectors.tryton.settings import TrytonSettings
+from connectors.walk import walk
+from schemas.errors import ConfigError
+
+BITS = (1, 2, 4, 8)
+
+
+class Connector(Polled):
+    """One database. Cursor: {at, key, done}, as `connectors/walk.py` keeps it."""
+
+    settings_model: ClassVar[type[BaseModel]] = TrytonSettings
+
+    def __init__(self, settings: TrytonSettings) -> None:
+        fix = f"set {variable(settings.name, 'password')} to the password of `user`"
+        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=fix)
+        self.settings = settings
+        self.rpc = Rpc(self.client)
+        own = {"system": settings.system}
+        mappings = {stream: self.items[stream].mapping.model_copy(update=own) for stream in settings.streams}
+        self.items = {stream: Items(settings.name, stream, mapping) for stream, mapping in mappings.items()}
+
+    def login(self, client: Client) -> dict[str, str]:
+        """A session, which Tryton ends when nobody uses it."""
+        return Rpc(client).session(self.settings.user, self.settings.password.get_secret_value())
+
+    def check(self) -> str:
+        """The streams that can be read. Raises ConfigError where a module is missing or the user lacks a right."""
+        wanted = {FEEDS[stream].about: stream for stream in self.items}
+        there = {row["name"] for row in self.rpc.search("ir.model", [["name", "in", list(wanted)]], ("name",))}
+        if missing := next((model for model in wanted if model not in there), None):
+            raise ConfigError(f"the database has no {missing}: activate its module, or leave {wanted[missing]} out of `streams`")
+        for stream in self.items:
+            self._rows(FEEDS[stream], [], 1)
+        return f"{', '.join(self.items)} at {self.settings.url}"
+
+    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+        """What happened since, oldest first."""
+        feed = FEEDS[stream]
+
+        def page(at: datetime | None, key: str) -> list[dict[str, Any]]:
+            return self._told(stream, self._rows(feed, _after(feed.time, at, key), self.settings.page))
+
+        return walk(page, self.items[stream], self.client.now, self.settings.page, cursor, window)
+
+    def count(self, stream: str, window: Window) -> int:
+        """The server's own count."""
+        feed = FEEDS[stream]
+        return self.rpc.count(feed.model, [*feed.domain, *_clause(feed, ">=", window.start), *_clause(feed, "<", window.end)])
+
+    def _rows(self, feed: Feed, after: list[Any], limit: int) -> list[dict[str, Any]]:
+        return self.rpc.search(feed.model, [*feed.domain, *after], feed.fields, order=feed.time, limit=limit)
+
+    def _told(self, stream: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows with what they do not say by themselves."""
+        if stream == "sales":
+            ordered = self._ordered([row for row in rows if row["target"] == "state:cancelled" and row["resource"]])
+            return [{**row, "ordered": row["id"] in ordered} for row in rows]
+        if stream == "shipments":
+            return [{**row, "delay_days": _delay(row["resource"] or {})} for row in rows]
+        if stream == "parties":
+            names = self._names(FEEDS[stream].about, [row["id"] for row in rows])
+            return [{**row, "party": names[row["id"]]} for row in rows]
+        return rows
+
+    def _ordered(self, rows: list[dict[str, Any]]) -> set[int]:
+        """The rows of sales that had been confirmed before: Tryton cancels a quote and an order in the same way."""
+        if not rows:
+            return set()
+        sales = [f"sale.sale,{row['resource']['id']}" for row in rows]
+        confirmed = [["target", "=", "state:confirmed"], ["resource", "in", sales]]
+        first: dict[int, int] = {}
+        for one in self.rpc.search(LOG, confirmed, ("resource.number",)):
+            first.setdefault(one["resource"]["id"], one["id"])
+        return {row["id"] for row in rows if first.get(row["resource"]["id"], row["id"]) < row["id"]}
+
+    def _names(self, model: str, rows: list[int]) -> dict[int, str]:
+        """The id of the deleted record that each row of the log tells of.
+
+        Tryton shows it no more, but still searches by it: each digit is found in four requests for all rows together.
+        """
+        names = dict.fromkeys(rows, "")
+        unfinished = rows
+        while unfinished:
+            digits = dict.fromkeys(unfinished, 0)
+            for bit in BITS:
+                for row in self.rpc.search(LOG, _digit(model, len(names[unfinished[0]]), bit, unfinished), ("id",)):
+                    digits[row["id"]] |= bit
+            names.update({row: f"{names[row]}{digit - 1}" for row, digit in digits.items() if digit})
+            unfinished = [row for row, digit in digits.items() if digit]
+        return names
+
+
+def _digit(model: str, position: int, bit: int, rows: list[int]) -> list[Any]:
+    """The domain of those rows whose id has at `position` a digit d with this bit in d + 1; 0 is thus no digit at all."""
+    likes = [["resource", "like", f"{model},{'_' * position}{digit}%"] for digit in range(10) if digit + 1 & bit]
+    return [["id", "in", rows], ["OR", *likes]]
+
+
+def _after(time: str, at: datetime | None, key: str) -> list[Any]:
+    """The domain of what comes after (time, id)."""
+    if at is None:
+        return []
+    if not key:
+        return [[time, ">=", typed(at)]]
+    return [["OR", [[time, ">", typed(at)]], [[time, "=", typed(at)], ["id", ">", int(key)]]]]
+
+
+def _clause(feed: Feed, operator: str, at: datetime | None) -> list[Any]:
+    return [[feed.time, operator, typed(at)]] if at else []
+
+
+def _delay(shipment: dict[str, Any]) -> int | None:
+    """Days from the date that was planned first to the one it went."""
+    planned, went = shipment.get("origin_planned_date"), shipment.get("effective_date")
+    return (date.fromisoformat(went) - date.fromisoformat(planned)).days if planned and went else None

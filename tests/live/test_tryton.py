@@ -1,0 +1,205 @@
+"""A real Tryton 8.2 server: quotes, an order and all that follows from it, deletes, kills in mid-read, rights, lag."""
+
+import os
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import yaml
+
+from connectors.settings import variable
+from deploy.local.state import Stack
+from schemas.fields import instant
+from schemas.settings import KafkaSettings
+from schemas.touchpoint import event_id
+from tests.connecting import TOUCHLINE, finished, records, states
+from tests.faults import eventually
+from tests.live.conftest import Line
+from tests.live.tryton.server import CUSTOMERS, PASSWORD, PATIENCE, Tryton, tryton
+
+pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow]
+KILLS = 4
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Tryton]:
+    with tryton(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def kafka(migrated: Stack) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
+
+
+@pytest.fixture
+def name() -> str:
+    return f"tryton-{uuid4().hex[:12]}"
+
+
+def write(folder: Path, server: Tryton, name: str, **settings: object) -> Path:
+    path = folder / "tryton.yaml"
+    given = {"name": name, "url": server.url, "user": "admin", "timeout_seconds": PATIENCE, **settings}
+    path.write_text(yaml.safe_dump(given))
+    return path
+
+
+def connect(settings: Path, *options: str, password: str = PASSWORD) -> subprocess.Popen[str]:
+    name = yaml.safe_load(settings.read_text())["name"]
+    command = [*TOUCHLINE, "connect", "tryton", "--settings", str(settings), *options]
+    environment = {**os.environ, variable(name, "password"): password}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def read(settings: Path, *options: str) -> str:
+    """Let the connector read all there is; what it printed."""
+    code, out, err = finished(connect(settings, *options), 120)
+    assert code == 0, err
+    return out + err
+
+
+def published(kafka: KafkaSettings, name: str, *sources: str) -> list[dict[str, Any]]:
+    return [record for source in sources for record in records(kafka, f"touchline.{source}", name)]
+
+
+def quotes(server: Tryton) -> dict[bytes, datetime]:
+    """The events that the log's transitions to a quote must become, by what stands in the database."""
+    sql = "SELECT id, create_date FROM ir_model_log WHERE target = 'state:quotation' AND resource LIKE 'sale.sale,%'"
+    found = {number: datetime.fromisoformat(at).replace(tzinfo=UTC) for number, at in server.sql(sql)}
+    return {event_id("tryton", f"sales:{number}", at.isoformat()).bytes: at for number, at in found.items()}
+
+
+def test_killed_in_mid_read_at_pages_of_one_instant_nothing_is_lost_and_nothing_counted_twice(
+    tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write(tmp_path, server, name, streams=["sales"], page=2)
+    wanted = quotes(server)
+    assert max(Counter(wanted.values()).values()) == CUSTOMERS
+    counts = [killed(settings, kafka, name) for _ in range(KILLS)]
+    assert 0 < counts[0] < len(wanted), f"{counts}: the first run was not killed in mid-read"
+    read(settings, "--once")
+    found = Counter(record["event_id"] for record in published(kafka, name, "erp"))
+    assert found.keys() == wanted.keys()
+    assert found.total() <= len(wanted) + 2 * KILLS
+    [state] = states(kafka, name).values()
+    assert (state.published, state.dead_lettered) == (len(wanted), 0)
+    assert state.read == state.published + state.repeated
+
+
+def killed(settings: Path, kafka: KafkaSettings, name: str) -> int:
+    """Kill the connector when it has saved something; how much was published then."""
+    before = count(kafka, name)
+    process = connect(settings, "--once")
+    try:
+        eventually(lambda: process.poll() is not None or count(kafka, name) > before, 60)
+    finally:
+        process.kill()
+        process.communicate()
+    return count(kafka, name)
+
+
+def count(kafka: KafkaSettings, name: str) -> int:
+    return sum(state.published for state in states(kafka, name).values())
+
+
+def test_a_backfill_reads_what_the_server_counts_and_a_second_round_publishes_nothing(
+    tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write(tmp_path, server, name, streams=["sales", "parties"], start=datetime.now(UTC).isoformat())
+    read(settings, "--once")
+    assert count(kafka, name) == 0
+    said = read(settings, "--backfill", "2026-01-01")
+    assert f"{2 * CUSTOMERS} at the source: nothing missing" in said
+    assert quotes(server).keys() == {record["event_id"] for record in published(kafka, name, "erp")}
+
+
+def test_an_order_is_followed_from_its_confirmation_to_its_invoice(
+    tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write(tmp_path, server, name, start=datetime.now(UTC).isoformat(), page=3)
+    sale, other = 1, 2
+    for step in ("quote", "confirm"):
+        server.call(f"sale.sale.{step}", [sale])
+    [[shipment]] = server.sql(
+        f"SELECT id FROM stock_shipment_out WHERE id IN (SELECT CAST(substr(shipment, 20) AS INT) FROM stock_move \
+        WHERE origin IN (SELECT 'sale.line,' || id FROM sale_line WHERE sale = {sale}))"
+    )
+    for step in ("assign_try", "pick", "pack", "do"):
+        server.call(f"stock.shipment.out.{step}", [shipment])
+    [[invoice]] = server.sql("SELECT id FROM account_invoice")
+    server.call("account.invoice.post", [invoice])
+    for step in ("quote", "cancel"):
+        server.call(f"sale.sale.{step}", [other])
+    server.call("sale.opportunity.lost", [1])
+    time.sleep(1.1)  # the server's `Date` has no fractions: what happened within this second waits for a later round
+    read(settings, "--once")
+    found = published(kafka, name, "erp", "inventory", "crm")
+    assert Counter(record["type"] for record in found) == {
+        "quote.made": 2,
+        "order.placed": 1,
+        "quote.cancelled": 1,
+        "delivery.completed": 1,
+        "invoice.issued": 1,
+        "opportunity.lost": 1,
+    }
+    [placed] = [record for record in found if record["type"] == "order.placed"]
+    [[number, at]] = server.sql(
+        f"SELECT number, (SELECT create_date FROM ir_model_log WHERE target = 'state:confirmed' \
+        AND resource = 'sale.sale,{sale}') FROM sale_sale WHERE id = {sale}"
+    )
+    assert (placed["order_id"], placed["amount"], placed["currency"]) == (number, 200_000, "USD")
+    known = {one["kind"]: one["value"] for one in placed["identifiers"]}
+    assert known["email"] == "c0@example.org"
+    assert known["phone"] == "+12125550000"
+    assert instant(placed["occurred_at"]) - datetime.fromisoformat(at).replace(tzinfo=UTC) <= timedelta(0)
+    [delivered] = [record for record in found if record["type"] == "delivery.completed"]
+    assert (delivered["order_id"], delivered["delay_days"]) == (number, 0)
+    read(settings, "--once")
+    assert len(published(kafka, name, "erp", "inventory", "crm")) == len(found)
+
+
+def test_deleted_parties_are_told_by_their_ids(tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str) -> None:
+    settings = write(tmp_path, server, name, streams=["parties"], page=7)
+    parties = server.call("party.party.create", [{"name": "Gone"} for _ in range(60)])
+    gone = [one for one in parties if one % 7 in (0, 3)]
+    assert {len(str(one)) for one in gone} == {2, 3}
+    server.call("party.party.delete", gone)
+    time.sleep(1.1)
+    read(settings, "--once")
+    found = published(kafka, name, "crm")
+    assert {record["type"] for record in found} == {"party.deleted"}
+    assert Counter(one["value"] for record in found for one in record["identifiers"]) == Counter(f"tryton/{one}" for one in gone)
+    assert len({UUID(bytes=record["event_id"]) for record in found}) == len(gone)
+
+
+@pytest.mark.parametrize(
+    ("change", "password", "said"),
+    [
+        ({}, "wrong", "_PASSWORD"),
+        ({"user": "reader"}, "not-an-administrator", "make `user` an administrator"),
+        ({"url": "/nothing"}, PASSWORD, "is `url` right"),
+    ],
+)
+def test_a_check_says_what_to_change(tmp_path: Path, server: Tryton, change: dict[str, str], password: str, said: str) -> None:
+    given = {**change, "url": server.url.replace("/ct", change["url"])} if "url" in change else change
+    code, out, err = finished(connect(write(tmp_path, server, "check", **given), "--check", password=password))
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_confirmed_order_moves_the_risk_of_its_customer(
+    line: Line, tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write(tmp_path, server, name, system="tryton-lag", start=datetime.now(UTC).isoformat(), poll_seconds=0.5)
+    server.call("sale.sale.quote", [3])
+    with line.connect("tryton", settings, **{variable(name, "password"): PASSWORD}):
+        eventually(lambda: count(kafka, name) > 0)
+        found = line.lag("tryton", "tryton-lag", "an order is confirmed", lambda: server.call("sale.sale.confirm", [3]))
+    assert 0 < found.touchpoint <= found.score
