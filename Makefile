@@ -29,7 +29,8 @@ check: $(STAMP) ## ruff, mypy --strict, layer rules, spelling
 	$(BIN)/codespell
 
 test: setup check ## every check and every test, on real Kafka and ClickHouse; leaves nothing running
-	$(BIN)/pytest -m 'not slow' --numprocesses logical --maxprocesses 4 --dist loadgroup
+	$(BIN)/pytest -m 'not live' --numprocesses logical --maxprocesses 4 --dist loadgroup
+	$(BIN)/pytest -m 'live and not slow' --numprocesses logical --maxprocesses 4 --dist loadfile tests/live
 
 test-connectors: setup ## every connector against its real source system, which is installed for it
 	$(BIN)/pytest -m live tests/live
