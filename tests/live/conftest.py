@@ -21,12 +21,12 @@ LAGS: "list[Lag]" = []
 
 
 class Lag(NamedTuple):
-    """Seconds from a change at a source to its touchpoint in the view, and to the score that it moved."""
+    """Seconds from a change at a source to its touchpoint in the view, and to the score that it moved (None: it moves none)."""
 
     connector: str
     change: str
     touchpoint: float
-    score: float
+    score: float | None
 
 
 class Line:
@@ -50,10 +50,11 @@ class Line:
             process.kill()
             process.wait()
 
-    def lag(self, connector: str, system: str, change: str, act: Callable[[], object]) -> Lag:
+    def lag(self, connector: str, system: str, change: str, act: Callable[[], object], *, scored: bool = True) -> Lag:
         """Let `act` change something at the source that moves somebody's satisfaction or churn, and wait for both.
 
-        `system` is that of the touchpoint; `change` says in a few words what was done.
+        `scored` is false for a change that no signal reads: only the touchpoint is waited for. `system` is
+        that of the touchpoint; `change` says in a few words what was done.
         """
         touchpoints = f"SELECT event_id FROM touchline.touchpoints WHERE system = '{system}'"
         readings = "SELECT event_id FROM touchline.satisfaction UNION ALL SELECT event_id FROM touchline.churn"
@@ -63,8 +64,9 @@ class Line:
         act()
         eventually(lambda: _count(touchpoints) > before[0], 60)
         seen = time.monotonic() - began
-        eventually(lambda: _count(scores) > before[1], 60)
-        found = Lag(connector, change, seen, time.monotonic() - began)
+        if scored:
+            eventually(lambda: _count(scores) > before[1], 60)
+        found = Lag(connector, change, seen, time.monotonic() - began if scored else None)
         LAGS.append(found)
         return found
 
@@ -94,5 +96,6 @@ def pytest_terminal_summary() -> None:
         return
     table = Table("connector", "change at the source", "touchpoint in the view", "score moved", title="lag, seconds")
     for each in LAGS:
-        table.add_row(each.connector, each.change, f"{each.touchpoint:.1f}", f"{each.score:.1f}")
+        score = "none" if each.score is None else f"{each.score:.1f}"
+        table.add_row(each.connector, each.change, f"{each.touchpoint:.1f}", score)
     Console().print(table)
