@@ -3,6 +3,7 @@
 Guarantee: at least once, exact by event id, for what the stream still holds; what it has forgotten is a gap. Deletes: a log.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -41,7 +42,7 @@ class Connector:
         self._frame: Callable[[Any], Frame] = jetstream if settings.protocol == "jetstream" else firehose()
         mapping = mapped(Path(__file__).with_name("mapping.yaml"), settings.name)["posts"].mapping
         self._posts = Items(settings.name, "posts", mapping.model_copy(update={"system": settings.system}))
-        self._url = settings.url.replace("http", "ws", 1).rstrip("/") + PATHS[settings.protocol]
+        self._url = re.sub("^http", "ws", settings.url).rstrip("/") + PATHS[settings.protocol]
 
     def check(self) -> str:
         """Opens the stream. Raises ConfigError with what to change."""
