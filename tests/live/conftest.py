@@ -1,5 +1,6 @@
 """The line behind the connectors, and how long a change at a source takes to come through it."""
 
+import math
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -21,12 +22,12 @@ LAGS: "list[Lag]" = []
 
 
 class Lag(NamedTuple):
-    """Seconds from a change at a source to its touchpoint in the view, and to the score that it moved (None: it moves none)."""
+    """Seconds from a change at a source to its touchpoint in the view, and to the score that it moved (nan: it moves none)."""
 
     connector: str
     change: str
     touchpoint: float
-    score: float | None
+    score: float
 
 
 class Line:
@@ -66,7 +67,7 @@ class Line:
         seen = time.monotonic() - began
         if scored:
             eventually(lambda: _count(scores) > before[1], 60)
-        found = Lag(connector, change, seen, time.monotonic() - began if scored else None)
+        found = Lag(connector, change, seen, time.monotonic() - began if scored else math.nan)
         LAGS.append(found)
         return found
 
@@ -96,6 +97,6 @@ def pytest_terminal_summary() -> None:
         return
     table = Table("connector", "change at the source", "touchpoint in the view", "score moved", title="lag, seconds")
     for each in LAGS:
-        score = "none" if each.score is None else f"{each.score:.1f}"
+        score = "none" if math.isnan(each.score) else f"{each.score:.1f}"
         table.add_row(each.connector, each.change, f"{each.touchpoint:.1f}", score)
     Console().print(table)

@@ -15,4 +15,4 @@ def test_an_order_in_a_drop_moves_the_risk_of_its_customer(line: Line, tmp_path:
     drop = tmp_path / "drops" / "orders.csv"
     with line.connect("files", settings):
         found = line.lag("files", "sap", "an order appears in a drop", lambda: write_orders(drop, 1, 1))
-    assert 0 < found.touchpoint <= (found.score or 0)
+    assert 0 < found.touchpoint <= found.score
