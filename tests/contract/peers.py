@@ -1,8 +1,9 @@
 """A connector's peer (`connectors/<name>/cases/peer.py`) as a real server on loopback, with every way in which it can fail.
 
 A peer module has `STREAM`, `SETTINGS`, `SECRETS` (setting to value), `PAGE` (records of one page), `UNKNOWN_FIELDS` (whether its
-items may hold fields that nobody knows), and a class `Peer` with `put`, `delete`, `expire`, `items`, `logins` and `answer`;
-`connectors/example_reviews/cases/peer.py` is the one to copy. `CASES`, if any, holds the settings of single cases by their name.
+items may hold fields that nobody knows), and a class `Peer` with `put`, `delete`, `expire`, `items`, `logins` (None: its secrets
+never expire) and `answer`; `connectors/example_reviews/cases/peer.py` is the one to copy. `CASES`, if any, holds the settings of
+single cases by their name.
 """
 
 import importlib

@@ -1,5 +1,6 @@
 """The line behind the connectors, and how long a change at a source takes to come through it."""
 
+import math
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ LAGS: "list[Lag]" = []
 
 
 class Lag(NamedTuple):
-    """Seconds from a change at a source to its touchpoint in the view, and to the score that it moved."""
+    """Seconds from a change at a source to its touchpoint in the view, and to the score that it moved (nan: it moves none)."""
 
     connector: str
     change: str
@@ -50,10 +51,11 @@ class Line:
             process.kill()
             process.wait()
 
-    def lag(self, connector: str, system: str, change: str, act: Callable[[], object]) -> Lag:
+    def lag(self, connector: str, system: str, change: str, act: Callable[[], object], *, scored: bool = True) -> Lag:
         """Let `act` change something at the source that moves somebody's satisfaction or churn, and wait for both.
 
-        `system` is that of the touchpoint; `change` says in a few words what was done.
+        `scored` is false for a change that no signal reads: only the touchpoint is waited for. `system` is
+        that of the touchpoint; `change` says in a few words what was done.
         """
         touchpoints = f"SELECT event_id FROM touchline.touchpoints WHERE system = '{system}'"
         readings = "SELECT event_id FROM touchline.satisfaction UNION ALL SELECT event_id FROM touchline.churn"
@@ -63,8 +65,9 @@ class Line:
         act()
         eventually(lambda: _count(touchpoints) > before[0], 60)
         seen = time.monotonic() - began
-        eventually(lambda: _count(scores) > before[1], 60)
-        found = Lag(connector, change, seen, time.monotonic() - began)
+        if scored:
+            eventually(lambda: _count(scores) > before[1], 60)
+        found = Lag(connector, change, seen, time.monotonic() - began if scored else math.nan)
         LAGS.append(found)
         return found
 
@@ -94,5 +97,6 @@ def pytest_terminal_summary() -> None:
         return
     table = Table("connector", "change at the source", "touchpoint in the view", "score moved", title="lag, seconds")
     for each in LAGS:
-        table.add_row(each.connector, each.change, f"{each.touchpoint:.1f}", f"{each.score:.1f}")
+        score = "none" if math.isnan(each.score) else f"{each.score:.1f}"
+        table.add_row(each.connector, each.change, f"{each.touchpoint:.1f}", score)
     Console().print(table)

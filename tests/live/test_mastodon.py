@@ -1,0 +1,268 @@
+"""mastodon-mock 0.6.1, an imitation of a Mastodon server by others: mentions and hashtags, edits, deletes, kills, limits, lag."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import urllib3
+import yaml
+
+from connectors.errors import RateLimitedError
+from connectors.settings import open_connector, variable
+from deploy.local.state import Stack
+from schemas.fields import instant
+from schemas.settings import KafkaSettings
+from schemas.touchpoint import event_id
+from tests.connecting import TOUCHLINE, finished, records, states
+from tests.faults import eventually
+from tests.live import installed
+from tests.live.conftest import Line
+
+pytestmark = [pytest.mark.integration, pytest.mark.live]
+HERE = Path(__file__).with_name("mastodon")
+TOKENS = {"acme": "acme_token", "ann": "ann_token", "ben": "ben_token"}
+SEEDS = "\n".join(f'[[seed.accounts]]\nusername = "{name}"\naccess_token = "{token}"' for name, token in TOKENS.items())
+SERVE = """
+import time
+from mastodon_mock import cli, ids
+
+def snowflakes():  # ids as Mastodon gives them: the time in milliseconds, then 16 bits
+    last = 0
+    while True:
+        last = max(last + 1, time.time_ns() // 1_000_000 << 16)
+        yield last
+
+ids._counter = snowflakes()
+cli.main()
+"""
+POSTS = 130
+KILLS = 4
+
+
+class Server:
+    """The mock; `post`, `edit` and `delete` do what a person does."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._pool = urllib3.PoolManager(retries=False)
+
+    def ask(self, method: str, path: str, author: str = "ann", **fields: Any) -> Any:
+        headers = {"Authorization": f"Bearer {TOKENS[author]}", "Content-Type": "application/json"}
+        answer = self._pool.request(method, self.url + path, body=json.dumps(fields) if fields else None, headers=headers)
+        assert answer.status == 200, answer.data
+        return answer.json()
+
+    def post(self, text: str, author: str = "ann", **fields: Any) -> str:
+        return str(self.ask("POST", "/api/v1/statuses", author, status=text, **fields)["id"])
+
+    def edit(self, name: str, text: str) -> str:
+        return str(self.ask("PUT", f"/api/v1/statuses/{name}", status=text)["edited_at"])
+
+    def delete(self, name: str) -> None:
+        self.ask("DELETE", f"/api/v1/statuses/{name}")
+
+    def fault(self, path: str, count: int, **effect: object) -> None:
+        self.ask("POST", "/api/v1/_mock/faults", match={"path": path}, effect=effect, count=count)
+
+    def up(self) -> bool:
+        try:
+            return self._pool.request("GET", f"{self.url}/api/v1/instance").status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def close(self) -> None:
+        self._pool.clear()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    python = installed.python("mastodon-mock-0.6.1", HERE / "requirements.txt") / "bin" / "python"
+    folder = tmp_path_factory.mktemp("mastodon")
+    config = folder / "mock.toml"
+    config.write_text(SEEDS)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    found = Server(port)
+    options = [
+        "serve",
+        "--in-memory",
+        "--config",
+        str(config),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([str(python), "-c", SERVE, *options], cwd=folder, stdout=log, stderr=log)
+    try:
+        eventually(found.up, 60)
+        yield found
+    finally:
+        process.kill()
+        process.wait()
+        found.close()
+
+
+@pytest.fixture
+def kafka(migrated: Stack) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
+
+
+@pytest.fixture
+def name() -> str:
+    return f"mastodon-{uuid4().hex[:12]}"
+
+
+def write(folder: Path, server: Server, name: str, **others: object) -> Path:
+    path = folder / "mastodon.yaml"
+    path.write_text(yaml.safe_dump({"name": name, "url": server.url, "mentions": False, "poll_seconds": 0.2, **others}))
+    return path
+
+
+def connect(settings: Path, *options: str, token: str = TOKENS["acme"]) -> subprocess.Popen[str]:
+    name = yaml.safe_load(settings.read_text())["name"]
+    command = [*TOUCHLINE, "connect", "mastodon", "--settings", str(settings), *options]
+    environment = {**os.environ, variable(name, "token"): token}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def read(settings: Path, *options: str) -> str:
+    time.sleep(1.1)  # the server's `Date` has no fractions: what happened within this second waits for a later round
+    code, out, err = finished(connect(settings, *options), 120)
+    assert code == 0, err
+    return out + err
+
+
+def told(kafka: KafkaSettings, name: str) -> list[tuple[str, str]]:
+    return [(record["type"], record["post_id"]) for record in records(kafka, "touchline.social", name)]
+
+
+def tag() -> str:
+    return f"t{uuid4().hex[:8]}"
+
+
+def test_killed_in_mid_read_no_post_is_lost_and_none_counted_twice(
+    tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
+) -> None:
+    word = tag()
+    wanted = [server.post(f"it broke again #{word} {number}") for number in range(POSTS)]
+    settings = write(tmp_path, server, name, tags=[word], page=3)
+    counts = []
+    for _ in range(KILLS):
+        before = count(kafka, name)
+        process = connect(settings, "--once")
+        eventually(lambda process=process, before=before: process.poll() is not None or count(kafka, name) > before, 30)  # type: ignore[misc]
+        process.kill()
+        process.communicate()
+        counts.append(count(kafka, name))
+    assert 0 < counts[0] < POSTS, f"{counts}: the first run was not killed in mid-read"
+    read(settings, "--once")
+    found = list(records(kafka, "touchline.social", name))
+    assert {record["event_id"] for record in found} == {event_id("mastodon", f"statuses:{one}", "first").bytes for one in wanted}
+    assert len(found) <= POSTS + 3 * KILLS
+    [state] = states(kafka, name).values()
+    assert (state.published, state.dead_lettered) == (POSTS, 0)
+    read(settings, "--once")
+    assert len(list(records(kafka, "touchline.social", name))) == len(found)
+
+
+def count(kafka: KafkaSettings, name: str) -> int:
+    return sum(state.published for state in states(kafka, name).values())
+
+
+def test_edits_and_deletes_are_told_once_and_a_post_that_lost_its_tag_is_no_delete(
+    tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
+) -> None:
+    word = tag()
+    posts = [server.post(f"{number} #{word}") for number in range(50)]
+    settings = write(tmp_path, server, name, tags=[word])
+    read(settings, "--once")
+    at = server.edit(posts[7], f"mended #{word}")
+    gone = [posts[0], *posts[10:35], posts[49]]
+    for one in gone:
+        server.delete(one)
+    before = datetime.now(UTC)
+    for _ in range(2):
+        read(settings, "--once")
+    found = list(records(kafka, "touchline.social", name))
+    assert Counter(record["type"] for record in found) == {"post.published": 50, "post.edited": 1, "post.deleted": len(gone)}
+    assert {record["post_id"] for record in found if record["type"] == "post.deleted"} == set(gone)
+    [edited] = [record for record in found if record["type"] == "post.edited"]
+    assert edited["text"].startswith("mended")
+    assert abs(instant(edited["occurred_at"]) - datetime.fromisoformat(at)) < timedelta(milliseconds=1)
+    deleted = [record for record in found if record["type"] == "post.deleted"]
+    assert all(before - timedelta(seconds=2) <= instant(record["occurred_at"]) <= datetime.now(UTC) for record in deleted)
+    assert len({record["identifiers"][0]["value"] for record in found}) == 1
+
+
+def test_a_mention_under_a_hashtag_is_one_event_in_two_streams(
+    tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
+) -> None:
+    word = tag()
+    first = server.post(f"@acme where is my order #{word}")
+    reply = server.post("@acme still nothing", in_reply_to_id=first, visibility="direct")
+    settings = write(tmp_path, server, name, tags=[word], mentions=True)
+    read(settings, "--once")
+    assert sorted(told(kafka, name)) == sorted([("post.published", first), ("post.published", first), ("post.replied", reply)])
+    assert len({record["event_id"] for record in records(kafka, "touchline.social", name)}) == 2
+    server.delete(reply)
+    read(settings, "--once")
+    assert told(kafka, name).count(("post.deleted", reply)) == 1
+
+
+def test_live_reading_begins_at_start_and_a_backfill_reads_what_was_before(
+    tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
+) -> None:
+    word = tag()
+    old = [server.post(f"old {number} #{word}") for number in range(5)]
+    time.sleep(0.01)
+    start = datetime.now(UTC)
+    time.sleep(0.01)
+    new = server.post(f"new #{word}")
+    settings = write(tmp_path, server, name, tags=[word], start=start.isoformat())
+    read(settings, "--once")
+    assert told(kafka, name) == [("post.published", new)]
+    assert "5 read" in read(settings, "--backfill", "2026-01-01")
+    assert sorted(told(kafka, name)) == sorted(("post.published", one) for one in (*old, new))
+
+
+def test_told_to_wait_it_asks_nothing_and_a_check_says_what_to_change(
+    tmp_path: Path, server: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = tag()
+    settings = write(tmp_path, server, name, tags=[word])
+    monkeypatch.setenv(variable(name, "token"), TOKENS["acme"])
+    connector = open_connector("mastodon", settings, {})
+    assert connector.check() == f"may read tags:{word} at {server.url}"
+    server.fault(f"/api/v1/timelines/tag/{word}", 1, type="ratelimit")
+    for _ in range(2):
+        with pytest.raises(RateLimitedError) as told_to_wait:
+            list(connector.read(f"tags:{word}", None))
+        assert 0 < (told_to_wait.value.retry_after or 0) <= 301
+    connector.close()
+    code, _, err = finished(connect(write(tmp_path, server, name, mentions=True), "--check", token="wrong"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "set the environment variable of `token`" in err
+
+
+def test_a_post_comes_through_the_line(line: Line, tmp_path: Path, server: Server, kafka: KafkaSettings, name: str) -> None:
+    word = tag()
+    server.post(f"first #{word}")
+    settings = write(tmp_path, server, name, tags=[word], system="mastodon-lag", poll_seconds=0.5)
+    with line.connect("mastodon", settings, **{variable(name, "token"): TOKENS["acme"]}):
+        eventually(lambda: count(kafka, name) > 0)
+        found = line.lag("mastodon", "mastodon-lag", "a post under a hashtag", lambda: server.post(f"#{word}"), scored=False)
+    assert found.touchpoint > 0

@@ -1,0 +1,57 @@
+"""What mastodon keeps in its cursor, and the frames that end a stream of bluesky."""
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.bluesky.connector import Connector
+from connectors.bluesky.frames import firehose, jetstream
+from connectors.bluesky.settings import BlueskySettings
+from connectors.mastodon.watch import MOST_WATCHED, Watched
+from schemas.errors import ConfigError, RetryableError
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+PLACE = 116_000_000_000_000_000
+
+
+@given(st.lists(st.integers(0, 100_000), max_size=2_000), st.integers(1, 86_400))
+def test_the_newest_posts_of_the_lookback_are_watched_and_fit_into_a_cursor(seconds: list[int], lookback: int) -> None:
+    watched = Watched({}, timedelta(seconds=lookback))
+    watched.learn((PLACE + one, str(PLACE + one), str(PLACE), DAY + timedelta(seconds=one)) for one in seconds)
+    newest = max(seconds, default=0)
+    wanted = sorted(PLACE + one for one in set(seconds) if one >= newest - lookback)[-MOST_WATCHED:]
+    assert sorted(watched.posts) == wanted
+    text = json.dumps(watched.packed())
+    assert len(text) < 60_000
+    assert Watched(json.loads(text), timedelta(seconds=lookback)).posts == watched.posts
+    assert watched.missing(PLACE - 1, set(wanted[1:])).keys() == set(wanted[:1])
+
+
+@pytest.mark.parametrize("data", ["", "[]", "{}", '{"$type": "message", "payload": {"$type": "#commit", "seq": "x"}}'])
+def test_a_frame_that_is_none_is_an_error_of_the_source(data: str) -> None:
+    with pytest.raises(RetryableError, match="none of Jetstream's"):
+        jetstream(data)
+    with pytest.raises(RetryableError, match="none of a firehose's"):
+        firehose()(data.encode())
+
+
+def test_errors_and_advice_of_a_stream() -> None:
+    prefix = "network.bsky.jetstream.subscribeEvents#info"
+    assert (
+        jetstream(json.dumps({"$type": "message", "payload": {"$type": prefix, "name": "OutdatedCursor"}})).lost
+        == "OutdatedCursor"
+    )
+    assert jetstream(json.dumps({"$type": "message", "payload": {"$type": prefix, "name": "Greeting"}})).lost is None
+    with pytest.raises(RetryableError, match="ConsumerTooSlow"):
+        jetstream(json.dumps({"$type": "error", "error": "ConsumerTooSlow"}))
+
+
+@pytest.mark.parametrize("package", ["libipld", "websockets.sync.client"])
+def test_a_missing_package_is_told_with_what_to_install(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=r"pip install 'touchline\[bluesky\]'"):
+        Connector(BlueskySettings(name="x", url="wss://pds.example.com", protocol="firehose"))
