@@ -2,7 +2,7 @@
 
 A peer module has `STREAM`, `SETTINGS`, `SECRETS` (setting to value), `PAGE` (records of one page), `UNKNOWN_FIELDS` (whether its
 items may hold fields that nobody knows), and a class `Peer` with `put`, `delete`, `expire`, `items`, `logins` and `answer`;
-`connectors/example_reviews/cases/peer.py` is the one to copy.
+`connectors/example_reviews/cases/peer.py` is the one to copy. `EXPIRES = False` says that its secret is good for ever.
 """
 
 import importlib
