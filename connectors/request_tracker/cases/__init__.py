@@ -1,0 +1,1 @@
+"""Examples of the source's answers, and the source itself as a small real server."""

@@ -1,0 +1,1 @@
+"""What it takes to install, start and fill a Request Tracker."""

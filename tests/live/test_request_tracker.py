@@ -1,0 +1,205 @@
+"""A real Request Tracker 5: a ticket from its opening to its deletion, notes that stay inside, kills in mid-read, rights, lag."""
+
+import os
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from connectors.settings import variable
+from deploy.local.state import Stack
+from schemas.fields import instant
+from schemas.settings import KafkaSettings
+from schemas.touchpoint import event_id
+from tests.connecting import TOUCHLINE, finished, records, states
+from tests.faults import eventually
+from tests.live.conftest import Line
+from tests.live.request_tracker.server import TICKETS, RequestTracker, request_tracker
+from tests.sinking import ask
+
+pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
+KILLS = 4
+SEEDED = "2026-03-01T09:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RequestTracker]:
+    with request_tracker(tmp_path_factory.mktemp("rt")) as running:
+        yield running
+
+
+@pytest.fixture
+def kafka(migrated: Stack) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
+
+
+@pytest.fixture
+def name() -> str:
+    return f"rt-{uuid4().hex[:12]}"
+
+
+def write(folder: Path, server: RequestTracker, name: str, **settings: object) -> Path:
+    path = folder / "rt.yaml"
+    path.write_text(yaml.safe_dump({"name": name, "url": server.url, **settings}))
+    return path
+
+
+def connect(settings: Path, token: str, *options: str) -> subprocess.Popen[str]:
+    name = yaml.safe_load(settings.read_text())["name"]
+    command = [*TOUCHLINE, "connect", "request_tracker", "--settings", str(settings), *options]
+    environment = {**os.environ, variable(name, "token"): token}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def read(settings: Path, token: str, *options: str) -> str:
+    """Let the connector read all there is; what it printed."""
+    code, out, err = finished(connect(settings, token, *options), 120)
+    assert code == 0, err
+    return out + err
+
+
+def published(kafka: KafkaSettings, name: str) -> list[dict[str, Any]]:
+    return list(records(kafka, "touchline.support", name))
+
+
+def count(kafka: KafkaSettings, name: str) -> int:
+    return sum(state.published for state in states(kafka, name).values())
+
+
+def seeded(server: RequestTracker) -> set[bytes]:
+    """The events of the tickets that were there from the beginning, by what stands in the database."""
+    sql = "SELECT id FROM Transactions WHERE ObjectType = 'RT::Ticket' AND Type = 'Create' AND Created = '2026-03-01 09:00:00'"
+    return {event_id("request-tracker", f"tickets:{number}", SEEDED).bytes for (number,) in server.sql(sql)}
+
+
+def test_killed_in_mid_read_of_one_instant_nothing_is_lost_and_nothing_counted_twice(
+    tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write(tmp_path, server, name, page=2)
+    counts = [killed_in_mid_read(settings, server.token, kafka, name) for _ in range(KILLS)]
+    wanted = seeded(server)
+    assert len(wanted) == TICKETS
+    assert 0 < counts[0] < TICKETS, f"{counts}: the first run was not killed in mid-read"
+    read(settings, server.token, "--once")
+    found = Counter(record["event_id"] for record in published(kafka, name))
+    assert wanted <= found.keys()
+    assert found.total() <= len(found) + 2 * KILLS
+    [state] = states(kafka, name).values()
+    assert (state.published, state.dead_lettered) == (len(found), 0)
+    assert state.read == state.published + state.repeated
+
+
+def killed_in_mid_read(settings: Path, token: str, kafka: KafkaSettings, name: str) -> int:
+    """How many touchpoints are saved after a run that was killed as soon as it had saved another."""
+    before = count(kafka, name)
+    process = connect(settings, token, "--once")
+    eventually(lambda: process.poll() is not None or count(kafka, name) > before)
+    process.kill()
+    process.communicate()
+    return count(kafka, name)
+
+
+def test_a_backfill_reads_what_live_reading_left_out(
+    tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write(tmp_path, server, name, start=datetime.now(UTC).isoformat())
+    read(settings, server.token, "--once")
+    assert seeded(server).isdisjoint(record["event_id"] for record in published(kafka, name))
+    said = read(settings, server.token, "--backfill", "2026-02-28")
+    assert "read; the source cannot count" in said
+    found = Counter(record["event_id"] for record in published(kafka, name))
+    assert {found[one] for one in seeded(server)} == {1}
+
+
+def test_a_ticket_is_followed_from_its_opening_to_its_deletion_and_notes_stay_inside(
+    tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str
+) -> None:
+    began = datetime.now(UTC).replace(microsecond=0)
+    settings = write(tmp_path, server, name, start=began.isoformat(), page=3)
+    ticket = server.open("ann@example.org", "It blinks <red>.")
+    server.say(ticket, "correspond", "<p>Please <b>restart</b> it &amp; wait.</p>")
+    server.say(ticket, "comment", "The customer is a liar.")
+    server.change(ticket, Queue="Billing")
+    for status in ("resolved", "open", "rejected", "deleted"):
+        server.change(ticket, Status=status)
+    other = server.open("bob@example.org", "The same.")
+    into = server.open("bob@example.org", "And again.")
+    server.change(other, MergeInto=into)
+    time.sleep(1.1)  # the server's `Date` has no fractions: what happened within this second waits for a later round
+    read(settings, server.token, "--once")
+    found = [one for one in published(kafka, name) if one["ticket_id"] in (ticket, other, into)]
+    assert [one["type"] for one in found if one["ticket_id"] == ticket] == [
+        "ticket.opened",
+        "ticket.replied",
+        "ticket.transferred",
+        "ticket.resolved",
+        "ticket.reopened",
+        "ticket.rejected",
+        "ticket.deleted",
+    ]
+    assert [one["text"] for one in found if one["ticket_id"] == ticket][:2] == ["It blinks <red>.", "Please restart it & wait."]
+    [waited] = [one["wait_seconds"] for one in found if one["type"] == "ticket.replied"]
+    assert 0 <= waited < 60
+    assert "liar" not in str(published(kafka, name))
+    for one in found:
+        who = "ann@example.org" if one["ticket_id"] == ticket else "bob@example.org"
+        assert {"kind": "email", "value": who} in one["identifiers"]
+        assert timedelta(0) <= instant(one["occurred_at"]) - began < timedelta(minutes=1)
+    assert {one["ticket_id"] for one in found} == {ticket, other, into}
+    read(settings, server.token, "--once")
+    assert len({one["event_id"] for one in published(kafka, name)}) == len(published(kafka, name))
+
+
+def test_what_a_customer_writes_is_no_answer_of_an_agent(
+    tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write(tmp_path, server, name, start=datetime.now(UTC).replace(microsecond=0).isoformat())
+    ticket = server.open("root@localhost", "My own.")
+    server.say(ticket, "correspond", "Are you there?")
+    time.sleep(1.1)
+    read(settings, server.token, "--once")
+    found = [one["type"] for one in published(kafka, name) if one["ticket_id"] == ticket]
+    assert found == ["ticket.opened", "ticket.followed_up"]
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "said"), [("", "1-2-wrong", "_TOKEN"), ("/nothing", None, "WebURL"), ("/REST/2.0", None, "WebURL")]
+)
+def test_a_check_says_what_to_change(tmp_path: Path, server: RequestTracker, url: str, token: str | None, said: str) -> None:
+    settings = write(tmp_path, server, "check", url=server.url + url)
+    code, out, err = finished(connect(settings, token or server.token, "--check"))
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_check_and_a_preview_show_what_is_there(tmp_path: Path, server: RequestTracker) -> None:
+    settings = write(tmp_path, server, "check")
+    assert "Request Tracker 5.0" in read(settings, server.token, "--check")
+    assert "c0@example.org" in read(settings, server.token, "--preview", "3")
+
+
+def test_a_reopened_ticket_moves_the_score_of_its_customer(line: Line, tmp_path: Path, server: RequestTracker, name: str) -> None:
+    start = datetime.now(UTC).replace(microsecond=0)  # RT's times have no fractions
+    settings = write(tmp_path, server, name, system=name, start=start.isoformat(), poll_seconds=0.5)
+    ticket = server.open("dora@example.org", "It is broken.")
+    server.change(ticket, Status="resolved")
+    with line.connect("request_tracker", settings, **{variable(name, "token"): server.token}):
+        eventually(lambda: scored(name) == 2, 60)
+        found = line.lag("request_tracker", name, "a ticket is reopened", lambda: server.change(ticket, Status="open"))
+    assert 0 < found.touchpoint <= found.score
+    assert scored(name) == 3
+
+
+def scored(system: str) -> int:
+    """How many of the system's touchpoints have moved a satisfaction."""
+    touchpoints = f"SELECT event_id FROM touchline.touchpoints WHERE system = '{system}'"
+    [row] = ask(f"SELECT uniqExact(event_id) AS n FROM touchline.satisfaction WHERE event_id IN ({touchpoints})")
+    return int(row["n"])
