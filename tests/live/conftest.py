@@ -19,6 +19,7 @@ from tests.sinking import ask
 from tests.working import page, worker
 
 LAGS: "list[Lag]" = []
+AT_REST_SECONDS = 2.0
 
 
 class Lag(NamedTuple):
@@ -60,7 +61,7 @@ class Line:
         touchpoints = f"SELECT event_id FROM touchline.touchpoints WHERE system = '{system}'"
         readings = "SELECT event_id FROM touchline.satisfaction UNION ALL SELECT event_id FROM touchline.churn"
         scores = f"SELECT event_id FROM ({readings}) WHERE event_id IN ({touchpoints})"
-        before = _count(touchpoints), _count(scores)
+        before = _at_rest(touchpoints), _at_rest(scores)
         began = time.monotonic()
         act()
         eventually(lambda: _count(touchpoints) > before[0], 60)
@@ -70,6 +71,16 @@ class Line:
         found = Lag(connector, change, seen, time.monotonic() - began if scored else math.nan)
         LAGS.append(found)
         return found
+
+
+def _at_rest(sql: str) -> int:
+    """The count, once it has not changed for two seconds: what was done before is not what is measured."""
+    last, since = _count(sql), time.monotonic()
+    while time.monotonic() - since < AT_REST_SECONDS:
+        time.sleep(0.2)
+        if (now := _count(sql)) != last:
+            last, since = now, time.monotonic()
+    return last
 
 
 def _count(sql: str) -> int:
