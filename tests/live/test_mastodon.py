@@ -140,7 +140,7 @@ def connect(settings: Path, *options: str, token: str = TOKENS["acme"]) -> subpr
 
 
 def read(settings: Path, *options: str) -> str:
-    time.sleep(1.1)  # the server's `Date` has no fractions: what happened within this second waits for a later round
+    time.sleep(2.1)  # the server's `Date` has no fractions and is renewed once a second: what is newer waits for a later round
     code, out, err = finished(connect(settings, *options), 120)
     assert code == 0, err
     return out + err
