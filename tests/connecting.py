@@ -59,13 +59,62 @@ def write_orders(path: Path, first: int, count: int) -> list[int]:
 TOUCHLINE = (str(Path(sys.executable).with_name("touchline")),)
 
 
+DYING = """
+import os, signal
+from connectors.publisher import Publisher
+from deploy.cli import main
+
+def dying(method, fatal_call, *, before):
+    calls = 0
+    def call(*arguments):
+        nonlocal calls
+        calls += 1
+        if before and calls == fatal_call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = method(*arguments)
+        if calls == fatal_call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return call
+
+Publisher.{method} = dying(Publisher.{method}, {fatal_call}, before={before})
+main()
+"""
+KILLED = -9
+STEPS = [
+    ("send", 2, True),  # in the middle of the first batch
+    ("acknowledged", 3, True),  # everything of the second batch handed over, nothing awaited
+    ("acknowledged", 3, False),  # acknowledged, cursor not yet sent
+    ("acknowledged", 4, True),  # cursor sent, not acknowledged
+    ("acknowledged", 4, False),  # cursor acknowledged, totals not yet remembered
+]
+
+
+def dying(method: str, fatal_call: int, *, before: bool) -> tuple[str, ...]:
+    """The `touchline` command that gets SIGKILL before or after that call of a method of the publisher."""
+    return (sys.executable, "-c", DYING.format(method=method, fatal_call=fatal_call, before=before))
+
+
 def connect(
-    settings: Path, kafka: KafkaSettings, *options: str, program: tuple[str, ...] = TOUCHLINE, connector: str = "files"
+    settings: Path,
+    kafka: KafkaSettings,
+    *options: str,
+    program: tuple[str, ...] = TOUCHLINE,
+    connector: str = "files",
+    **environment: str,
 ) -> subprocess.Popen[str]:
     """`touchline connect` as a process of its own."""
     command = [*program, "connect", connector, "--settings", str(settings), *options]
-    environment = {**os.environ, "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers}
+    environment = {**os.environ, "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, **environment}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def killed_at_each_step(settings: Path, kafka: KafkaSettings, connector: str, **environment: str) -> None:
+    """One run for each of STEPS, killed there: whatever the source holds, at least nine batches of it."""
+    for method, fatal_call, before in STEPS:
+        program = dying(method, fatal_call, before=before)
+        code, _, err = finished(connect(settings, kafka, "--once", program=program, connector=connector, **environment), 120)
+        assert code == KILLED, f"it ended before step {method} {fatal_call}: {err}"
 
 
 def finished(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, str]:

@@ -1,7 +1,6 @@
 """The real `touchline connect` killed at chosen and at random moments: nothing is lost, and the totals stay exact."""
 
 import random
-import sys
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -11,34 +10,24 @@ import pytest
 from deploy.local.state import Stack
 from schemas.settings import KafkaSettings
 from schemas.touchpoint import event_id
-from tests.connecting import connect, dead_letters, finished, published, states, totals, write_orders, write_settings
+from tests.connecting import (
+    KILLED,
+    STEPS,
+    connect,
+    dead_letters,
+    dying,
+    finished,
+    published,
+    states,
+    totals,
+    write_orders,
+    write_settings,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
-KILLED = -9
 KILLS = 8
 FILES = 3
 ORDERS = 8_000
-DYING = """
-import os, signal
-from connectors.publisher import Publisher
-from deploy.cli import main
-
-def dying(method, fatal_call, *, before):
-    calls = 0
-    def call(*arguments):
-        nonlocal calls
-        calls += 1
-        if before and calls == fatal_call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = method(*arguments)
-        if calls == fatal_call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return call
-
-Publisher.{method} = dying(Publisher.{method}, {fatal_call}, before={before})
-main()
-"""
 
 
 def event_ids(orders: int) -> set[bytes]:
@@ -46,25 +35,16 @@ def event_ids(orders: int) -> set[bytes]:
     return {event_id("sap", f"orders:{number}", "2026-01-01T00:00:00Z").bytes for number in numbers}
 
 
-@pytest.mark.parametrize(
-    ("method", "fatal_call", "before"),
-    [
-        ("send", 3_500, True),  # in the middle of the second batch
-        ("acknowledged", 3, True),  # everything of the second batch handed over, nothing awaited
-        ("acknowledged", 3, False),  # acknowledged, cursor not yet sent
-        ("acknowledged", 4, True),  # cursor sent, not acknowledged
-        ("acknowledged", 4, False),  # cursor acknowledged, totals not yet remembered
-    ],
-)
-def test_killed_at_any_step_of_the_second_batch_the_next_run_makes_it_whole(
+@pytest.mark.parametrize(("method", "fatal_call", "before"), [("send", 3_500, True), *STEPS])
+def test_killed_at_any_step_of_a_batch_the_next_run_makes_it_whole(
     tmp_path: Path, migrated: Stack, method: str, fatal_call: int, *, before: bool
 ) -> None:
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"kill-{uuid4().hex[:12]}"
     settings = write_settings(tmp_path, name)
     counts = write_orders(tmp_path / "drops" / "orders.csv", 1, 5_000)
-    dying = (sys.executable, "-c", DYING.format(method=method, fatal_call=fatal_call, before=before))
-    assert finished(connect(settings, kafka, "--once", program=dying))[0] == KILLED
+    program = dying(method, fatal_call, before=before)
+    assert finished(connect(settings, kafka, "--once", program=program))[0] == KILLED
     assert finished(connect(settings, kafka, "--once"))[0] == 0
     assert set(published(kafka, name)) == event_ids(5_000)
     assert len(set(dead_letters(kafka, name))) == counts[1]

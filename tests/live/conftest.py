@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local.state import Stack
+from schemas.settings import KafkaSettings
 from tests.conftest import TOUCHLINE
 from tests.faults import eventually
 from tests.sinking import ask
@@ -86,6 +87,12 @@ def _at_rest(sql: str) -> int:
 def _count(sql: str) -> int:
     (row,) = ask(f"SELECT count() AS n FROM ({sql})")
     return int(row["n"])
+
+
+@pytest.fixture
+def kafka(migrated: Stack) -> KafkaSettings:
+    """Where the connectors publish."""
+    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.local import fetching, locks, state
+from schemas.errors import ConfigError
 
 
 def debian(name: str, *packages: str) -> Path:
@@ -59,9 +60,16 @@ def once(name: str, fill: Callable[[Path], None]) -> Path:
 
 
 def _packages(names: tuple[str, ...], folder: Path) -> list[str]:
-    """Those and what they need, without what is installed already. Package lists may be empty, as in fresh containers."""
+    """Those and what they need, without what is installed already. Package lists may be empty, as in fresh containers.
+
+    Raises ConfigError with what to do where this is no Debian, or one that does not know them.
+    """
+    if shutil.which("apt-get") is None:
+        raise ConfigError(f"{names[0]} comes from Debian's packages: run this on Debian, or leave it out by pytest -m 'not live'")
     command = ["apt-get", "install", "--simulate", "--no-install-recommends", *names]
     if subprocess.run(command, capture_output=True, check=False).returncode and os.geteuid() == 0:
         fetching.run("package lists", ["apt-get", "update", "-q"], folder)
-    simulated = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [line.split()[1] for line in simulated.splitlines() if line.startswith("Inst ")]
+    simulated = subprocess.run(command, capture_output=True, text=True, check=False)
+    if simulated.returncode:
+        raise ConfigError(f"apt-get does not know {' '.join(names)}: run `sudo apt-get update`, then this again")
+    return [line.split()[1] for line in simulated.stdout.splitlines() if line.startswith("Inst ")]

@@ -24,19 +24,17 @@ from connectors.bluesky.frames import firehose, jetstream
 from connectors.bluesky.settings import BlueskySettings
 from connectors.contract import Record
 from connectors.errors import CursorExpiredError
-from deploy.local.state import Stack
 from schemas.fields import instant
 from schemas.settings import KafkaSettings
 from schemas.topics import DEAD_LETTERS
-from tests.connecting import TOUCHLINE, finished, records, states
+from tests.connecting import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
 from tests.faults import eventually
 from tests.live import installed
 from tests.live.conftest import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow]
 HERE = Path(__file__).with_name("bluesky")
-POSTS = 400
-KILLS = 3
+POSTS = 60
 DAY_MS = 86_400_000
 
 
@@ -124,11 +122,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def kafka(migrated: Stack) -> KafkaSettings:
-    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
-
-
-@pytest.fixture
 def name() -> str:
     return f"bluesky-{uuid4().hex[:12]}"
 
@@ -160,35 +153,23 @@ def count(kafka: KafkaSettings, name: str) -> int:
     return sum(state.published for state in states(kafka, name).values())
 
 
-def test_killed_in_mid_read_no_post_is_lost_and_none_counted_twice(
+def test_killed_at_each_step_no_post_is_lost_and_none_counted_twice(
     tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
 ) -> None:
     ann = server.account()
     wanted = {server.post(ann, f"it broke again {number}") for number in range(POSTS)}
     time.sleep(1.1)
-    settings = write(tmp_path, server, name, dids=[ann.did], batch=1)
-    counts: list[int] = []
-    for _ in range(KILLS):
-        before = counts[-1] if counts else 0
-        process = connect(settings, "--once")
-        _wait(process, kafka, name, before)
-        process.kill()
-        process.communicate()
-        counts.append(count(kafka, name))
-    assert 0 < counts[0] < POSTS, f"{counts}: the first run was not killed in mid-read"
+    settings = write(tmp_path, server, name, dids=[ann.did], batch=3)
+    killed_at_each_step(settings, kafka, "bluesky")
     read(settings, "--once")
     found = told(kafka, name)
     assert {record["post_id"] for record in found} == wanted
     assert len({record["event_id"] for record in found}) == POSTS
-    assert len(found) <= POSTS + KILLS
+    assert len(found) <= POSTS + 3 * len(STEPS)
     [state] = states(kafka, name).values()
     assert (state.published, state.dead_lettered, state.repeated) == (POSTS, 0, 0)
     read(settings, "--once")
     assert len(told(kafka, name)) == len(found)
-
-
-def _wait(process: subprocess.Popen[str], kafka: KafkaSettings, name: str, before: int) -> None:
-    eventually(lambda: process.poll() is not None or count(kafka, name) > before, 30)
 
 
 def test_edits_and_deletes_are_events_and_the_authors_time_is_only_a_claim(

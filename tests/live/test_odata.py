@@ -22,13 +22,14 @@ from connectors.contract import Record, Window
 from connectors.errors import AuthError
 from connectors.odata.connector import Connector
 from connectors.odata.settings import ODataSettings
+from connectors.settings import variable
 from deploy.local.state import Stack
 from schemas.errors import ConfigError
 from schemas.families.erp import Erp
 from schemas.settings import KafkaSettings
 from schemas.touchpoint import Touchpoint
 from tests.conftest import TOUCHLINE
-from tests.connecting import finished, published, states
+from tests.connecting import finished, killed_at_each_step, published, states
 from tests.faults import eventually
 from tests.live import installed
 from tests.live.conftest import Line
@@ -37,7 +38,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.timeout(600
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 ORDERS = 2_500
 SAME = 170  # orders of one instant: more than a page of 100 holds, and no divisor of one
-KILLS = 4
 USER, PASSWORD = "TOUCHLINE", "read-only"
 HEAD = "SalesOrder;SoldToParty;LastChangeDateTime;TotalNetAmount;TransactionCurrency;OverallSDProcessStatus;YY1_Channel_SDH"
 
@@ -220,14 +220,11 @@ def connect(path: Path, kafka: KafkaSettings, *options: str) -> subprocess.Popen
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_of_reading_nothing_is_lost_and_the_totals_are_exact(
-    cap: Cap, migrated: Stack, tmp_path: Path
-) -> None:
+def test_killed_at_each_step_nothing_is_lost_and_the_totals_are_exact(cap: Cap, migrated: Stack, tmp_path: Path) -> None:
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"kill-{uuid4().hex[:12]}"
     path = settings_file(tmp_path, cap, name)
-    half_way = sum(killed_half_way(connect(path, kafka, "--once"), kafka, name) for _ in range(KILLS))
-    assert half_way, "every run ended before it was killed: the test killed nothing"
+    killed_at_each_step(path, kafka, "odata", **{variable(name, "password"): PASSWORD})
     code, _, err = finished(connect(path, kafka, "--once"), 120)
     assert code == 0, err
     connector = opened(cap, 2, name=name)
@@ -236,20 +233,6 @@ def test_killed_in_the_middle_of_reading_nothing_is_lost_and_the_totals_are_exac
     state = states(kafka, name)["sales_orders"]
     assert (state.read, state.dead_lettered, state.repeated) == (state.published, 0, 0)
     assert state.published == len(set(published(kafka, name))) >= ORDERS
-
-
-def killed_half_way(process: subprocess.Popen[str], kafka: KafkaSettings, name: str) -> bool:
-    """Kill it as soon as it has saved something; whether it was still reading."""
-    before = published_so_far(kafka, name)
-    eventually(lambda: process.poll() is not None or published_so_far(kafka, name) > before, 60)
-    half_way = process.poll() is None
-    process.kill()
-    process.communicate()
-    return half_way
-
-
-def published_so_far(kafka: KafkaSettings, name: str) -> int:
-    return sum(state.published for state in states(kafka, name).values())
 
 
 @pytest.mark.slow

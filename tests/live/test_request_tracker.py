@@ -14,18 +14,16 @@ import pytest
 import yaml
 
 from connectors.settings import variable
-from deploy.local.state import Stack
 from schemas.fields import instant
 from schemas.settings import KafkaSettings
 from schemas.touchpoint import event_id
-from tests.connecting import TOUCHLINE, finished, records, states
+from tests.connecting import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
 from tests.faults import eventually
 from tests.live.conftest import Line
 from tests.live.request_tracker.server import TICKETS, RequestTracker, request_tracker
 from tests.sinking import ask
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
-KILLS = 4
 SEEDED = "2026-03-01T09:00:00Z"
 
 
@@ -33,11 +31,6 @@ SEEDED = "2026-03-01T09:00:00Z"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RequestTracker]:
     with request_tracker(tmp_path_factory.mktemp("rt")) as running:
         yield running
-
-
-@pytest.fixture
-def kafka(migrated: Stack) -> KafkaSettings:
-    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
 
 
 @pytest.fixture
@@ -79,31 +72,20 @@ def seeded(server: RequestTracker) -> set[bytes]:
     return {event_id("request-tracker", f"tickets:{number}", SEEDED).bytes for (number,) in server.sql(sql)}
 
 
-def test_killed_in_mid_read_of_one_instant_nothing_is_lost_and_nothing_counted_twice(
+def test_killed_at_each_step_of_one_instant_nothing_is_lost_and_nothing_counted_twice(
     tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, page=2)
-    counts = [killed_in_mid_read(settings, server.token, kafka, name) for _ in range(KILLS)]
+    killed_at_each_step(settings, kafka, "request_tracker", **{variable(name, "token"): server.token})
     wanted = seeded(server)
     assert len(wanted) == TICKETS
-    assert 0 < counts[0] < TICKETS, f"{counts}: the first run was not killed in mid-read"
     read(settings, server.token, "--once")
     found = Counter(record["event_id"] for record in published(kafka, name))
     assert wanted <= found.keys()
-    assert found.total() <= len(found) + 2 * KILLS
+    assert found.total() <= len(found) + 2 * len(STEPS)
     [state] = states(kafka, name).values()
     assert (state.published, state.dead_lettered) == (len(found), 0)
     assert state.read == state.published + state.repeated
-
-
-def killed_in_mid_read(settings: Path, token: str, kafka: KafkaSettings, name: str) -> int:
-    """How many touchpoints are saved after a run that was killed as soon as it had saved another."""
-    before = count(kafka, name)
-    process = connect(settings, token, "--once")
-    eventually(lambda: process.poll() is not None or count(kafka, name) > before)
-    process.kill()
-    process.communicate()
-    return count(kafka, name)
 
 
 def test_a_backfill_reads_what_live_reading_left_out(

@@ -19,13 +19,13 @@ import yaml
 
 from connectors.contract import WHOLE, Cursor, Record, Window
 from connectors.errors import AuthError
-from connectors.settings import open_connector
+from connectors.settings import open_connector, variable
 from connectors.sql.connector import Connector
 from deploy.local.state import Stack
 from schemas.errors import ConfigError, RetryableError
 from schemas.settings import KafkaSettings
 from schemas.touchpoint import event_id
-from tests.connecting import connect, finished, published, states
+from tests.connecting import connect, finished, killed_at_each_step, published, states
 from tests.live.conftest import Line
 from tests.live.databases import PASSWORD, Server, Session, mariadb, postgresql
 
@@ -352,8 +352,7 @@ def test_check_says_what_is_wrong_in_one_line(server: Server, shop: Session, tmp
         shop.run(f"{right[1]} reader")
 
 
-@pytest.mark.slow
-def test_killed_at_random_moments_nothing_is_lost_or_told_twice(
+def test_killed_at_each_step_nothing_is_lost_or_told_twice(
     server: Server, shop: Session, tmp_path: Path, migrated: Stack
 ) -> None:
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
@@ -366,17 +365,10 @@ def test_killed_at_random_moments_nothing_is_lost_or_told_twice(
     )
     shop.run(f"INSERT INTO orders (id, customer, total, changed_at) SELECT n, concat('c', n), 1, {at} FROM {rows}")
     settings = written(tmp_path, server, name, page=500)
-    unfinished, moments = 0, random.Random()
-    with patch.dict(os.environ, {f"TOUCHLINE_{name.replace('-', '_').upper()}_PASSWORD": PASSWORD}):
-        for _ in range(4):
-            process = connect(settings, kafka, "--once", "--no-restart", connector="sql")
-            time.sleep(moments.uniform(1.5, 4))
-            unfinished += process.poll() is None
-            process.kill()
-            process.communicate()
+    with patch.dict(os.environ, {variable(name, "password"): PASSWORD}):
+        killed_at_each_step(settings, kafka, "sql")
         code, out, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="sql"), 120)
     assert code == 0, out + err
-    assert unfinished
     versions = {str(row[0]): row[1] for row in shop.run("SELECT id, changed_at FROM orders")}
     wanted = {event_id("shop", f"orders:{key}", version(server, at)).bytes for key, at in versions.items()}
     assert set(published(kafka, name)) == wanted

@@ -14,28 +14,21 @@ import pytest
 import yaml
 
 from connectors.settings import variable
-from deploy.local.state import Stack
 from schemas.fields import instant
 from schemas.settings import KafkaSettings
 from schemas.touchpoint import event_id
-from tests.connecting import TOUCHLINE, finished, records, states
+from tests.connecting import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
 from tests.faults import eventually
 from tests.live.conftest import Line
 from tests.live.tryton.server import CUSTOMERS, PASSWORD, PATIENCE, Tryton, tryton
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow]
-KILLS = 4
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Tryton]:
     with tryton(tmp_path) as running:
         yield running
-
-
-@pytest.fixture
-def kafka(migrated: Stack) -> KafkaSettings:
-    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
 
 
 @pytest.fixture
@@ -75,33 +68,20 @@ def quotes(server: Tryton) -> dict[bytes, datetime]:
     return {event_id("tryton", f"sales:{number}", at.isoformat()).bytes: at for number, at in found.items()}
 
 
-def test_killed_in_mid_read_at_pages_of_one_instant_nothing_is_lost_and_nothing_counted_twice(
+def test_killed_at_each_step_at_pages_of_one_instant_nothing_is_lost_and_nothing_counted_twice(
     tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, streams=["sales"], page=2)
     wanted = quotes(server)
     assert max(Counter(wanted.values()).values()) == CUSTOMERS
-    counts = [killed(settings, kafka, name) for _ in range(KILLS)]
-    assert 0 < counts[0] < len(wanted), f"{counts}: the first run was not killed in mid-read"
+    killed_at_each_step(settings, kafka, "tryton", **{variable(name, "password"): PASSWORD})
     read(settings, "--once")
     found = Counter(record["event_id"] for record in published(kafka, name, "erp"))
     assert found.keys() == wanted.keys()
-    assert found.total() <= len(wanted) + 2 * KILLS
+    assert found.total() <= len(wanted) + 2 * len(STEPS)
     [state] = states(kafka, name).values()
     assert (state.published, state.dead_lettered) == (len(wanted), 0)
     assert state.read == state.published + state.repeated
-
-
-def killed(settings: Path, kafka: KafkaSettings, name: str) -> int:
-    """Kill the connector when it has saved something; how much was published then."""
-    before = count(kafka, name)
-    process = connect(settings, "--once")
-    try:
-        eventually(lambda: process.poll() is not None or count(kafka, name) > before, 60)
-    finally:
-        process.kill()
-        process.communicate()
-    return count(kafka, name)
 
 
 def count(kafka: KafkaSettings, name: str) -> int:
