@@ -62,7 +62,7 @@ lock: $(STAMP) ## write the lock files anew from pyproject.toml
 	$(LOCK) pyproject.toml -o deploy/requirements.txt
 	$(LOCK) pyproject.toml --group dev --all-extras -o deploy/requirements-dev.txt
 	$(LOCK) tests/bench/requirements-quix.in -o tests/bench/requirements-quix.txt
-	for asked in tests/live/*/requirements.in; do $(LOCK) $$asked -o $${asked%.in}.txt; done
+	for asked in tests/live/*/requirements.in; do $(LOCK) $$asked -o $${asked%.in}.txt || exit 1; done
 
 clean: down ## stop the stack and remove its data and caches; downloads stay
 	rm -rf .touchline/kafka .touchline/clickhouse .touchline/work .touchline/log .touchline/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -49,7 +49,7 @@ def firehose() -> Callable[[Any], Frame]:
     try:
         import libipld
     except ImportError:
-        raise ConfigError("the firehose needs one more package: pip install 'touchline[bluesky]'") from None
+        raise ConfigError("the firehose needs one more package: pip install libipld") from None
 
     def read(data: bytes) -> Frame:
         try:

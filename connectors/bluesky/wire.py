@@ -23,7 +23,7 @@ def library() -> ModuleType:
     try:
         import websockets.sync.client
     except ImportError:
-        raise ConfigError("bluesky needs one more package: pip install 'touchline[bluesky]'") from None
+        raise ConfigError("bluesky needs one more package: pip install websockets") from None
     return websockets
 
 

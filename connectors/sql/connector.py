@@ -151,7 +151,7 @@ def _database(settings: SqlSettings) -> Database:
 
         return MariaDB(settings)
     except ImportError as error:
-        raise ConfigError(f"the driver {error.name} is not installed: pip install 'touchline[sql]'") from None
+        raise ConfigError(f"the driver {error.name} is not installed: pip install 'psycopg[binary]' pymysql") from None
 
 
 def _mapping(settings: SqlSettings, stream: str) -> StreamMapping:
