@@ -3,7 +3,8 @@
 Decoded records are plain dicts of `schemas/fields.py`'s Avro column. An older schema version is resolved to the newest.
 """
 
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from io import BytesIO
 from struct import Struct
 from typing import Any
@@ -41,11 +42,36 @@ def encode_model(name: str, model: BaseModel) -> bytes:
 
 def decode(value: bytes | None) -> tuple[str, Fields]:
     """Schema name and fields of one record. Raises RecordError (`not_avro`, `unknown_schema`) for anything else."""
+    return _decode(_reader, value)
+
+
+def picking(wanted: Mapping[str, Sequence[str]]) -> Callable[[bytes | None], tuple[str, Any]]:
+    """The same as `decode`, but of the schemas named here a record is the tuple of these fields, None for those it has not."""
+
+    @cache
+    def picker(schema_id: int) -> tuple[str, Reader]:
+        name, read = _reader(schema_id)
+        fields = wanted.get(name)
+        if fields is None:
+            return name, read
+        if newest()[name] == schema_id:
+            return name, reader(schema_id, fields)
+
+        def picked(value: bytes, begin: int) -> tuple[Any, int]:
+            found, end = read(value, begin)
+            return tuple(map(found.get, fields)), end
+
+        return name, picked
+
+    return partial(_decode, picker)
+
+
+def _decode(reader_of: Callable[[int], tuple[str, Reader]], value: bytes | None) -> tuple[str, Any]:
     if value is None or len(value) < HEADER.size or value[0] != 0:
         raise RecordError("not_avro", "the value does not begin with the wire format's zero byte and schema id")
     schema_id = HEADER.unpack_from(value)[1]
     try:
-        name, read = _reader(schema_id)
+        name, read = reader_of(schema_id)
     except KeyError as error:
         raise RecordError("unknown_schema", f"schema id {schema_id} was never given; see `touchline schemas show`") from error
     try:

@@ -4,39 +4,55 @@ They know what `schemas/avro.py` derives and no more: records, arrays, maps, opt
 longs, doubles and booleans. `schemas/writer.py` writes; an older version of a schema is read by fastavro.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from struct import Struct
 from typing import Any
 
 Reader = Callable[[bytes, int], tuple[Any, int]]
-LONGEST_VARINT = 64
+LONGEST_VARINT, ONE_BYTE = 10, 127
+FORGOTTEN = "_"
 
 
-def compiled(schema: Any) -> Reader:
+def compiled(schema: Any, wanted: Sequence[str] = ()) -> Reader:
     """The function (bytes, where to begin) -> (value, where it ends) of a schema in JSON form.
 
+    With `wanted`, a record is the tuple of these fields, None for those it does not have; the others are read and forgotten.
     For broken bytes it raises IndexError, EOFError, ValueError or struct.error. Raises KeyError for a schema it does not know.
     """
     source = _Source()
-    source.read(schema, "value", 1)
+    if wanted:
+        source.read_some(schema, wanted, "value")
+    else:
+        source.read(schema, "value", 1)
     lines = ["def read(b, i):", " end = len(b)", *source.lines, " if i > end: raise EOFError", " return value, i"]
-    names: dict[str, Any] = {"long": _rest, "double": Struct("<d").unpack_from}
+    names: dict[str, Any] = {"long": _rest, "length": _length, "double": Struct("<d").unpack_from}
     exec("\n".join(lines), names)  # noqa: S102 - of our own frozen schemas, as dataclasses write their methods
     reader: Reader = names["read"]
     return reader
 
 
-def _rest(b: bytes, i: int, first: int) -> tuple[int, int]:
-    """The rest of a varint whose first byte says that it goes on. Raises ValueError where it does not end."""
-    number = first & 127
-    for shift in range(7, LONGEST_VARINT, 7):
-        byte = b[i]
-        i += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, i
-    raise ValueError("a number of more than ten bytes")
+def _unrolled() -> Callable[[bytes, int, int], tuple[int, int]]:
+    """What reads on in a varint whose first byte says that it goes on, without a loop. Raises ValueError beyond 64 bits."""
+    lines = ["def rest(b, i, n):", " n &= 127"]
+    for place in range(LONGEST_VARINT - 1):
+        most = 127 if place < LONGEST_VARINT - 2 else 1
+        lines += [f" m = b[i + {place}]; n |= (m & 127) << {7 * place + 7}", f" if m <= {most}: return n, i + {place + 1}"]
+    names: dict[str, Any] = {}
+    exec("\n".join([*lines, " raise ValueError('a number of more than 64 bits')"]), names)  # noqa: S102 - nothing from outside
+    rest: Callable[[bytes, int, int], tuple[int, int]] = names["rest"]
+    return rest
+
+
+_rest = _unrolled()
+
+
+def _length(b: bytes, i: int, first: int) -> tuple[int, int]:
+    """The same for a length, doubled. Raises ValueError where it is negative."""
+    number, i = _rest(b, i, first) if first > ONE_BYTE else (first, i)
+    if number & 1:
+        raise ValueError("a negative length")
+    return number, i
 
 
 def kind_of(schema: Any) -> str:
@@ -47,7 +63,10 @@ def kind_of(schema: Any) -> str:
 
 
 class _Source:
-    """Lines that read `b` from `i` on: each method adds those that leave a value in the variable `into`."""
+    """Lines that read `b` from `i` on: each method adds those that leave a value in the variable `into`.
+
+    What goes to FORGOTTEN is read as strictly, but not put together.
+    """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -62,6 +81,13 @@ class _Source:
         if isinstance(schema, dict) and "name" in schema:
             self._named[schema["name"]] = schema
         getattr(self, f"_{kind}", self._unknown)(schema, into, depth)
+
+    def read_some(self, schema: Any, wanted: Sequence[str], into: str) -> None:
+        """A record as a tuple."""
+        found = {field["name"]: self._variable() if field["name"] in wanted else FORGOTTEN for field in schema["fields"]}
+        for field in schema["fields"]:
+            self.read(field["type"], found[field["name"]], 1)
+        self._add(1, f"{into} = ({', '.join(found.get(name, 'None') for name in wanted)},)")
 
     def _add(self, depth: int, *lines: str) -> None:
         self.lines += [" " * depth + line for line in lines]
@@ -83,8 +109,7 @@ class _Source:
         self._add(depth, "else: raise ValueError('a union has two branches')")
 
     def _sized(self, depth: int) -> None:
-        self._varint(depth)
-        self._add(depth, "if n & 1: raise ValueError('a negative length')", "j = i + (n >> 1)")
+        self._add(depth, "n = b[i]; i += 1", "if n & 129: n, i = length(b, i, n)", "j = i + (n >> 1)")
 
     def _string(self, schema: Any, into: str, depth: int) -> None:
         self._sized(depth)
@@ -108,17 +133,21 @@ class _Source:
         self._add(depth, f"{into} = b[i] != 0; i += 1")
 
     def _record(self, schema: Any, into: str, depth: int) -> None:
-        fields = [(field["name"], field["type"], self._variable()) for field in schema["fields"]]
+        forgotten = into == FORGOTTEN
+        fields = [(field["name"], field["type"], FORGOTTEN if forgotten else self._variable()) for field in schema["fields"]]
         for _, kind, variable in fields:
             self.read(kind, variable, depth)
-        self._add(depth, f"{into} = {{{', '.join(f'{name!r}: {variable}' for name, _, variable in fields)}}}")
+        if not forgotten:
+            self._add(depth, f"{into} = {{{', '.join(f'{name!r}: {variable}' for name, _, variable in fields)}}}")
 
     def _array(self, schema: Any, into: str, depth: int) -> None:
+        forgotten = into == FORGOTTEN
+        item = FORGOTTEN if forgotten else self._variable()
         self._add(depth, f"{into} = []")
-        item = self._variable()
         inside = self._blocks(depth)
         self.read(schema["items"], item, inside)
-        self._add(inside, f"{into}.append({item})")
+        if not forgotten:
+            self._add(inside, f"{into}.append({item})")
 
     def _map(self, schema: Any, into: str, depth: int) -> None:
         self._add(depth, f"{into} = {{}}")
@@ -135,5 +164,5 @@ class _Source:
         self._varint(depth + 1)
         self._add(depth + 1, "if n == 0: break", f"{items} = (n + 1) >> 1", "if n & 1:")
         self._varint(depth + 2)
-        self._add(depth + 1, f"for _ in range({items}):")
+        self._add(depth + 1, f"for k in range({items}):")
         return depth + 2

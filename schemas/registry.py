@@ -4,6 +4,7 @@ The numbers are the Confluent wire format's schema ids, from this committed file
 """
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,9 @@ def parsed(schema_id: int) -> Any:
 
 
 @cache
-def reader(schema_id: int) -> Reader:
-    """The function that reads records of the frozen schema."""
-    return compiled(frozen(schema_id))
+def reader(schema_id: int, wanted: Sequence[str] = ()) -> Reader:
+    """The function that reads records of the frozen schema, or the `wanted` fields of them."""
+    return compiled(frozen(schema_id), wanted)
 
 
 def differing() -> list[str]:

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import registry
-from schemas.codec import HEADER, decode, encode
+from schemas.codec import HEADER, decode, encode, picking
 from schemas.errors import RecordError
 from schemas.reader import compiled
 
 SCHEMA = pytest.mark.parametrize("schema_id", sorted(registry.ids()), ids=lambda each: registry.ids()[each])
+BROKEN = (IndexError, EOFError, ValueError, struct.error)
 LONG = st.integers(-(2**63), 2**63 - 1)
 PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(max_size=200),
@@ -81,9 +82,35 @@ def test_changed_bytes_are_refused_or_read_as_fastavro_reads_them(schema_id: int
         value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
     try:
         found, end = registry.reader(schema_id)(bytes(value), 0)
-    except (IndexError, EOFError, ValueError, struct.error):
+    except BROKEN:
         return
     assert repr((found, end)) == repr(fastavro(schema_id, bytes(value)))
+
+
+@SCHEMA
+@settings(max_examples=30)  # of each of the schemas
+@given(data=st.data())
+def test_wanted_fields_are_read_as_whole_records_are_and_the_others_as_strictly(schema_id: int, data: st.DataObject) -> None:
+    schema = registry.frozen(schema_id)
+    names = [field["name"] for field in schema["fields"]]
+    wanted = data.draw(st.lists(st.sampled_from([*names, "no field of it"]), min_size=1, unique=True))
+    value = bytearray(written(schema_id, data.draw(values(schema))))
+    for _ in range(data.draw(st.integers(0, 2))):
+        value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        whole, end = compiled(schema)(bytes(value), 0)
+    except BROKEN as error:
+        with pytest.raises(type(error)):
+            compiled(schema, wanted)(bytes(value), 0)
+    else:
+        assert repr(compiled(schema, wanted)(bytes(value), 0)) == repr((tuple(map(whole.get, wanted)), end))
+
+
+def test_numbers_beyond_64_bits_are_refused() -> None:
+    read = compiled("long")
+    assert read(b"\xff" * 9 + b"\x01", 0) == (-(2**63), 10)
+    with pytest.raises(ValueError, match="more than 64 bits"):
+        read(b"\xff" * 9 + b"\x02", 0)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +137,18 @@ def test_blocks_of_negative_count_with_their_size_in_bytes_are_read() -> None:
 def test_a_schema_that_no_reader_knows_is_named() -> None:
     with pytest.raises(KeyError, match="enum"):
         compiled({"type": "enum", "name": "Suit", "symbols": ["HEARTS"]})
+
+
+def test_fields_picked_from_an_older_version_are_those_of_the_newest() -> None:
+    older = min(schema_id for schema_id, name in registry.ids().items() if name.startswith("connector_state-"))
+    assert older != registry.newest()["connector_state"]
+    fields = dict(zip(("connector", "stream", "cursor"), "abc", strict=True)) | {"last_event_at": None, "last_success_at": 1}
+    fields |= dict.fromkeys(("read", "published", "dead_lettered", "repeated"), 2)
+    value = HEADER.pack(0, older) + written(older, fields)
+    names = [*(field["name"] for field in registry.frozen(registry.newest()["connector_state"])["fields"]), "no field of it"]
+    name, whole = decode(value)
+    assert picking({"connector_state": names})(value) == (name, tuple(map(whole.get, names)))
+    assert picking({"tick": ("at",)})(value) == (name, whole)
 
 
 def test_decode_names_the_schema() -> None:

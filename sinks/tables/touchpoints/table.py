@@ -5,7 +5,7 @@ A family's fields that have no column of their own stand among the attributes, a
 
 from typing import Any
 
-from schemas.codec import Fields, decode
+from schemas.codec import Fields, picking
 from schemas.errors import RecordError
 from schemas.families import FAMILIES
 
@@ -16,16 +16,21 @@ COLUMNS = (
     "text", "metric", "answer", "scale_low", "scale_high", "survey_id", "question_id", "rating", "amount", "currency",
     "product", "quantity", "order_id", "ticket_id", "delay_days", "wait_seconds", "attributes",
 )  # fmt: skip
+CUSTOMER, STAGE, ATTRIBUTES = (COLUMNS.index(name) for name in ("customer_id", "stage", "attributes"))
 KNOWN = {*COLUMNS, "identifiers"}
 # In the order of the schema: a set's would differ from process to process, and so would the token of the same row.
 OTHERS = {name: [field for field in model.model_fields if field not in KNOWN] for name, model in FAMILIES.items()}
+read = picking({name: (*COLUMNS, *others) for name, others in OTHERS.items()})
 
 
 def row(fields: Fields) -> tuple[Any, ...]:
     """One touchpoint as the values of COLUMNS. Raises RecordError where the source's own record is broken or no touchpoint."""
-    family, touchpoint = decode(fields["touchpoint"])
+    family, values = read(fields["touchpoint"])
     if family not in OTHERS:
         raise RecordError("unexpected_schema", f"field touchpoint holds a {family} record, which is no touchpoint")
-    touchpoint["customer_id"], touchpoint["stage"] = fields["customer_id"], fields["stage"]
-    touchpoint["attributes"] |= {name: str(touchpoint[name]) for name in OTHERS[family] if touchpoint[name] is not None}
-    return tuple(map(touchpoint.get, COLUMNS))
+    row = list(values[: len(COLUMNS)])
+    row[CUSTOMER], row[STAGE] = fields["customer_id"], fields["stage"]
+    for name, value in zip(OTHERS[family], values[len(COLUMNS) :], strict=True):
+        if value is not None:
+            row[ATTRIBUTES][name] = str(value)
+    return tuple(row)
