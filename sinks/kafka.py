@@ -15,7 +15,7 @@ MEGABYTE = 1024 * 1024
 LARGEST_RECORD = 8 * MEGABYTE
 # A chunk ends with the first step that reaches one of these; only the last step may go over. It holds what is at hand, one fetch
 # at most: CHUNK_BYTES and a record.
-CHUNK_RECORDS, CHUNK_BYTES, STEP_RECORDS = 50_000, 16 * MEGABYTE, 1_000
+CHUNK_RECORDS, CHUNK_BYTES, STEP_RECORDS = 25_000, 8 * MEGABYTE, 1_000
 POLL_MS = 500
 CLOSE_WITHIN = 2.0
 # A broker that was just started may not name the topic yet. A group that is shared out then gets nothing until the next look,

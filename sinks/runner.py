@@ -9,6 +9,9 @@ The order of steps is the guarantee: nothing lost, once in the views, and once i
 5. publish the dead letters of records that could not be decoded or stored, and wait until Kafka has them all;
 6. commit the next offset of each partition, without metadata.
 
+While a chunk is at steps 3 to 6, the next one is at 1 and 2, which leave no trace: it is forgotten where partitions move or the
+chunk before it begins anew.
+
 Who takes a partition over with an intent in its metadata begins with just that chunk, at step 2. A crash between any two steps
 replays the chunk into the same block and the same dead letters.
 """
@@ -19,9 +22,8 @@ import threading
 import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -48,6 +50,13 @@ SAMPLE = 16  # of so many touchpoints the age of one is told: telling that of ea
 log = logging.getLogger(__name__)
 
 
+class Decoded(NamedTuple):
+    """The records of one poll, and what became of them."""
+
+    records: Records
+    chunk: Chunk
+
+
 class LostError(Exception):
     """The group has moved on: the chunk in hand is its next owner's."""
 
@@ -66,7 +75,8 @@ class Runner:
         self._stop = stop
         self._give_up = threading.Event()
         self._client = ClickHouse()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=table.stage)
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix=table.stage)
+        self._ahead: Decoded | None = None
         self._behind: float | None = None
         self._rests_until = 0.0
         LAG_SECONDS.labels(table.stage).set_function(lambda: time.time() - self._behind if self._behind else 0.0)
@@ -86,7 +96,7 @@ class Runner:
         except StoppedError:
             log.warning("sink %s stopped while ClickHouse was away; the chunk in hand was not committed", self.table.name)
         finally:
-            self._thread.shutdown(wait=False)
+            self._threads.shutdown(wait=False)
             await kafka.closed(self._consumer.stop(), LEAVE_WITHIN)
 
     async def waiting(self) -> int:
@@ -107,16 +117,31 @@ class Runner:
         self._client.break_off()
 
     async def _turn(self) -> None:
-        """Take over what was assigned, then store what comes."""
+        """Take over what was assigned, then store what comes, and read ahead meanwhile."""
         if time.monotonic() < self._rests_until:
             await asyncio.sleep(POLL_SECONDS)
             return
         if self._ownership.assigned:
             await self._while_ours(self._take_over())
+        decoded, self._ahead = self._ahead or await self._next(), None
+        if decoded and self._ownership.current:
+            ahead = asyncio.create_task(self._next())
+            try:
+                await self._while_ours(self._begin(decoded))
+                self._ahead = await ahead
+            finally:
+                ahead.cancel()
+
+    async def _next(self) -> Decoded | None:
+        """Steps 1 and 2 for what comes next, nothing after half a second."""
         records = await kafka.poll(self._consumer)
-        if records and self._ownership.current:
-            ranges = {partition.partition: (of[0].offset, of[-1].offset + 1) for partition, of in records.items()}
-            await self._while_ours(self._store(records, Intent(self.table.transform, token_hex(8), ranges)))
+        return await self._decode(records) if records else None
+
+    async def _decode(self, records: Records) -> Decoded:
+        """Step 2, in the order of partitions and offsets."""
+        flat = [record for partition in sorted(records) for record in records[partition]]
+        run = asyncio.get_running_loop().run_in_executor
+        return Decoded(records, await run(self._threads, transform, self.table, flat))
 
     async def _while_ours(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -132,6 +157,7 @@ class Runner:
 
     async def _take_over(self) -> None:
         """Finish the chunks that others, or this process before, have begun in the partitions assigned; go on where they end."""
+        self._forget()
         begun: dict[str, list[TopicPartition]] = {}
         for partition, committed in (await kafka.committed(self._consumer)).items():
             self._consumer.seek(partition, committed.offset)
@@ -142,21 +168,33 @@ class Runner:
             log.info("sink %s finishes a chunk that was begun: %s", self.table.name, intent)
             if intent.transform != self.table.transform:
                 log.warning("sink %s: other code began it; what that code stored the table may hold twice", self.table.name)
-            await self._store(await kafka.read(self._settings, self.table.topic, intent.ranges), intent, mine)
+            records = await kafka.read(self._settings, self.table.topic, intent.ranges)
+            await self._store(await self._decode(records), intent, mine)
             for partition in mine:
                 self._consumer.seek(partition, intent.ranges[partition.partition][1])
         self._ownership.taken()
 
-    async def _store(self, records: Records, intent: Intent, begun: Sequence[TopicPartition] = ()) -> None:
-        """Steps 2 to 6 for one chunk; where it was `begun` before, 3 is done, and 6 is for these partitions only."""
+    def _forget(self) -> None:
+        """What was read ahead is read again. Where nothing is committed yet, nothing else says from where."""
+        for partition, of in self._ahead.records.items() if self._ahead else ():
+            if partition in self._consumer.assignment():
+                self._consumer.seek(partition, of[0].offset)
+        self._ahead = None
+
+    async def _begin(self, decoded: Decoded) -> None:
+        """Steps 3 to 6 for a chunk that nobody has begun."""
+        ranges = {partition.partition: (of[0].offset, of[-1].offset + 1) for partition, of in decoded.records.items()}
+        await self._store(decoded, Intent(self.table.transform, token_hex(8), ranges))
+
+    async def _store(self, decoded: Decoded, intent: Intent, begun: Sequence[TopicPartition] = ()) -> None:
+        """Steps 3 to 6 for one chunk; where it was `begun` before, 3 is done, and 6 is for these partitions only."""
+        records, chunk = decoded
         self._give_up = threading.Event()
-        flat = [record for partition in sorted(records) for record in records[partition]]
-        self._behind = min((record.timestamp / 1000 for record in flat), default=None)
-        in_thread = partial(asyncio.get_running_loop().run_in_executor, self._thread)
-        chunk = await in_thread(transform, self.table, flat)
+        self._behind = min((record.timestamp / 1000 for of in records.values() for record in of), default=None)
         if chunk.rows and not begun:
             await self._intend(intent)
-        refused = await in_thread(write, self.table, self._client, chunk, intent.token(self.table), self._give_up)
+        run = asyncio.get_running_loop().run_in_executor
+        refused = await run(self._threads, write, self.table, self._client, chunk, intent.token(self.table), self._give_up)
         letters = chunk.letters + refused
         await self._publish(letters)
         await self._commit({partition: intent.ranges[partition.partition][1] for partition in begun or records})

@@ -51,7 +51,7 @@ WORK = (
     Point("work.recover", "work", None, f"{STORE}.apply_changelog_batch", takeover=True),
 )
 SINK = (
-    Point("sink.poll", "sink", 1, "sinks.runner:Runner._store", before=True),
+    Point("sink.poll", "sink", 1, "sinks.runner:Runner._decode", before=True),
     Point("sink.decode", "sink", 2, "sinks.runner:transform"),
     Point("sink.intend", "sink", 3, "sinks.runner:Runner._intend"),
     Point("sink.insert", "sink", 4, "sinks.runner:write"),

@@ -1,0 +1,117 @@
+"""A chunk is read and decoded while the one before it is stored, on the real Kafka and ClickHouse: it is never stored before it.
+
+Each test has a topic of its own, whose group has never committed anything, and a table of its own.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiokafka import TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer
+
+from deploy.local.state import Stack
+from schemas.settings import KafkaSettings
+from sinks import kafka, runner
+from sinks.clickhouse import UnexpectedError
+from sinks.contract import Table, tables
+from sinks.runner import Runner
+from tests.faults import unmerged
+from tests.sinking import ask, encoded, only, reading
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+COUNT = 50
+
+
+@pytest.fixture
+def table(migrated: Stack) -> Iterator[Table]:
+    """As the table of signals, empty, nothing merged, reading two empty partitions."""
+    name = f"ahead_{uuid4().hex}"
+    admin = KafkaAdminClient(**KafkaSettings().kafka_python())
+    ask(f"CREATE TABLE touchline_store.{name} AS touchline_store.signals")
+    try:
+        admin.create_topics({name: {"num_partitions": 2, "replication_factor": 1}})
+        with unmerged(name):
+            yield tables()["signals"]._replace(name=name, topic=name)
+    finally:
+        admin.close()
+        ask(f"DROP TABLE touchline_store.{name}")
+
+
+def publish(topic: str, partition: int) -> None:
+    producer = KafkaProducer(**KafkaSettings().kafka_python())
+    for _ in range(COUNT):
+        producer.send(topic, encoded("reading", reading(signal="test")), partition=partition)
+    producer.close()
+
+
+class Story:
+    """What happens to the chunk of partition 0, while that of partition 1 is read ahead, and to both of them after that."""
+
+    def __init__(self, table: Table, monkeypatch: pytest.MonkeyPatch, trouble: Exception | None = None) -> None:
+        self.table, self.trouble, self.events = table, trouble, list[str]()
+        self._first = True
+        self._ahead = threading.Event()
+        for name in ("transform", "write"):
+            monkeypatch.setattr(runner, name, getattr(self, name)(getattr(runner, name)))
+        monkeypatch.setattr(runner, "REST", 0.1)
+        monkeypatch.setattr(kafka, "POLL_MS", 5_000)  # so that what is published during the first insert is read within it
+
+    def transform(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def transform(*given: Any) -> Any:
+            chunk = real(*given)
+            partitions = {record.partition for record in chunk.sources}
+            self.events.append(f"decoded {partitions}")
+            if partitions == {1}:
+                self._ahead.set()
+            return chunk
+
+        return transform
+
+    def write(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def write(*given: Any) -> Any:
+            if self._first:
+                self._first = False
+                publish(self.table.topic, 1)
+                assert self._ahead.wait(20), "nothing was read ahead"
+                if self.trouble:
+                    raise self.trouble
+            letters = real(*given)
+            self.events.append(f"stored {only(f'SELECT count() FROM {self.table.stored}')}")
+            return letters
+
+        return write
+
+    async def run(self) -> dict[int, int]:
+        """Returns what the group has committed when all is stored."""
+        stop, letters = threading.Event(), kafka.producer(KafkaSettings())
+        await letters.start()
+        working = Runner(self.table, KafkaSettings(), letters, stop)
+        running = asyncio.create_task(working.run())
+        publish(self.table.topic, 0)
+        async with asyncio.timeout(40):
+            while not running.done() and not (working.started and await working.waiting() == 0):
+                await asyncio.sleep(0.1)
+        consumer = working._consumer
+        committed = {number: await consumer.committed(TopicPartition(self.table.topic, number)) for number in range(2)}
+        stop.set()
+        await running
+        await letters.stop()
+        return committed
+
+
+def test_the_next_chunk_is_decoded_while_one_is_stored_and_stored_after_it(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story(table, monkeypatch)
+    assert asyncio.run(story.run()) == {0: COUNT, 1: COUNT}
+    assert story.events == ["decoded {0}", "decoded {1}", "stored 50", "stored 100"]
+
+
+def test_what_was_read_ahead_of_a_chunk_that_begins_anew_is_read_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of partition 1 nothing is committed by then, so nothing says where it goes on."""
+    story = Story(table, monkeypatch, UnexpectedError("a code that no list has"))
+    assert asyncio.run(story.run()) == {0: COUNT, 1: COUNT}
+    assert story.events == ["decoded {0}", "decoded {1}", "decoded {0}", "stored 50", "decoded {1}", "stored 100"]
+    assert only(f"SELECT count() = uniqExact(reading_id) FROM {table.stored}") == 1
