@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import TopicPartition
 from kafka import KafkaAdminClient, KafkaProducer
 
 from deploy.local.state import Stack
@@ -19,7 +18,7 @@ from sinks import kafka, runner
 from sinks.clickhouse import UnexpectedError
 from sinks.contract import Table, tables
 from sinks.runner import Runner
-from tests.faults import unmerged
+from tests.faults import eventually, unmerged
 from tests.sinking import ask, encoded, only, reading
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -92,15 +91,19 @@ class Story:
         working = Runner(self.table, KafkaSettings(), letters, stop)
         running = asyncio.create_task(working.run())
         publish(self.table.topic, 0)
-        async with asyncio.timeout(40):
-            while not running.done() and not (working.started and await working.waiting() == 0):
-                await asyncio.sleep(0.1)
-        consumer = working._consumer
-        committed = {number: await consumer.committed(TopicPartition(self.table.topic, number)) for number in range(2)}
+        await asyncio.to_thread(eventually, lambda: only(f"SELECT count() FROM {self.table.stored}") == 2 * COUNT)
         stop.set()
         await running
         await letters.stop()
-        return committed
+        return committed(f"touchline-sink-{self.table.name}")
+
+
+def committed(group: str) -> dict[int, int]:
+    admin = KafkaAdminClient(**KafkaSettings().kafka_python())
+    try:
+        return {partition.partition: found.offset for partition, found in admin.list_group_offsets(group)[group].items()}
+    finally:
+        admin.close()
 
 
 def test_the_next_chunk_is_decoded_while_one_is_stored_and_stored_after_it(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
