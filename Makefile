@@ -1,6 +1,6 @@
 # Everything a person or CI does here, one verb a job. `make` alone explains itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-connectors crash demo up down status bench format lock clean
+.PHONY: help setup check test test-connectors crash demo up down status bench bench-intake format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,6 +53,9 @@ status: $(STAMP) ## what runs, and where
 bench: setup ## measure engine, line and state on this machine (20 minutes), print tables
 	$(BIN)/python -m tests.bench
 
+bench-intake: setup ## measure the intake's HTTP server under load (4 minutes), print a table
+	$(BIN)/python -m tests.bench.intake
+
 format: $(STAMP) ## let ruff lay out and mend the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -62,7 +65,7 @@ lock: $(STAMP) ## write the lock files anew from pyproject.toml
 	$(LOCK) pyproject.toml -o deploy/requirements.txt
 	$(LOCK) pyproject.toml --group dev --all-extras -o deploy/requirements-dev.txt
 	$(LOCK) tests/bench/requirements-quix.in -o tests/bench/requirements-quix.txt
-	for asked in tests/live/*/requirements.in; do $(LOCK) $$asked -o $${asked%.in}.txt || exit 1; done
+	for asked in tests/*/*/requirements.in; do $(LOCK) $$asked -o $${asked%.in}.txt || exit 1; done
 
 clean: down ## stop the stack and remove its data and caches; downloads stay
 	rm -rf .touchline/kafka .touchline/clickhouse .touchline/work .touchline/log .touchline/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,8 +1,8 @@
-"""JMESPath expressions compiled once: what most mappings consist of (a column, a constant, a function of them) becomes a
-plain Python closure, the rest is left to JMESPath's own interpreter. Five times the speed of `jmespath.compile(...).search`.
+"""JMESPath expressions compiled once: what most mappings consist of (paths, constants, `||`, `&&`, functions of them) becomes
+plain Python closures with the same results; the rest is left to JMESPath's own interpreter, each time it is met in a tree.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import jmespath
@@ -14,8 +14,9 @@ from connectors.functions import CALLABLE, Functions
 from schemas.errors import ConfigError, RecordError
 
 Node = Mapping[str, Any]
-Expression = Callable[[dict[str, Any]], Any]
-INTERPRETER = TreeInterpreter(Options(custom_functions=Functions()))
+Expression = Callable[[Any], Any]
+FUNCTIONS = Functions()
+INTERPRETER = TreeInterpreter(Options(custom_functions=FUNCTIONS))
 DESCENDING = frozenset(
     {"subexpression", "pipe", "projection", "filter_projection", "value_projection", "index_expression", "flatten"}
 )
@@ -60,18 +61,82 @@ def _check_functions(node: Node) -> None:
 
 
 def _closure(node: Node) -> Expression:
-    kind, value = node["type"], node.get("value")
-    if kind == "field":
-        column = str(value)
-        return lambda data: data.get(column)
-    if kind == "literal":
-        return lambda data: value
-    if kind == "function_expression" and value in CALLABLE:
-        return _call(CALLABLE[value], *[_closure(child) for child in node["children"]])
+    return CLOSURES.get(node["type"], _interpreted)(node)
+
+
+def _interpreted(node: Node) -> Expression:
     return lambda data: INTERPRETER.visit(cast("Any", node), data)
 
 
-def _call(function: Callable[..., Any], *arguments: Expression) -> Expression:
+def _literal(node: Node) -> Expression:
+    value = node["value"]
+    return lambda data: value
+
+
+def _field(node: Node) -> Expression:
+    name = node["value"]
+    return lambda data: data.get(name) if isinstance(data, dict) else None
+
+
+def _index(node: Node) -> Expression:
+    number = node["value"]
+    return lambda data: data[number] if isinstance(data, list) and -len(data) <= number < len(data) else None
+
+
+def _path(node: Node) -> Expression:
+    if all(child["type"] == "field" for child in node["children"]):
+        return _fields([child["value"] for child in node["children"]])
+    steps = [_closure(child) for child in node["children"]]
+
+    def path(data: Any) -> Any:
+        for step in steps:
+            data = step(data)
+        return data
+
+    return path
+
+
+def _fields(names: Sequence[str]) -> Expression:
+    def path(data: Any) -> Any:
+        for name in names:
+            if not isinstance(data, dict):
+                return None
+            data = data.get(name)
+        return data
+
+    return path
+
+
+def _or(node: Node) -> Expression:
+    left, right = map(_closure, node["children"])
+
+    def either(data: Any) -> Any:
+        found = left(data)
+        return right(data) if _false(found) else found
+
+    return either
+
+
+def _and(node: Node) -> Expression:
+    left, right = map(_closure, node["children"])
+
+    def both(data: Any) -> Any:
+        found = left(data)
+        return found if _false(found) else right(data)
+
+    return both
+
+
+def _false(value: Any) -> bool:
+    """JMESPath's idea of it: null, false, and what is empty, but no number."""
+    return not value and (value is False or value in (None, "", [], {}))
+
+
+def _call(node: Node) -> Expression:
+    name, arguments = node["value"], [_closure(child) for child in node["children"]]
+    if name not in CALLABLE:
+        return lambda data: FUNCTIONS.call_function(name, [argument(data) for argument in arguments])
+    function = CALLABLE[name]
     if len(arguments) == 1:
         only = arguments[0]
         return lambda data: function(only(data))
@@ -79,6 +144,19 @@ def _call(function: Callable[..., Any], *arguments: Expression) -> Expression:
         first, second = arguments
         return lambda data: function(first(data), second(data))
     return lambda data: function(*[argument(data) for argument in arguments])
+
+
+CLOSURES: Mapping[str, Callable[[Node], Expression]] = {
+    "literal": _literal,
+    "field": _field,
+    "index": _index,
+    "subexpression": _path,
+    "index_expression": _path,
+    "pipe": _path,
+    "or_expression": _or,
+    "and_expression": _and,
+    "function_expression": _call,
+}
 
 
 def _columns(node: Node) -> set[str]:

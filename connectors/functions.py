@@ -24,6 +24,7 @@ NUMBER = re.compile(r"[+-]?\d{1,20}([.,]\d{1,20})?", re.ASCII)
 TAG = re.compile(r"(<[^<>]*>)")
 UNREAD = re.compile(r"<(script|style)\b", re.IGNORECASE)
 MAX_HTML = 262_144
+cached_zone = lru_cache(ZoneInfo)
 
 
 def iso(value: Any, zone: Any) -> datetime | None:
@@ -186,10 +187,9 @@ def _text(value: Any, expected: str) -> str:
     return value
 
 
-@lru_cache(maxsize=64)
 def _zone(name: Any) -> ZoneInfo:
     try:
-        return ZoneInfo(name)
+        return cached_zone(name)
     except (KeyError, ValueError, TypeError, OSError):
         raise RecordError("bad_mapping", "the time zone is unknown: use a name like 'UTC' or 'Europe/Berlin'") from None
 

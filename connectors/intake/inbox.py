@@ -14,12 +14,15 @@ Answer = Callable[[bool], None]
 
 
 class Delivery:
-    """One request: `left` events are not settled, `size` bytes are held for it. `answer` is told once whether all were kept."""
+    """One request: `left` events are not settled, `size` bytes are held for it. `answer` is told once whether all were kept.
 
-    __slots__ = ("answer", "kept", "left", "size")
+    Of one that is `late` nothing is taken any more.
+    """
+
+    __slots__ = ("answer", "kept", "late", "left", "size")
 
     def __init__(self, left: int, size: int, answer: Answer) -> None:
-        self.left, self.size, self.answer, self.kept = left, size, answer, True
+        self.left, self.size, self.answer, self.kept, self.late = left, size, answer, True, False
 
 
 Entry = tuple[Delivery, Record | Refused]
@@ -46,12 +49,13 @@ class Inbox:
         with self._changed:
             self._held -= size
 
-    def put(self, stream: str, records: Sequence[Record | Refused], size: int, answer: Answer) -> None:
+    def put(self, stream: str, records: Sequence[Record | Refused], size: int, answer: Answer) -> Delivery:
         """Let the events of one request wait; its room of `size` bytes is given back when all are settled."""
         delivery = Delivery(len(records), size, answer)
         with self._changed:
             self._streams[stream].extend((delivery, record) for record in records)
             self._changed.notify_all()
+        return delivery
 
     def waiting(self, seconds: float | None) -> list[str]:
         """The streams in which events wait, after at most so many seconds; None: however long it takes."""
@@ -60,10 +64,19 @@ class Inbox:
             return [stream for stream, entries in self._streams.items() if entries]
 
     def take(self, stream: str) -> list[Entry]:
-        """The next events of a stream, at most 2,000. Whoever takes them settles them."""
+        """The next events of a stream, at most 2,000. Whoever takes them settles them.
+
+        What is late is given up: its senders send it again, and those who still wait would be late, too, if it went first.
+        """
+        found: list[Entry] = []
+        late: list[Entry] = []
         with self._changed:
             entries = self._streams[stream]
-            return [entries.popleft() for _ in range(min(MOST_RECORDS, len(entries)))]
+            while entries and len(found) < MOST_RECORDS:
+                entry = entries.popleft()
+                (late if entry[0].late else found).append(entry)
+        self.settle(late, kept=False)
+        return found
 
     def settle(self, entries: Sequence[Entry], *, kept: bool) -> None:
         """These events are acknowledged, or given up: a request none of whose events is left is answered."""

@@ -112,15 +112,16 @@ class Server:
         kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         try:
             admitted = self._gate.admit(await self._read(request))
-            waits = bool(admitted.records)
-            if waits:
-                self._inbox.put(admitted.stream, admitted.records, size, self._teller(kept))
+            delivery = None
+            if admitted.records:
+                delivery = self._inbox.put(admitted.stream, admitted.records, size, self._teller(kept))
         except BaseException:
             self._inbox.release(size)
             raise
-        if not waits:
+        if delivery is None:
             self._inbox.release(size)
         elif not await self._kept(kept):
+            delivery.late = True
             raise self._busy("it could not be kept")
         if not self._keep:
             raise self._busy("this is a preview, nothing is kept")

@@ -245,6 +245,22 @@ def test_a_request_is_answered_when_the_last_of_its_events_is_settled_and_its_ro
     assert inbox.reserve(10)
 
 
+def test_what_is_late_is_not_taken_any_more_and_its_room_is_free_once_it_is_met() -> None:
+    inbox = Inbox(20)
+    answers: list[tuple[str, bool]] = []
+    refused = Refused(b"", 0, "-", None)  # type: ignore[arg-type]
+    for name in ("late", "in time"):
+        assert inbox.reserve(10)
+        delivery = inbox.put("a", [refused] * 3, 10, lambda kept, name=name: answers.append((name, kept)))  # type: ignore[misc]
+        delivery.late = name == "late"
+    taken = inbox.take("a")
+    assert {entry is delivery for entry, _ in taken} == {True}
+    assert answers == [("late", False)]
+    assert inbox.reserve(10)
+    inbox.settle(taken, kept=True)
+    assert answers == [("late", False), ("in time", True)]
+
+
 def test_settings_name_the_variable_of_a_missing_key_and_refuse_what_cannot_work(monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = {"protocol": "segment", "system": "app"}
     connector = Connector(IntakeSettings.model_validate({"name": "shop", "endpoints": {"my-app": endpoint}}))

@@ -107,6 +107,7 @@ def test_every_function_passes_null_through(call: str) -> None:
         ({"type": "join('.', [lookup(state, `1`)])"}, "lookup() expects a JSON object"),
         ({"occurred_at": "iso(at)"}, "iso() takes 2 arguments, not 1"),
         ({"occurred_at": "iso(at, 'Mars/Olympus')"}, "the time zone is unknown"),
+        ({"occurred_at": "iso(at, `[]`)"}, "the time zone is unknown"),
         ({"amount": "number(totall)"}, "reads column totall, which `columns` does not list"),
         ({"identifiers": {"email": "email(maill)"}}, "feeds.f.map.identifiers.email: reads column maill"),
         ({"price": "number(total)"}, "erp has no field price"),

@@ -1,0 +1,195 @@
+"""The intake under load: batches as fast as it takes them, single events at a steady rate, batches while Kafka stands still.
+
+wrk sends batches over 16 connections, each of which waits for its answer. locust sends single events by users none of whom waits
+for another, so that a slow answer keeps nothing else from being sent, and stays in the figures.
+"""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local.state import Stack
+from deploy.topics import ensure_topics
+from schemas.errors import FatalError
+from schemas.settings import KafkaSettings
+from tests.bench.intake.mapping import ratio
+from tests.faults import eventually
+from tests.live import installed
+from tests.live.intake.instance import WRITE, Intake, instance
+
+SECONDS = 60
+BATCH, CONNECTIONS, CROWD = 100, 16, 1_000
+RATE, USERS, LIMIT_SECONDS = 500, 515, 60.0
+HERE = Path(__file__).parent
+BATCHES = HERE.parents[1] / "live" / "intake" / "batch.lua"
+MEGABYTE = 1024 * 1024
+
+
+class Load(NamedTuple):
+    """An intake that runs, and how to send to it."""
+
+    intake: Intake
+    process: psutil.Process
+    kafka: psutil.Process
+
+    def spent(self) -> tuple[float, float]:
+        """Processor seconds so far: of the intake, of Kafka."""
+        return tuple(sum(each.cpu_times()[:2]) for each in (self.process, self.kafka))  # type: ignore[return-value]
+
+    def memory(self) -> float:
+        """Megabytes that the intake holds."""
+        return float(self.process.memory_info().rss) / MEGABYTE
+
+    def batches(self, connections: int, seconds: int) -> tuple[int, int]:
+        """How many batches were answered, and how many of them not with 2xx. Raises FatalError where some were not answered."""
+        wrk = installed.debian("wrk", "wrk")
+        (library,) = {path.parent for path in wrk.rglob("libluajit*.so*")}
+        options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", f"{LIMIT_SECONDS:.0f}s", "-s", str(BATCHES)]
+        said = ran([str(wrk / "usr/bin/wrk"), *options, self.intake.address], seconds, LD_LIBRARY_PATH=str(library))
+        if "Socket errors" in said:
+            raise FatalError(f"wrk says: {said[said.index('Socket errors') :].splitlines()[0]}")
+        return found(r"(\d+) requests in", said), found(r"Non-2xx or 3xx responses: (\d+)", said)
+
+    def singles(self, seconds: int) -> dict[float, int]:
+        """How many of the single events had which latency, in milliseconds. Raises FatalError where some had no 2xx."""
+        folder = installed.python("locust-2.47.0", HERE / "requirements.txt")
+        options = ["--headless", "--json", "--loglevel", "ERROR", "--users", str(USERS), "--spawn-rate", str(USERS)]
+        command = [str(folder / "bin/python"), str(folder / "bin/locust"), "-f", str(HERE / "locustfile.py"), *options]
+        (told,) = json.loads(ran([*command, "--run-time", f"{seconds}s", "--host", self.intake.address], seconds))
+        if told["num_failures"]:
+            raise FatalError(f"{told['num_failures']} of {told['num_requests']} single events were refused")
+        return {float(latency): count for latency, count in told["response_times"].items()}
+
+
+def ran(command: list[str], seconds: int, **environment: str) -> str:
+    """What a command that sends for so many seconds says at its end. Raises FatalError where it fails."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=seconds + 120, env={**os.environ, **environment}, check=False
+    )
+    if done.returncode:
+        raise FatalError(f"{Path(command[0]).name} failed: {done.stderr[-500:]}")
+    return done.stdout
+
+
+def found(pattern: str, text: str) -> int:
+    """The number in the text; 0 where it is not there."""
+    match = re.search(pattern, text)
+    return int(match.group(1)) if match else 0
+
+
+def quantile(latencies: dict[float, int], share: float) -> float:
+    """The latency that this share of all does not exceed."""
+    left = share * sum(latencies.values())
+    for latency, count in sorted(latencies.items()):
+        left -= count
+        if left <= 0:
+            return latency
+    raise FatalError("no single event was answered")
+
+
+def throughput(load: Load, seconds: int) -> dict[str, float]:
+    """Events a second in batches, and for how many the processor's second is enough."""
+    before = load.spent()
+    batches, refused = load.batches(CONNECTIONS, seconds)
+    intake, kafka = (after - each for after, each in zip(load.spent(), before, strict=True))
+    events = (batches - refused) * BATCH
+    return {
+        "batch_events_per_second": events / seconds,
+        "batch_events_per_intake_cpu_second": events / intake,
+        "batch_kafka_cpu_seconds_per_100k": kafka / events * 100_000,
+        "batches_refused": refused,
+    }
+
+
+def latency(load: Load, seconds: int) -> dict[str, float]:
+    """Milliseconds from sending a single event to its answer, and what a request costs."""
+    before = load.spent()[0]
+    answered = load.singles(seconds)
+    count = sum(answered.values())
+    return {
+        "single_events_per_second": count / seconds,
+        "single_p50_ms": quantile(answered, 0.5),
+        "single_p99_ms": quantile(answered, 0.99),
+        "single_cpu_ms_per_event": (load.spent()[0] - before) / count * 1_000,
+    }
+
+
+def standstill(load: Load, seconds: int) -> dict[str, float]:
+    """Batches of a thousand connections while Kafka stands still: what is refused, and what memory that takes."""
+    peak = load.memory()
+    load.kafka.suspend()
+    try:
+        with sampled(load.memory) as samples:
+            batches, refused = load.batches(CROWD, seconds)
+            status, again = refusal(load.intake)
+    finally:
+        load.kafka.resume()
+    if status != http.client.SERVICE_UNAVAILABLE or again is None:
+        raise FatalError(f"without Kafka the intake answered {status}, not 503 with Retry-After")
+    eventually(lambda: refusal(load.intake)[0] == http.client.OK, LIMIT_SECONDS)
+    return {
+        "standstill_refused": refused,
+        "standstill_kept": batches - refused,
+        "standstill_retry_after_seconds": int(again),
+        "standstill_memory_mb_peak": max(peak, *samples),
+    }
+
+
+def refusal(intake: Intake) -> tuple[int, str | None]:
+    """The answer to one more event: status and Retry-After."""
+    connection = http.client.HTTPConnection("127.0.0.1", intake.port, timeout=LIMIT_SECONDS)
+    try:
+        connection.request("POST", "/v1/page", b'{"userId": "u1", "name": "Pricing"}', WRITE)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Retry-After"]
+    finally:
+        connection.close()
+
+
+@contextmanager
+def sampled(measured: Callable[[], float]) -> Iterator[list[float]]:
+    """Its values, five a second, until the end of the block."""
+    samples, over = [measured()], threading.Event()
+
+    def sample() -> None:
+        while not over.wait(0.2):
+            samples.append(measured())
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        over.set()
+        thread.join()
+
+
+def measure(stack: Stack, console: Console, seconds: int = SECONDS) -> dict[str, float]:
+    """All of it, on a running stack; prints a table."""
+    ensure_topics(KafkaSettings(), dry_run=False)
+    with tempfile.TemporaryDirectory() as folder:
+        intake = instance(Path(folder))
+        with intake.running() as process:
+            load = Load(intake, psutil.Process(process.pid), psutil.Process(stack.service("kafka").pid))
+            load.batches(CONNECTIONS, 5)
+            start = load.memory()
+            results = {**throughput(load, seconds), **latency(load, seconds), **standstill(load, seconds // 2)}
+            results |= {"memory_mb_start": start, "memory_mb_end": load.memory(), "mapping_interpreter_vs_closures": ratio()}
+    title = f"{seconds} s of batches of {BATCH} events, {seconds} s of {RATE} single events/s, {seconds // 2} s without Kafka"
+    table = Table("measure", "value", title=title)
+    for name, value in results.items():
+        table.add_row(name, f"{value:,.2f}")
+    console.print(table)
+    return results
