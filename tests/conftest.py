@@ -25,12 +25,14 @@ TOOLS = Path(__file__).parents[1] / ".touchline" / "tools"
 # How long a single example takes says nothing on a machine that does other things as well.
 settings.register_profile("touchline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("touchline")
-# A broker that serves one module is up in half the processor time when Java does not optimise for a long life.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """kafka-python 3.0.12 reads its protocol files by functions that Python 3.11 calls deprecated."""
+    """A broker that serves one module is up in half the processor time when Java does not optimise for a long life.
+
+    kafka-python 3.0.12 reads its protocol files by functions that Python 3.11 calls deprecated.
+    """
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     config.addinivalue_line("filterwarnings", "ignore:(open|read)_text is deprecated:DeprecationWarning")
 
 
