@@ -2,8 +2,8 @@
 
 `touchline_shard.<table>` holds a shard's rows, replicated by Keeper; `touchline_store.<table>` is a Distributed table over it, so
 sinks, materialized views and views name the same tables as on one server. Rows go to shards by the sort key that their table was
-created with: copies of a row always meet on the same shard, where `FINAL` makes them one. Every server needs the macros `shard`
-and `replica`.
+created with: copies of a row always meet on the same shard, where `FINAL` makes them one. A plain MergeTree is not replicated:
+each server makes it anew from the rows of its shard, with the merges of all. Every server needs the macros `shard` and `replica`.
 """
 
 import re
@@ -12,9 +12,11 @@ HEAD = re.compile(
     r"(?:CREATE|ALTER)(?: OR REPLACE)? (?:DATABASE|TABLE|VIEW|MATERIALIZED VIEW|DICTIONARY|USER|ROLE|SETTINGS PROFILE)"
     r"(?: IF NOT EXISTS)? [\w.]+|GRANT|REVOKE"
 )
-ENGINE = re.compile(r"ENGINE = (\w*MergeTree)\b")
+ENGINE = re.compile(r"ENGINE = (Replacing\w*)")
+ANEW = re.compile(r"^REFRESH ", re.MULTILINE)
+OF_THE_SHARD = re.compile(r"touchline_store\.(?!merges\b)")
 TABLE = re.compile(r"(?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) touchline_store\.(\w+)")
-SORTED = re.compile(r"^ORDER BY \(?([\w, ]+)\)?$", re.MULTILINE)
+SORTED = re.compile(r"^ORDER BY (\w+|\(.+\))$", re.MULTILINE)
 CLAUSES = re.compile(
     r",?\s+(?=(?:ADD|DROP|MODIFY|COMMENT|RENAME|CLEAR) (?:COLUMN|INDEX|ORDER|TTL|SETTING|PROJECTION|CONSTRAINT)\b)"
 )
@@ -32,7 +34,13 @@ def shared(history: str, cluster: str) -> str:
 
 
 def sharded(statement: str, cluster: str) -> list[str]:
-    """A statement of a migration: one about a table becomes one about the rows and one about the Distributed table."""
+    """A statement of a migration: one about a table becomes one about the rows and one about the Distributed table.
+
+    A table that is made anew, whole, is made by each server from the rows of its shard.
+    """
+    if ANEW.search(statement):
+        head, rows = statement.split("\n", 1)
+        return [everywhere(f"{head}\n{OF_THE_SHARD.sub('touchline_shard.', rows)}", cluster)]
     table = TABLE.match(statement)
     if table is None:
         return [everywhere(statement, cluster)]
@@ -51,9 +59,10 @@ def across(view: str, cluster: str) -> str:
 
 def _distributed(name: str, rows: str, cluster: str) -> str:
     key = SORTED.findall(rows)[0]
+    hashed = f"sipHash64{key}" if key.startswith("(") else f"sipHash64({key})"
     return (
         f"CREATE TABLE IF NOT EXISTS touchline_store.{name} AS touchline_shard.{name}\n"
-        f"ENGINE = Distributed({cluster}, touchline_shard, {name}, sipHash64({key}))"
+        f"ENGINE = Distributed({cluster}, touchline_shard, {name}, {hashed})"
     )
 
 

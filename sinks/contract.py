@@ -6,10 +6,11 @@
 - SCHEMAS: the schema names it takes; other records of the topic are another table's and are skipped, and counted as such;
 - COLUMNS: the columns it fills;
 - row(fields) -> tuple: the values of COLUMNS for one decoded record. Called once per record, pure (no clock, no randomness: a
-  replay must give the same row), datetimes stay integers of milliseconds. It may raise RecordError to refuse the record.
+  replay must give the same row), datetimes stay integers of milliseconds. It may raise RecordError to refuse the record;
+- STORED: what its table is called where a migration replaced the first one; without it, as the folder.
 
 Every table also has the columns of RECORD, which the runner fills: where on Kafka the row came from.
-`migrations/` creates the table `touchline_store.<name>`; `cases/*.json` are its tests (`tests/contract/test_sink_tables.py`).
+`migrations/` creates the table in `touchline_store`; `cases/*.json` are its tests (`tests/contract/test_sink_tables.py`).
 """
 
 import importlib
@@ -29,7 +30,7 @@ Row = tuple[Any, ...]
 
 
 class Table(NamedTuple):
-    """One table: `transform` names this version of all code that makes its rows or refuses them.
+    """One table, `stored` in ClickHouse; `transform` names this version of all code that makes its rows or refuses them.
 
     Two versions never share a deduplication token: what one refused, the other may take.
     """
@@ -40,11 +41,7 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     row: Callable[[Fields], Row]
     transform: str
-
-    @property
-    def stored(self) -> str:
-        """Its full name in ClickHouse."""
-        return f"touchline_store.{self.name}"
+    stored: str
 
     @property
     def stage(self) -> str:
@@ -76,6 +73,7 @@ def _load(path: Path) -> Table:
         columns=(*module.COLUMNS, *RECORD),
         row=module.row,
         transform=_version(path),
+        stored=f"touchline_store.{getattr(module, 'STORED', name)}",
     )
 
 

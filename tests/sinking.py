@@ -12,8 +12,12 @@ from schemas.dead_letter import Headers
 from schemas.families import FAMILIES
 from schemas.settings import KafkaSettings
 from sinks.clickhouse import ClickHouse
+from sinks.migrations import Script
+from sinks.rights.masks import PARAMETER
 from tests.conftest import TOUCHLINE
 
+COPIES = ("touchpoints_of_customers", "answers", "segments")
+ANEW = ("touchpoints_to_day", "satisfaction_to_day")
 STARTED: list[subprocess.Popen[str]] = []
 NOW = 1_760_000_000_000
 RESOLVED: Fields = {
@@ -186,6 +190,20 @@ def only(sql: str, params: Mapping[str, Any] | None = None) -> Any:
     (row,) = ask(sql, params)
     (value,) = row.values()
     return value
+
+
+def called(view: Script) -> str:
+    """How a view is written in a query: one with parameters is called, here for nobody and one day."""
+    anything = {"UUID": "00000000-0000-0000-0000-000000000000", "Date": "2026-01-01"}
+    given = ", ".join(f"{name} = '{anything[kind]}'" for name, kind in dict(PARAMETER.findall(view.sql)).items())
+    return f"{view.name}({given})" if given else view.name
+
+
+def refresh() -> None:
+    """What happens by itself every ten minutes."""
+    for view in ANEW:
+        ask(f"SYSTEM REFRESH VIEW touchline_store.{view}")
+        ask(f"SYSTEM WAIT VIEW touchline_store.{view}")
 
 
 def shown(identifier: bytes) -> UUID:

@@ -18,7 +18,7 @@ from schemas.topics import CHURN, CONNECTOR_STATE, DEAD_LETTERS, IDENTITY, JOURN
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
-from tests.sinking import STATE, Stored
+from tests.sinking import COPIES, STATE, Stored, refresh
 from tests.unit.chain import Chain
 from tests.unit.test_demo_simulator import mapped
 
@@ -101,6 +101,8 @@ class World:
 def load(client: ClickHouse, topics: Topics, parts: int = 1) -> None:
     """Empty every table and store the records; in more than one part, half of the rows stand in two of them."""
     dice = random.Random(SEED)
+    for copy in COPIES:
+        client.execute(f"TRUNCATE TABLE touchline_store.{copy}")
     for table in tables().values():
         client.execute(f"TRUNCATE TABLE {table.stored}")
         records = [
@@ -114,3 +116,4 @@ def load(client: ClickHouse, topics: Topics, parts: int = 1) -> None:
             piece = [*rows[part::parts], *(dice.sample(rows, len(rows) // 2 // parts) if parts > 1 else ())]
             if piece:
                 client.insert(table.stored, table.columns, list(zip(*piece, strict=True)), uuid4().hex)
+    refresh()

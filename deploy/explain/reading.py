@@ -33,20 +33,20 @@ WHERE at <= fromUnixTimestamp64Milli({at:Int64}) AND (
 ORDER BY at, kind, value
 """
 COUNT = """
-SELECT count() FROM touchline.touchpoints
-WHERE customer_id = {customer:UUID} AND occurred_at <= fromUnixTimestamp64Milli({at:Int64})
+SELECT count() FROM touchline.touchpoints_of(customer_id = {customer:UUID})
+WHERE occurred_at <= fromUnixTimestamp64Milli({at:Int64})
 """
 TIMELINE = """
 SELECT
     event_id, occurred_at, customer_id_then, source, system, type, channel, stage, text, product, toFloat64(amount), currency,
     metric, coalesce(nps, csat, ces), delay_days, score, change
-FROM touchline.touchpoints
+FROM touchline.touchpoints_of(customer_id = {customer:UUID})
 LEFT ANY JOIN
 (
     SELECT assumeNotNull(event_id) AS event_id, score, change FROM touchline.satisfaction
     WHERE customer_id = {customer:UUID} AND event_id IS NOT NULL
 ) AS reading USING event_id
-WHERE customer_id = {customer:UUID} AND occurred_at <= fromUnixTimestamp64Milli({at:Int64})
+WHERE occurred_at <= fromUnixTimestamp64Milli({at:Int64})
 ORDER BY occurred_at DESC, event_id DESC
 LIMIT {limit:UInt32}
 """

@@ -23,7 +23,13 @@ FORM = re.compile(
     r"CREATE OR REPLACE VIEW touchline\.(?P<name>\w+)\n(?P<columns>\(\n.*?\n\))\nAS\n(?P<select>.*)\n(?P<comment>COMMENT '.*')",
     re.DOTALL,
 )
+PARAMETER = re.compile(r"\{(\w+):(\w+)\}")
 DEFINER = "DEFINER = touchline_definer SQL SECURITY DEFINER"
+
+
+def masks(view: str) -> dict[str, str]:
+    """What readers without `touchline_pii` see of a view's columns; a view of one customer masks what the view of all does."""
+    return MASKS.get(view.removesuffix("_of"), {})
 
 
 def secured(statement: str) -> list[str]:
@@ -32,18 +38,21 @@ def secured(statement: str) -> list[str]:
     if form is None:
         raise ConfigError("a view is one CREATE OR REPLACE VIEW touchline.<name> (columns) AS <select> COMMENT '<what it is>'")
     name, columns, select, comment = form.groups()
-    masks = MASKS.get(name)
-    if masks is None:
+    chosen = masks(name)
+    if not chosen:
         return [f"CREATE OR REPLACE VIEW touchline.{name}\n{columns}\n{DEFINER}\nAS\n{select}\n{comment}"]
-    masked = ",\n    ".join(f"{mask} AS {column}_masked" for column, mask in masks.items())
+    masked = ",\n    ".join(f"{mask} AS {column}_masked" for column, mask in chosen.items())
     choice = ",\n    ".join(
-        f"if(has(enabledRoles(), 'touchline_pii'), {column}, {column}_masked) AS {column}" for column in masks
+        f"if(has(enabledRoles(), 'touchline_pii'), {column}, {column}_masked) AS {column}" for column in chosen
     )
     values = f"SELECT\n    *,\n    {masked}\nFROM\n(\n{select}\n)"
-    chosen = f"SELECT * REPLACE\n(\n    {choice}\n)\nFROM touchline_unmasked.{name}"
+    parameters = ", ".join(f"{parameter} = {{{parameter}:{kind}}}" for parameter, kind in sorted({*PARAMETER.findall(select)}))
+    read = f"{name}({parameters})" if parameters else name
+    left_out = ", ".join(f"{column}_masked" for column in chosen)
+    shown = f"SELECT * EXCEPT ({left_out}) REPLACE\n(\n    {choice}\n)\nFROM touchline_unmasked.{read}"
     return [
         f"CREATE OR REPLACE VIEW touchline_unmasked.{name}\n{DEFINER}\nAS\n{values}",
-        f"CREATE OR REPLACE VIEW touchline.{name}\n{columns}\nSQL SECURITY INVOKER\nAS\n{chosen}\n{comment}",
+        f"CREATE OR REPLACE VIEW touchline.{name}\n{columns}\nSQL SECURITY INVOKER\nAS\n{shown}\n{comment}",
     ]
 
 

@@ -12,12 +12,14 @@ CREATE SETTINGS PROFILE IF NOT EXISTS touchline_analyst SETTINGS
 GRANT SELECT ON touchline.* TO touchline_analyst;
 GRANT SELECT ON touchline_unmasked.* TO touchline_analyst;
 REVOKE SELECT(text, attributes) ON touchline_unmasked.touchpoints FROM touchline_analyst;
+REVOKE SELECT(text, attributes) ON touchline_unmasked.touchpoints_of FROM touchline_analyst;
 REVOKE SELECT(key, payload) ON touchline_unmasked.dead_letters FROM touchline_analyst;
 GRANT SELECT ON touchline_unmasked.* TO touchline_pii;
 GRANT INSERT ON touchline_store.* TO touchline_writer;
 GRANT INSERT ON touchline_shard.* TO touchline_writer;
-GRANT SELECT, INSERT, dictGet ON touchline_store.* TO touchline_definer;
-GRANT SELECT, INSERT ON touchline_shard.* TO touchline_definer;
+GRANT SELECT, INSERT, CREATE TABLE, DROP TABLE, dictGet ON touchline_store.* TO touchline_definer;
+GRANT SELECT, INSERT, CREATE TABLE, DROP TABLE ON touchline_shard.* TO touchline_definer;
+GRANT TABLE ENGINE ON MergeTree TO touchline_definer;
 GRANT SELECT ON touchline.* TO touchline_definer;
 GRANT SELECT ON system.view_refreshes TO touchline_definer;
 GRANT SELECT ON touchline_unmasked.* TO touchline_definer;

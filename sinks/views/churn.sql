@@ -32,7 +32,7 @@ SELECT
     ) AS reasons,
     toUUID(UUIDNumToString(stored.event_id)) AS event_id,
     definition AS model_version
-FROM (SELECT * FROM touchline_store.churn FINAL) AS stored
+FROM (SELECT * FROM touchline_store.churn_by_customer FINAL) AS stored
 WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
     AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
 COMMENT 'Every churn reading; readings of customers merged into another are replaced by those of the other';

@@ -20,7 +20,7 @@ SELECT
     toUUID(UUIDNumToString(stored.customer_id)) AS customer_id,
     definition, status, outcome, stage, started_at, last_at, touchpoints, channels, stages, friction,
     arrayMap(id -> toUUID(UUIDNumToString(id)), stored.moments_of_truth) AS moments_of_truth
-FROM (SELECT * FROM touchline_store.journeys FINAL) AS stored
+FROM (SELECT * FROM touchline_store.journeys_by_customer FINAL) AS stored
 WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
     AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
 COMMENT 'Every journey as it stands; journeys of customers merged into another are replaced by those of the other';

@@ -25,10 +25,21 @@ CREATE OR REPLACE VIEW touchline.kpis
 AS
 WITH
     1.959964 AS z,
+    merged AS
+    (
+        SELECT from_customer, to_customer FROM touchline_store.merges FINAL
+    ),
+    erased AS
+    (
+        SELECT customer_id FROM touchline_store.erasures
+    ),
     segments AS
     (
-        SELECT customer_id, argMaxIf(attributes['segment'], occurred_at, attributes['segment'] != '') AS segment
-        FROM touchline.touchpoints
+        SELECT
+            if(merged.from_customer = given.customer_id, merged.to_customer, given.customer_id) AS customer_id,
+            argMax(given.segment, given.occurred_at) AS segment
+        FROM (SELECT * FROM touchline_store.segments FINAL) AS given
+        LEFT ANY JOIN merged ON merged.from_customer = given.customer_id
         GROUP BY customer_id
     ),
     asked AS
@@ -36,8 +47,8 @@ WITH
         SELECT
             toDate(occurred_at) AS day,
             assumeNotNull(metric) AS metric,
-            customer_id, channel, stage, system, type, question_id, scale_low, scale_high,
-            coalesce(nps, csat, ces) AS answer,
+            if(merged.from_customer = given.customer_id, merged.to_customer, given.customer_id) AS customer_id,
+            channel, stage, system, type, question_id, scale_low, scale_high, answer,
             scale_high - scale_low + 1 AS points,
             multiIf(points IN (2, 3), 1, points IN (4, 5, 6, 7), 2, points = 10, 3, NULL) AS top_box,
             answer IS NOT NULL AND multiIf(
@@ -48,8 +59,9 @@ WITH
             ) AS scored,
             scored AND multiIf(metric = 'nps', answer >= 9, metric = 'csat', answer >= scale_high - top_box + 1, answer >= 5) AS good,
             scored AND metric = 'nps' AND answer <= 6 AS bad
-        FROM touchline.touchpoints AS touchpoint
-        WHERE touchpoint.metric IS NOT NULL
+        FROM (SELECT * FROM touchline_store.answers FINAL) AS given
+        LEFT ANY JOIN merged ON merged.from_customer = given.customer_id
+        WHERE given.metric IS NOT NULL AND given.customer_id NOT IN (erased) AND merged.to_customer NOT IN (erased)
     ),
     counted AS
     (

@@ -27,7 +27,7 @@ SELECT
     if(mapContains(numbers, 'change'), numbers['change'], NULL) AS change,
     toUUID(UUIDNumToString(stored.event_id)) AS event_id,
     definition AS definition_version
-FROM (SELECT * FROM touchline_store.satisfaction FINAL) AS stored
+FROM (SELECT * FROM touchline_store.satisfaction_by_customer FINAL) AS stored
 WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
     AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
 COMMENT 'Every satisfaction reading; readings of customers merged into another are replaced by those of the other';

@@ -25,7 +25,7 @@ SELECT
     ) AS drivers,
     toUUID(UUIDNumToString(stored.event_id)) AS event_id,
     definition AS definition_version
-FROM (SELECT * FROM touchline_store.signals FINAL) AS stored
+FROM (SELECT * FROM touchline_store.signals_by_customer FINAL) AS stored
 WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
     AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
 COMMENT 'Every reading of the signals without a view of their own';

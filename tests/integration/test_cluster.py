@@ -23,7 +23,7 @@ from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse, ClickHouseSettings
 from sinks.contract import tables
 from sinks.migrations import plan, views
-from tests.sinking import NOW, Stored, ask, encoded, journey, merge, reading, resolved, shown
+from tests.sinking import ANEW, NOW, Stored, ask, called, encoded, journey, merge, reading, resolved, shown
 
 pytestmark = pytest.mark.integration
 STATEMENTS = [(step.name, each) for step in plan({}, own_rights=True, cluster="main") for each in step.statements]
@@ -102,7 +102,9 @@ def test_every_table_is_replicated_and_read_across_shards() -> None:
     for name in tables():
         assert f"CREATE TABLE IF NOT EXISTS touchline_shard.{name} ON CLUSTER main" in text
         assert f"CREATE TABLE IF NOT EXISTS touchline_store.{name} ON CLUSTER main AS touchline_shard.{name}" in text
-    assert re.findall(r"ENGINE = (?!Replicated|Distributed)\w+", text) == []
+    assert re.findall(r"ENGINE = (?!Replicated|Distributed)\w+", text) == ["ENGINE = MergeTree"] * len(
+        ANEW
+    )  # made by each server
     assert "SETTINGS non_replicated" not in text
 
 
@@ -127,11 +129,20 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
         for (name, schema), records in inputs.items():
             for client in (*shards, one):  # both shards are given everything, so that copies must meet
                 write(client, name, schema, records)
+        for client in (*shards, one):
+            for made in ANEW:
+                client.execute(f"SYSTEM REFRESH VIEW touchline_store.{made}")
+                client.execute(f"SYSTEM WAIT VIEW touchline_store.{made}")
         for shard in shards:
             spread = shard.query("SELECT count() FROM touchline_shard.touchpoints").rows[0][0]
             assert 0 < spread < 2 * len(touched)
             for view in views():
-                assert answers(shard, view.name) == answers(one, view.name), view.name
+                assert answers(shard, called(view)) == answers(one, called(view)), view.name
         assert len(answers(shards[0], "touchpoints")) == len(touched)
         merged = shards[1].query(f"SELECT touchpoints FROM touchline.customers WHERE customer_id = '{shown(customers[1])}'")
         assert merged.rows == [(15,)]
+        for shard in shards:
+            of = f"customers_of(customer_id = '{shown(customers[1])}')"
+            assert [row[:1] for row in shard.query(f"SELECT touchpoints FROM touchline.{of}").rows] == [(15,)]
+            days = "pain_points_between(since = '2020-01-01', until = '2030-01-01')"
+            assert shard.query(f"SELECT sum(touchpoints), sum(customers) FROM touchline.{days}").rows == [(200, 38)]

@@ -126,7 +126,7 @@ def line(sink: subprocess.Popen[bytes], tmp_path_factory: pytest.TempPathFactory
     publish("touchline.journeys", "journey", [JOURNEY])
     with process(folder / "faulty", sys.executable, "-c", FAULTY_WORKER):
         eventually(lambda: only("SELECT count() FROM touchline.dead_letters WHERE stage IN ('identify', 'sink_journeys')") == 3)
-    ask("ALTER TABLE touchline_store.journeys MODIFY COLUMN touchpoints Int64")
+    ask("ALTER TABLE touchline_store.journeys_by_customer MODIFY COLUMN touchpoints Int64")
     with process(folder / "worker", TOUCHLINE, "work"):
         yield
 

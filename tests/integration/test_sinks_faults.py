@@ -104,7 +104,7 @@ def test_a_table_whose_connection_hangs_holds_up_no_other(migrated: Stack, name:
     """The server is slow for one table only; its insert is broken off, tried again, and hangs again."""
     before = only("SELECT count() FROM touchline.churn")
     with (
-        proxy(migrated.clickhouse_port, "churn") as between,
+        proxy(migrated.clickhouse_port, "churn_by_customer") as between,
         sinking(tmp_path / "log", "churn", "touchpoints", **through(between)),
     ):
         between.plan(*[HANG] * 100)
@@ -116,14 +116,14 @@ def test_a_table_whose_connection_hangs_holds_up_no_other(migrated: Stack, name:
         between.faults.clear()
         between.release()
         eventually(lambda: only("SELECT count() FROM touchline.churn") == before + 10)
-    assert only("SELECT count() = uniqExact(reading_id) FROM touchline_store.churn") == 1
+    assert only("SELECT count() = uniqExact(reading_id) FROM touchline_store.churn_by_customer") == 1
 
 
 def test_a_code_that_no_list_has_rests_that_table_alone(migrated: Stack, name: str, tmp_path: Path) -> None:
     """Nobody knows what it means, and a process that ended would take the other tables with it again and again."""
     before = only("SELECT count() FROM touchline.churn")
     log = tmp_path / "log"
-    ask("ALTER TABLE touchline_store.churn ADD CONSTRAINT broken CHECK version > 1")
+    ask("ALTER TABLE touchline_store.churn_by_customer ADD CONSTRAINT broken CHECK version > 1")
     try:
         with sinking(log, "churn", "touchpoints"):
             publish("touchline.churn", "reading", [reading(signal="churn") for _ in range(10)])
@@ -131,7 +131,7 @@ def test_a_code_that_no_list_has_rests_that_table_alone(migrated: Stack, name: s
             publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(100)])
             eventually(lambda: rows("touchpoints", name) == (100, 100))
     finally:
-        ask("ALTER TABLE touchline_store.churn DROP CONSTRAINT broken")
+        ask("ALTER TABLE touchline_store.churn_by_customer DROP CONSTRAINT broken")
     assert "refused with error 469 (unexpected)" in log.read_text()
     store("churn")
     assert only("SELECT count() FROM touchline.churn") == before + 10

@@ -164,7 +164,7 @@ def test_a_row_that_no_column_can_hold_is_refused_alone() -> None:
     refused = [decode(bytes.fromhex(row["bytes"]))[1]["journey_id"] for row in letters]
     assert {record["journey_id"] for record in poison} <= set(refused)
     assert {(row["reason"], row["detail"]) for row in letters} == {
-        ("unfit_value", "a value does not fit its column in touchline_store.journeys: TypeMismatchError")
+        ("unfit_value", "a value does not fit its column in touchline_store.journeys_by_customer: TypeMismatchError")
     }
     assert str(2**40) not in log
 
@@ -181,7 +181,7 @@ def test_the_same_block_under_the_same_token_is_stored_once() -> None:
             assert write(table, client, chunk, "a token", threading.Event()) == []
     finally:
         client.close()
-    assert only(f"SELECT count() FROM touchline_store.satisfaction WHERE customer_id = unhex('{customer.hex}')") == 50
+    assert only(f"SELECT count() FROM touchline_store.satisfaction_by_customer WHERE customer_id = unhex('{customer.hex}')") == 50
 
 
 def test_killed_again_and_again_the_sink_stores_each_touchpoint_once(name: str) -> None:
@@ -315,14 +315,14 @@ def test_sigterm_finishes_the_chunk_and_ends_cleanly(name: str) -> None:
 
 
 def test_a_table_that_is_missing_stops_alone_and_the_process_says_so_at_the_end(name: str) -> None:
-    ask("RENAME TABLE touchline_store.churn TO touchline_store.churn_elsewhere")
+    ask("RENAME TABLE touchline_store.churn_by_customer TO touchline_store.churn_elsewhere")
     try:
         publish("touchline.churn", "reading", [reading(signal="churn")])
         publish("touchline.resolved", "resolved", [resolved(system=name)])
         process = sink("churn", "touchpoints", "--until-idle", "2")
         _, log = process.communicate(timeout=60)
     finally:
-        ask("RENAME TABLE touchline_store.churn_elsewhere TO touchline_store.churn")
+        ask("RENAME TABLE touchline_store.churn_elsewhere TO touchline_store.churn_by_customer")
     assert process.returncode == 2
     assert re.search(r"ERROR .* sink churn ended, the other tables go on: .*unknown_table.*run `touchline migrate`", log)
     assert "Traceback" not in log

@@ -10,21 +10,26 @@ import pytest
 from deploy.local.state import Stack
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
+from sinks.lookups import TWINS
 from sinks.migrations import VIEWS, migrate, views
+from sinks.rights.masks import PARAMETER
 from tests.cookbook import ANSWERS
-from tests.sinking import ask, only
+from tests.sinking import COPIES, ask, only
 from tests.world import World, load
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 PARTS = 5
 ROUNDED = 0.0051  # queries round to two digits or more
 RECIPE = re.compile(r"^## (\d+)\. (.+?)\n.*?```sql\n(.+?)```", re.MULTILINE | re.DOTALL)
-RECIPES = [(int(number), question, sql) for number, question, sql in RECIPE.findall((VIEWS / "COOKBOOK.md").read_text())]
+COOKBOOK = (VIEWS / "COOKBOOK.md").read_text()
+QUICK = re.findall(r"```sql\n(.+?)```", COOKBOOK.partition("\n## ")[0], re.DOTALL)
+RECIPES = [(int(number), question, sql) for number, question, sql in RECIPE.findall(COOKBOOK)]
 OF_THIS_RUN = {
     "touchpoints": "stored_at, customer_id_then",
     "identities": "customer_id_then",
     "freshness": "lag_seconds",
 }
+PLAIN = [view.name for view in views() if not PARAMETER.search(view.sql)]
 WITH_CUSTOMERS = (
     "touchpoints", "journeys", "journey_steps", "satisfaction", "churn", "customers", "identities", "identity_changes",
 )  # fmt: skip
@@ -37,6 +42,8 @@ def client(own_stack: Stack) -> Iterator[ClickHouse]:
     list(migrate(client, cluster="", dry_run=False))
     for table in tables().values():
         client.execute(f"SYSTEM STOP MERGES {table.stored}")
+    for copy in COPIES:
+        client.execute(f"SYSTEM STOP MERGES touchline_store.{copy}")
     yield client
     client.close()
 
@@ -50,7 +57,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def clean(client: ClickHouse, world: World) -> dict[str, list[str]]:
     """Every view over the clean world."""
     load(client, world.clean())
-    return {view.name: contents(client, view.name) for view in views()}
+    return {view: contents(client, view) for view in PLAIN}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +68,8 @@ def messy(client: ClickHouse, world: World, clean: dict[str, list[str]]) -> Clic
 
 
 def contents(client: ClickHouse, view: str) -> list[str]:
-    left_out = f" EXCEPT ({OF_THIS_RUN[view]})" if view in OF_THIS_RUN else ""
+    name = re.split(r"\W", view)[0].removesuffix("_of")
+    left_out = f" EXCEPT ({OF_THIS_RUN[name]})" if name in OF_THIS_RUN else ""
     return sorted(repr(steady(row)) for row in client.query(f"SELECT *{left_out} FROM touchline.{view}").rows)
 
 
@@ -74,16 +82,37 @@ def steady(value: Any) -> Any:
 
 def test_the_tables_are_messy(messy: ClickHouse) -> None:
     for table in ("touchpoints", "journeys", "satisfaction", "churn", "merges", "identities"):
-        stored = f"touchline_store.{table}"
-        parts = f"SELECT count() FROM system.parts WHERE active AND database = 'touchline_store' AND table = '{table}'"
+        stored = tables()[table].stored
+        parts = f"SELECT count() FROM system.parts WHERE active AND database || '.' || table = '{stored}'"
         assert only(parts) == PARTS, table
         assert only(f"SELECT count() FROM {stored}") > only(f"SELECT count() FROM {stored} FINAL"), table
 
 
-@pytest.mark.parametrize("view", [view.name for view in views() if view.name not in ("identity_changes", "signals")])
+@pytest.mark.parametrize("view", [view for view in PLAIN if view not in ("identity_changes", "signals")])
 def test_a_view_is_the_same_over_messy_tables(view: str, messy: ClickHouse, clean: dict[str, list[str]]) -> None:
     assert clean[view], "there is nothing to compare"
     assert contents(messy, view) == clean[view]
+
+
+@pytest.mark.parametrize("sql", QUICK)
+def test_the_quick_ways_of_the_cookbook_run(sql: str, messy: ClickHouse) -> None:
+    assert messy.query(sql).rows or "customer_id = " in sql
+
+
+@pytest.mark.parametrize("view", TWINS)
+def test_the_view_of_one_customer_is_that_part_of_the_view_of_all(view: str, messy: ClickHouse, world: World) -> None:
+    customers = [
+        each["customer_id"] for each in ask("SELECT customer_id FROM touchline.customers ORDER BY touchpoints DESC LIMIT 20")
+    ]
+    found = [contents(messy, f"{view} WHERE customer_id = '{each}'") for each in customers]
+    assert all(found)
+    assert [contents(messy, f"{view}_of(customer_id = '{each}')") for each in customers] == found
+    for lost in world.merged:
+        assert contents(messy, f"{view}_of(customer_id = '{UUID(bytes=lost)}')") == []
+
+
+def test_pain_points_of_all_days_are_the_pain_points(messy: ClickHouse, clean: dict[str, list[str]]) -> None:
+    assert contents(messy, "pain_points_between(since = '2000-01-01', until = '2100-01-01')") == clean["pain_points"]
 
 
 def test_every_merge_is_one_change_that_leads_to_the_customer_of_now(messy: ClickHouse, world: World) -> None:

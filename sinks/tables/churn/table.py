@@ -2,6 +2,7 @@
 
 from sinks.readings import COLUMNS, row
 
+STORED = "churn_by_customer"
 TOPIC = "touchline.churn"
 SCHEMAS = {"reading"}
-__all__ = ["COLUMNS", "SCHEMAS", "TOPIC", "row"]
+__all__ = ["COLUMNS", "SCHEMAS", "STORED", "TOPIC", "row"]

@@ -2,6 +2,7 @@
 
 from operator import itemgetter
 
+STORED = "journeys_by_customer"
 TOPIC = "touchline.journeys"
 SCHEMAS = {"journey"}
 COLUMNS = (

@@ -2,6 +2,7 @@
 
 from sinks.readings import COLUMNS, row
 
+STORED = "signals_by_customer"
 TOPIC = "touchline.signals"
 SCHEMAS = {"reading"}
-__all__ = ["COLUMNS", "SCHEMAS", "TOPIC", "row"]
+__all__ = ["COLUMNS", "SCHEMAS", "STORED", "TOPIC", "row"]

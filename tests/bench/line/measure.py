@@ -35,7 +35,7 @@ TOUCHED = """
 """
 READ = """
     SELECT assumeNotNull(event_id) AS event_id, max(stored_at) AS stored_at
-    FROM (SELECT * FROM touchline_store.satisfaction UNION ALL SELECT * FROM touchline_store.churn)
+    FROM (SELECT * FROM touchline_store.satisfaction_by_customer UNION ALL SELECT * FROM touchline_store.churn_by_customer)
     GROUP BY event_id
 """
 COMMANDS = {"work": ["work"], "work_2": ["work", "--name", "worker-2"], "sink": ["sink"]}

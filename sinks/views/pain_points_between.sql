@@ -1,0 +1,44 @@
+CREATE OR REPLACE VIEW touchline.pain_points_between
+(
+    stage LowCardinality(String) COMMENT 'journey stage, empty where the journey definition names none',
+    channel LowCardinality(String) COMMENT 'where it happened',
+    type LowCardinality(String) COMMENT 'what happened',
+    customers UInt64 COMMENT 'number of customers it happened to',
+    touchpoints UInt64 COMMENT 'number of times it happened',
+    satisfaction_change Nullable(Float64) COMMENT 'mean change of satisfaction that it brought, score points; NULL at n 0',
+    low Nullable(Float64) COMMENT 'lower 95 % bound of satisfaction_change (Student t), score points; NULL below two different changes',
+    high Nullable(Float64) COMMENT 'upper 95 % bound of satisfaction_change (Student t), score points; NULL below two different changes',
+    n UInt64 COMMENT 'number of touchpoints with a satisfaction reading'
+)
+AS
+WITH
+    erased AS
+    (
+        SELECT toUUID(UUIDNumToString(customer_id)) AS customer_id FROM touchline_store.erasures
+    ),
+    changes AS
+    (
+        SELECT event_id, toNullable(change) AS change FROM touchline_store.changes_by_day WHERE day BETWEEN {since:Date} AND {until:Date}
+    ),
+    grouped AS
+    (
+        SELECT
+            stage, channel, type,
+            uniqExact(customer_id) AS customers,
+            count() AS touchpoints,
+            count(change) AS n,
+            avg(change) AS satisfaction_change,
+            studentTTestOneSampleIf(0.95)(assumeNotNull(change), 0., isNotNull(change)) AS interval
+        FROM touchline_store.touchpoints_by_day AS happened
+        LEFT ANY JOIN changes USING event_id
+        WHERE happened.day BETWEEN {since:Date} AND {until:Date}
+            AND happened.customer_id NOT IN (erased) AND happened.customer_id_then NOT IN (erased)
+        GROUP BY stage, channel, type
+    )
+SELECT
+    stage, channel, type, customers, touchpoints, satisfaction_change,
+    if(isNaN(interval.3), NULL, interval.3) AS low,
+    if(isNaN(interval.4), NULL, interval.4) AS high,
+    n
+FROM grouped
+COMMENT 'pain_points of the days since to until, quick to read; what was stored in the last 10 minutes may be missing';

@@ -1,0 +1,379 @@
+"""What readers read beside the tables: right after every step, whatever comes twice, late, corrected, merged or at once."""
+
+import random
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deploy.local.state import Stack
+from schemas.codec import Fields
+from schemas.errors import TouchlineError
+from sinks.chunk import transform
+from sinks.clickhouse import ClickHouse
+from sinks.contract import Table, tables
+from sinks.migrations import migrations
+from tests.sinking import COPIES, NOW, Stored, ask, encoded, journey, merge, reading, refresh, resolved, shown, survey
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+DAY = 86_400_000
+BY_CUSTOMER = ("satisfaction", "churn", "signals", "journeys")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unmerged(migrated: Stack) -> Iterator[None]:
+    """Parts stay as they were inserted, so that only the views make each thing once."""
+    for verb in ("STOP", "START"):
+        for table in (tables()["touchpoints"].stored, tables()["merges"].stored, *(f"touchline_store.{copy}" for copy in COPIES)):
+            ask(f"SYSTEM {verb} MERGES {table}")
+        if verb == "STOP":
+            yield
+
+
+@pytest.fixture
+def name() -> str:
+    """A system of this test alone."""
+    return f"test-{uuid4().hex[:12]}"
+
+
+def insert(name: str, schema: str, records: Sequence[Fields], offset: int = 0) -> None:
+    """One block of a table, as its sink would write it, under a token that never was."""
+    store(tables()[name], schema, records, offset, uuid4().hex)
+
+
+def store(table: Table, schema: str, records: Sequence[Fields], offset: int = 0, token: str = "first") -> None:
+    client = ClickHouse()
+    found = [Stored(table.topic, 0, offset + number, encoded(schema, record)) for number, record in enumerate(records)]
+    rows = transform(table, found).rows
+    try:
+        client.insert(table.stored, table.columns, list(zip(*rows, strict=True)), token)
+    finally:
+        client.close()
+
+
+def blocks(records: Sequence[Fields], size: int) -> Iterable[Sequence[Fields]]:
+    return (records[start : start + size] for start in range(0, len(records), size))
+
+
+def now_of(system: str) -> dict[UUID, UUID]:
+    """The customer of each touchpoint as the view has it; no touchpoint stands there twice."""
+    rows = ask("SELECT event_id, customer_id FROM touchline.touchpoints WHERE system = {system:String}", {"system": system})
+    found = {row["event_id"]: row["customer_id"] for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+class Model:
+    """What is true after each step: the newest version of each touchpoint, and who each customer is part of."""
+
+    def __init__(self, name: str, dice: random.Random) -> None:
+        self.name, self.dice = name, dice
+        self.customers = [uuid4().bytes for _ in range(6)]
+        self.begun = 1_104_537_600_000 + dice.randrange(9_000) * DAY
+        self.sent: list[Fields] = []
+        self.newest: dict[bytes, Fields] = {}
+        self.into: dict[bytes, bytes] = {}
+        self.merges = 0
+
+    def said(self, **fields: Any) -> Fields:
+        dice = self.dice
+        return survey(
+            **{
+                "system": self.name,
+                "stage": self.name,
+                "customer_id": dice.choice(self.customers),
+                "occurred_at": self.begun + dice.randrange(4 * DAY),
+                "received_at": NOW + len(self.sent),
+                "channel": dice.choice(["web", "phone"]),
+                "metric": "nps",
+                "answer": float(dice.randrange(11)),
+                "scale_low": 0,
+                "scale_high": 10,
+                **fields,
+            }
+        )
+
+    def store(self, records: Sequence[Fields]) -> None:
+        """In one block, or in two."""
+        for block in blocks(records, self.dice.choice([len(records), (len(records) + 1) // 2])):
+            insert("touchpoints", "resolved", block)
+        for each in records:
+            if each["received_at"] >= self.newest.get(each["event_id"], each)["received_at"]:
+                self.newest[each["event_id"]] = each
+
+    def new(self) -> None:
+        records = []
+        for _ in range(self.dice.randrange(1, 8)):
+            records.append(self.said())
+            self.sent.append(records[-1])
+        self.store(records)
+
+    def again(self) -> None:
+        """Any versions that were sent before, old ones too."""
+        if self.sent:
+            self.store(self.dice.choices(self.sent, k=self.dice.randrange(1, 8)))
+
+    def corrected(self) -> None:
+        """The same touchpoint with another customer, day, channel and answer, or without one."""
+        if self.sent:
+            known = self.dice.choice(self.sent)["event_id"]
+            self.sent.append(self.said(event_id=known, **({"answer": None} if self.dice.random() < 0.2 else {})))
+            self.store(self.sent[-1:])
+
+    def merged(self) -> None:
+        """As the sequencer publishes it: whoever was part of the lost one is pointed anew."""
+        alive = [each for each in self.customers if each not in self.into]
+        if len(alive) > 2:
+            lost, kept = self.dice.sample(alive, 2)
+            for each in [*(former for former, now in self.into.items() if now == lost), lost]:
+                self.into[each] = kept
+                insert("merges", "merge", [merge(each, kept)], offset=self.merges)
+                self.merges += 1
+
+    def true(self) -> list[Fields]:
+        return [{**each, "customer_id": self.into.get(each["customer_id"], each["customer_id"])} for each in self.newest.values()]
+
+    def check(self) -> None:
+        """The touchpoints and the count of each customer, scores by day and channel, and all of it together."""
+        of_customer: dict[UUID, dict[UUID, Any]] = defaultdict(dict)
+        scores: dict[tuple[date, str], list[float]] = defaultdict(list)
+        for each in self.true():
+            happened = datetime.fromtimestamp(each["occurred_at"] / 1000, UTC)
+            of_customer[shown(each["customer_id"])][shown(each["event_id"])] = (happened, each["channel"], each["answer"])
+            scores[(happened.date(), each["channel"])] += [each["answer"]] * (each["answer"] is not None)
+        for customer in map(shown, self.customers):
+            told = {"customer": customer}
+            rows = ask("SELECT * FROM touchline.touchpoints WHERE customer_id = {customer:UUID} ORDER BY ALL", told)
+            assert ask("SELECT * FROM touchline.touchpoints_of(customer_id = {customer:UUID}) ORDER BY ALL", told) == rows
+            assert len(rows) == len(of_customer[customer])
+            assert {row["event_id"]: (row["occurred_at"], row["channel"], row["nps"]) for row in rows} == of_customer[customer]
+            counted = ask("SELECT * FROM touchline.customers WHERE customer_id = {customer:UUID}", told)
+            assert ask("SELECT * FROM touchline.customers_of(customer_id = {customer:UUID})", told) == counted
+            assert sum(row["touchpoints"] for row in counted) == len(rows)
+        kpis = ask(
+            "SELECT day, value_of_dimension AS channel, n, favourable, unfavourable FROM touchline.kpis"
+            " WHERE dimension = 'channel' AND day BETWEEN {since:Date} AND {since:Date} + 4",
+            {"since": datetime.fromtimestamp(self.begun / 1000, UTC).date()},
+        )
+        assert {(row["day"], row["channel"]): (row["n"], row["favourable"], row["unfavourable"]) for row in kpis} == {
+            place: (len(found), sum(each >= 9 for each in found), sum(each <= 6 for each in found))
+            for place, found in scores.items()
+        }
+        assert Counter(now_of(self.name).keys()) == Counter(map(shown, self.newest))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_every_step_the_views_are_what_plain_python_says(name: str, seed: int) -> None:
+    model = Model(name, random.Random(seed))
+    model.new()
+    for _ in range(12):
+        step = model.dice.choices([model.new, model.again, model.corrected, model.merged], [3, 3, 4, 2])[0]
+        step()
+        model.check()
+    for table in ("touchpoints", "answers"):
+        ask(f"SYSTEM START MERGES touchline_store.{table}")
+        ask(f"OPTIMIZE TABLE touchline_store.{table} FINAL")
+        ask(f"SYSTEM STOP MERGES touchline_store.{table}")
+    model.check()
+    refresh()
+    for day in {each["occurred_at"] // DAY for each in model.true()}:
+        happened = [each for each in model.true() if each["occurred_at"] // DAY == day]
+        rows = ask(
+            "SELECT sum(touchpoints) AS n FROM touchline.pain_points_between(since = {day:Date}, until = {day:Date})"
+            " WHERE stage = {stage:String}",
+            {"day": datetime.fromtimestamp(day * 86_400, UTC).date(), "stage": name},
+        )
+        assert rows[0]["n"] == len(happened)
+
+
+def test_while_merges_and_touchpoints_are_stored_at_once_nothing_is_there_twice_or_missing(name: str) -> None:
+    pairs = [(uuid4().bytes, uuid4().bytes) for _ in range(30)]
+    touched = [resolved(system=name, customer_id=lost) for lost, _ in pairs for _ in range(3)]
+    stored: list[UUID] = []
+
+    def touch() -> None:
+        for block in blocks(touched, 3):
+            insert("touchpoints", "resolved", block)
+            stored.extend(shown(each["event_id"]) for each in block)
+
+    def join() -> None:
+        for number, pair in enumerate(pairs):
+            insert("merges", "merge", [merge(*pair)], offset=number)
+
+    hammers = [threading.Thread(target=touch), threading.Thread(target=join)]
+    for hammer in hammers:
+        hammer.start()
+    looks = 0
+    while any(hammer.is_alive() for hammer in hammers) or not looks:
+        there = list(stored)
+        found = now_of(name)
+        assert found.keys() >= set(there)
+        assert found.keys() <= {shown(each["event_id"]) for each in touched}
+        looks += 1
+    kept = dict(pairs)
+    assert now_of(name) == {shown(each["event_id"]): shown(kept[each["customer_id"]]) for each in touched}
+
+
+@given(data=st.data())
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_touchpoints_follow_merges_in_whatever_order_the_two_are_stored(data: st.DataObject) -> None:
+    """Chains of merges, as the sequencer publishes them: every earlier customer is pointed anew at the last."""
+    name, customers = f"test-{uuid4().hex[:12]}", [uuid4().bytes for _ in range(4)]
+    touched = [resolved(system=name, customer_id=customer) for customer in customers for _ in range(2)]
+    merges = [[merge(lost, customers[kept]) for lost in customers[:kept]] for kept in range(1, 4)]
+    arrivals = data.draw(st.permutations([*range(len(touched)), *["merges"] * len(merges)]))
+    again = data.draw(st.lists(st.sampled_from(range(len(touched))), max_size=3))
+    stored = 0
+    for arrival in [*arrivals, *again]:
+        if isinstance(arrival, int):
+            insert("touchpoints", "resolved", [touched[arrival]])
+        else:
+            insert("merges", "merge", merges[stored], offset=10 * stored)
+            stored += 1
+    assert now_of(name) == {shown(each["event_id"]): shown(customers[3]) for each in touched}
+
+
+def test_every_block_twice_with_other_boundaries_changes_no_view(name: str) -> None:
+    dice = random.Random(20261122)
+    customers = [uuid4().bytes for _ in range(20)]
+    begun = 1_104_537_600_000 + dice.randrange(9_000) * DAY
+    touched = [
+        make(
+            system=name,
+            stage=name,
+            customer_id=dice.choice(customers),
+            occurred_at=begun + dice.randrange(3 * DAY),
+            attributes={"segment": dice.choice(["home", "business"])},
+            **extra,
+        )
+        for make, extra in [(resolved, {"amount": 10_000, "currency": "EUR"}), (survey, {"metric": "nps", "answer": 9.0,
+            "scale_low": 0, "scale_high": 10})] * 150
+    ]  # fmt: skip
+    readings = [
+        reading(customer_id=each["customer_id"], event_id=each["event_id"], at=each["occurred_at"], numbers={"change": 1.5})
+        for each in touched
+    ]
+    travels = [journey(customer_id=customer) for customer in customers]
+    before: list[Any] | None = None
+    for size in (300, 70, 41):
+        for block in blocks(touched, size):
+            insert("touchpoints", "resolved", block)
+        for table in ("satisfaction", "churn", "signals"):
+            for block in blocks(readings, size):
+                insert(table, "reading", block)
+        for block in blocks(travels, size):
+            insert("journeys", "journey", block)
+        refresh()
+        found = everything(name, customers, begun)
+        assert found == (before or found)
+        before = found
+    assert [len(each) for each in found[:2]] == [300, 20]
+    assert found[-2] == found[-3]
+    assert sum(row["n"] for row in found[-2]) == 300
+
+
+def everything(name: str, customers: list[bytes], begun: int) -> list[Any]:
+    """What the views show of these customers and this stage."""
+    chosen = ", ".join(f"'{shown(customer)}'" for customer in customers)
+    first = datetime.fromtimestamp(begun / 1000, UTC).date()
+    days = f"since = '{first}', until = '{first + timedelta(days=3)}'"
+    views = ("touchpoints", "customers", "satisfaction", "churn", "signals", "journeys")
+    columns = {"touchpoints": "* EXCEPT stored_at"}
+    of_customers = [
+        ask(f"SELECT {columns.get(view, '*')} FROM touchline.{view} WHERE customer_id IN ({chosen}) ORDER BY ALL")
+        for view in views
+    ]
+    return [
+        *of_customers,
+        ask(f"SELECT * FROM touchline.pain_points WHERE stage = '{name}' ORDER BY ALL"),
+        ask(f"SELECT * FROM touchline.pain_points_between({days}) WHERE stage = '{name}' ORDER BY ALL"),
+        ask(f"SELECT * FROM touchline.kpis WHERE value_of_dimension = '{name}' AND day >= '{first}' ORDER BY ALL"),
+    ]
+
+
+def test_a_customer_is_found_among_many_without_reading_them() -> None:
+    """Of 100,000 touchpoints and readings; the granules that are read hold 1,024 or 8,192 rows."""
+    ask(
+        "INSERT INTO touchline_store.touchpoints (event_id, customer_id, source, occurred_at, received_at)"
+        " SELECT sipHash128('e', number), sipHash128('c', number % 50000), 'erp', toDateTime64('1999-01-01', 3, 'UTC') +"
+        " toIntervalHour(number), now64(3) FROM numbers(100000)"
+    )
+    ask(
+        "INSERT INTO touchline_store.satisfaction_by_customer (reading_id, customer_id, event_id, at)"
+        " SELECT sipHash128('r', number), sipHash128('c', number % 50000), sipHash128('e', number),"
+        " toDateTime64('1999-01-01', 3, 'UTC') + toIntervalHour(number) FROM numbers(100000)"
+    )
+    refresh()
+    client = ClickHouse()
+    try:
+        ((customer,),) = client.query("SELECT toString(toUUID(UUIDNumToString(sipHash128('c', toUInt16(77)))))").rows
+        of, since = {"customer": customer}, {"day": "2001-01-01"}
+        sql = "SELECT touchpoints FROM touchline.customers_of(customer_id = {customer:UUID})"
+        found = client.query(sql, of)
+        assert list(found.rows) == [(2,)]
+        assert client._client.last_query.progress.rows < 50_000
+        found = client.query("SELECT count() FROM touchline.satisfaction WHERE customer_id = {customer:UUID}", of)
+        assert list(found.rows) == [(2,)]
+        assert client._client.last_query.progress.rows < 20_000
+        sql = "SELECT sum(touchpoints) FROM touchline.pain_points_between(since = {day:Date}, until = {day:Date})"
+        found = client.query(sql, since)
+        assert list(found.rows) == [(24,)]
+        assert client._client.last_query.progress.rows < 50_000
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("table", COPIES)
+def test_a_copy_filled_by_the_migration_is_the_one_that_inserts_keep(table: str) -> None:
+    """Tables may be full before they have copies. Which customers a touchpoint once had may be forgotten, not whose it is."""
+    (backfill,) = [
+        statement
+        for script in migrations()
+        for statement in script.statements
+        if statement.startswith(f"INSERT INTO touchline_store.{table}")
+    ]
+    true = "(customer_id, event_id) IN (SELECT customer_id, event_id FROM touchline_store.touchpoints FINAL)"
+    told = f"WHERE {true}" if table == "touchpoints_of_customers" else ""
+    content = f"SELECT count(), sum(cityHash64(toString(tuple(*)))) FROM touchline_store.{table} FINAL {told}"
+    kept = ask(content)
+    ask(f"TRUNCATE TABLE touchline_store.{table}")
+    ask(backfill)
+    assert ask(content) == kept
+
+
+@pytest.mark.parametrize("name", BY_CUSTOMER)
+def test_what_an_older_sink_writes_is_shown(name: str) -> None:
+    """It knows the table by its first name only."""
+    customer, schema = uuid4().bytes, "journey" if name == "journeys" else "reading"
+    older = tables()[name]._replace(stored=f"touchline_store.{name}")
+    store(older, schema, [journey(customer_id=customer) if schema == "journey" else reading(customer_id=customer)])
+    assert len(ask(f"SELECT * FROM touchline.{name} WHERE customer_id = '{shown(customer)}'")) == 1
+
+
+def test_a_copy_that_failed_is_made_by_the_sink_s_next_try() -> None:
+    """The row is stored already, under the token that comes again."""
+    touched, token = resolved(), uuid4().hex
+    ask("ALTER TABLE touchline_store.touchpoints_of_customers ADD CONSTRAINT broken CHECK customer_id = event_id")
+    try:
+        with pytest.raises(TouchlineError):
+            store(tables()["touchpoints"], "resolved", [touched], token=token)
+    finally:
+        ask("ALTER TABLE touchline_store.touchpoints_of_customers DROP CONSTRAINT broken")
+    store(tables()["touchpoints"], "resolved", [touched], token=token)
+    told = {"customer": shown(touched["customer_id"])}
+    assert len(ask("SELECT * FROM touchline.touchpoints_of(customer_id = {customer:UUID})", told)) == 1
+
+
+@pytest.mark.parametrize(
+    "table", [*COPIES, "touchpoints_by_day", "changes_by_day", *(f"{name}_by_customer" for name in BY_CUSTOMER)]
+)
+def test_copies_say_what_they_are_and_what_each_column_is(table: str) -> None:
+    (described,) = ask(f"SELECT comment FROM system.tables WHERE database = 'touchline_store' AND name = '{table}'")
+    assert described["comment"]
+    assert ask(f"SELECT name FROM system.columns WHERE database = 'touchline_store' AND table = '{table}' AND comment = ''") == []
