@@ -1,6 +1,6 @@
 # Everything a person or CI does here, one verb a job. `make` alone explains itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-connectors crash demo up down status bench bench-intake format lock clean
+.PHONY: help setup check test test-connectors crash demo up down status bench bench-intake bench-clickhouse format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ TOUCHLINE := $(BIN)/touchline
 LOCK := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## virtual environment from the lock file, then Kafka and ClickHouse
 	@$(TOUCHLINE) up --download-only
@@ -55,6 +55,9 @@ bench: setup ## measure engine, line and state on this machine (20 minutes), pri
 
 bench-intake: setup ## measure the intake's HTTP server under load (4 minutes), print a table
 	$(BIN)/python -m tests.bench.intake
+
+bench-clickhouse: setup ## measure what analysts wait for at ten million touchpoints (30 minutes), print tables
+	$(BIN)/python -m tests.bench.clickhouse
 
 format: $(STAMP) ## let ruff lay out and mend the code
 	$(BIN)/ruff check --fix .

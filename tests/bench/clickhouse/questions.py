@@ -1,0 +1,175 @@
+"""The four questions whose answers must be quick, each with the same answer computed from the row numbers alone.
+
+An answer that differs ends the benchmark. Times are seconds as a client sees them, the rows decoded.
+"""
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psutil
+
+from schemas.errors import FatalError
+from sinks.clickhouse import ClickHouse
+from tests.bench.clickhouse.fill import FACTS, LAST_DAY, MERGED
+
+TIMES = 50
+WINDOWS = 5
+LAST = date.fromisoformat(LAST_DAY)
+CACHES = ("MARK", "UNCOMPRESSED", "QUERY CONDITION")
+Row = tuple[Any, ...]
+Parameters = Mapping[str, Any]
+
+CUSTOMER = """
+    SELECT touchpoints, first_seen, last_seen, lifetime_value, satisfaction, churn_risk, open_journeys
+    FROM touchline.customers_of(customer_id = {customer:UUID})
+"""
+CUSTOMER_BY_NUMBER = f"""
+    SELECT
+        count(), min(occurred_at), max(occurred_at), toDecimal64(sum(ifNull(amount, 0)), 4) / 10000,
+        argMaxIf(50 + change, occurred_at, customer = customer_now),
+        argMaxIf(toFloat64(h % 1000) / 1000, occurred_at, customer = customer_now),
+        1
+    FROM ({FACTS}) WHERE customer_now = {{number:UInt32}}
+"""
+TIMELINE = """
+    WITH journey AS
+    (
+        SELECT started_at, last_at FROM touchline.journeys WHERE customer_id = {customer:UUID} AND journey_id = {journey:UUID}
+    )
+    SELECT event_id, occurred_at, stage, type, channel, text, amount
+    FROM touchline.touchpoints_of(customer_id = {customer:UUID})
+    WHERE occurred_at BETWEEN (SELECT started_at FROM journey) AND (SELECT last_at FROM journey)
+    ORDER BY occurred_at
+"""
+TIMELINE_BY_NUMBER = f"""
+    SELECT toUUID(UUIDNumToString(sipHash128('event', number))) AS event_id, occurred_at, stage, type, channel,
+        if(source IN ('support', 'social'), repeat(hex(cityHash64('text', number)), 8), NULL) AS text,
+        if(isNull(amount), NULL, toDecimal64(amount, 4) / 10000) AS amount
+    FROM ({FACTS})
+    WHERE customer_now = {{number:UInt32}} AND occurred_at BETWEEN
+        toDateTime64('2025-11-22 00:00:00', 3, 'UTC') + toIntervalDay({{number:UInt32}} * 2 % 200) AND
+        toDateTime64('2025-11-22 00:00:00', 3, 'UTC') + toIntervalDay({{number:UInt32}} * 2 % 200 + 60)
+    ORDER BY occurred_at
+"""
+KPI = """
+    SELECT day, metric, value_of_dimension, value, n, offered, answered
+    FROM touchline.kpis
+    WHERE dimension = 'channel' AND day BETWEEN {since:Date} AND {until:Date}
+    ORDER BY ALL
+"""
+KPI_BY_NUMBER = f"""
+    SELECT
+        toDate(occurred_at) AS day, metric, channel,
+        100 * if(
+            metric = 'nps', countIf(answer >= 9) - countIf(answer <= 6), countIf(answer >= if(metric = 'csat', 6, 5))
+        ) / nullIf(n, 0),
+        count(answer) AS n, countIf(type = 'survey.offered'), n
+    FROM ({FACTS}) WHERE metric IS NOT NULL AND day BETWEEN {{since:Date}} AND {{until:Date}}
+    GROUP BY ALL ORDER BY ALL
+"""
+PAIN_POINTS = """
+    SELECT stage, channel, type, customers, touchpoints, n, satisfaction_change, low, high
+    FROM touchline.pain_points_between(since = {since:Date}, until = {until:Date})
+    ORDER BY ALL
+"""
+PAIN_POINTS_BY_NUMBER = f"""
+    WITH
+        customer = customer_now AS read,
+        studentTTestOneSampleIf(0.95)(change, 0., read) AS interval
+    SELECT
+        stage, channel, type, uniqExact(customer_now), count(), countIf(read) AS n, if(n = 0, NULL, avgIf(change, read)),
+        if(n < 2, NULL, interval.3), if(n < 2, NULL, interval.4)
+    FROM ({FACTS}) WHERE toDate(occurred_at) BETWEEN {{since:Date}} AND {{until:Date}}
+    GROUP BY stage, channel, type ORDER BY ALL
+"""
+
+
+class Question(NamedTuple):
+    """A query on the views, the one that computes its answer anew, and the parameters of each time it is asked."""
+
+    name: str
+    limit_seconds: float
+    sql: str
+    by_number: str
+    asked: Sequence[Parameters]
+
+
+class Answered(NamedTuple):
+    """Seconds and rows read; `cold` is the first time after the server's caches were emptied, the system's cache was not."""
+
+    p50: float
+    p95: float
+    cold: float
+    read_rows: int
+    cpu_seconds: float
+
+
+def questions(touchpoints: int, customers: int, client: ClickHouse) -> Iterator[Question]:
+    dice = random.Random(20261122)
+    common = {"first": 0, "count": touchpoints, "customers": customers}
+    # Every other one has taken in the customer before it; none has gone up in another.
+    numbers = [
+        dice.randrange(customers // MERGED) * MERGED + (1 if each % 2 else dice.randrange(2, MERGED)) for each in range(TIMES)
+    ]
+    who = [
+        {**common, "number": number, "customer": _id(client, "customer", number), "journey": _id(client, "journey", 2 * number)}
+        for number in numbers
+    ]
+    yield Question("customer", 0.1, CUSTOMER, CUSTOMER_BY_NUMBER, who)
+    yield Question("timeline", 0.1, TIMELINE, TIMELINE_BY_NUMBER, who)
+    for name, limit, days, sql, by_number in (
+        ("kpi", 0.5, 90, KPI, KPI_BY_NUMBER),
+        ("pain_points", 1.0, 30, PAIN_POINTS, PAIN_POINTS_BY_NUMBER),
+    ):
+        ends = [LAST - timedelta(days=7 * (each % WINDOWS)) for each in range(TIMES)]
+        windows = [{**common, "since": str(end - timedelta(days=days - 1)), "until": str(end)} for end in ends]
+        yield Question(name, limit, sql, by_number, windows)
+
+
+def ask(client: ClickHouse, question: Question, server: psutil.Process, step: Callable[[], None]) -> Answered:
+    """Ask it each time, compare each different answer. Raises FatalError where one is wrong."""
+    for cache in CACHES:
+        client.execute(f"SYSTEM CLEAR {cache} CACHE")
+    seconds, right, read, busy = [], dict[str, list[Row]](), 0, _cpu(server)
+    for asked in question.asked:
+        began = time.perf_counter()
+        found = client.query(question.sql, asked).rows
+        seconds.append(time.perf_counter() - began)
+        read = max(read, client._client.last_query.progress.rows)
+        right[str(asked)] = found
+        step()
+    spent = (_cpu(server) - busy) / len(seconds)
+    for asked in {str(each): each for each in question.asked}.values():
+        if not _same(right[str(asked)], client.query(question.by_number, asked).rows):
+            raise FatalError(f"the answer to {question.name} is wrong for {asked}")
+        step()
+    cold, *rest = seconds
+    return Answered(_quantile(rest, 0.5), _quantile(rest, 0.95), cold, read, spent)
+
+
+def _id(client: ClickHouse, kind: str, number: int) -> str:
+    sql = "SELECT hex(sipHash128({kind:String}, {number:UInt32}))"
+    ((found,),) = client.query(sql, {"kind": kind, "number": number}).rows
+    return str(UUID(hex=found))
+
+
+def _same(rows: Sequence[Row], others: Sequence[Row]) -> bool:
+    """Numbers may differ in the ninth digit: sums of floats depend on their order."""
+    return len(rows) == len(others) and all(
+        math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) if isinstance(one, float) and other is not None else one == other
+        for row, found in zip(rows, others, strict=True)
+        for one, other in zip(row, found, strict=True)
+    )
+
+
+def _quantile(seconds: Sequence[float], share: float) -> float:
+    return sorted(seconds)[min(len(seconds) - 1, int(share * len(seconds)))]
+
+
+def _cpu(process: psutil.Process) -> float:
+    return sum(process.cpu_times()[:2])

@@ -1,0 +1,169 @@
+"""How fast the sink of touchpoints drains Kafka, beside a bare reader and beside ClickHouse's own Kafka engine.
+
+All three fill `touchline_store.touchpoints` with all that hangs on it, one after the other, each from the same orders.
+The clock runs from the first rows in the table to the last. The engine cannot look into a `resolved` record, whose touchpoint is
+a record of its own; it gets the same touchpoints as their source published them, so it decodes less.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from deploy.local.state import Stack
+from schemas.codec import encode
+from schemas.errors import FatalError
+from schemas.registry import frozen
+from schemas.topics import PARTITIONS
+from sinks.clickhouse import ClickHouse
+from streams.contract import Output
+from streams.steps.identity import founded
+from streams.steps.resolved import forward
+from tests.bench.publish import publish
+from tests.conftest import TOUCHLINE
+from tests.sinking import COPIES
+
+BEGIN = 1_750_000_000_000
+CUSTOMERS = 20_000
+LOOK_SECONDS, LIMIT_SECONDS = 0.05, 300.0
+QUEUE = """
+    CREATE TABLE touchline_store.bench_queue
+    (
+        event_id FixedString(16), source String, system String, connector String, type String, channel String, occurred_at Int64,
+        received_at Int64, text Nullable(String), attributes Map(String, String), order_id Nullable(String),
+        product Nullable(String), quantity Nullable(Float64), amount Nullable(Int64), currency Nullable(String)
+    )
+    ENGINE = Kafka
+    SETTINGS kafka_broker_list = '{broker}', kafka_topic_list = 'touchline.erp', kafka_group_name = 'bench-engine',
+        kafka_format = 'AvroConfluent', kafka_num_consumers = 1, kafka_max_block_size = 50000,
+        format_avro_schema_registry_url = '{registry}'
+"""
+STORED = "SELECT total_rows FROM system.tables WHERE database = 'touchline_store' AND name = 'touchpoints'"
+QUEUE_TO_TABLE = """
+    CREATE MATERIALIZED VIEW touchline_store.bench_queue_to_table TO touchline_store.touchpoints AS
+    SELECT * EXCEPT (occurred_at, received_at), sipHash128(order_id) AS customer_id,
+        fromUnixTimestamp64Milli(occurred_at, 'UTC') AS occurred_at, fromUnixTimestamp64Milli(received_at, 'UTC') AS received_at,
+        _partition AS record_partition, _offset AS record_offset
+    FROM touchline_store.bench_queue
+"""
+
+
+def measure(stack: Stack, console: Console, records: int) -> dict[str, float | int | None]:
+    """Rows a second of all three, and the sink's share of the other two's; tables and topics exist."""
+    client = ClickHouse()
+    try:
+        with Progress(console=console) as progress:
+            publish(orders(records), 2 * records, progress, "publish")
+            found = {
+                "the sink": rate(client, records, lambda: process(TOUCHLINE, "sink", "touchpoints", "--no-restart")),
+                "bare read, decode, insert": rate(
+                    client, records, lambda: process(sys.executable, "-m", "tests.bench.clickhouse.bare", str(records))
+                ),
+                "ClickHouse's Kafka engine": rate(client, records, lambda: engine(client, stack)),
+            }
+    finally:
+        client.close()
+    sink, bare, own = found.values()
+    shown = Table(title=f"{records:,} touchpoints from Kafka into ClickHouse, all copies made")
+    shown.add_column("by")
+    shown.add_column("rows a second", justify="right")
+    shown.add_column("the sink's share", justify="right")
+    for by, per_second in found.items():
+        shown.add_row(by, f"{per_second:,.0f}", f"{sink / per_second:.2f}")
+    console.print(shown)
+    return {"sink_vs_insert": sink / bare, "sink_vs_kafka_engine": sink / own}
+
+
+def orders(count: int) -> Iterator[Output]:
+    """Each order twice: as its source publishes it, and resolved."""
+    dice = Random(20261122)
+    for number in range(count):
+        customer = dice.randrange(CUSTOMERS)
+        fields = {
+            "event_id": dice.randbytes(16),
+            "source": "erp",
+            "system": "bench",
+            "connector": "bench",
+            "type": "order.placed",
+            "channel": "web",
+            "occurred_at": BEGIN + number,
+            "received_at": BEGIN + number + 1_000,
+            "identifiers": [{"kind": "email", "value": f"c{customer}@example.org"}],
+            "attributes": {"segment": "home"},
+            "order_id": f"O-{number}",
+            "product": f"P-{dice.randrange(2_000)}",
+            "quantity": 1.0,
+            "amount": dice.randrange(10**7),
+            "currency": "EUR",
+        }
+        value = encode("erp", fields)
+        yield Output("touchline.erp", number % PARTITIONS, str(customer).encode(), value)
+        yield forward(fields, value, founded("email", f"c{customer}@example.org"))
+
+
+def rate(client: ClickHouse, records: int, running: Callable[[], Any]) -> float:
+    """Rows a second while it runs, from the first block in the table to the last. Raises FatalError when it takes too long."""
+    for table in ("touchpoints", *COPIES):
+        client.execute(f"TRUNCATE TABLE touchline_store.{table}")
+    end = time.monotonic() + LIMIT_SECONDS
+    with running():
+        rows, began, first = 0, 0.0, 0
+        while rows < records:
+            ((rows,),) = client.query(STORED).rows
+            if rows and not first:
+                began, first = time.monotonic(), rows
+            if time.monotonic() > end:
+                raise FatalError(f"only {rows} of {records} touchpoints were stored within {LIMIT_SECONDS:.0f} s")
+            time.sleep(LOOK_SECONDS)
+        if first == records:
+            raise FatalError(f"all {records} touchpoints came in one block: measure with more --records")
+        return (records - first) / (time.monotonic() - began)
+
+
+@contextmanager
+def process(*command: object) -> Iterator[None]:
+    started = subprocess.Popen([str(each) for each in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        started.terminate()
+        started.wait(timeout=30)
+
+
+class Registry(BaseHTTPRequestHandler):
+    """As much of a schema registry as the engine asks for: one schema by its id."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"schema": json.dumps(frozen(int(self.path.rpartition("/")[2])))}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def engine(client: ClickHouse, stack: Stack) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        client.execute(QUEUE.format(broker=f"127.0.0.1:{stack.kafka_port}", registry=f"http://127.0.0.1:{server.server_port}"))
+        client.execute(QUEUE_TO_TABLE)
+        yield
+    finally:
+        for name in ("bench_queue_to_table", "bench_queue"):
+            client.execute(f"DROP TABLE IF EXISTS touchline_store.{name} SYNC")
+        server.shutdown()
+        server.server_close()
