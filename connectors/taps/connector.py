@@ -25,7 +25,7 @@ from connectors.taps.settings import TapsSettings, resolved
 from schemas.errors import ConfigError, RecordError
 from schemas.touchpoint import Touchpoint
 
-MOST_RECORDS = 2_000
+MOST_RECORDS = 500
 MOST_BYTES = 4 * 1024 * 1024
 MOST_KEPT = 6 * 1024 * 1024
 
