@@ -22,7 +22,7 @@ from connectors.taps.dialects import DIALECTS, Entry, Row, Said, State
 from connectors.taps.process import Line, Process
 from connectors.taps.progress import Progress
 from connectors.taps.settings import TapsSettings, resolved
-from schemas.errors import ConfigError, RecordError
+from schemas.errors import ConfigError, RecordError, RetryableError
 from schemas.touchpoint import Touchpoint
 
 MOST_RECORDS = 500
@@ -47,7 +47,8 @@ class Connector:
     def check(self) -> str:
         """What streams the tap has. Raises ConfigError with what to change."""
         with self._process(self._dialect.check) as process:
-            self._dialect.checked(self._output(process), self._program)
+            if not self._dialect.fine(self._output(process), self._program):
+                raise RetryableError(f"{self._program} cannot read its source: {process.says} says why")
         for stream in self.settings.streams:
             self._keyed(stream, self._entry(stream))
         return f"{self._program} has {len(self._catalog)} streams; reads {', '.join(self.settings.streams)}"
@@ -82,7 +83,7 @@ class Connector:
 
     @property
     def _program(self) -> str:
-        return Path(self.settings.command[0]).name
+        return Path(self.settings.command[-1]).name
 
     def _batches(self, process: Process, names: set[str], items: Items, progress: Progress) -> Iterator[Batch]:
         """A batch ends at each state, when it is full, and when the tap falls silent."""
@@ -124,7 +125,7 @@ class Connector:
             return said
         process.note(line.raw)
         if said.fix:
-            raise ConfigError(f"{self._program} says that its config is wrong: {self.settings.log or 'its last line'} says how")
+            raise ConfigError(f"{self._program} says that its config is wrong: {process.says} says how")
         return None
 
     def _said(self, line: Line) -> Row | State | Said | None:
@@ -167,7 +168,7 @@ class Connector:
                 arguments += [f"--{name}", str(path)]
             command = [*settings.command, *task, *arguments]
             log = settings.root / settings.log if settings.log else None
-            with Process(command, settings.root, log, settings.timeout_seconds) as process:
+            with Process(self._program, command, settings.root, log, settings.timeout_seconds) as process:
                 yield process
 
     def _keyed(self, name: str, entry: Entry) -> Items:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
-from schemas.errors import ConfigError, RetryableError
+from schemas.errors import ConfigError
 
 Entry = dict[str, Any]
 """A stream of a catalog, as the tap has written it."""
@@ -60,8 +60,8 @@ class Dialect(ABC):
         """What holds the stream's `name`."""
 
     @abstractmethod
-    def checked(self, output: bytes, command: str) -> None:
-        """What `check` found. Raises RetryableError."""
+    def fine(self, output: bytes, command: str) -> bool:
+        """Whether `check` found its source. Raises ConfigError where it speaks something else."""
 
     @abstractmethod
     def names(self, entry: Entry) -> set[str]:
@@ -100,8 +100,8 @@ class Singer(Dialect):
     def stream(self, entry: Entry) -> dict[str, Any]:
         return {"name": entry.get("tap_stream_id") or entry["stream"]}
 
-    def checked(self, output: bytes, command: str) -> None:
-        """A catalog is all that it can say."""
+    def fine(self, output: bytes, command: str) -> bool:
+        return True
 
     def names(self, entry: Entry) -> set[str]:
         return {str(entry[name]) for name in ("tap_stream_id", "stream", "stream_alias") if entry.get(name)}
@@ -147,12 +147,11 @@ class Airbyte(Dialect):
     def stream(self, entry: Entry) -> dict[str, Any]:
         return entry
 
-    def checked(self, output: bytes, command: str) -> None:
+    def fine(self, output: bytes, command: str) -> bool:
         told = [one["connectionStatus"] for one in _objects(output) if one.get("type") == "CONNECTION_STATUS"]
         if not told:
             raise ConfigError(NO_CATALOG.format(command, self.name))
-        if told[-1].get("status") != "SUCCEEDED":
-            raise RetryableError(f"{command} cannot read its source: what it wrote says why")
+        return bool(told[-1].get("status") == "SUCCEEDED")
 
     def names(self, entry: Entry) -> set[str]:
         return {str(entry["name"])}

@@ -29,10 +29,12 @@ class Line(NamedTuple):
 class Process:
     """A program at work. Leaving the `with` block ends it and whatever it has started, also where it hangs.
 
-    It inherits the environment but for Touchline's own variables, which hold the secrets of others.
+    `name` stands for it in the texts of errors, `says` for where to look. It inherits the environment but for Touchline's own
+    variables, which hold the secrets of others.
     """
 
-    def __init__(self, command: Sequence[str], root: Path, log: Path | None, timeout: float) -> None:
+    def __init__(self, name: str, command: Sequence[str], root: Path, log: Path | None, timeout: float) -> None:
+        self.name, self.says = name, str(log or "what it wrote to stderr")
         self._command, self._root, self._log, self._timeout = command, root, log, timeout
         self._open = ExitStack()
         self._broken = False
@@ -58,7 +60,7 @@ class Process:
             if not poll.poll(wait * 1_000):
                 silent += wait
                 if silent >= self._timeout:
-                    raise RetryableError(f"{self._name} has written nothing for {silent:.0f} s, longer than timeout_seconds")
+                    raise RetryableError(f"{self.name} has written nothing for {silent:.0f} s, longer than timeout_seconds")
                 yield b""
                 continue
             silent = 0.0
@@ -91,15 +93,11 @@ class Process:
         try:
             code = self._process.wait(self._timeout)
         except subprocess.TimeoutExpired:
-            raise RetryableError(f"{self._name} has closed its output and does not end") from None
+            raise RetryableError(f"{self.name} has closed its output and does not end") from None
         if code:
-            raise RetryableError(f"{self._name} ended with exit code {code}: {self._log or 'what it wrote to stderr'} says why")
+            raise RetryableError(f"{self.name} ended with exit code {code}: {self.says} says why")
         if self._broken:
-            raise RetryableError(f"{self._name} ended in the middle of a line")
-
-    @property
-    def _name(self) -> str:
-        return Path(self._command[0]).name
+            raise RetryableError(f"{self.name} ended in the middle of a line")
 
     def _started(self) -> "subprocess.Popen[bytes]":
         try:

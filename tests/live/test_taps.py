@@ -152,7 +152,7 @@ def keys(records: list[Record]) -> Counter[str]:
 def test_a_tap_gives_every_row_once_and_then_what_is_new(server: Server, shop: Session, tmp_path: Path) -> None:
     shop.run(FILL)
     connector = opened(tap(tmp_path, server))
-    assert connector.check() == "python has 1 streams; reads orders"
+    assert connector.check() == "tap-postgres has 1 streams; reads orders"
     found, cursor = read(connector)
     assert keys(found) == Counter(str(number) for number in range(1, ROWS + 1))
     assert read(connector, cursor)[0] == []
@@ -178,11 +178,11 @@ def test_a_tap_abandoned_in_mid_read_goes_on_where_it_was(server: Server, shop: 
 
 
 def test_a_check_of_a_tap_says_what_is_wrong_in_one_line(server: Server, shop: Session, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^streams.orders.stream: python has no public-nothing; it has public-orders$"):
+    with pytest.raises(ConfigError, match=r"^streams.orders.stream: tap-postgres has no public-nothing; it has public-orders$"):
         opened(tap(tmp_path, server, stream="public-nothing")).check()
     with (
         patch.dict(os.environ, SHOP_PASSWORD="wrong"),
-        pytest.raises(RetryableError, match=r"^python ended with exit code 1: .*log"),
+        pytest.raises(RetryableError, match=r"^tap-postgres ended with exit code 1: .*log says why$"),
     ):
         opened(tap(tmp_path, server)).check()
     assert "password authentication failed" in (tmp_path / "tap.log").read_text()
@@ -219,7 +219,7 @@ def test_an_order_that_a_tap_brings_moves_the_risk_of_its_customer(
 
 def test_a_manifest_gives_every_order_once_and_then_what_is_new(cap: Cap, tmp_path: Path) -> None:
     connector = opened(manifest(tmp_path, cap))
-    assert connector.check() == "python has 1 streams; reads orders"
+    assert connector.check() == "source-declarative-manifest has 1 streams; reads orders"
     batches = list(connector.read("orders", None))
     found = [record for batch in batches for record in batch.records if isinstance(record, Record)]
     assert keys(found) == Counter(f"{number:010}" for number in range(cap_server.ORDERS))
@@ -240,7 +240,7 @@ def test_a_manifest_gives_every_order_once_and_then_what_is_new(cap: Cap, tmp_pa
 
 
 def test_a_check_of_a_manifest_says_what_is_wrong_in_one_line(cap: Cap, tmp_path: Path) -> None:
-    with pytest.raises(RetryableError, match=r"^python cannot read its source: .*tap.log says why$"):
+    with pytest.raises(RetryableError, match=r"^source-declarative-manifest cannot read its source: .*tap.log says why$"):
         opened(manifest(tmp_path, cap, password="${SHOP_PASSWORD}")).check()
     assert "401" in (tmp_path / "tap.log").read_text()
 

@@ -1,7 +1,8 @@
 """A tap after the specifications of Singer and of Airbyte, for tests: it sends the lines of a file and can fail in every way.
 
 Config: `rows` (a file of JSON lines; those without `changed_at` are sent as they are), `key`, `state_every` (rows), and
-`trouble`: {`what`: die, half, hang, fix or wrong, `after`: rows}. It goes on at the newest `changed_at`, and sends its rows again.
+`trouble`: {`what`: die, half, hang, fix or wrong, `after`: rows}.
+It goes on at the newest `changed_at`: those rows come again.
 """
 
 import json
