@@ -46,9 +46,10 @@ class Connector:
 
     def check(self) -> str:
         """What streams the tap has. Raises ConfigError with what to change."""
-        with self._process(self._dialect.check) as process:
-            if not self._dialect.fine(self._output(process), self._program):
-                raise RetryableError(f"{self._program} cannot read its source: {process.says} says why")
+        if self._dialect.check:
+            with self._process(self._dialect.check) as process:
+                if not self._dialect.fine(self._output(process), self._program):
+                    raise RetryableError(f"{self._program} cannot read its source: {process.says} says why")
         for stream in self.settings.streams:
             self._keyed(stream, self._entry(stream))
         return f"{self._program} has {len(self._catalog)} streams; reads {', '.join(self.settings.streams)}"

@@ -40,6 +40,7 @@ class Dialect(ABC):
     name: ClassVar[str]
     discover: ClassVar[tuple[str, ...]]
     check: ClassVar[tuple[str, ...]]
+    """Empty where `discover` is all the check there is."""
     read: ClassVar[tuple[str, ...]]
     chatty: ClassVar[bool]
     """Whether lines that are no JSON are for whoever runs the tap."""
@@ -51,6 +52,13 @@ class Dialect(ABC):
         except (ValueError, LookupError, TypeError):
             raise ConfigError(NO_CATALOG.format(command, self.name)) from None
 
+    def fine(self, output: bytes, command: str) -> bool:
+        """Whether `check` has found its source. Raises ConfigError where the program speaks something else."""
+        told = [one["connectionStatus"] for one in _objects(output) if one.get("type") == "CONNECTION_STATUS"]
+        if not told:
+            raise ConfigError(NO_CATALOG.format(command, self.name))
+        return bool(told[-1].get("status") == "SUCCEEDED")
+
     @abstractmethod
     def entries(self, output: bytes) -> list[Entry]:
         """The streams of a catalog. Raises ValueError, LookupError, TypeError for what is none."""
@@ -58,10 +66,6 @@ class Dialect(ABC):
     @abstractmethod
     def stream(self, entry: Entry) -> dict[str, Any]:
         """What holds the stream's `name`."""
-
-    @abstractmethod
-    def fine(self, output: bytes, command: str) -> bool:
-        """Whether `check` found its source. Raises ConfigError where it speaks something else."""
 
     @abstractmethod
     def names(self, entry: Entry) -> set[str]:
@@ -89,7 +93,7 @@ class Singer(Dialect):
 
     name = "singer"
     discover = ("--discover",)
-    check = discover
+    check = ()
     read = ()
     chatty = False
 
@@ -99,9 +103,6 @@ class Singer(Dialect):
 
     def stream(self, entry: Entry) -> dict[str, Any]:
         return {"name": entry.get("tap_stream_id") or entry["stream"]}
-
-    def fine(self, output: bytes, command: str) -> bool:
-        return True
 
     def names(self, entry: Entry) -> set[str]:
         return {str(entry[name]) for name in ("tap_stream_id", "stream", "stream_alias") if entry.get(name)}
@@ -146,12 +147,6 @@ class Airbyte(Dialect):
 
     def stream(self, entry: Entry) -> dict[str, Any]:
         return entry
-
-    def fine(self, output: bytes, command: str) -> bool:
-        told = [one["connectionStatus"] for one in _objects(output) if one.get("type") == "CONNECTION_STATUS"]
-        if not told:
-            raise ConfigError(NO_CATALOG.format(command, self.name))
-        return bool(told[-1].get("status") == "SUCCEEDED")
 
     def names(self, entry: Entry) -> set[str]:
         return {str(entry["name"])}
