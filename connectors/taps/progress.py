@@ -21,11 +21,13 @@ class Progress:
         self.state: Any = cursor["state"] if cursor else None
         packed = b64decode(cursor["last"]) if cursor else b""
         self._last = dict.fromkeys(packed[at : at + DIGEST] for at in range(0, len(packed), DIGEST))
+        self._before = frozenset(self._last)
 
     def new(self, raw: bytes) -> bool:
-        """Whether none of the last rows was the same; it is the last one now."""
+        """Whether it is none of the last rows, nor of those that were the last at the cursor; it is the last one now."""
         digest = blake2b(raw, digest_size=DIGEST).digest()
-        known = self._last.pop(digest, self) is None
+        known = digest in self._before or digest in self._last
+        self._last.pop(digest, None)
         self._last[digest] = None
         if len(self._last) > MOST_ROWS:
             del self._last[next(iter(self._last))]

@@ -110,6 +110,16 @@ def test_without_any_state_in_between_a_batch_is_full_at_500_rows_and_nothing_co
     assert Counter(key for batch in first for key in keys(batch)) + read(connector, first[-1].cursor)[0] == wanted
 
 
+def test_of_more_rows_than_are_remembered_since_the_last_state_a_crash_brings_the_oldest_again(tmp_path: Path) -> None:
+    wanted = fill(tmp_path, 6_000)
+    connector = opened(tmp_path, "singer", {"state_every": 1_000_000})
+    batches = connector.read("orders", None)
+    first = [next(batches) for _ in range(11)]
+    del batches
+    again, _ = read(connector, first[-1].cursor)
+    assert again == wanted - Counter(str(number) for number in range(5_500 - MOST_ROWS, 5_500))
+
+
 def test_a_later_round_brings_what_is_new_and_nothing_else(tmp_path: Path, protocol: str) -> None:
     fill(tmp_path, 20)
     connector = opened(tmp_path, protocol)
