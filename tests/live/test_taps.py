@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
+import psutil
 import pytest
 import yaml
 
@@ -23,6 +24,7 @@ from schemas.errors import ConfigError, RetryableError
 from schemas.settings import KafkaSettings
 from schemas.touchpoint import event_id
 from tests.connecting import connect, finished, killed_at_each_step, published, states
+from tests.faults import eventually
 from tests.live import installed
 from tests.live.cap import server as cap_server
 from tests.live.cap.server import Cap
@@ -145,6 +147,18 @@ def read(connector: Connector, cursor: Cursor | None = None) -> tuple[list[Recor
     return found, cursor
 
 
+def running(folder: Path) -> list[psutil.Process]:
+    """Taps at work with their config below a folder."""
+    return [one for one in psutil.process_iter() if any(str(folder / "touchline-") in part for part in arguments(one))]
+
+
+def arguments(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def keys(records: list[Record]) -> Counter[str]:
     return Counter(record.key for record in records)
 
@@ -198,7 +212,8 @@ def test_killed_at_each_step_no_row_is_lost_or_told_twice(server: Server, shop: 
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"taps-{uuid4().hex[:12]}"
     settings = tap(tmp_path, server, name)
-    killed_at_each_step(settings, kafka, "taps")
+    killed_at_each_step(settings, kafka, "taps", TMPDIR=str(tmp_path))
+    eventually(lambda: not running(tmp_path), 20)
     code, out, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="taps"), 240)
     assert code == 0, out + err
     rows = shop.run("SELECT id, changed_at FROM orders")
@@ -252,7 +267,8 @@ def test_killed_at_each_step_no_order_is_lost_or_told_twice(cap: Cap, tmp_path: 
     settings = manifest(tmp_path, cap, name)
     for number in range(930_000, 930_600):
         cap.order(number, "PUT", SoldToParty="7")
-    killed_at_each_step(settings, kafka, "taps")
+    killed_at_each_step(settings, kafka, "taps", TMPDIR=str(tmp_path))
+    eventually(lambda: not running(tmp_path), 20)
     code, out, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="taps"), 240)
     assert code == 0, out + err
     connector = opened(manifest(tmp_path, cap, name))
