@@ -84,7 +84,8 @@ class Connector:
 
     @property
     def _program(self) -> str:
-        return Path(self.settings.command[-1]).name
+        command = self.settings.command
+        return Path(next((part for part in reversed(command) if not part.startswith("-")), command[0])).name
 
     def _batches(self, process: Process, names: set[str], items: Items, progress: Progress) -> Iterator[Batch]:
         """A batch ends at each state, when it is full, and when the tap falls silent."""
@@ -183,9 +184,9 @@ class Connector:
 
 
 def _joined(columns: list[str]) -> str | None:
-    """The expression of a key of these columns."""
+    """The expression of a key of these columns; of several it is a JSON list, so that no two rows can have the same."""
     parts = [f"id({json.dumps(column)})" for column in columns]
-    return f"join('-', [{', '.join(parts)}])" if len(parts) > 1 else next(iter(parts), None)
+    return f"to_string([{', '.join(parts)}])" if len(parts) > 1 else next(iter(parts), None)
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -41,7 +42,7 @@ class Process:
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
-            self._errors = opened.enter_context(self._log.open("ab", buffering=0)) if self._log else None
+            self._errors = opened.enter_context(_appended(self._log)) if self._log else None
             self._process = self._started()
             opened.callback(self._end)
             self._output = self._process.stdout.fileno() if self._process.stdout else -1
@@ -128,6 +129,13 @@ class Process:
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+def _appended(path: Path) -> FileIO:
+    try:
+        return path.open("ab", buffering=0)
+    except OSError as error:
+        raise ConfigError(f"log: cannot write {path}: {error.strerror}") from None
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:

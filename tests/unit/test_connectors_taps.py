@@ -199,6 +199,7 @@ def test_what_an_airbyte_source_says_of_its_config_stops_it(tmp_path: Path) -> N
         ("airbyte", {"command": [sys.executable, "-c", "print('hello')"]}, "gave no catalog: is it a tap that speaks airbyte"),
         ("singer", {"stream": {"stream": "orders"}}, "tap.py has no orders; it has shop-orders"),
         ("singer", {"stream": {"columns": ["changed_at", "customer"]}}, "reads column id, which `columns` does not list"),
+        ("singer", {"log": "nowhere/log"}, "log: cannot write .*/nowhere/log: No such file"),
         ("singer", {"config": {"api_key": "in clear"}}, "api_key: a secret does not belong into a file"),
         ("singer", {"config": {"password": "${NOT_SET_HERE}"}}, "config.password: set the environment variable NOT_SET_HERE"),
     ],
@@ -213,6 +214,18 @@ def test_a_check_that_fails_may_succeed_later(tmp_path: Path) -> None:
         opened(tmp_path, "airbyte", {"trouble": {"what": "wrong"}}).check()
     with pytest.raises(RetryableError, match=r"ended with exit code 1: .*log says why$"):
         opened(tmp_path, "singer", command=[sys.executable, "-c", "raise SystemExit(1)"]).check()
+
+
+@pytest.mark.parametrize(("key", "count"), [(["id", "customer"], 2), (["id"], 2), (["changed_at"], 1), ([], 2)])
+def test_rows_are_told_apart_by_all_columns_of_the_key_or_as_a_whole(
+    tmp_path: Path, protocol: str, key: list[str], count: int
+) -> None:
+    rows = [{"id": one, "changed_at": "2026-03-01T00:00:00Z", "customer": other} for one, other in (("a-b", "c"), ("a", "b-c"))]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    connector = opened(tmp_path, protocol, {"key": key})
+    found = [one for batch in connector.read("orders", None) for one in batch.records if isinstance(one, Record)]
+    assert len(found) == 2
+    assert len({connector.touchpoint(record).event_id for record in found}) == count
 
 
 def test_secrets_of_others_stay_with_us(tmp_path: Path) -> None:
