@@ -237,7 +237,8 @@ def test_a_manifest_gives_every_order_once_and_then_what_is_new(cap: Cap, tmp_pa
     assert connector.check() == "source-declarative-manifest has 1 streams; reads orders"
     batches = list(connector.read("orders", None))
     found = [record for batch in batches for record in batch.records if isinstance(record, Record)]
-    assert keys(found) == Counter(f"{number:010}" for number in range(cap_server.ORDERS))
+    assert keys(found) >= Counter(f"{number:010}" for number in range(cap_server.ORDERS))
+    assert set(keys(found).values()) == {1}  # other tests may have written orders of their own
     assert max(len(batch.records) for batch in batches) == 500
     cursor = batches[-1].cursor
     assert read(connector, cursor)[0] == []
@@ -265,7 +266,7 @@ def test_killed_at_each_step_no_order_is_lost_or_told_twice(cap: Cap, tmp_path: 
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"taps-{uuid4().hex[:12]}"
     settings = manifest(tmp_path, cap, name)
-    for number in range(930_000, 930_600):
+    for number in range(930_000, 930_300):
         cap.order(number, "PUT", SoldToParty="7")
     killed_at_each_step(settings, kafka, "taps", TMPDIR=str(tmp_path))
     eventually(lambda: not running(tmp_path), 20)
@@ -278,6 +279,7 @@ def test_killed_at_each_step_no_order_is_lost_or_told_twice(cap: Cap, tmp_path: 
     assert (state.read, state.published, state.dead_lettered, state.repeated) == (len(records), len(records), 0, 0)
 
 
+@pytest.mark.slow
 def test_an_order_that_a_manifest_brings_moves_the_score_of_its_customer(cap: Cap, line: Line, tmp_path: Path) -> None:
     settings = manifest(tmp_path, cap, "live-manifest", "live-manifest")
     cap.order(920_000, "PUT", SoldToParty="33", OverallSDProcessStatus="A")
