@@ -4,8 +4,8 @@ reviews:
   source: social                      # event family
   system: example-reviews             # the product it comes from
   columns: [id, changed_at, ...]      # every field that is known; others are carried as attributes
-  key: id(id)                         # the item's id in its system
-  version: changed_at                 # which version of it
+  key: id(id)                         # the item's id in its system; without it the whole item, by its hash
+  version: changed_at                 # which version of it; without it the whole item, by its hash
   time: iso(changed_at, 'UTC')        # what the stream is read by
   late_seconds: 30                    # how late the source may show an item: each round reads so far back again
   deleted: deleted                    # true where the source has taken it back
@@ -17,6 +17,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ class StreamMapping(BaseModel):
     source: str
     system: Name
     columns: list[str] = Field(min_length=1)
-    key: str
-    version: str
+    key: str | None = None
+    version: str | None = None
     time: str | None = None
     late_seconds: float = Field(default=0, ge=0)
     deleted: str | None = None
@@ -98,7 +99,7 @@ class Items:
         try:
             if not isinstance(item, dict):
                 raise RecordError("broken_line", "the item must be one JSON object")
-            key, version = self._required(item, "key"), self._required(item, "version")
+            key, version = self._required(item, "key", raw), self._required(item, "version", raw)
             time = self._value(item, "time")
             if self.spec.timed and not isinstance(time, datetime):
                 raise RecordError("missing_field", "field time is required and its expression gives no time")
@@ -127,7 +128,9 @@ class Items:
     def _value(self, item: dict[str, Any], name: str) -> Any:
         return evaluate(self._own[name], item, name) if name in self._own else None
 
-    def _required(self, item: dict[str, Any], name: str) -> str:
+    def _required(self, item: dict[str, Any], name: str, raw: bytes) -> str:
+        if name not in self._own:
+            return sha256(raw).hexdigest()
         found = identifier(self._value(item, name))
         if found is None:
             raise RecordError("missing_field", f"field {name} is required and nothing came of its expression")

@@ -1,10 +1,6 @@
 """OData 2 and 4 as SAP's own server for both, CAP, speaks them; it holds orders and deliveries in the shape of S/4HANA."""
 
-import base64
-import json
 import os
-import shutil
-import socket
 import subprocess
 import time
 from collections import Counter
@@ -15,7 +11,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import urllib3
 import yaml
 
 from connectors.contract import Record, Window
@@ -30,86 +25,17 @@ from schemas.settings import KafkaSettings
 from schemas.touchpoint import Touchpoint
 from tests.conftest import TOUCHLINE
 from tests.connecting import finished, killed_at_each_step, published, states
-from tests.faults import eventually
-from tests.live import installed
+from tests.live.cap import server
+from tests.live.cap.server import DAY, ORDERS, PASSWORD, SAME, USER, Cap
 from tests.live.conftest import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.timeout(600)]  # the first run fetches the server
-DAY = datetime(2026, 3, 1, tzinfo=UTC)
-ORDERS = 2_500
-SAME = 170  # orders of one instant: more than a page of 100 holds, and no divisor of one
-USER, PASSWORD = "TOUCHLINE", "read-only"
-HEAD = "SalesOrder;SoldToParty;LastChangeDateTime;TotalNetAmount;TransactionCurrency;OverallSDProcessStatus;YY1_Channel_SDH"
-
-
-class Cap:
-    """A CAP server; `write` changes what it holds, by its OData 4."""
-
-    def __init__(self, port: int) -> None:
-        self.address = f"http://127.0.0.1:{port}"
-        self._pool = urllib3.PoolManager(retries=False)
-
-    def url(self, version: int) -> str:
-        return f"{self.address}/odata/v2" if version == 2 else self.address
-
-    def write(self, method: str, path: str, **fields: Any) -> None:
-        """POST to an entity set, PATCH or DELETE of one row."""
-        signed = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        headers = {"Authorization": f"Basic {signed}", "Content-Type": "application/json"}
-        answer = self._pool.request(method, self.address + path, body=json.dumps(fields), headers=headers)
-        assert answer.status in (200, 201, 204), answer.data
-
-    def order(self, number: int, method: str = "PATCH", **fields: Any) -> None:
-        """Change one order, now."""
-        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        changed = {} if method == "DELETE" else {"LastChangeDateTime": at, **fields}
-        self.write(method, f"/API_SALES_ORDER_SRV/A_SalesOrder('{number:010}')", **changed)
-
-    def up(self) -> bool:
-        try:
-            return self._pool.request("GET", f"{self.address}/API_SALES_ORDER_SRV/$metadata").status in (200, 401)
-        except urllib3.exceptions.HTTPError:
-            return False
-
-    def close(self) -> None:
-        self._pool.clear()
-
-
-def at(number: int) -> datetime:
-    """When an order was changed: always `SAME` of them at once, in an order that is not that of their numbers."""
-    return DAY + timedelta(milliseconds=(number * 7 % ORDERS) // SAME)
-
-
-def lines() -> Iterator[str]:
-    yield HEAD
-    for number in range(ORDERS):
-        shown = at(number).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        yield f"{number:010};{number % 90 + 1};{shown};{number}.25;EUR;A;shop"
 
 
 @pytest.fixture(scope="module")
 def cap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cap]:
-    source = Path(__file__).with_name("cap")
-    modules = installed.npm("cap-9.9.3", source) / "node_modules"
-    folder = tmp_path_factory.mktemp("cap") / "server"
-    shutil.copytree(source, folder)
-    (folder / "node_modules").symlink_to(modules)
-    (folder / "db" / "data").mkdir()
-    (folder / "db" / "data" / "s4-SalesOrder.csv").write_text("\n".join(lines()) + "\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = Cap(port)
-    command = ["node", str(modules / "@sap" / "cds" / "bin" / "serve.js"), "all", "--in-memory"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env={**os.environ, "PORT": str(port)}, stdout=log, stderr=log)
-    try:
-        eventually(server.up, 120)
-        yield server
-    finally:
-        process.kill()
-        process.wait()
-        server.close()
+    with server.cap(tmp_path_factory.mktemp("cap") / "server") as running:
+        yield running
 
 
 @pytest.fixture(params=[2, 4])

@@ -1,0 +1,1 @@
+"""Cases of the connector, and the tap that they run."""

@@ -1,0 +1,79 @@
+"""The settings of one tap: the program, its own config, and how the rows of each of its streams become touchpoints."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from schemas.errors import ConfigError
+from schemas.families import FAMILIES
+from schemas.fields import Name
+
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+SECRET = re.compile(r"(password|secret|token|api_key|private_key)$", re.IGNORECASE)
+
+
+class TapStream(BaseModel):
+    """One of the tap's streams. `replication_key` makes it incremental by that column, where the tap leaves that to us."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stream: str = Field(min_length=1)
+    replication_key: str | None = None
+    source: str
+    system: Name
+    columns: list[str] = Field(min_length=1)
+    key: str | None = None
+    version: str | None = None
+    time: str | None = None
+    deleted: str | None = None
+    snapshot: bool = False
+    map: dict[str, str | dict[str, str]]
+
+    @field_validator("source")
+    @classmethod
+    def _known_family(cls, source: str) -> str:
+        if source not in FAMILIES:
+            raise ValueError(f"must be one of {', '.join(FAMILIES)}")
+        return source
+
+
+class TapsSettings(BaseModel):
+    """One tap with one config. `root` is where it runs, relative to the settings file; `log` is where its stderr goes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    root: Path = Path()
+    protocol: Literal["singer", "airbyte"]
+    command: list[str] = Field(min_length=1)
+    config: dict[str, Any] = Field(default_factory=dict)
+    log: Path | None = None
+    poll_seconds: float = Field(default=60, gt=0)
+    timeout_seconds: float = Field(default=600, gt=0)
+    streams: dict[Name, TapStream] = Field(min_length=1)
+
+    @field_validator("config")
+    @classmethod
+    def _secrets_are_references(cls, config: dict[str, Any]) -> dict[str, Any]:
+        for name, value in config.items():
+            if SECRET.search(name) and isinstance(value, str) and value and not REFERENCE.search(value):
+                raise ValueError(
+                    f"{name}: a secret does not belong into a file: write ${{A_VARIABLE}} and set it in the environment"
+                )
+        return config
+
+
+def resolved(value: Any, where: str = "config") -> Any:
+    """The config with each `${NAME}` replaced by that environment variable. Raises ConfigError where it is not set."""
+    if isinstance(value, dict):
+        return {name: resolved(one, f"{where}.{name}") for name, one in value.items()}
+    if isinstance(value, list):
+        return [resolved(one, where) for one in value]
+    if not isinstance(value, str):
+        return value
+    if missing := [name for name in REFERENCE.findall(value) if name not in os.environ]:
+        raise ConfigError(f"{where}: set the environment variable {missing[0]}")
+    return REFERENCE.sub(lambda found: os.environ[found[1]], value)
