@@ -6,7 +6,7 @@ reviews:
   columns: [id, changed_at, ...]      # every field that is known; others are carried as attributes
   key: id(id)                         # the item's id in its system
   version: changed_at                 # which version of it
-  time: iso(changed_at, 'UTC')        # what the stream is read by
+  time: iso(changed_at, 'UTC')        # what the stream is read by; without it there is no backfill
   late_seconds: 30                    # how late the source may show an item: each round reads so far back again
   deleted: deleted                    # true where the source has taken it back
   snapshot: false                     # true: an item is a state, published only when its touchpoint says something new
@@ -20,14 +20,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.contract import Record, Refused, StreamSpec
 from connectors.expressions import compile_expression, evaluate
 from connectors.functions import identifier, text_of
-from connectors.mapping import TouchpointMapping
-from schemas.errors import RecordError
+from connectors.mapping import Family, TouchpointMapping
+from connectors.settings import explained, loaded
+from schemas.errors import ConfigError, RecordError
 from schemas.fields import Name
 from schemas.touchpoint import Touchpoint
 
@@ -41,7 +41,7 @@ class StreamMapping(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str
+    source: Family
     system: Name
     columns: list[str] = Field(min_length=1)
     key: str
@@ -55,8 +55,18 @@ class StreamMapping(BaseModel):
 
 def mapped(file: Path, connector: str) -> "dict[str, Items]":
     """The streams of a mapping file, made ready for one instance. Raises ConfigError where a mapping cannot work."""
-    found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return {stream: Items(connector, stream, StreamMapping.model_validate(mapping)) for stream, mapping in found.items()}
+    found = loaded(file)
+    try:
+        return {stream: Items(connector, stream, _stream(stream, mapping)) for stream, mapping in found.items()}
+    except ConfigError as error:
+        raise ConfigError(f"{file.parent.name}/{file.name}: {error}") from None
+
+
+def _stream(stream: str, mapping: Any) -> StreamMapping:
+    try:
+        return StreamMapping.model_validate(mapping)
+    except ValidationError as error:
+        raise ConfigError(f"{stream}: {explained(error, StreamMapping)}") from None
 
 
 class Items:
@@ -77,6 +87,7 @@ class Items:
         self._touchpoints = TouchpointMapping(
             connector=connector,
             feed=stream,
+            where=f"{stream}.map",
             source=mapping.source,
             system=mapping.system,
             columns=self._columns,

@@ -234,9 +234,12 @@ def test_a_share_of_a_window_is_between_nothing_and_all() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: shop\n", "url: Field required; secret: set the environment variable TOUCHLINE_SHOP_SECRET"),
+        ("name: shop\n", "url: must be given; secret: set the environment variable TOUCHLINE_SHOP_SECRET"),
         ("name: my-shop\nurl: http://x\nsecret: abc\n", "set TOUCHLINE_MY_SHOP_SECRET"),
-        ("name: shop\nurl: http://x\npagesize: 3\n", "pagesize: Extra inputs are not permitted"),
+        ("url: http://x\n", "name: must be given; secret: set the environment variable TOUCHLINE_<NAME>_SECRET"),
+        ("name: shop\nurl: http://x\npagesize: 3\n", "pagesize: there is no such entry; there are name, url, start"),
+        ("name: shop\nurl: http://x\nstart: 2026-01-01 00:00\n", "start: needs a time zone, as in 2026-01-01T00:00:00Z"),
+        ("name: shop\nurl: [\n", "settings.yaml is not valid YAML at line 3"),
     ],
 )
 def test_wrong_settings_are_one_line_that_says_what_to_do(tmp_path: Path, text: str, said: str) -> None:
