@@ -205,7 +205,7 @@ def test_a_check_says_in_one_line_what_is_wrong_and_how_to_mend_it(server: Serve
     os.environ[variable(name, "secret")] = "wrong"
     code, _, err = finished(connect(server, kafka, name, "--check"))
     assert (code, err.count("\n")) == (2, 1)
-    assert "set the environment variable of `secret`" in err
+    assert f"set {variable(name, 'secret')} to the account's API secret" in err
     del os.environ[variable(name, "secret")]
     code, _, err = finished(connect(server, kafka, name, "--check"))
     assert (code, err.count("\n")) == (2, 1)
