@@ -4,22 +4,29 @@ A peer module has `STREAM`, `SETTINGS`, `SECRETS` (setting to value), `PAGE` (re
 items may hold fields that nobody knows), and a class `Peer` with `put`, `delete`, `expire`, `items`, `logins` (None: its secrets
 never expire) and `answer`; `connectors/example_reviews/cases/peer.py` is the one to copy. `CASES`, if any, holds the settings of
 single cases by their name.
+
+`answer` looks at `SECRETS` and `items` (key to item as the source would show it now) each time: tests change both. `put` under a
+number that is there already changes that item. `STREAM` is what is tortured; a delete may show in any stream.
+`python -m tests.contract.peers NAME` serves one, to look at its connector's screens.
 """
 
 import importlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import parse_qsl, urlsplit
 
+import click
 import yaml
 
 from connectors.contract import Connector
@@ -127,6 +134,24 @@ class Server:
         return status, headers, body[: len(body) // 2] if fault == "half" else body
 
 
+def serve(name: str, count: int = 1_000) -> None:
+    """Serve a peer with a record for each of the last hours until Ctrl-C, and say how to ask it."""
+    with TemporaryDirectory() as folder:
+        server = Server(name, Path(folder))
+        for hours in range(count, 0, -1):
+            server.peer.put(count - hours, datetime.now(UTC) - timedelta(hours=hours))
+        with server.running(), suppress(KeyboardInterrupt):
+            settings = server.write_settings(timeout_seconds=5)
+            instance = server.module.SETTINGS["name"]
+            secrets = [f"{variable(instance, field)}={value}" for field, value in server.module.SECRETS.items()]
+            click.echo(" ".join([*secrets, ".venv/bin/touchline connect", name, "--settings", str(settings), "--check"]))
+            threading.Event().wait()
+
+
 def with_peer() -> list[str]:
     """The connectors that have a peer."""
     return sorted(path.parts[-3] for path in FOLDER.glob("*/cases/peer.py"))
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
