@@ -300,6 +300,15 @@ def test_a_window_gives_what_lies_in_it_and_the_source_counts_the_same(server: S
     assert connector.count(server.module.STREAM, window) in (None, count - 9)
 
 
+def test_nothing_older_than_the_start_is_read(server: Server) -> None:
+    wanted = filled(server, pages=1)
+    start = DAY + timedelta(hours=len(wanted) - 3)
+    found, cursor = read(server.connector(), server.module.STREAM, None, Window(start))
+    assert found == Counter(list(wanted)[-3:])
+    fresh = server.peer.put(90_000, DAY + timedelta(days=9))
+    assert fresh in read(server.connector(), server.module.STREAM, cursor, Window(start))[0]
+
+
 def test_the_same_record_is_the_same_event_and_a_changed_one_is_another(server: Server) -> None:
     server.peer.put(1, DAY)
     connector = server.connector()
