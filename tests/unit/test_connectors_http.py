@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -124,6 +125,13 @@ def test_a_page_of_a_proxy_is_no_json_and_a_source_that_is_away_can_be_tried_aga
         Client("http://127.0.0.1:1", Budget(), timeout=1, fix="", login=lambda _: {}).get("/a")
 
 
+def test_a_source_that_never_answers_is_given_up_after_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(RetryableError, match=r"failed \(ReadTimeoutError\)"):
+            Client(url, Budget(), timeout=0.2, fix="", login=lambda _: {}).get("/a")
+
+
 def test_the_sources_clock_is_the_one_that_counts(client: Client, source: Source) -> None:
     there = datetime.now(UTC) - timedelta(hours=5)
     source.reply = (
@@ -198,6 +206,9 @@ def test_a_backfill_leaves_half_of_the_rate_to_live_reading() -> None:
     budget.reserve = 0.5
     budget.learn({"RateLimit-Limit": "10", "RateLimit-Remaining": "7", "RateLimit-Reset": "30"}, NOW)
     assert [wait(budget) for _ in range(3)] == [0, 0, 30]
+    fixed = Budget(4, clock)
+    fixed.reserve = 0.5
+    assert [wait(fixed) for _ in range(3)] == [0, 0, 60]
 
 
 @given(st.lists(st.floats(0, 40), min_size=1, max_size=60), st.integers(1, 8))
