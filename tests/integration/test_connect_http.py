@@ -276,6 +276,7 @@ def test_to_be_told_to_wait_is_no_failure_and_waits_as_long_as_told(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.contract.peers.SECONDS", 1)
+    monkeypatch.setattr("connectors.runner.MAX_ATTEMPTS", 2)
     server.faults = dict.fromkeys(range(2, 6), "429 seconds")
     began = time.monotonic()
     run(server.connector(name=name, timeout_seconds=5), kafka).close()
