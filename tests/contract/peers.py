@@ -32,13 +32,15 @@ import yaml
 from connectors.contract import Connector
 from connectors.settings import FOLDER, open_connector, variable
 
-PATIENCE = 0.2
+PATIENCE = 0.5
 FAULTS = ("429 seconds", "429 date", "500", "503", "timeout", "truncated", "half", "reset", "token")
 SECONDS = 7
 
 
 class Server:
-    """One peer, served. `faults` maps the number of a request, from 1, to what happens to it; `clock` is the source's clock."""
+    """One peer, served. `faults` maps the number of a request, from 1, to what happens to it; `clock` is the source's clock,
+    `patience` how many seconds its connector waits for an answer.
+    """
 
     def __init__(self, name: str, folder: Path) -> None:
         self.module = importlib.import_module(f"connectors.{name}.cases.peer")
@@ -46,6 +48,7 @@ class Server:
         self.faults: dict[int, str] = {}
         self.requests: list[str] = []
         self.clock = timedelta(0)
+        self.patience = 5.0
         self._name, self._folder = name, folder
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -76,7 +79,7 @@ class Server:
     def write_settings(self, **changes: Any) -> Path:
         """A settings file of the connector for this server."""
         path = self._folder / "settings.yaml"
-        given = {**self.module.SETTINGS, "url": self.url, "timeout_seconds": PATIENCE, **changes}
+        given = {**self.module.SETTINGS, "url": self.url, "timeout_seconds": self.patience, **changes}
         path.write_text(yaml.safe_dump(given))
         return path
 
@@ -109,7 +112,7 @@ class Server:
             def send(self, status: int, headers: dict[str, str], body: bytes, fault: str) -> None:
                 self.close_connection = fault in ("timeout", "truncated", "reset")
                 if fault == "timeout":
-                    threading.Event().wait(2 * PATIENCE)
+                    threading.Event().wait(2 * server.patience)
                     return
                 if fault == "reset":
                     self.connection.shutdown(socket.SHUT_RDWR)
@@ -141,7 +144,7 @@ def serve(name: str, count: int = 1_000) -> None:
         for hours in range(count, 0, -1):
             server.peer.put(count - hours, datetime.now(UTC) - timedelta(hours=hours))
         with server.running(), suppress(KeyboardInterrupt):
-            settings = server.write_settings(timeout_seconds=5)
+            settings = server.write_settings()
             instance = server.module.SETTINGS["name"]
             secrets = [f"{variable(instance, field)}={value}" for field, value in server.module.SECRETS.items()]
             click.echo(" ".join([*secrets, ".venv/bin/touchline connect", name, "--settings", str(settings), "--check"]))

@@ -22,7 +22,7 @@ from connectors.settings import variable
 from schemas.codec import decode
 from schemas.errors import RetryableError
 from schemas.touchpoint import Touchpoint
-from tests.contract.peers import FAULTS, SECONDS, Server, with_peer
+from tests.contract.peers import FAULTS, PATIENCE, SECONDS, Server, with_peer
 
 PAGES = 3
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -153,6 +153,7 @@ def test_whatever_fails_at_whatever_request_nothing_is_lost(server: Server, faul
     server.connector().check()
     read(server.connector(), server.module.STREAM)
     whole = len(server.requests)
+    server.patience = PATIENCE if fault == "timeout" else server.patience
     for number in range(1, whole + 1):
         server.peer.expire()
         server.requests.clear()

@@ -4,6 +4,7 @@ import gzip
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -34,12 +35,14 @@ class Source:
 
     def __init__(self) -> None:
         self.reply: Reply = (200, {}, b"{}")
+        self.pause = 0.0
         self.asked: list[str] = []
         source = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 source.asked.append(self.path)
+                time.sleep(source.pause)
                 status, headers, body = source.reply
                 self.send_response_only(status)
                 for name, value in headers.items():
@@ -128,8 +131,18 @@ def test_a_page_of_a_proxy_is_no_json_and_a_source_that_is_away_can_be_tried_aga
 def test_a_source_that_never_answers_is_given_up_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
         with pytest.raises(RetryableError, match=r"failed \(ReadTimeoutError\)"):
             Client(url, Budget(), timeout=0.2, fix="", login=lambda _: {}).get("/a")
+        assert time.monotonic() - began < edge.CONNECT_SECONDS
+
+
+def test_an_answer_may_take_longer_than_a_connection(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "CONNECT_SECONDS", 0.5)
+    source.pause = 1.0
+    client = Client(f"http://127.0.0.1:{source.server.server_port}", Budget(), timeout=30, fix="", login=lambda _: {})
+    assert client.get("/slow").status == 200
+    client.close()
 
 
 def test_the_sources_clock_is_the_one_that_counts(client: Client, source: Source) -> None:
