@@ -1,9 +1,11 @@
 """A `mapping.yaml` that cannot work is one line that names the file and the place in it."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from connectors.contract import Record
 from connectors.items import mapped
 from schemas.errors import ConfigError
 
@@ -49,6 +51,19 @@ def test_a_mistake_in_a_mapping_file_is_one_line_with_its_place(tmp_path: Path, 
         mapped(path, "c")
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_of_very_many_unknown_fields_fifty_are_kept_and_the_log_stays_short(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "mapping.yaml"
+    path.write_text(WHOLE)
+    claims = mapped(path, "c")["claims"]
+    item = {"id": 1, "changed": "2026-01-01T00:00:00Z", "mail": "ann@example.org"} | {f"x{number:03}": 1 for number in range(300)}
+    record = claims.record(item, datetime(2026, 2, 1, tzinfo=UTC))
+    assert isinstance(record, Record)
+    assert list(claims.touchpoint(record).attributes) == [f"x{number:03}" for number in range(50)]
+    assert len(caplog.records) == 100
 
 
 def test_a_missing_mapping_file_is_told(tmp_path: Path) -> None:
