@@ -83,7 +83,9 @@ class Client:
             raise ConfigError("url: must look like https://host/path") from None
         if found.scheme not in ("http", "https") or not found.host:
             raise ConfigError("url: must look like https://host/path")
-        self._pool = urllib3.connection_from_url(url, timeout=urllib3.Timeout(CONNECT_SECONDS, timeout), retries=False)
+        self._pool = urllib3.connection_from_url(
+            url, timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=timeout), retries=False
+        )
         self._host, self._base = str(found.netloc), found.path or "/"
         self._budget, self._login, self._decide, self._fix = budget, login, decide, fix
         self._signed: Headers | None = None

@@ -64,7 +64,7 @@ class Refused:
 class Batch:
     """Records in the order of the source, and the cursor AFTER them; an empty one where there is no place to go on from.
 
-    `share` is how much of the stream lies behind this batch, 0 to 1, for progress bars.
+    `share` is how much of the stream lies behind this batch, 0 to 1, for progress bars: 1 for the last one.
     """
 
     records: Sequence[Record | Refused]

@@ -31,7 +31,8 @@ def compile_expression(text: str, columns: frozenset[str], where: str) -> Expres
     try:
         tree = cast("Node", jmespath.compile(text).parsed)
     except JMESPathError as error:
-        raise ConfigError(f"{where}: not a JMESPath expression: {str(error).splitlines()[0]}") from None
+        said = str(error).splitlines()[0].rstrip(" :")
+        raise ConfigError(f"{where}: not a JMESPath expression: {said}: {text} (constants are `1` or 'text')") from None
     unknown = sorted(_columns(tree) - columns)
     if unknown:
         raise ConfigError(f"{where}: reads column {unknown[0]}, which `columns` does not list")

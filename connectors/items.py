@@ -4,9 +4,9 @@ reviews:
   source: social                      # event family
   system: example-reviews             # the product it comes from
   columns: [id, changed_at, ...]      # every field that is known; others are carried as attributes
-  key: id(id)                         # the item's id in its system; without it the whole item, by its hash
-  version: changed_at                 # which version of it; without it the whole item, by its hash
-  time: iso(changed_at, 'UTC')        # what the stream is read by
+  key: id(id)                         # the item's id in its system; null: the whole item, by its hash
+  version: changed_at                 # which version of it; null: the whole item, by its hash
+  time: iso(changed_at, 'UTC')        # what the stream is read by; without it there is no backfill
   late_seconds: 30                    # how late the source may show an item: each round reads so far back again
   deleted: deleted                    # true where the source has taken it back
   snapshot: false                     # true: an item is a state, published only when its touchpoint says something new
@@ -21,14 +21,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.contract import Record, Refused, StreamSpec
 from connectors.expressions import compile_expression, evaluate
 from connectors.functions import identifier, text_of
-from connectors.mapping import TouchpointMapping
-from schemas.errors import RecordError
+from connectors.mapping import Family, TouchpointMapping
+from connectors.settings import explained, loaded
+from schemas.errors import ConfigError, RecordError
 from schemas.fields import Name
 from schemas.touchpoint import Touchpoint
 
@@ -42,11 +42,11 @@ class StreamMapping(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str
+    source: Family
     system: Name
     columns: list[str] = Field(min_length=1)
-    key: str | None = None
-    version: str | None = None
+    key: str | None
+    version: str | None
     time: str | None = None
     late_seconds: float = Field(default=0, ge=0)
     deleted: str | None = None
@@ -56,8 +56,18 @@ class StreamMapping(BaseModel):
 
 def mapped(file: Path, connector: str) -> "dict[str, Items]":
     """The streams of a mapping file, made ready for one instance. Raises ConfigError where a mapping cannot work."""
-    found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return {stream: Items(connector, stream, StreamMapping.model_validate(mapping)) for stream, mapping in found.items()}
+    found = loaded(file)
+    try:
+        return {stream: Items(connector, stream, _stream(stream, mapping)) for stream, mapping in found.items()}
+    except ConfigError as error:
+        raise ConfigError(f"{file.parent.name}/{file.name}: {error}") from None
+
+
+def _stream(stream: str, mapping: Any) -> StreamMapping:
+    try:
+        return StreamMapping.model_validate(mapping)
+    except ValidationError as error:
+        raise ConfigError(f"{stream}: {explained(error, StreamMapping)}") from None
 
 
 class Items:
@@ -78,6 +88,7 @@ class Items:
         self._touchpoints = TouchpointMapping(
             connector=connector,
             feed=stream,
+            where=f"{stream}.map",
             source=mapping.source,
             system=mapping.system,
             columns=self._columns,

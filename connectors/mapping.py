@@ -6,9 +6,9 @@ what was expected, never the value.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from connectors.expressions import Expression, compile_expression, evaluate
 from connectors.functions import identifier, text_of
@@ -38,10 +38,20 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 
 
+def _known(source: str) -> str:
+    if source not in FAMILIES:
+        raise ValueError(f"must be one of {', '.join(FAMILIES)}")
+    return source
+
+
+Family = Annotated[str, AfterValidator(_known)]
+
+
 class TouchpointMapping:
     """How one feed's records become touchpoints of one family.
 
-    `fields` maps field names to expressions, `identifiers` and `attributes` to one expression per entry.
+    `fields` maps field names to expressions, `identifiers` and `attributes` to one expression per entry; `where` is what
+    errors call it.
     """
 
     def __init__(
@@ -49,6 +59,7 @@ class TouchpointMapping:
         *,
         connector: str,
         feed: str,
+        where: str,
         source: str,
         system: str,
         columns: frozenset[str],
@@ -58,8 +69,8 @@ class TouchpointMapping:
         self.prefix = f"{feed}:"
         self.fixed = {"system": system, "connector": connector}
         self.system = system
-        _check_fields(self.model, fields, f"feeds.{feed}.map")
-        compiled = {name: _compile(name, text, columns, f"feeds.{feed}.map.{name}") for name, text in fields.items()}
+        _check_fields(self.model, fields, where)
+        compiled = {name: _compile(name, text, columns, f"{where}.{name}") for name, text in fields.items()}
         self.fields = [one for name, group in compiled.items() if name not in GROUPS for one in group]
         self.identifiers = compiled["identifiers"]
         self.attributes = compiled.get("attributes", [])

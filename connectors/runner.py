@@ -70,9 +70,10 @@ class Runner:
         self.states = saved_states(settings, connector.name)
         self._backfill = Backfill(since, self.states) if since else None
         self._reading: Reading = self._backfill or Live()
-        self._newest = max((state.last_event_at for state in self.states.values() if state.last_event_at), default=EPOCH)
+        live = [state for name, state in self.states.items() if not name.startswith(BACKFILL)]
+        self._newest = max((state.last_event_at for state in live if state.last_event_at), default=EPOCH)
         self._publisher = Publisher(settings, stop)
-        last = max((state.last_success_at for state in self.states.values()), default=datetime.now(UTC))
+        last = max((state.last_success_at for state in live), default=datetime.now(UTC))
         CONNECTOR_SUCCESS.labels(connector.name).set(last.timestamp())
         self._saved = 0
         self._unsaved: dict[str, ConnectorState] = {}

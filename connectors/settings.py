@@ -4,7 +4,9 @@ Secrets come from the environment alone: setting `token` of the instance `shop` 
 """
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -16,6 +18,12 @@ from schemas.errors import ConfigError
 from schemas.fields import Name
 
 FOLDER = Path(__file__).parent
+WORDS = {
+    "missing": "must be given",
+    "extra_forbidden": "there is no such entry",
+    "model_type": "must hold `name: value` lines",
+    "timezone_aware": "needs a time zone, as in 2026-01-01T00:00:00Z",
+}
 
 
 class SourceSettings(BaseSettings):
@@ -50,21 +58,41 @@ def open_connector(name: str, settings_file: Path, overrides: dict[str, Any]) ->
     return connector
 
 
-def _settings(model: type[BaseModel], path: Path, overrides: dict[str, Any]) -> BaseModel:
+def loaded(path: Path) -> dict[str, Any]:
+    """The entries of a YAML file. Raises ConfigError."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
-        raise ConfigError(f"{path} is not valid YAML{line}") from None
+        raise ConfigError(f"{path} is not valid YAML{line}: does a value need quotes?") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path} must hold settings as `name: value` lines")
+        raise ConfigError(f"{path} must hold `name: value` lines")
+    return data
+
+
+def explained(error: ValidationError, model: type[BaseModel], variables: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The first errors as one line, each with its place and what to do; `variables` are those that set the model's secrets."""
+    lines = []
+    for one in error.errors(include_input=False, include_url=False)[:5]:
+        where = ".".join(str(part) for part in one["loc"])
+        said = WORDS.get(one["type"], one["msg"].removeprefix("Value error, "))
+        if where in variables:
+            said = f"set the environment variable {variables[where]}"
+        elif one["type"] == "extra_forbidden" and len(one["loc"]) == 1:
+            said += f"; there are {', '.join(model.model_fields)}"
+        lines.append(f"{where}: {said}" if where else said)
+    return "; ".join(lines)
+
+
+def _settings(model: type[BaseModel], path: Path, overrides: dict[str, Any]) -> BaseModel:
+    data = loaded(path)
     if "root" in data and "root" not in overrides:
         data["root"] = path.parent / str(data["root"])
     given = {**data, **overrides}
-    name = str(given.get("name", ""))
+    name = str(given.get("name", "<name>"))
     secrets = [field for field, info in model.model_fields.items() if info.annotation is SecretStr]
     if written := [field for field in secrets if field in given]:
         raise ConfigError(f"{path}: {written[0]}: a secret does not belong into a file: set {variable(name, written[0])}")
@@ -73,14 +101,5 @@ def _settings(model: type[BaseModel], path: Path, overrides: dict[str, Any]) -> 
             return model(_env_prefix=variable(name), **given)
         return model.model_validate(given)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first(error, {field: variable(name, field) for field in secrets})}") from None
-
-
-def _first(error: ValidationError, secrets: dict[str, str]) -> str:
-    found = error.errors(include_input=False, include_url=False)
-    lines = []
-    for one in found[:5]:
-        where = ".".join(str(part) for part in one["loc"])
-        said = f"set the environment variable {secrets[where]}" if where in secrets else one["msg"].removeprefix("Value error, ")
-        lines.append(f"{where}: {said}")
-    return "; ".join(lines)
+        variables = {field: variable(name, field) for field in secrets}
+        raise ConfigError(f"{path}: {explained(error, model, variables)}") from None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from ssl import SSLError
@@ -44,9 +44,10 @@ class Socket:
                 except websockets.exceptions.ConnectionClosedOK:
                     return
                 except TimeoutError:
-                    if self._answers():
-                        return
-                    raise RetryableError(f"{self._host} does not answer any more") from None
+                    with suppress(websockets.exceptions.ConnectionClosedOK):  # ended well just now: what is left comes next
+                        if self._answers():
+                            return
+                        raise RetryableError(f"{self._host} does not answer any more") from None
 
     def _answers(self) -> bool:
         return bool(self._connection.ping().wait(self._timeout))

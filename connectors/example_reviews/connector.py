@@ -14,9 +14,8 @@ from connectors.client import Client
 from connectors.contract import WHOLE, Batch, Cursor, Window
 from connectors.example_reviews.settings import ReviewsSettings
 from connectors.polled import Polled
+from connectors.settings import variable
 from connectors.walk import walk
-
-FIX = "set the environment variable of `secret` to the account's API secret"
 
 
 class Connector(Polled):
@@ -25,7 +24,8 @@ class Connector(Polled):
     settings_model: ClassVar[type[BaseModel]] = ReviewsSettings
 
     def __init__(self, settings: ReviewsSettings) -> None:
-        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=FIX)
+        fix = f"set {variable(settings.name, 'secret')} to the account's API secret"
+        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=fix)
         self.settings = settings
 
     def login(self, client: Client) -> dict[str, str]:

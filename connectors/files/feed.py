@@ -29,6 +29,7 @@ class FeedReader:
         self.mapping = TouchpointMapping(
             connector=connector,
             feed=name,
+            where=f"feeds.{name}.map",
             source=feed.source,
             system=feed.system,
             columns=self.columns,

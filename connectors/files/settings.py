@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from schemas.families import FAMILIES
+from connectors.mapping import Family
 from schemas.fields import Name
 
 Expression = Annotated[str, Field(min_length=1)]
@@ -18,7 +18,7 @@ class Feed(BaseModel):
 
     files: str
     format: Literal["csv", "jsonl", "parquet"]
-    source: str
+    source: Family
     system: Name
     columns: list[str] = Field(min_length=1)
     map: dict[str, Expression | dict[str, Expression]]
@@ -43,13 +43,6 @@ class Feed(BaseModel):
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise ValueError("must be a glob below root, without ..")
         return pattern
-
-    @field_validator("source")
-    @classmethod
-    def _known_family(cls, source: str) -> str:
-        if source not in FAMILIES:
-            raise ValueError(f"must be one of {', '.join(FAMILIES)}")
-        return source
 
     @field_validator("delimiter")
     @classmethod

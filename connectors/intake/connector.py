@@ -107,6 +107,7 @@ def _mapping(connector: str, name: str, endpoint: Endpoint) -> TouchpointMapping
     return TouchpointMapping(
         connector=connector,
         feed=name,
+        where=f"endpoints.{name}.map",
         source=_source(name, endpoint),
         system=endpoint.system,
         columns=frozenset(default["columns"]),

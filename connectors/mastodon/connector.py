@@ -21,11 +21,12 @@ from connectors.mastodon.feed import Feed, Found, Mentions, Tagged, oldest_first
 from connectors.mastodon.settings import MastodonSettings
 from connectors.mastodon.watch import Post, Watched
 from connectors.polled import Polled
+from connectors.settings import variable
 from schemas.errors import ConfigError
 from schemas.fields import instant
 from schemas.touchpoint import Touchpoint
 
-FIX = "set the environment variable of `token` to an access token with the scopes read:statuses and read:notifications"
+FIX = "set {} to an access token with the scopes read:statuses and read:notifications"
 MOST_IDS = 20
 BEGINNING: Cursor = {"after": 0, "done": False, "watched": {}, "gone": {}}
 
@@ -40,7 +41,8 @@ class Connector(Polled):
     settings_model: ClassVar[type[BaseModel]] = MastodonSettings
 
     def __init__(self, settings: MastodonSettings) -> None:
-        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=FIX)
+        fix = FIX.format(variable(settings.name, "token"))
+        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=fix)
         self.settings = settings
         own = {"system": settings.system, "late_seconds": settings.watch_hours * 3_600}
         self._posts = Items(settings.name, "statuses", self.items["statuses"].mapping.model_copy(update=own))

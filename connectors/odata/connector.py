@@ -19,9 +19,10 @@ from connectors.odata.dialects import DIALECTS
 from connectors.odata.reader import Reader
 from connectors.odata.settings import ODataSettings
 from connectors.polled import Polled
+from connectors.settings import variable
 from connectors.walk import walk
 
-FIX = "set the environment variable of `password` to what belongs to `username`, and give that user the service"
+FIX = "set {} to what belongs to `username`, and give that user the service"
 
 
 class Connector(Polled):
@@ -30,11 +31,12 @@ class Connector(Polled):
     settings_model: ClassVar[type[BaseModel]] = ODataSettings
 
     def __init__(self, settings: ODataSettings) -> None:
-        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=FIX)
+        fix = FIX.format(variable(settings.name, "password"))
+        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=fix)
         self.settings = settings
         address = urljoin(settings.url, settings.token_url or "")
         basic = partial(_basic, settings)
-        self._tokens = Client(address, self.budget, timeout=settings.timeout_seconds, fix=FIX, login=basic)
+        self._tokens = Client(address, self.budget, timeout=settings.timeout_seconds, fix=fix, login=basic)
         entities = settings.entity_sets()
         own = {name: Items(settings.name, name, given.mapping) for name, given in entities.items() if given.mapping}
         self.items = {name: own.get(name) or self.items[name] for name in entities}

@@ -46,7 +46,7 @@ class Connector(Polled):
         return f"{len(_entries(self._ask({})))} entries at {self.settings.url}"
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
-        """The entries that were not in the feed before, or not in this version."""
+        """The entries that were not in the feed before, or not in this version, and are not older than the window."""
         before = cursor or {"etag": None, "modified": None, "seen": []}
         answer = self._ask({"If-None-Match": before["etag"], "If-Modified-Since": before["modified"]})
         if answer.status == 304:
@@ -54,7 +54,8 @@ class Connector(Polled):
             return
         entries = _entries(answer)[:MOST_ENTRIES]
         names = {sha256(f"{one['id']}\x1f{one['version']}".encode()).hexdigest()[:16]: one for one in entries}
-        fresh = [entry for name, entry in reversed(names.items()) if name not in set(before["seen"])]
+        seen = set(before["seen"])
+        fresh = [entry for name, entry in reversed(names.items()) if name not in seen and not _early(entry, window.start)]
         now = {"etag": answer.headers.get("ETag"), "modified": answer.headers.get("Last-Modified"), "seen": list(names)}
         yield Batch(self.items[stream].records(fresh, datetime.now(UTC)), now, share=1.0)
 
@@ -62,6 +63,10 @@ class Connector(Polled):
         query = urlsplit(self.settings.url).query
         given = {name: value for name, value in headers.items() if value}
         return self.client.get(f"?{query}" if query else "", headers=given)
+
+
+def _early(entry: dict[str, Any], start: datetime | None) -> bool:
+    return start is not None and entry["at"] is not None and datetime.fromisoformat(entry["at"]) < start
 
 
 def _entries(answer: Answer) -> list[dict[str, Any]]:

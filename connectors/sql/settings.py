@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from connectors.mapping import Family
 from connectors.settings import SourceSettings
-from schemas.families import FAMILIES
 from schemas.fields import Name
 
 SCHEMES = {"postgresql": "postgresql", "mariadb": "mariadb", "mysql": "mariadb"}
@@ -28,7 +28,7 @@ class SqlTable(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str = Field(min_length=1)
-    source: str
+    source: Family
     system: Name
     key: str
     changed: str
@@ -37,13 +37,6 @@ class SqlTable(BaseModel):
     snapshot: bool = False
     gone: Gone | None = None
     map: dict[str, str | dict[str, str]]
-
-    @field_validator("source")
-    @classmethod
-    def _known_family(cls, source: str) -> str:
-        if source not in FAMILIES:
-            raise ValueError(f"must be one of {', '.join(FAMILIES)}")
-        return source
 
     @property
     def read(self) -> list[str]:

@@ -4,34 +4,43 @@ A peer module has `STREAM`, `SETTINGS`, `SECRETS` (setting to value), `PAGE` (re
 items may hold fields that nobody knows), and a class `Peer` with `put`, `delete`, `expire`, `items`, `logins` (None: its secrets
 never expire) and `answer`; `connectors/example_reviews/cases/peer.py` is the one to copy. `CASES`, if any, holds the settings of
 single cases by their name.
+
+`answer` looks at `SECRETS` and `items` (key to item as the source would show it now) each time: tests change both. `put` under a
+number that is there already changes that item. `STREAM` is what is tortured; a delete may show in any stream.
+`python -m tests.contract.peers NAME` serves one, to look at its connector's screens.
 """
 
 import importlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import parse_qsl, urlsplit
 
+import click
 import yaml
 
 from connectors.contract import Connector
 from connectors.settings import FOLDER, open_connector, variable
 
-PATIENCE = 0.2
+PATIENCE = 0.5
 FAULTS = ("429 seconds", "429 date", "500", "503", "timeout", "truncated", "half", "reset", "token")
 SECONDS = 7
 
 
 class Server:
-    """One peer, served. `faults` maps the number of a request, from 1, to what happens to it; `clock` is the source's clock."""
+    """One peer, served. `faults` maps the number of a request, from 1, to what happens to it; `clock` is the source's clock,
+    `patience` how many seconds its connector waits for an answer.
+    """
 
     def __init__(self, name: str, folder: Path) -> None:
         self.module = importlib.import_module(f"connectors.{name}.cases.peer")
@@ -39,6 +48,7 @@ class Server:
         self.faults: dict[int, str] = {}
         self.requests: list[str] = []
         self.clock = timedelta(0)
+        self.patience = 5.0
         self._name, self._folder = name, folder
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -69,7 +79,7 @@ class Server:
     def write_settings(self, **changes: Any) -> Path:
         """A settings file of the connector for this server."""
         path = self._folder / "settings.yaml"
-        given = {**self.module.SETTINGS, "url": self.url, "timeout_seconds": PATIENCE, **changes}
+        given = {**self.module.SETTINGS, "url": self.url, "timeout_seconds": self.patience, **changes}
         path.write_text(yaml.safe_dump(given))
         return path
 
@@ -102,7 +112,7 @@ class Server:
             def send(self, status: int, headers: dict[str, str], body: bytes, fault: str) -> None:
                 self.close_connection = fault in ("timeout", "truncated", "reset")
                 if fault == "timeout":
-                    threading.Event().wait(2 * PATIENCE)
+                    threading.Event().wait(2 * server.patience)
                     return
                 if fault == "reset":
                     self.connection.shutdown(socket.SHUT_RDWR)
@@ -127,6 +137,24 @@ class Server:
         return status, headers, body[: len(body) // 2] if fault == "half" else body
 
 
+def serve(name: str, count: int = 1_000) -> None:
+    """Serve a peer with a record for each of the last hours until Ctrl-C, and say how to ask it."""
+    with TemporaryDirectory() as folder:
+        server = Server(name, Path(folder))
+        for hours in range(count, 0, -1):
+            server.peer.put(count - hours, datetime.now(UTC) - timedelta(hours=hours))
+        with server.running(), suppress(KeyboardInterrupt):
+            settings = server.write_settings()
+            instance = server.module.SETTINGS["name"]
+            secrets = [f"{variable(instance, field)}={value}" for field, value in server.module.SECRETS.items()]
+            click.echo(" ".join([*secrets, ".venv/bin/touchline connect", name, "--settings", str(settings), "--check"]))
+            threading.Event().wait()
+
+
 def with_peer() -> list[str]:
     """The connectors that have a peer."""
     return sorted(path.parts[-3] for path in FOLDER.glob("*/cases/peer.py"))
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

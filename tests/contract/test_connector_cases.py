@@ -6,6 +6,7 @@ The same inputs hold the rules of the contract: safe to abandon after any batch,
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -35,6 +36,7 @@ CASES = sorted(
 )
 Open = Callable[[], Connector]
 SHOWN_BYTES = 200
+PARTS = ("Guarantee", "Lag", "[Dd]elete[sd]", "Permissions", "Tested")
 
 
 @pytest.fixture
@@ -98,8 +100,11 @@ def case_name(case: Path) -> str:
 
 @pytest.mark.parametrize("case", CASES + PUSHED, ids=case_name)
 def test_the_input_becomes_exactly_the_expected_touchpoints_and_dead_letters(case: Path, opened: Open) -> None:
-    expected = json.loads((case.parent / "expected.json").read_text(encoding="utf-8"))
-    assert outcome(opened()) == expected
+    found, expected = outcome(opened()), case.with_name("expected.json")
+    if not expected.exists():
+        expected.write_text(f"{json.dumps(found, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
+        pytest.fail(f"{expected} was missing and now holds what came out: read every line of it, mend it, run again")
+    assert found == json.loads(expected.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_name)
@@ -131,6 +136,16 @@ def test_cursors_are_small_json(case: Path, opened: Open) -> None:
 def secrets(name: str) -> list[str]:
     model = import_module(f"connectors.{name}.connector").Connector.settings_model
     return [field for field, info in model.model_fields.items() if info.annotation is SecretStr]
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_readme_and_the_full_sample_have_every_setting_and_the_readme_says_what_to_expect(name: str) -> None:
+    readme = (FOLDER / name / "README.md").read_text(encoding="utf-8")
+    full = yaml.safe_load((FOLDER / name / "full.yaml").read_text(encoding="utf-8"))
+    settings = import_module(f"connectors.{name}.connector").Connector.settings_model.model_fields.keys()
+    assert settings - set(secrets(name)) - full.keys() == set()
+    assert [setting for setting in settings if f"`{setting}" not in readme] == []
+    assert [part for part in PARTS if not re.search(rf"{part}\b", readme)] == []
 
 
 @pytest.mark.parametrize("name", names())

@@ -9,18 +9,21 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 from uuid import uuid4
 
 import pytest
 from prometheus_client import REGISTRY
 
 from connectors.contract import WHOLE, Batch, Connector, Cursor, Window
-from connectors.errors import CursorExpiredError
+from connectors.errors import CursorExpiredError, RateLimitedError
 from connectors.example_reviews.connector import Connector as Reviews
+from connectors.example_reviews.settings import ReviewsSettings
 from connectors.runner import Runner
 from connectors.settings import variable
 from deploy.local.state import Stack
 from schemas.connector_state import ConnectorState
+from schemas.errors import RetryableError
 from schemas.settings import KafkaSettings
 from schemas.topics import DEAD_LETTERS
 from tests.connecting import TOUCHLINE, finished, records, states
@@ -29,6 +32,7 @@ from tests.contract.peers import Server
 pytestmark = pytest.mark.integration
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+OVERLAP = timedelta(seconds=30)
 
 
 @pytest.fixture
@@ -67,7 +71,11 @@ def outcome(state: ConnectorState) -> tuple[int, int, int, int]:
 
 def run(connector: Connector, kafka: KafkaSettings, since: datetime | None = None, stop: threading.Event | None = None) -> Runner:
     runner = Runner(connector, kafka, stop or threading.Event(), lambda _, __: None, since)
-    runner.once()
+    try:
+        runner.once()
+    except RetryableError:
+        runner.close()
+        raise
     return runner
 
 
@@ -138,13 +146,16 @@ def test_a_backfill_that_is_stopped_goes_on_and_a_finished_one_begins_anew(
 
 
 class Forgetful(Reviews):
-    """The service after it has forgotten its cursors."""
+    """The service after it has forgotten its cursors, and all that is older than `oldest`. `windows` are those asked for."""
 
     forgotten = False
+    oldest: datetime | None = None
+    windows: ClassVar[list[Window]] = []
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+        self.windows.append(window)
         if cursor and self.forgotten:
-            raise CursorExpiredError("GET /v1/reviews of here answers 410")
+            raise CursorExpiredError("GET /v1/reviews of here answers 410", self.oldest)
         yield from super().read(stream, cursor, window)
 
 
@@ -168,6 +179,95 @@ def test_an_expired_cursor_is_a_gap_event_and_reading_goes_on_by_time_from_where
     assert states(kafka, name)["reviews"].dead_lettered == 0
 
 
+@pytest.mark.parametrize(("oldest", "since"), [(None, DAY + 24 * HOUR - OVERLAP), (DAY + 36 * HOUR, DAY + 36 * HOUR)])
+def test_after_a_gap_the_overlap_is_read_again_and_nothing_that_the_source_no_longer_holds(
+    server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch, oldest: datetime | None, since: datetime
+) -> None:
+    monkeypatch.setattr(Forgetful, "windows", [])
+    run(server.connector(name=name), kafka).close()
+    forgetful = Forgetful(server.connector(name=name).settings)  # type: ignore[attr-defined]
+    forgetful.forgotten, forgetful.oldest = True, oldest
+    run(forgetful, kafka).close()
+    assert [window.start for window in forgetful.windows] == [None, since]
+
+
+class Paired(Reviews):
+    """The service with a stream before its reviews that fails as long as there are `errors`; `asked` holds what was read."""
+
+    def __init__(self, settings: ReviewsSettings) -> None:
+        super().__init__(settings)
+        self.items = {"limited": self.items["reviews"], **self.items}
+        self.errors: list[RetryableError] = []
+        self.asked: list[str] = []
+
+    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+        self.asked.append(stream)
+        if stream == "reviews":
+            yield from super().read(stream, cursor, window)
+        elif self.errors:
+            raise self.errors.pop()
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (RetryableError("down"), ["limited", "reviews"] * 3),
+        (RateLimitedError("wait", 0.01, "stream"), ["limited", "reviews"] * 3),
+        (RateLimitedError("wait", 0.01, "account"), ["limited", "limited", "limited", "reviews"]),
+    ],
+)
+def test_a_stream_that_fails_keeps_no_other_from_being_read_but_a_limit_of_the_account_does(
+    server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch, error: RetryableError, asked: list[str]
+) -> None:
+    monkeypatch.setattr("connectors.runner.BACKOFF_SECONDS", 0.01)
+    paired = Paired(server.connector(name=name).settings)  # type: ignore[attr-defined]
+    paired.errors = [error, error]
+    run(paired, kafka).close()
+    assert paired.asked == asked
+    assert len(published(kafka, name)) == 25
+
+
+def test_a_source_that_fails_often_is_read_to_its_end_as_long_as_something_comes(
+    server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.runner.BACKOFF_SECONDS", 0.01)
+    server.faults = dict.fromkeys(range(3, 40, 2), "500")
+    run(server.connector(name=name, page=2, timeout_seconds=5), kafka).close()
+    assert len(published(kafka, name)) == 25
+    server.faults = dict.fromkeys(range(100), "500")
+    with pytest.raises(RetryableError, match="answers 500: it is down or busy"):
+        run(server.connector(name=name, timeout_seconds=5), kafka)
+
+
+def test_freshness_is_when_the_source_was_last_read_to_its_end_and_a_failure_or_a_backfill_is_not_that(
+    server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.runner.BACKOFF_SECONDS", 0.01)
+    run(server.connector(name=name), kafka, DAY).close()
+    assert sample("touchline_connector_last_event_timestamp_seconds", name) is None
+    began = time.time()
+    run(server.connector(name=name), kafka).close()
+    assert fresh(name) >= began
+    assert sample("touchline_connector_last_event_timestamp_seconds", name) == (DAY + 24 * HOUR).timestamp()
+    ended = time.time()
+    run(server.connector(name=name), kafka, DAY).close()
+    server.faults = dict.fromkeys(range(1_000), "500")
+    with pytest.raises(RetryableError):
+        run(server.connector(name=name, timeout_seconds=5), kafka)
+    assert began <= fresh(name) <= ended
+
+
+def fresh(name: str) -> float:
+    return sample("touchline_connector_last_success_timestamp_seconds", name) or 0.0
+
+
+def test_a_backfill_leaves_half_of_the_rate_and_live_reading_none(server: Server, kafka: KafkaSettings, name: str) -> None:
+    live, backfill = server.connector(name=name), server.connector(name=name)
+    run(live, kafka).close()
+    run(backfill, kafka, DAY).close()
+    assert (live.budget.reserve, backfill.budget.reserve) == (0.0, 0.5)
+
+
 def sample(metric: str, name: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(metric, {"connector": name, **labels})
 
@@ -176,6 +276,7 @@ def test_to_be_told_to_wait_is_no_failure_and_waits_as_long_as_told(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.contract.peers.SECONDS", 1)
+    monkeypatch.setattr("connectors.runner.MAX_ATTEMPTS", 2)
     server.faults = dict.fromkeys(range(2, 6), "429 seconds")
     began = time.monotonic()
     run(server.connector(name=name, timeout_seconds=5), kafka).close()
@@ -205,7 +306,7 @@ def test_a_check_says_in_one_line_what_is_wrong_and_how_to_mend_it(server: Serve
     os.environ[variable(name, "secret")] = "wrong"
     code, _, err = finished(connect(server, kafka, name, "--check"))
     assert (code, err.count("\n")) == (2, 1)
-    assert "set the environment variable of `secret`" in err
+    assert f"set {variable(name, 'secret')} to the account's API secret" in err
     del os.environ[variable(name, "secret")]
     code, _, err = finished(connect(server, kafka, name, "--check"))
     assert (code, err.count("\n")) == (2, 1)

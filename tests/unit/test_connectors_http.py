@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -33,12 +35,14 @@ class Source:
 
     def __init__(self) -> None:
         self.reply: Reply = (200, {}, b"{}")
+        self.pause = 0.0
         self.asked: list[str] = []
         source = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 source.asked.append(self.path)
+                time.sleep(source.pause)
                 status, headers, body = source.reply
                 self.send_response_only(status)
                 for name, value in headers.items():
@@ -124,6 +128,23 @@ def test_a_page_of_a_proxy_is_no_json_and_a_source_that_is_away_can_be_tried_aga
         Client("http://127.0.0.1:1", Budget(), timeout=1, fix="", login=lambda _: {}).get("/a")
 
 
+def test_a_source_that_never_answers_is_given_up_after_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(RetryableError, match=r"failed \(ReadTimeoutError\)"):
+            Client(url, Budget(), timeout=0.2, fix="", login=lambda _: {}).get("/a")
+        assert time.monotonic() - began < edge.CONNECT_SECONDS
+
+
+def test_an_answer_may_take_longer_than_a_connection(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "CONNECT_SECONDS", 0.5)
+    source.pause = 1.0
+    client = Client(f"http://127.0.0.1:{source.server.server_port}", Budget(), timeout=30, fix="", login=lambda _: {})
+    assert client.get("/slow").status == 200
+    client.close()
+
+
 def test_the_sources_clock_is_the_one_that_counts(client: Client, source: Source) -> None:
     there = datetime.now(UTC) - timedelta(hours=5)
     source.reply = (
@@ -198,6 +219,9 @@ def test_a_backfill_leaves_half_of_the_rate_to_live_reading() -> None:
     budget.reserve = 0.5
     budget.learn({"RateLimit-Limit": "10", "RateLimit-Remaining": "7", "RateLimit-Reset": "30"}, NOW)
     assert [wait(budget) for _ in range(3)] == [0, 0, 30]
+    fixed = Budget(4, clock)
+    fixed.reserve = 0.5
+    assert [wait(fixed) for _ in range(3)] == [0, 0, 60]
 
 
 @given(st.lists(st.floats(0, 40), min_size=1, max_size=60), st.integers(1, 8))
@@ -234,9 +258,12 @@ def test_a_share_of_a_window_is_between_nothing_and_all() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: shop\n", "url: Field required; secret: set the environment variable TOUCHLINE_SHOP_SECRET"),
+        ("name: shop\n", "url: must be given; secret: set the environment variable TOUCHLINE_SHOP_SECRET"),
         ("name: my-shop\nurl: http://x\nsecret: abc\n", "set TOUCHLINE_MY_SHOP_SECRET"),
-        ("name: shop\nurl: http://x\npagesize: 3\n", "pagesize: Extra inputs are not permitted"),
+        ("url: http://x\n", "name: must be given; secret: set the environment variable TOUCHLINE_<NAME>_SECRET"),
+        ("name: shop\nurl: http://x\npagesize: 3\n", "pagesize: there is no such entry; there are name, url, start"),
+        ("name: shop\nurl: http://x\nstart: 2026-01-01 00:00\n", "start: needs a time zone, as in 2026-01-01T00:00:00Z"),
+        ("name: shop\nurl: [\n", "settings.yaml is not valid YAML at line 3"),
     ],
 )
 def test_wrong_settings_are_one_line_that_says_what_to_do(tmp_path: Path, text: str, said: str) -> None:

@@ -30,7 +30,8 @@ DATA = {"at": "2026-01-01T12:00:00Z", "party": 7, "mail": "Ann@Example.com", "to
 
 def mapping(**changes: Any) -> TouchpointMapping:
     fields = {name: value for name, value in {**FIELDS, **changes}.items() if value is not None}
-    return TouchpointMapping(connector="c", feed="f", source="erp", system="sap", columns=COLUMNS, fields=fields)
+    own = {"connector": "c", "feed": "f", "where": "feeds.f.map", "system": "sap"}
+    return TouchpointMapping(**own, source="erp", columns=COLUMNS, fields=fields)
 
 
 def attempt(how: TouchpointMapping, data: dict[str, Any]) -> Touchpoint | RecordError:
@@ -101,7 +102,10 @@ def test_every_function_passes_null_through(call: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"type": "lookup(state"}, "feeds.f.map.type: not a JMESPath expression"),
+        (
+            {"type": "lookup(state"},
+            "feeds.f.map.type: not a JMESPath expression: Invalid jmespath expression: Incomplete expression: lookup(state ",
+        ),
         ({"type": "find(state, `{}`)"}, "there is no function find()"),
         ({"type": "lookup(state, 'x')"}, "lookup() expects a JSON object"),
         ({"type": "join('.', [lookup(state, `1`)])"}, "lookup() expects a JSON object"),

@@ -18,7 +18,7 @@ FIELDS: dict[str, Any] = {
     "identifiers": {"party": "id(party)"},
 }
 COLUMNS = frozenset({"state", "at", "party", "tags"})
-MAPPING = TouchpointMapping(connector="c", feed="f", source="support", system="s", columns=COLUMNS, fields=FIELDS)
+MAPPING = TouchpointMapping(connector="c", feed="f", where="f.map", source="support", system="s", columns=COLUMNS, fields=FIELDS)
 
 
 def ticket(key: str, minute: int, state: str, tags: str = "") -> Touchpoint:

@@ -1,13 +1,13 @@
 """Feeds: asked for only when they changed, half ones tried again, no feed told as such, RSS as well as Atom."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from connectors.contract import Batch, Connector, Cursor, Record
+from connectors.contract import Batch, Connector, Cursor, Record, Window
 from schemas.errors import ConfigError, RetryableError
 from tests.contract.peers import Server
 
@@ -75,3 +75,12 @@ def test_the_address_is_asked_as_it_was_given(server: Server) -> None:
     server.peer.answer = seen
     server.connector(url=f"{server.url}/feed/?category=a%20b", timeout_seconds=5).check()
     assert asked == [("/feed/", {"category": "a b"})]
+
+
+def test_what_is_older_than_the_start_is_left_out_and_not_read_later(server: Server) -> None:
+    server.peer.put(1, DAY)
+    fresh = server.peer.put(2, DAY + timedelta(days=2))
+    connector, window = server.connector(timeout_seconds=5), Window(DAY + timedelta(days=1))
+    [first] = connector.read("entries", None, window)
+    [again] = connector.read("entries", first.cursor, window)
+    assert [[record.key for record in records(batch)] for batch in (first, again)] == [[fresh], []]

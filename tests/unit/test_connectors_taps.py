@@ -85,6 +85,13 @@ def read(connector: Connector, cursor: Cursor | None = None) -> tuple[Counter[st
     return found, cursor
 
 
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other processes run such tests at the same time."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+
+
 def left() -> list[Path]:
     return list(Path(gettempdir()).glob("touchline-tap-*"))
 

@@ -1,0 +1,71 @@
+"""A `mapping.yaml` that cannot work is one line that names the file and the place in it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from connectors.contract import Record
+from connectors.items import mapped
+from schemas.errors import ConfigError
+
+WHOLE = """claims:
+  source: support
+  system: desk
+  columns: [id, changed, mail]
+  key: id(id)
+  version: changed
+  map:
+    type: "'ticket.opened'"
+    channel: "'web'"
+    occurred_at: iso(changed, 'UTC')
+    identifiers: {email: email(mail)}
+"""
+
+
+def test_a_mapping_file_gives_its_streams(tmp_path: Path) -> None:
+    path = tmp_path / "mapping.yaml"
+    path.write_text(WHOLE)
+    assert list(mapped(path, "c")) == ["claims"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("source: support", "source: desk", "/mapping.yaml: claims: source: must be one of crm, erp"),
+        ("  key: id(id)\n", "", "/mapping.yaml: claims: key: must be given"),
+        ("columns:", "fields:", "fields: there is no such entry; there are source, system, columns, key"),
+        ("key: id(id)", "key: id(no)", "/mapping.yaml: claims.key: reads column no, which `columns` does not list"),
+        ("email(mail)", "email(post)", "/mapping.yaml: claims.map.identifiers.email: reads column post"),
+        ("key: id(id)", "key: 5", "claims: key: Input should be a valid string"),
+        ("version: changed", "version: lookup(id, `{a: 1}`)", "not valid YAML at line 6: does a value need quotes?"),
+        (WHOLE, "claims:\n", "/mapping.yaml: claims: must hold `name: value` lines"),
+        (WHOLE, "", "mapping.yaml must hold `name: value` lines"),
+    ],
+)
+def test_a_mistake_in_a_mapping_file_is_one_line_with_its_place(tmp_path: Path, right: str, wrong: str, said: str) -> None:
+    assert right in WHOLE
+    path = tmp_path / "mapping.yaml"
+    path.write_text(WHOLE.replace(right, wrong))
+    with pytest.raises(ConfigError) as raised:
+        mapped(path, "c")
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_of_very_many_unknown_fields_fifty_are_kept_and_the_log_stays_short(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "mapping.yaml"
+    path.write_text(WHOLE)
+    claims = mapped(path, "c")["claims"]
+    item = {"id": 1, "changed": "2026-01-01T00:00:00Z", "mail": "ann@example.org"} | {f"x{number:03}": 1 for number in range(300)}
+    record = claims.record(item, datetime(2026, 2, 1, tzinfo=UTC))
+    assert isinstance(record, Record)
+    assert list(claims.touchpoint(record).attributes) == [f"x{number:03}" for number in range(50)]
+    assert len(caplog.records) == 100
+
+
+def test_a_missing_mapping_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*mapping\.yaml: No such file"):
+        mapped(tmp_path / "mapping.yaml", "c")
