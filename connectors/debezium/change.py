@@ -19,8 +19,8 @@ NOT_SENT = "__debezium_unavailable_value"
 NO_KEY = "the record has no key: give the table a primary key, or name its key in Debezium's message.key.columns"
 NOT_WHOLE = "the value is no envelope with op and source: is it unwrapped? then set `unwrapped: true`"
 WHOLE = "the value is a whole envelope: set `unwrapped: false`"
-NO_OP = "the value does not say what was done: add op to add.fields of the transform"
-NO_TIME = "the value does not say when: add source.ts_ms to add.fields of the transform"
+NO_OP = "the value does not say what was done: name op in add.fields of the transform"
+NO_TIME = "the value does not say when: source.ts_ms must be there; where it is unwrapped, name it in add.fields of the transform"
 NOT_OF_A_ROW = "op must be c, u, d or r: what happens to a whole table (a truncation) or to none tells of no customer"
 
 
