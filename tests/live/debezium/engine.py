@@ -88,7 +88,8 @@ def schema_registry() -> Iterator[str]:
             elif number.isdigit() and int(number) <= len(schemas):
                 self.reply(200, {"schema": schemas[int(number) - 1]})
             else:
-                self.reply(404, {"error_code": 40403, "message": "Schema not found"})
+                known = self.path.startswith("/schemas/ids/")
+                self.reply(404, {"error_code": 40403 if known else 404, "message": "Schema not found" if known else "HTTP 404"})
 
         def reply(self, status: int, said: Any) -> None:
             body = json.dumps(said).encode()
