@@ -60,7 +60,7 @@ def debezium(
     file = folder / f"{prefix}.json"
     file.write_text(json.dumps(properties))
     with (folder / f"{prefix}.log").open("ab") as log:
-        command = [program / "bin" / "python", HERE / "serve.py", brokers, form, file]
+        command = [str(program / "bin" / "python"), str(HERE / "serve.py"), brokers, form, str(file)]
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
         yield process
