@@ -103,13 +103,13 @@ def _answers(server: Server) -> bool:
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[Server]:
-    """PostgreSQL 15 in a new folder."""
+def postgresql(folder: Path, *options: str) -> Iterator[Server]:
+    """PostgreSQL 15 in a new folder, with settings of `postgresql.conf` as `name=value`."""
     place = installed.debian("postgresql-15", "postgresql-15")
     programs, port = "usr/lib/postgresql/15/bin", _free()
     data = ["-D", str(folder / "data")]
     made = [_program(place, f"{programs}/initdb"), *data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
-    given = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
+    given = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", *options)
     served = [_program(place, f"{programs}/postgres"), *data, "-p", str(port), *(one for each in given for one in ("-c", each))]
     libraries = place / "usr" / "lib" / "x86_64-linux-gnu"
     with _started("postgresql", folder, made, served, port, libraries, "America/New_York") as server:

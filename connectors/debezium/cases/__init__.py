@@ -1,0 +1,1 @@
+"""Records as Debezium writes them, and what they must become."""
