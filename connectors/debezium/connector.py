@@ -125,8 +125,15 @@ class Connector:
             self.registry.close()
 
     def _mapping(self, feed: str, topic: Topic, fields: Mapping[str, str | dict[str, str]]) -> TouchpointMapping:
-        given = {"connector": self.settings.name, "feed": feed, "source": topic.source, "system": topic.system}
-        return TouchpointMapping(**given, columns=SEEN, fields=fields)
+        return TouchpointMapping(
+            connector=self.settings.name,
+            feed=feed,
+            where=f"topics.{feed}.{'map' if fields is topic.map else 'snapshot_map'}",
+            source=topic.source,
+            system=topic.system,
+            columns=SEEN,
+            fields=fields,
+        )
 
     def _topic(self, stream: str) -> Topic:
         return self.settings.topics[stream.partition(":")[0]]
