@@ -18,12 +18,13 @@ log = logging.getLogger(__name__)
 class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
     """Told by aiokafka what is revoked and assigned. New partitions are paused until they are `taken`.
 
-    `assigned` is set while they wait for that; `current` from then on until the group moves on.
+    `assigned` is set while they wait for that; `current` from then on until the group moves on. `generation` counts assignments.
     """
 
     def __init__(self, consumer: AIOKafkaConsumer, break_off: Callable[[], None]) -> None:
         self.assigned = False
         self.current = False
+        self.generation = 0
         self._consumer = consumer
         self._break_off = break_off
         self._work: asyncio.Task[None] | None = None
@@ -66,6 +67,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
             self._break_off()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Called before anything was fetched."""
+        """Called before anything was fetched; where nothing is committed, reading begins anew."""
+        self.generation += 1
         self._consumer.pause(*assigned)
         self.assigned = True

@@ -51,10 +51,11 @@ log = logging.getLogger(__name__)
 
 
 class Decoded(NamedTuple):
-    """The records of one poll, and what became of them."""
+    """The records of one poll, what became of them, and the generation of the group in which they were polled."""
 
     records: Records
     chunk: Chunk
+    generation: int
 
 
 class LostError(Exception):
@@ -134,14 +135,15 @@ class Runner:
 
     async def _next(self) -> Decoded | None:
         """Steps 1 and 2 for what comes next, nothing after half a second."""
+        generation = self._ownership.generation
         records = await kafka.poll(self._consumer)
-        return await self._decode(records) if records else None
+        return await self._decode(records, generation) if records else None
 
-    async def _decode(self, records: Records) -> Decoded:
+    async def _decode(self, records: Records, generation: int) -> Decoded:
         """Step 2, in the order of partitions and offsets."""
         flat = [record for partition in sorted(records) for record in records[partition]]
         run = asyncio.get_running_loop().run_in_executor
-        return Decoded(records, await run(self._threads, transform, self.table, flat))
+        return Decoded(records, await run(self._threads, transform, self.table, flat), generation)
 
     async def _while_ours(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -169,17 +171,17 @@ class Runner:
             if intent.transform != self.table.transform:
                 log.warning("sink %s: other code began it; what that code stored the table may hold twice", self.table.name)
             records = await kafka.read(self._settings, self.table.topic, intent.ranges)
-            await self._store(await self._decode(records), intent, mine)
+            await self._store(await self._decode(records, self._ownership.generation), intent, mine)
             for partition in mine:
                 self._consumer.seek(partition, intent.ranges[partition.partition][1])
         self._ownership.taken()
 
     def _forget(self) -> None:
-        """What was read ahead is read again. Where nothing is committed yet, nothing else says from where."""
-        for partition, of in self._ahead.records.items() if self._ahead else ():
-            if partition in self._consumer.assignment():
+        """What was read ahead is read again. In the generation that read it, nothing else says from where but a commit."""
+        ahead, self._ahead = self._ahead, None
+        if ahead and ahead.generation == self._ownership.generation:
+            for partition, of in ahead.records.items():
                 self._consumer.seek(partition, of[0].offset)
-        self._ahead = None
 
     async def _begin(self, decoded: Decoded) -> None:
         """Steps 3 to 6 for a chunk that nobody has begun."""
@@ -188,7 +190,7 @@ class Runner:
 
     async def _store(self, decoded: Decoded, intent: Intent, begun: Sequence[TopicPartition] = ()) -> None:
         """Steps 3 to 6 for one chunk; where it was `begun` before, 3 is done, and 6 is for these partitions only."""
-        records, chunk = decoded
+        records, chunk, _ = decoded
         self._give_up = threading.Event()
         self._behind = min((record.timestamp / 1000 for of in records.values() for record in of), default=None)
         if chunk.rows and not begun:

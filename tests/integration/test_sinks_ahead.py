@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 
 from deploy.local.state import Stack
 from schemas.settings import KafkaSettings
-from sinks import kafka, runner
+from sinks import chunk, kafka, runner
 from sinks.clickhouse import UnexpectedError
 from sinks.contract import Table, tables
 from sinks.runner import Runner
@@ -34,7 +34,7 @@ def table(migrated: Stack) -> Iterator[Table]:
     try:
         admin.create_topics({name: {"num_partitions": 2, "replication_factor": 1}})
         with unmerged(name):
-            yield tables()["signals"]._replace(name=name, topic=name)
+            yield tables()["signals"]._replace(name=name, topic=name, stored=f"touchline_store.{name}")
     finally:
         admin.close()
         ask(f"DROP TABLE touchline_store.{name}")
@@ -118,3 +118,49 @@ def test_what_was_read_ahead_of_a_chunk_that_begins_anew_is_read_again(table: Ta
     assert asyncio.run(story.run()) == {0: COUNT, 1: COUNT}
     assert story.events == ["decoded {0}", "decoded {1}", "decoded {0}", "stored 50", "decoded {1}", "stored 100"]
     assert only(f"SELECT count() = uniqExact(reading_id) FROM {table.stored}") == 1
+
+
+def widen(topic: str) -> None:
+    admin = KafkaAdminClient(**KafkaSettings().kafka_python())
+    admin.create_partitions({topic: 3})
+    admin.close()
+
+
+def test_a_chunk_that_a_rebalance_broke_off_before_it_was_begun_is_read_again(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not only what was read ahead of it, in the same partition, of which nothing is committed."""
+    real, stuck, ahead, workers = Runner._begin, threading.Event(), threading.Event(), list[Runner]()
+
+    async def begin(self: Runner, decoded: runner.Decoded) -> None:
+        if not stuck.is_set():
+            stuck.set()
+            await asyncio.to_thread(publish, self.table.topic, 0)
+            await asyncio.sleep(60)
+        await real(self, decoded)
+
+    def transform(*given: Any) -> Any:
+        if stuck.is_set() and not ahead.is_set():
+            ahead.set()
+            eventually(lambda: workers[0]._ownership.generation == 2)
+        return chunk.transform(*given)
+
+    monkeypatch.setattr(runner, "transform", transform)
+    monkeypatch.setattr(Runner, "_begin", begin)
+    monkeypatch.setattr(kafka, "POLL_MS", 5_000)
+
+    async def story() -> None:
+        stop, letters = threading.Event(), kafka.producer(KafkaSettings())
+        await letters.start()
+        workers.append(Runner(table, KafkaSettings(), letters, stop))
+        running = asyncio.create_task(workers[0].run())
+        publish(table.topic, 0)
+        await asyncio.to_thread(eventually, ahead.is_set)
+        await asyncio.to_thread(widen, table.topic)  # the group shares the topic out anew, all of it to its one member
+        await asyncio.to_thread(eventually, lambda: only(f"SELECT count() FROM {table.stored}") == 2 * COUNT)
+        stop.set()
+        await running
+        await letters.stop()
+
+    asyncio.run(story())
+    assert committed(f"touchline-sink-{table.name}")[0] == 2 * COUNT
