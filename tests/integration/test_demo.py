@@ -122,7 +122,7 @@ def everything(client: ClickHouse, children: Processes, watch: Watch) -> Views:
     """Every row of every view when nothing waits any more, without the columns that tell of the receipt itself."""
     drain(children, watch, lambda flow: None)
     found = {}
-    for (view,) in client.query("SELECT name FROM system.tables WHERE database = 'touchline' ORDER BY name").rows:
+    for (view,) in client.query("SELECT DISTINCT table FROM system.columns WHERE database = 'touchline' ORDER BY table").rows:
         answer = client.query(f"SELECT * FROM touchline.{view}")
         kept = [index for index, column in enumerate(answer.columns) if column not in OF_RECEIPT]
         found[view] = sorted(repr([plain(row[index]) for index in kept]) for row in answer.rows)

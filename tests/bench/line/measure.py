@@ -38,6 +38,7 @@ READ = """
     FROM (SELECT * FROM touchline_store.satisfaction_by_customer UNION ALL SELECT * FROM touchline_store.churn_by_customer)
     GROUP BY event_id
 """
+READINGS = ("satisfaction_by_customer", "churn_by_customer")
 COMMANDS = {"work": ["work"], "work_2": ["work", "--name", "worker-2"], "sink": ["sink"]}
 Processes = dict[str, psutil.Process]
 
@@ -77,7 +78,7 @@ class Burst:
     def stored(self) -> int:
         """Touchpoints of this run that are stored and read, as the tables count their rows: cheap, and too many if anything."""
         touchpoints = self._one("SELECT sum(total_rows) FROM system.tables WHERE name = 'touchpoints'")
-        readings = self._one("SELECT sum(total_rows) FROM system.tables WHERE name IN ('satisfaction', 'churn')")
+        readings = self._one(f"SELECT sum(total_rows) FROM system.tables WHERE name IN {READINGS}")
         return min(touchpoints, readings) - self.before
 
     def shown(self) -> bool:
