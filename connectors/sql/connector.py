@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -17,8 +16,8 @@ from pydantic import BaseModel
 from connectors.budget import Budget
 from connectors.contract import WHOLE, Batch, Cursor, Record, StreamSpec, Window
 from connectors.items import Items, StreamMapping
+from connectors.keys import collected, compared
 from connectors.sql.database import Database, Place, moment, text
-from connectors.sql.keys import Keys, collected, unpacked
 from connectors.sql.settings import SqlSettings, SqlTable
 from schemas.errors import ConfigError, RetryableError
 from schemas.touchpoint import Touchpoint
@@ -127,18 +126,11 @@ class Connector:
         if cursor and there.empty():
             raise RetryableError(EMPTY.format(stream))
         since = cursor["at"] if cursor else now
-        missing = unpacked(cursor["keys"]).without(there) if cursor else iter(())
-        while cursor and (some := list(islice(missing, self.settings.page))):
-            rows = [{table.key: key, "gone_at": now, "since": since} for key in some]
-            cursor = {"at": since, "keys": self._packed(stream, unpacked(cursor["keys"]).less(some))}
-            yield Batch(self._items[stream].records(rows, datetime.now(UTC)), cursor)
-        yield Batch((), {"at": now, "keys": self._packed(stream, there)}, share=1.0)
-
-    def _packed(self, stream: str, keys: Keys) -> str:
-        packed = keys.packed()
-        if packed is None:
-            raise ConfigError(TOO_MANY_KEYS.format(stream))
-        return packed
+        for missing, after in compared(there, cursor, now, self.settings.page):
+            if after is None:
+                raise ConfigError(TOO_MANY_KEYS.format(stream))
+            rows = [{table.key: key, "gone_at": now, "since": since} for key in missing]
+            yield Batch(self._items[stream].records(rows, datetime.now(UTC)), after, share=float(not missing))
 
 
 def _database(settings: SqlSettings) -> Database:

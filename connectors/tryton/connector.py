@@ -1,10 +1,10 @@
 """Tryton over JSON-RPC: transitions and deletes from its log, invoices and opportunities by their last change.
 
-Guarantee: at least once, exact by event id. Deletes: the log tells of parties deleted over RPC.
+Guarantee: at least once, exact by event id. Deletes: the log tells of parties deleted over RPC, comparing ids finds the others.
 """
 
-from collections.abc import Iterator
-from datetime import date, datetime
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,19 +13,23 @@ from pydantic import BaseModel
 from connectors.client import Client
 from connectors.contract import WHOLE, Batch, Cursor, Window
 from connectors.items import Items
+from connectors.keys import collected, compared
 from connectors.polled import Polled
 from connectors.settings import variable
-from connectors.tryton.feeds import FEEDS, LOG, Feed
+from connectors.tryton.feeds import FEEDS, GONE, LOG, Feed
 from connectors.tryton.rpc import Rpc, typed
 from connectors.tryton.settings import TrytonSettings
 from connectors.walk import walk
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, RetryableError
 
 BITS = (1, 2, 4, 8)
+MOST_ROWS = 1_000
+TOO_MANY = "parties.gone: the ids of the parties are too many to be remembered: leave it out of `streams`"
+NOBODY = "parties.gone: there is no party any more, which is no reason to call everybody deleted: is the database being restored?"
 
 
 class Connector(Polled):
-    """One database. Cursor: {at, key, done}, as `connectors/walk.py` keeps it."""
+    """One database. Cursor: {at, key, done}, as `connectors/walk.py` keeps it; of `parties.gone` {at, keys}: who was there."""
 
     settings_model: ClassVar[type[BaseModel]] = TrytonSettings
 
@@ -52,8 +56,16 @@ class Connector(Polled):
             self._rows(FEEDS[stream], [], 1)
         return f"{', '.join(self.items)} at {self.settings.url}"
 
+    def streams(self, saved: Mapping[str, Cursor]) -> list[str]:
+        """Those of the settings; parties are compared when their time has come."""
+        since = datetime.fromisoformat(saved[GONE]["at"]) if GONE in saved else None
+        due = since is None or self.client.now() - since >= timedelta(seconds=self.settings.compare_seconds)
+        return [stream for stream in self.items if stream != GONE or due]
+
     def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
         """What happened since, oldest first."""
+        if stream == GONE:
+            return self._gone(cursor)
         feed = FEEDS[stream]
 
         def page(at: datetime | None, key: str) -> list[dict[str, Any]]:
@@ -65,6 +77,37 @@ class Connector(Polled):
         """The server's own count."""
         feed = FEEDS[stream]
         return self.rpc.count(feed.model, [*feed.domain, *_clause(feed, ">=", window.start), *_clause(feed, "<", window.end)])
+
+    def _gone(self, cursor: Cursor | None) -> Iterator[Batch]:
+        """The parties that are no more and of whom the log does not tell. Read again, one is the same event, by its `since`."""
+        there = collected(self._parties())
+        if there.empty() and cursor:
+            raise RetryableError(NOBODY)
+        read_at = self.client.now()
+        now = read_at.isoformat()
+        for missing, after in compared(there, cursor, now, self.settings.page):
+            if after is None:
+                raise ConfigError(TOO_MANY)
+            since = cursor["at"] if cursor else now
+            rows = [{"id": party, "gone_at": now, "since": since} for party in self._untold(missing)]
+            yield Batch(self.items[GONE].records(rows, read_at), after, share=float(not missing))
+
+    def _parties(self) -> Iterator[int]:
+        feed, last = FEEDS[GONE], 0
+        while rows := self._rows(feed, [["id", ">", last]], MOST_ROWS):
+            yield from (row["id"] for row in rows)
+            last = rows[-1]["id"]
+
+    def _untold(self, parties: list[int]) -> list[int]:
+        """Those of whose delete the log does not tell. It says of how many it does: halves are asked until it is all or none."""
+        if not parties:
+            return []
+        names = [f"{FEEDS[GONE].about},{party}" for party in parties]
+        told = self.rpc.count(LOG, [["event", "=", "delete"], ["resource", "in", names]])
+        if told in (0, len(parties)):
+            return [] if told else parties
+        half = len(parties) // 2
+        return self._untold(parties[:half]) + self._untold(parties[half:])
 
     def _rows(self, feed: Feed, after: list[Any], limit: int) -> list[dict[str, Any]]:
         return self.rpc.search(feed.model, [*feed.domain, *after], feed.fields, order=feed.time, limit=limit)

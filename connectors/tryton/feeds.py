@@ -2,11 +2,13 @@
 
 Tryton's log holds one row for each transition of a workflow, with its time, and for each delete. Invoices and opportunities are
 read themselves: Tryton 8.2 does not log that one was posted, won, lost or cancelled, because the model's own code sets the state.
+Parties are listed by their ids, archived ones too, to find those that went without a word in the log.
 """
 
 from typing import Any, NamedTuple
 
 LOG = "ir.model.log"
+GONE = "parties.gone"
 PARTY = ("code", "email", "phone")
 
 
@@ -64,4 +66,5 @@ FEEDS = {
         ("write_date", "state", "number", "amount", "currency.code", *party("party")),
     ),
     "parties": deletes("party.party"),
+    GONE: Feed("party.party", "party.party", "id", [["active", "in", [True, False]]], ("id",)),
 }

@@ -1,13 +1,13 @@
 """The settings of one Tryton database."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, SecretStr
 
 from connectors.settings import SourceSettings
 from schemas.fields import Name
 
-Stream = Literal["sales", "shipments", "invoices", "opportunities", "parties"]
+Stream = Literal["sales", "shipments", "invoices", "opportunities", "parties", "parties.gone"]
 
 
 class TrytonSettings(SourceSettings):
@@ -16,6 +16,7 @@ class TrytonSettings(SourceSettings):
     user: str = Field(min_length=1)
     password: SecretStr
     system: Name = "tryton"
-    streams: tuple[Stream, ...] = Field(default=("sales", "shipments", "invoices", "opportunities", "parties"), min_length=1)
+    streams: tuple[Stream, ...] = Field(default=get_args(Stream), min_length=1)
     page: int = Field(default=500, ge=1, le=1_000)
+    compare_seconds: float = Field(default=86_400, gt=0)
     requests_per_minute: int | None = Field(default=None, ge=100)

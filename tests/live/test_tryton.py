@@ -158,6 +158,27 @@ def test_deleted_parties_are_told_by_their_ids(tmp_path: Path, server: Tryton, k
     assert len({UUID(bytes=record["event_id"]) for record in found}) == len(gone)
 
 
+def test_parties_that_went_without_a_word_in_the_log_are_found_by_their_ids(
+    tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write(tmp_path, server, name, streams=["parties.gone"], compare_seconds=0.1, page=7)
+    parties = server.call("party.party.create", [{"name": "Gone"} for _ in range(40)])
+    server.call("party.party.write", parties[30:], {"active": False})
+    read(settings, "--once")
+    told, untold = parties[:20:2], parties[1:20:2]
+    server.call("party.party.delete", told + untold)
+    logged = [f"'party.party,{one}'" for one in untold]
+    server.forget(f"DELETE FROM ir_model_log WHERE event = 'delete' AND resource IN ({', '.join(logged)})")
+    assert published(kafka, name, "crm") == []
+    for _ in range(2):
+        time.sleep(1.1)
+        read(settings, "--once")
+        found = published(kafka, name, "crm")
+        assert {record["type"] for record in found} == {"party.deleted"}
+        gone = Counter(one["value"] for record in found for one in record["identifiers"])
+        assert gone == Counter(f"tryton/{one}" for one in untold)
+
+
 @pytest.mark.parametrize(
     ("change", "password", "said"),
     [

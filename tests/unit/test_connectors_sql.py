@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.keys import collected, unpacked
 from connectors.settings import open_connector
 from connectors.sql.connector import Connector
-from connectors.sql.keys import collected, unpacked
 from schemas.errors import ConfigError
 
 KEYS = st.sets(st.integers(-40, 40) | st.integers() | st.text(max_size=3))

@@ -50,6 +50,11 @@ class Tryton:
         with closing(sqlite3.connect(self._file)) as database:
             return database.execute(query).fetchall()
 
+    def forget(self, statement: str) -> None:
+        """Take something out of the database behind the server's back."""
+        with closing(sqlite3.connect(self._file, timeout=PATIENCE)) as database, database:
+            database.execute(statement)
+
     def _post(self, method: str, params: list[Any]) -> Any:
         body = json.dumps({"id": 1, "method": method, "params": params}).encode()
         with urllib.request.urlopen(urllib.request.Request(f"{self.url}/rpc/", body, self._headers), timeout=PATIENCE) as answer:

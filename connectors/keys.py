@@ -7,8 +7,10 @@ import json
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
+
+from connectors.contract import Cursor
 
 Ranges = list[list[int]]
 """[first, last] of each run of integers, ascending."""
@@ -54,6 +56,24 @@ def collected(keys: Iterable[Any]) -> Keys:
         else:
             ranges.append([key, key])
     return Keys(ranges, others)
+
+
+def compared(there: Keys, cursor: Cursor | None, now: str, size: int) -> Iterator[tuple[list[Any], Cursor | None]]:
+    """The keys that were there at the cursor and are no more, at most `size` at a time, each page with the cursor after it.
+
+    The last page is empty, and its cursor is that of now. Cursors are {at, keys}; None where the keys are too many for one.
+    """
+    before = unpacked(cursor["keys"]) if cursor else there
+    missing = before.without(there)
+    while cursor and (some := list(islice(missing, size))):
+        before = before.less(some)
+        yield some, _cursor(cursor["at"], before)
+    yield [], _cursor(now, there)
+
+
+def _cursor(at: str, keys: Keys) -> Cursor | None:
+    packed = keys.packed()
+    return None if packed is None else {"at": at, "keys": packed}
 
 
 def unpacked(text: str) -> Keys:
