@@ -85,7 +85,8 @@ def migrations(folder: Path = TABLES) -> list[Script]:
 def views(folder: Path = VIEWS) -> list[Script]:
     """The views and those of one customer at a time, each after those it reads; the order is the same each time."""
     found = {path.stem: Script(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))}
-    found |= {f"{name}_of": Script(f"{name}_of", of_one_customer(found[name].statements[0])) for name in TWINS if name in found}
+    texts = {name: script.statements[0] for name, script in found.items()}
+    found |= {f"{name}_of": Script(f"{name}_of", of_one_customer(name, texts)) for name in TWINS if name in texts}
     reads = {name: sorted({*re.findall(r"touchline\.(\w+)", script.sql)} - {name}) for name, script in found.items()}
     return [found[name] for name in TopologicalSorter(reads).static_order()]
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sinks.clickhouse import UnavailableError
+from sinks.contract import tables
 from tests.conftest import TOUCHLINE
 from tests.sinking import ask
 
@@ -33,16 +34,21 @@ def sinking(log: Path, *tables: str, **environment: str) -> Iterator[None]:
 @contextmanager
 def unmerged(table: str) -> Iterator[None]:
     """By a setting, which a server that is killed does not forget."""
-    ask(f"ALTER TABLE touchline_store.{table} MODIFY SETTING {' = 1, '.join(NO_MERGES)} = 1")
+    ask(f"ALTER TABLE {stored(table)} MODIFY SETTING {' = 1, '.join(NO_MERGES)} = 1")
     try:
         yield
     finally:
-        ask(f"ALTER TABLE touchline_store.{table} RESET SETTING {', '.join(NO_MERGES)}")
+        ask(f"ALTER TABLE {stored(table)} RESET SETTING {', '.join(NO_MERGES)}")
+
+
+def stored(table: str) -> str:
+    """Where the sink of that name writes; a table without a folder has one of its own name."""
+    return tables()[table].stored if table in tables() else f"touchline_store.{table}"
 
 
 def rows(table: str, name: str) -> tuple[int, int]:
     """Rows of a system in the table itself, and different touchpoints among them."""
-    sql = f"SELECT count() AS n, uniqExact(event_id) AS ids FROM touchline_store.{table} WHERE system = '{name}'"
+    sql = f"SELECT count() AS n, uniqExact(event_id) AS ids FROM {stored(table)} WHERE system = '{name}'"
     (row,) = ask(sql)
     return row["n"], row["ids"]
 

@@ -31,7 +31,7 @@ WITH
     touched AS
     (
         SELECT connector, count() AS stored, countIf(received_at > now64(3) - INTERVAL 24 HOUR) AS events_24h
-        FROM touchline_store.touchpoints FINAL
+        FROM touchline_store.touchpoints_by_event FINAL
         GROUP BY connector
     )
 SELECT

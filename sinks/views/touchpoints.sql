@@ -55,7 +55,7 @@ SELECT
     metric, scale_low, scale_high, survey_id, question_id, rating,
     if(isNull(stored.amount), NULL, reinterpret(assumeNotNull(stored.amount), 'Decimal(18, 4)')) AS amount,
     currency, product, quantity, order_id, ticket_id, delay_days, wait_seconds, attributes
-FROM (SELECT * FROM touchline_store.touchpoints FINAL) AS stored
+FROM (SELECT * FROM touchline_store.touchpoints_by_event FINAL) AS stored
 LEFT ANY JOIN merged ON merged.from_customer = stored.customer_id
 WHERE stored.customer_id NOT IN (erased) AND merged.to_customer NOT IN (erased)
 COMMENT 'Every touchpoint once, with the customer as known now';

@@ -20,7 +20,7 @@ from tests.proxy import DELAY_REPLY, DROP_REPLY, HANG, KILL, KILL_AFTER, RESET, 
 from tests.sinking import ask, only, publish, reading, resolved, store
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
-TABLE = "touchline_store.touchpoints"
+TABLE = "touchline_store.touchpoints_by_event"
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def line(migrated: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     log = tmp_path_factory.mktemp("faults") / "log"
     with (
         unmerged("touchpoints"),
-        proxy(migrated.clickhouse_port, "touchpoints", kill=kill_clickhouse) as between,
+        proxy(migrated.clickhouse_port, "touchpoints_by_event", kill=kill_clickhouse) as between,
         sinking(log, "touchpoints", **through(between)),
     ):
         yield between, log

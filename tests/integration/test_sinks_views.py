@@ -113,7 +113,7 @@ def test_feeding_twice_leaves_each_touchpoint_once(name: str) -> None:
     of_customers = f"SELECT * FROM touchline.customers WHERE has(systems, '{name}') ORDER BY customer_id"
     customers = ask(of_customers)
     feed(records[::-1])
-    assert only(f"SELECT count() FROM touchline_store.touchpoints WHERE system = '{name}'") == 1_000
+    assert only(f"SELECT count() FROM touchline_store.touchpoints_by_event WHERE system = '{name}'") == 1_000
     assert ask(f"SELECT * EXCEPT stored_at FROM touchline.touchpoints WHERE system = '{name}' ORDER BY event_id") == before
     assert ask(of_customers) == customers
     assert {row["event_id"] for row in before} == {shown(record["event_id"]) for record in records}

@@ -9,6 +9,7 @@ from schemas.codec import Fields, picking
 from schemas.errors import RecordError
 from schemas.families import FAMILIES
 
+STORED = "touchpoints_by_event"
 TOPIC = "touchline.resolved"
 SCHEMAS = {"resolved"}
 COLUMNS = (

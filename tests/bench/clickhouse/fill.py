@@ -42,7 +42,7 @@ FACTS = """
     FROM numbers_mt({first:UInt64}, {count:UInt64})
 """
 TOUCHPOINTS = f"""
-    INSERT INTO touchline_store.touchpoints
+    INSERT INTO touchline_store.touchpoints_by_event
     (
         event_id, customer_id, source, system, connector, type, channel, stage, occurred_at, received_at, text, metric, answer,
         scale_low, scale_high, survey_id, question_id, amount, currency, product, quantity, order_id, ticket_id, attributes,

@@ -1,6 +1,6 @@
 """How fast the sink of touchpoints drains Kafka, beside a bare reader and beside ClickHouse's own Kafka engine.
 
-All three fill `touchline_store.touchpoints` with all that hangs on it, one after the other, each from the same orders.
+All three fill `touchline_store.touchpoints_by_event` with all that hangs on it, one after the other, each from the same orders.
 The clock runs from the first rows in the table to the last. The engine cannot look into a `resolved` record, whose touchpoint is
 a record of its own; it gets the same touchpoints as their source published them, so it decodes less.
 """
@@ -48,9 +48,9 @@ QUEUE = """
         kafka_format = 'AvroConfluent', kafka_num_consumers = 1, kafka_max_block_size = 50000,
         format_avro_schema_registry_url = '{registry}'
 """
-STORED = "SELECT total_rows FROM system.tables WHERE database = 'touchline_store' AND name = 'touchpoints'"
+STORED = "SELECT total_rows FROM system.tables WHERE database = 'touchline_store' AND name = 'touchpoints_by_event'"
 QUEUE_TO_TABLE = """
-    CREATE MATERIALIZED VIEW touchline_store.bench_queue_to_table TO touchline_store.touchpoints AS
+    CREATE MATERIALIZED VIEW touchline_store.bench_queue_to_table TO touchline_store.touchpoints_by_event AS
     SELECT * EXCEPT (occurred_at, received_at), sipHash128(order_id) AS customer_id,
         fromUnixTimestamp64Milli(occurred_at, 'UTC') AS occurred_at, fromUnixTimestamp64Milli(received_at, 'UTC') AS received_at,
         _partition AS record_partition, _offset AS record_offset
@@ -113,7 +113,7 @@ def orders(count: int) -> Iterator[Output]:
 
 def rate(client: ClickHouse, records: int, running: Callable[[], Any]) -> float:
     """Rows a second while it runs, from the first block in the table to the last. Raises FatalError when it takes too long."""
-    for table in ("touchpoints", *COPIES):
+    for table in ("touchpoints_by_event", *COPIES):
         client.execute(f"TRUNCATE TABLE touchline_store.{table}")
     end = time.monotonic() + LIMIT_SECONDS
     with running():

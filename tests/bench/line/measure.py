@@ -31,7 +31,7 @@ QUANTILES = """
     quantilesExact(0.5, 0.99)(date_diff('millisecond', received_at, greatest(touched.stored_at, read.stored_at)) / 1000)
 """
 TOUCHED = """
-    SELECT event_id, received_at, stored_at FROM touchline_store.touchpoints FINAL WHERE connector = 'steady'
+    SELECT event_id, received_at, stored_at FROM touchline_store.touchpoints_by_event FINAL WHERE connector = 'steady'
 """
 READ = """
     SELECT assumeNotNull(event_id) AS event_id, max(stored_at) AS stored_at
@@ -77,7 +77,7 @@ class Burst:
 
     def stored(self) -> int:
         """Touchpoints of this run that are stored and read, as the tables count their rows: cheap, and too many if anything."""
-        touchpoints = self._one("SELECT sum(total_rows) FROM system.tables WHERE name = 'touchpoints'")
+        touchpoints = self._one("SELECT sum(total_rows) FROM system.tables WHERE name = 'touchpoints_by_event'")
         readings = self._one(f"SELECT sum(total_rows) FROM system.tables WHERE name IN {READINGS}")
         return min(touchpoints, readings) - self.before
 

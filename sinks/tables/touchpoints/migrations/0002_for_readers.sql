@@ -1,3 +1,41 @@
+CREATE TABLE IF NOT EXISTS touchline_store.touchpoints_by_event
+(
+    event_id FixedString(16) COMMENT 'the touchpoint, UUID bytes',
+    customer_id FixedString(16) COMMENT 'the customer as known when the touchpoint passed, UUID bytes',
+    source LowCardinality(String) COMMENT 'event family: crm, erp, inventory, support, feedback, social, web',
+    system LowCardinality(String) COMMENT 'the product it came from',
+    connector LowCardinality(String) COMMENT 'the connector that read it',
+    type LowCardinality(String) COMMENT 'what happened, family.verb',
+    channel LowCardinality(String) COMMENT 'where it happened',
+    stage LowCardinality(String) COMMENT 'journey stage of the type, empty where the journey definition names none',
+    occurred_at DateTime64(3, 'UTC') COMMENT 'when it happened by the clock of the source, UTC' CODEC(Delta, ZSTD),
+    received_at DateTime64(3, 'UTC') COMMENT 'when the connector read it, UTC' CODEC(Delta, ZSTD),
+    text Nullable(String) COMMENT 'what the customer wrote or said' CODEC(ZSTD(3)),
+    metric LowCardinality(Nullable(String)) COMMENT 'declared type of the survey question: nps, csat, ces',
+    answer Nullable(Float64) COMMENT 'survey answer on its declared scale',
+    scale_low Nullable(Int32) COMMENT 'lowest point of the declared scale',
+    scale_high Nullable(Int32) COMMENT 'highest point of the declared scale',
+    survey_id Nullable(String) COMMENT 'the survey, as its system names it',
+    question_id LowCardinality(Nullable(String)) COMMENT 'the survey question, as its system names it',
+    rating Nullable(Float64) COMMENT 'rating given in public, on the scale of the system',
+    amount Nullable(Int64) COMMENT 'money, in ten-thousandths of the currency unit',
+    currency LowCardinality(Nullable(String)) COMMENT 'ISO 4217 code',
+    product Nullable(String) COMMENT 'the product, as its system names it' CODEC(ZSTD),
+    quantity Nullable(Float64) COMMENT 'number of units of the product',
+    order_id Nullable(String) COMMENT 'the order, as its system names it' CODEC(ZSTD),
+    ticket_id Nullable(String) COMMENT 'the support ticket, as its system names it' CODEC(ZSTD),
+    delay_days Nullable(Float64) COMMENT 'later than promised by so many days, negative when early',
+    wait_seconds Nullable(Float64) COMMENT 'how long the customer waited for this step, seconds',
+    attributes Map(LowCardinality(String), String) COMMENT 'everything else the source said' CODEC(ZSTD),
+    record_partition UInt16 COMMENT 'Kafka partition of the record',
+    record_offset UInt64 COMMENT 'Kafka offset of the record' CODEC(Delta, ZSTD),
+    stored_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when the row was written, UTC' CODEC(Delta, ZSTD)
+)
+ENGINE = ReplacingMergeTree(received_at)
+ORDER BY event_id
+SETTINGS index_granularity = 1024, min_compress_block_size = 16384, non_replicated_deduplication_window = 10000
+COMMENT 'Touchpoints of known customers, in granules that single ones are found in, from touchline.resolved; kept for ever. Read the view touchline.touchpoints instead';
+
 CREATE TABLE IF NOT EXISTS touchline_store.touchpoints_of_customers
 (
     customer_id FixedString(16) COMMENT 'a customer that the touchpoint was ever stored with, UUID bytes',
@@ -6,15 +44,13 @@ CREATE TABLE IF NOT EXISTS touchline_store.touchpoints_of_customers
 ENGINE = ReplacingMergeTree
 ORDER BY (customer_id, event_id)
 SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 10000
-COMMENT 'Where to look for the touchpoints of a customer, from touchpoints, which alone says whose they are; kept for ever';
+COMMENT 'Where to look for the touchpoints of a customer, from touchpoints_by_event, which alone says whose they are; kept for ever';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.touchpoints_to_customers
 TO touchline_store.touchpoints_of_customers
 AS
-SELECT customer_id, event_id FROM touchline_store.touchpoints
+SELECT customer_id, event_id FROM touchline_store.touchpoints_by_event
 COMMENT 'Notes whose touchpoint each one was';
-
-INSERT INTO touchline_store.touchpoints_of_customers SELECT customer_id, event_id FROM touchline_store.touchpoints;
 
 CREATE TABLE IF NOT EXISTS touchline_store.answers
 (
@@ -36,22 +72,16 @@ CREATE TABLE IF NOT EXISTS touchline_store.answers
 ENGINE = ReplacingMergeTree(received_at)
 ORDER BY event_id
 SETTINGS non_replicated_deduplication_window = 10000
-COMMENT 'What surveys asked and were answered, from touchpoints; kept for ever. Read the view touchline.kpis instead';
+COMMENT 'What surveys asked and were answered, from touchpoints_by_event; kept for ever. Read the view touchline.kpis instead';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.touchpoints_to_answers
 TO touchline_store.answers
 AS
 SELECT
     event_id, customer_id, system, type, channel, stage, occurred_at, received_at, metric, answer, scale_low, scale_high, question_id
-FROM touchline_store.touchpoints
+FROM touchline_store.touchpoints_by_event
 WHERE source = 'feedback'
 COMMENT 'Keeps what kpis count';
-
-INSERT INTO touchline_store.answers
-SELECT
-    event_id, customer_id, system, type, channel, stage, occurred_at, received_at, metric, answer, scale_low, scale_high, question_id
-FROM touchline_store.touchpoints
-WHERE source = 'feedback';
 
 CREATE TABLE IF NOT EXISTS touchline_store.segments
 (
@@ -63,20 +93,15 @@ CREATE TABLE IF NOT EXISTS touchline_store.segments
 ENGINE = ReplacingMergeTree(occurred_at)
 ORDER BY customer_id
 SETTINGS non_replicated_deduplication_window = 10000
-COMMENT 'The latest segment that each customer was given, from touchpoints; kept for ever';
+COMMENT 'The latest segment that each customer was given, from touchpoints_by_event; kept for ever';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.touchpoints_to_segments
 TO touchline_store.segments
 AS
 SELECT customer_id, attributes['segment'] AS segment, occurred_at
-FROM touchline_store.touchpoints
+FROM touchline_store.touchpoints_by_event
 WHERE segment != ''
 COMMENT 'Keeps the segments that touchpoints give';
-
-INSERT INTO touchline_store.segments
-SELECT customer_id, attributes['segment'] AS segment, occurred_at
-FROM touchline_store.touchpoints
-WHERE segment != '';
 
 CREATE TABLE IF NOT EXISTS touchline_store.touchpoints_by_day
 (
@@ -90,7 +115,7 @@ CREATE TABLE IF NOT EXISTS touchline_store.touchpoints_by_day
 )
 ENGINE = MergeTree
 ORDER BY (day, event_id)
-COMMENT 'Every touchpoint once, by day, made anew every 10 minutes from touchpoints and merges';
+COMMENT 'Every touchpoint once, by day, made anew every 10 minutes from touchpoints_by_event and merges';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.touchpoints_to_day
 REFRESH EVERY 10 MINUTE TO touchline_store.touchpoints_by_day
@@ -105,6 +130,14 @@ SELECT
     toUUID(UUIDNumToString(if(merged.from_customer = stored.customer_id, merged.to_customer, stored.customer_id))) AS customer_id,
     toUUID(UUIDNumToString(stored.customer_id)) AS customer_id_then,
     type, channel, stage
-FROM (SELECT * FROM touchline_store.touchpoints FINAL) AS stored
+FROM (SELECT * FROM touchline_store.touchpoints_by_event FINAL) AS stored
 LEFT ANY JOIN merged ON merged.from_customer = stored.customer_id
 COMMENT 'Makes the touchpoints by day';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.touchpoints_to_event
+TO touchline_store.touchpoints_by_event
+AS
+SELECT * FROM touchline_store.touchpoints
+COMMENT 'Hands on what a sink of an older version writes';
+
+INSERT INTO touchline_store.touchpoints_by_event SELECT * FROM touchline_store.touchpoints;
