@@ -51,9 +51,10 @@ log = logging.getLogger(__name__)
 
 
 class Decoded(NamedTuple):
-    """The records of one poll, what became of them, and the generation of the group in which they were polled."""
+    """The records of one poll and their bytes, what became of them, and the generation of the group in which they were polled."""
 
     records: Records
+    volume: int
     chunk: Chunk
     generation: int
 
@@ -126,12 +127,16 @@ class Runner:
             await self._while_ours(self._take_over())
         decoded, self._ahead = self._ahead or await self._next(), None
         if decoded and self._ownership.current:
-            ahead = asyncio.create_task(self._next())
+            ahead = asyncio.create_task(self._beside(decoded))
             try:
                 await self._while_ours(self._begin(decoded))
                 self._ahead = await ahead
             finally:
                 ahead.cancel()
+
+    async def _beside(self, decoded: Decoded) -> Decoded | None:
+        """What comes next; nothing beside a chunk of few, large records, of which memory cannot hold two."""
+        return await self._next() if decoded.volume < 2 * kafka.CHUNK_BYTES else None
 
     async def _next(self) -> Decoded | None:
         """Steps 1 and 2 for what comes next, nothing after half a second."""
@@ -143,7 +148,8 @@ class Runner:
         """Step 2, in the order of partitions and offsets."""
         flat = [record for partition in sorted(records) for record in records[partition]]
         run = asyncio.get_running_loop().run_in_executor
-        return Decoded(records, await run(self._threads, transform, self.table, flat), generation)
+        volume = sum(map(kafka.size, flat))
+        return Decoded(records, volume, await run(self._threads, transform, self.table, flat), generation)
 
     async def _while_ours(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -190,7 +196,7 @@ class Runner:
 
     async def _store(self, decoded: Decoded, intent: Intent, begun: Sequence[TopicPartition] = ()) -> None:
         """Steps 3 to 6 for one chunk; where it was `begun` before, 3 is done, and 6 is for these partitions only."""
-        records, chunk, _ = decoded
+        records, chunk = decoded.records, decoded.chunk
         self._give_up = threading.Event()
         self._behind = min((record.timestamp / 1000 for of in records.values() for record in of), default=None)
         if chunk.rows and not begun:

@@ -134,7 +134,7 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
                 client.execute(f"SYSTEM REFRESH VIEW touchline_store.{made}")
                 client.execute(f"SYSTEM WAIT VIEW touchline_store.{made}")
         for shard in shards:
-            spread = shard.query("SELECT count() FROM touchline_shard.touchpoints").rows[0][0]
+            spread = shard.query("SELECT count() FROM touchline_shard.touchpoints_by_event").rows[0][0]
             assert 0 < spread < 2 * len(touched)
             for view in views():
                 assert answers(shard, called(view)) == answers(one, called(view)), view.name
