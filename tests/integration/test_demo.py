@@ -130,8 +130,8 @@ def everything(client: ClickHouse, children: Processes, watch: Watch) -> Views:
 
 
 def plain(value: Any) -> Any:
-    """A mean over the same numbers in another order differs in its last digits."""
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+    """A mean over the same numbers in another order differs in its last digits, which near zero are the first ones."""
+    return round(value, 6) + 0.0 if isinstance(value, float) else value
 
 
 def rows_in(path: Path) -> int:
