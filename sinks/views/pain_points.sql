@@ -24,15 +24,16 @@ WITH
             count() AS touchpoints,
             count(change) AS n,
             avg(change) AS satisfaction_change,
-            studentTTestOneSampleIf(0.95)(assumeNotNull(change), 0., isNotNull(change)) AS interval
+            studentTTestOneSampleIf(0.95)(assumeNotNull(change), 0., isNotNull(change)) AS interval,
+            ifNull(max(change) - min(change) > 1e-9, false) AS different
         FROM touchline.touchpoints
         LEFT ANY JOIN changes USING event_id
         GROUP BY stage, channel, type
     )
 SELECT
     stage, channel, type, customers, touchpoints, satisfaction_change,
-    if(isNaN(interval.3), NULL, interval.3) AS low,
-    if(isNaN(interval.4), NULL, interval.4) AS high,
+    if(different, interval.3, NULL) AS low,
+    if(different, interval.4, NULL) AS high,
     n
 FROM grouped
 COMMENT 'What each kind of touchpoint does to satisfaction: order by satisfaction_change to find the pain points';

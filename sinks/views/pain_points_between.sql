@@ -28,7 +28,8 @@ WITH
             count() AS touchpoints,
             count(change) AS n,
             avg(change) AS satisfaction_change,
-            studentTTestOneSampleIf(0.95)(assumeNotNull(change), 0., isNotNull(change)) AS interval
+            studentTTestOneSampleIf(0.95)(assumeNotNull(change), 0., isNotNull(change)) AS interval,
+            ifNull(max(change) - min(change) > 1e-9, false) AS different
         FROM touchline_store.touchpoints_by_day AS happened
         LEFT ANY JOIN changes USING event_id
         WHERE happened.day BETWEEN {since:Date} AND {until:Date}
@@ -37,8 +38,8 @@ WITH
     )
 SELECT
     stage, channel, type, customers, touchpoints, satisfaction_change,
-    if(isNaN(interval.3), NULL, interval.3) AS low,
-    if(isNaN(interval.4), NULL, interval.4) AS high,
+    if(different, interval.3, NULL) AS low,
+    if(different, interval.4, NULL) AS high,
     n
 FROM grouped
 COMMENT 'pain_points of the days since to until, quick to read; what was stored in the last 10 minutes may be missing';

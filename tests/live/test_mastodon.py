@@ -242,7 +242,7 @@ def test_told_to_wait_it_asks_nothing_and_a_check_says_what_to_change(
     connector.close()
     code, _, err = finished(connect(write(tmp_path, server, name, mentions=True), "--check", token="wrong"))
     assert (code, err.count("\n")) == (2, 1)
-    assert "set the environment variable of `token`" in err
+    assert "set TOUCHLINE_MASTODON_" in err
 
 
 def test_a_post_comes_through_the_line(line: Line, tmp_path: Path, server: Server, kafka: KafkaSettings, name: str) -> None:
