@@ -114,11 +114,11 @@ def publish(connector: Connector, *, once: bool, since: datetime | None) -> None
     port = serve("connect")
     if not (once or since):
         click.echo(f"{connector.name}: metrics on http://127.0.0.1:{port}/metrics", err=True)
-    listening(connector, keep=True)
     with FeedBars() as bars:
         runner = Runner(connector, settings, stop, bars.update, since)
         gc.freeze()  # to look for cycles in all that was imported takes 40 ms, and whoever sends to us waits for that
         try:
+            listening(connector, keep=True)  # not before the runner has met Kafka: whoever finds us listening finds us ready
             if once or since:
                 runner.once()
             else:
