@@ -50,13 +50,13 @@ down: $(STAMP) ## stop them
 status: $(STAMP) ## what runs, and where
 	@$(TOUCHLINE) status
 
-bench: setup ## measure engine, line and state on this machine (20 minutes), print tables
+bench: setup ## measure engine, line and state on this machine (12 minutes), print tables
 	$(BIN)/python -m tests.bench
 
-bench-intake: setup ## measure the intake's HTTP server under load (4 minutes), print a table
+bench-intake: setup ## measure the intake's HTTP server under load (3 minutes), print a table
 	$(BIN)/python -m tests.bench.intake
 
-bench-clickhouse: setup ## measure what analysts wait for at ten million touchpoints (30 minutes), print tables
+bench-clickhouse: setup ## measure what analysts wait for at ten million touchpoints (15 minutes), print tables
 	$(BIN)/python -m tests.bench.clickhouse
 
 format: $(STAMP) ## let ruff lay out and mend the code

@@ -10,7 +10,7 @@ from pathlib import Path
 from sinks.clickhouse import UnavailableError
 from sinks.contract import tables
 from tests.conftest import TOUCHLINE
-from tests.sinking import ask
+from tests.sinking import COPIES, ask
 
 NO_MERGES = ("max_bytes_to_merge_at_max_space_in_pool", "max_bytes_to_merge_at_min_space_in_pool")
 
@@ -39,6 +39,19 @@ def unmerged(table: str) -> Iterator[None]:
         yield
     finally:
         ask(f"ALTER TABLE {stored(table)} RESET SETTING {', '.join(NO_MERGES)}")
+
+
+@contextmanager
+def as_inserted() -> Iterator[None]:
+    """Parts of all that views read stay as they were inserted, so that only the views make each thing once."""
+    stored = [*(table.stored for table in tables().values()), *(f"touchline_store.{copy}" for copy in COPIES)]
+    for table in stored:
+        ask(f"SYSTEM STOP MERGES {table}")
+    try:
+        yield
+    finally:
+        for table in stored:
+            ask(f"SYSTEM START MERGES {table}")
 
 
 def stored(table: str) -> str:

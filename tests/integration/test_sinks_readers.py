@@ -19,6 +19,7 @@ from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import Table, tables
 from sinks.migrations import migrations
+from tests.faults import as_inserted
 from tests.sinking import COPIES, NOW, Stored, ask, encoded, journey, merge, reading, refresh, resolved, shown, survey
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -31,12 +32,8 @@ SORTED_ANEW = {
 
 @pytest.fixture(scope="module", autouse=True)
 def unmerged(migrated: Stack) -> Iterator[None]:
-    """Parts stay as they were inserted, so that only the views make each thing once."""
-    for verb in ("STOP", "START"):
-        for table in (tables()["touchpoints"].stored, tables()["merges"].stored, *(f"touchline_store.{copy}" for copy in COPIES)):
-            ask(f"SYSTEM {verb} MERGES {table}")
-        if verb == "STOP":
-            yield
+    with as_inserted():
+        yield
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import pytest
 
 from deploy.local.state import Stack
 from schemas.codec import Fields
-from sinks.contract import tables
 from sinks.migrations import views
 from sinks.rights.masks import PARAMETER
-from tests.sinking import COPIES, NOW, STATE, ask, journey, merge, only, publish, reading, resolved, send, shown, store, survey
+from tests.faults import as_inserted
+from tests.sinking import NOW, STATE, ask, journey, merge, only, publish, reading, resolved, send, shown, store, survey
 from tests.student import interval
 from tests.unit.chain import Chain
 
@@ -73,13 +73,8 @@ UNITS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def unmerged(migrated: Stack) -> Iterator[None]:
-    """Parts stay as they were inserted, so that only the views make each thing once."""
-    for verb in ("STOP", "START"):
-        stored = ("touchpoints", "satisfaction", "churn", "journeys", "merges", "connector_state")
-        for table in (*(tables()[name].stored for name in stored), *(f"touchline_store.{copy}" for copy in COPIES)):
-            ask(f"SYSTEM {verb} MERGES {table}")
-        if verb == "STOP":
-            yield
+    with as_inserted():
+        yield
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def calm(client: ClickHouse) -> None:
 @click.option("--minutes", default=10.0, show_default=True, help="How long 5,000 rows a second are written.")
 @click.option("--records", default=400_000, show_default=True, help="How many Kafka records are drained.")
 def main(touchpoints: int, customers: int, minutes: float, records: int) -> None:
-    """Measure ClickHouse as analysts and the sink feel it, about half an hour with the defaults.
+    """Measure ClickHouse as analysts and the sink feel it, about a quarter of an hour with the defaults.
 
     Example: python -m tests.bench.clickhouse --touchpoints 300000 --customers 20000 --minutes 0.5 --records 50000
     """
