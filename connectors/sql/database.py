@@ -13,6 +13,7 @@ from connectors.contract import Window
 from connectors.sql.settings import SqlSettings, SqlTable
 
 Row = dict[str, Any]
+TOO_SLOW = "{} takes longer than timeout_seconds: is there an index on the columns of `changed` and `key`?"
 
 
 class Place(NamedTuple):

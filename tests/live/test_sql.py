@@ -54,6 +54,7 @@ TABLE: dict[str, Any] = {
     "deleted": "gone",
     "map": MAP,
 }
+SLEEP = {"postgresql": "(SELECT count(*) FROM pg_sleep(3))", "mariadb": "sleep(3)"}
 OPENED: list[Connector] = []
 INSERT = "INSERT INTO orders (id, customer, total) VALUES (%s, %s, 9.90)"
 
@@ -338,6 +339,12 @@ def test_check_says_what_is_wrong_in_one_line(server: Server, shop: Session, tmp
         opened(tmp_path, server, table={"columns": ["customer", "total", "gone", "nope"]}).check()
     with pytest.raises(RetryableError, match="does the server run"):
         opened(tmp_path, server, url=server.url.replace(str(server.port), "9")).check()
+    shop.run(f"CREATE OR REPLACE VIEW slow AS SELECT o.* FROM orders o WHERE {SLEEP[server.kind]} IS NOT NULL")
+    if server.kind == "postgresql":
+        shop.run("GRANT SELECT ON slow TO reader")
+    with pytest.raises(RetryableError, match=r"^slow takes longer than timeout_seconds: is there an index"):
+        opened(tmp_path, server, table={"table": "slow"}, timeout_seconds=1).check()
+    shop.run("DROP VIEW slow")
     with patch.dict(os.environ, TOUCHLINE_PEER_PASSWORD="wrong"), pytest.raises(AuthError, match="TOUCHLINE_PEER_PASSWORD"):
         opened(tmp_path, server).check()
     right = ("pg_read_all_stats", "GRANT pg_read_all_stats TO", "REVOKE pg_read_all_stats FROM")
