@@ -84,6 +84,10 @@ class Database(ABC):
         (row,) = self.rows(self._from("count(*) AS n", table, where), values, table.table)
         return int(row["n"])
 
+    def empty(self, table: SqlTable) -> bool:
+        """Whether the table has no row at all."""
+        return not list(self.rows(f"{self._from('1 AS n', table, [])} LIMIT 1", (), table.table))
+
     def keys(self, table: SqlTable) -> Iterator[Any]:
         """Every key of the table, as one query sees them, in the database's order."""
         key = self.name(table.key)

@@ -359,6 +359,24 @@ def test_check_says_what_is_wrong_in_one_line(server: Server, shop: Session, tmp
         shop.run(f"{right[1]} reader")
 
 
+def test_a_key_that_is_not_unique_and_a_time_that_is_none_are_told(server: Server, shop: Session, tmp_path: Path) -> None:
+    fill(shop, 12)
+    shop.run("CREATE VIEW twice AS SELECT * FROM orders UNION ALL SELECT * FROM orders")
+    shop.run("CREATE VIEW timeless AS SELECT id, customer, total, gone, nullif(changed_at, changed_at) AS changed_at FROM orders")
+    try:
+        if server.kind == "postgresql":
+            shop.run("GRANT SELECT ON twice, timeless TO reader")
+        with pytest.raises(
+            ConfigError, match=r"^tables.orders.key: two rows of .* have the same id: name a column that is unique$"
+        ):
+            read(opened(tmp_path, server, table={"table": "twice"}))
+        assert "none to be read by its time: is changed_at null" in opened(tmp_path, server, table={"table": "timeless"}).check()
+        assert "none to be read" not in opened(tmp_path, server).check()
+    finally:
+        shop.run("DROP VIEW twice")
+        shop.run("DROP VIEW timeless")
+
+
 def test_killed_at_each_step_nothing_is_lost_or_told_twice(
     server: Server, shop: Session, tmp_path: Path, migrated: Stack
 ) -> None:
