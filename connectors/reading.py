@@ -65,6 +65,8 @@ class Backfill:
     def __init__(self, start: datetime, states: States) -> None:
         self.start = start
         self._now = datetime.now(UTC)
+        if start >= self._now:
+            raise ConfigError(f"--backfill {start:%Y-%m-%d %H:%M}: nothing has happened since then, it lies in the future")
         self._live = {name: state.position_at for name, state in states.items() if state.position_at}
         self.windows: dict[str, Window] = {}
         self._done: set[str] = set()

@@ -100,7 +100,7 @@ def show_preview(connector: Connector, count: int) -> None:
 
 
 def _mapped(connector: Connector, stream: str, count: int) -> Iterator[tuple[str, Touchpoint | RecordError]]:
-    for batch in connector.read(stream, None) if count > 0 else ():
+    for batch in connector.read(stream, None, Window(connector.start)) if count > 0 else ():
         for record in batch.records[:count]:
             yield record.position, _touchpoint(connector, record)
         count -= len(batch.records)

@@ -55,6 +55,7 @@ SCHEMES = {
         time=("X-Zendesk-Webhook-Signature-Timestamp", r"(\S+)"),
         unit="iso",
         signed=("X-Zendesk-Webhook-Signature-Timestamp", "body"),
+        id="X-Zendesk-Webhook-Invocation-Id",
     ),
     "hubspot": Scheme(
         signature=("X-HubSpot-Signature-v3", r"(\S+)"),

@@ -27,7 +27,11 @@ from schemas.telemetry import CONNECTOR_ANSWERS
 
 LONGEST_LINE = 65_536
 HEAD = 1_024
-ALLOWED = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Allow-Headers": "Authorization, Content-Type"}
+ALLOWED = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, SP-Anonymous",
+    "Access-Control-Allow-Credentials": "true",  # Snowplow's tracker for browsers asks for it; no cookie is read here
+}
 
 
 class Server:

@@ -25,7 +25,8 @@ from connectors.rss.settings import RssSettings
 from schemas.errors import ConfigError, RetryableError
 
 FIX = "the feed is not public, and this connector has no way to sign in"
-WHOLE_FEED = re.compile(rb"</\s*(rss|feed|rdf:RDF)\s*>", re.IGNORECASE)
+WHOLE_FEED = re.compile(rb"</([\w.-]+:)?(rss|feed|RDF)\s*>", re.IGNORECASE)
+LONGEST_END = 16_384
 MOST_ENTRIES = 2_000
 
 
@@ -74,7 +75,7 @@ def _entries(answer: Answer) -> list[dict[str, Any]]:
     found = feedparser.parse(BytesIO(answer.body), response_headers={"content-type": answer.headers.get("Content-Type", "")})
     if not found.get("version"):
         raise ConfigError("url: there is no RSS or Atom feed at this address: look for the feed's own link on its page")
-    if not WHOLE_FEED.search(answer.body[-1_000:]):
+    if not WHOLE_FEED.search(answer.body[-LONGEST_END:].replace(b"\0", b"")):  # UTF-16 has zero bytes
         raise RetryableError("the feed ends in the middle")
     return [_item(dict(entry)) for entry in found.entries]
 

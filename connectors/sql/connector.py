@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from connectors.budget import Budget
 from connectors.contract import WHOLE, Batch, Cursor, Record, StreamSpec, Window
 from connectors.items import Items, StreamMapping
 from connectors.keys import collected, compared
-from connectors.sql.database import Database, Place, moment, text
+from connectors.sql.database import Database, Place, Row, moment, text
 from connectors.sql.settings import SqlSettings, SqlTable
 from schemas.errors import ConfigError, RetryableError
 from schemas.touchpoint import Touchpoint
@@ -46,9 +47,11 @@ class Connector:
         said = self.database.check()
         now = self.database.clock().now
         for name, table in self.settings.tables.items():
-            self.database.page(table, Place(None), now, 1)
+            found = self.database.page(table, Place(None), now, 1)
             if self.database.count(table, Window(now + timedelta(minutes=30))):
                 said += f"; {name} has rows that changed in the future, which wait: is {table.changed} in local time?"
+            elif not found and not self.database.empty(table):
+                said += f"; {name} has rows, but none to be read by its time: is {table.changed} null, or no time?"
         return f"{said}; reads {', '.join(self.settings.tables)}"
 
     def streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
@@ -94,6 +97,7 @@ class Connector:
             end = min(clock.settled, window.end) if window.end else clock.settled
             rows = self.database.page(table, place, end, size)
             more = len(rows) == size
+            _distinct(rows, stream, table)
             if rows:
                 place = Place(rows[-1][table.changed], rows[-1][table.key])
             records = self._items[stream].records(rows, datetime.now(UTC))
@@ -131,6 +135,15 @@ class Connector:
                 raise ConfigError(TOO_MANY_KEYS.format(stream))
             rows = [{table.key: key, "gone_at": now, "since": since} for key in missing]
             yield Batch(self._items[stream].records(rows, datetime.now(UTC)), after, share=float(not missing))
+
+
+def _distinct(rows: list[Row], stream: str, table: SqlTable) -> None:
+    """Raises ConfigError where rows of one time have one key: at the end of a page one of them would be passed over."""
+    for before, row in pairwise((row[table.changed], row[table.key]) for row in rows):
+        if before == row:
+            raise ConfigError(
+                f"tables.{stream}.key: two rows of {row[0]} have the same {table.key}: name a column that is unique"
+            )
 
 
 def _database(settings: SqlSettings) -> Database:

@@ -13,6 +13,7 @@ from connectors.contract import Window
 from connectors.sql.settings import SqlSettings, SqlTable
 
 Row = dict[str, Any]
+TOO_SLOW = "{} takes longer than timeout_seconds: is there an index on the columns of `changed` and `key`?"
 
 
 class Place(NamedTuple):
@@ -82,6 +83,10 @@ class Database(ABC):
         where, values = [bound for bound, _ in given], [at for _, at in given]
         (row,) = self.rows(self._from("count(*) AS n", table, where), values, table.table)
         return int(row["n"])
+
+    def empty(self, table: SqlTable) -> bool:
+        """Whether the table has no row at all."""
+        return not list(self.rows(f"{self._from('1 AS n', table, [])} LIMIT 1", (), table.table))
 
     def keys(self, table: SqlTable) -> Iterator[Any]:
         """Every key of the table, as one query sees them, in the database's order."""

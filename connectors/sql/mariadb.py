@@ -6,13 +6,13 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pymysql
-from pymysql.constants import ER, FIELD_TYPE
+from pymysql.constants import CR, ER, FIELD_TYPE
 from pymysql.converters import encoders
 from pymysql.cursors import SSDictCursor
 
 from connectors.errors import AuthError
 from connectors.settings import variable
-from connectors.sql.database import Database, Row
+from connectors.sql.database import TOO_SLOW, Database, Row
 from connectors.sql.settings import SqlSettings
 from schemas.errors import ConfigError, RetryableError
 
@@ -98,4 +98,6 @@ class MariaDB(Database):
             return ConfigError(
                 f"{what} cannot be read (error {code}): are `tables` and `columns` right, and may the user read them?"
             )
+        if code == CR.CR_SERVER_LOST and "timed out" in str(error):
+            return RetryableError(TOO_SLOW.format(what))
         return RetryableError(f"{what} cannot be read (error {code}): is `url` right, and does the server run?")

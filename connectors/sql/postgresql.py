@@ -10,7 +10,7 @@ from psycopg.types.string import TextLoader
 
 from connectors.errors import AuthError
 from connectors.settings import variable
-from connectors.sql.database import Database, Row
+from connectors.sql.database import TOO_SLOW, Database, Row
 from connectors.sql.settings import SqlSettings
 from schemas.errors import ConfigError, RetryableError
 
@@ -52,6 +52,10 @@ class PostgreSQL(Database):
     def __init__(self, settings: SqlSettings) -> None:
         super().__init__(settings)
         self._connection: psycopg.Connection[Row] | None = None
+        try:
+            self._given()
+        except psycopg.ProgrammingError as error:
+            raise ConfigError(f"url: {str(error).strip()}") from None
 
     def check(self) -> str:
         try:
@@ -79,6 +83,8 @@ class PostgreSQL(Database):
             said = f"{what} cannot be read ({type(error).__name__})"
             if (error.sqlstate or "")[:2] in OURS_TO_MEND:
                 raise ConfigError(f"{said}: are `tables` and `columns` right, and may the user read them?") from None
+            if isinstance(error, psycopg.errors.QueryCanceled):
+                raise RetryableError(TOO_SLOW.format(what)) from None
             raise RetryableError(f"{said}: is `url` right, and does the server run?") from None
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The settings of one database: its tables, and how a row of each becomes a touchpoint."""
 
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -9,6 +9,7 @@ from connectors.mapping import Family
 from connectors.settings import SourceSettings
 from schemas.fields import Name
 
+MARIADB = {"ssl_ca"}
 SCHEMES = {"postgresql": "postgresql", "mariadb": "mariadb", "mysql": "mariadb"}
 MANUAL = "wait_for_transactions: false leaves late_seconds alone to find late rows: give it, longer than any transaction lasts"
 
@@ -57,10 +58,13 @@ class SqlSettings(SourceSettings):
     @classmethod
     def _database(cls, url: str) -> str:
         found = urlsplit(url)
-        if found.scheme not in SCHEMES or not found.hostname or not found.username or not found.path.strip("/"):
+        given = parse_qs(found.query, keep_blank_values=True).keys()
+        if found.scheme not in SCHEMES or not found.hostname or not found.username or not found.path.strip("/") or not _port(url):
             raise ValueError(f"must look like postgresql://user@host:5432/database; {', '.join(SCHEMES)} are known")
-        if found.password is not None:
+        if found.password is not None or "password" in given:
             raise ValueError("a password does not belong into a file: leave it out, it comes from the environment")
+        if SCHEMES[found.scheme] == "mariadb" and given - MARIADB:
+            raise ValueError(f"{', '.join(sorted(given - MARIADB))}: there is no such parameter; there is {', '.join(MARIADB)}")
         return url
 
     @model_validator(mode="after")
@@ -68,3 +72,11 @@ class SqlSettings(SourceSettings):
         if not self.wait_for_transactions and "late_seconds" not in self.model_fields_set:
             raise ValueError(MANUAL)
         return self
+
+
+def _port(url: str) -> bool:
+    """Whether the address names a port that there can be, or none."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False

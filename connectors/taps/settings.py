@@ -12,7 +12,8 @@ from schemas.families import FAMILIES
 from schemas.fields import Name
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-SECRET = re.compile(r"(password|secret|token|api_key|private_key)$", re.IGNORECASE)
+SECRET = re.compile(r"(password|secret|token|api_?key|private_?key)$", re.IGNORECASE)
+TEMPLATE = "{{"
 
 
 class TapStream(BaseModel):
@@ -58,12 +59,22 @@ class TapsSettings(BaseModel):
     @field_validator("config")
     @classmethod
     def _secrets_are_references(cls, config: dict[str, Any]) -> dict[str, Any]:
-        for name, value in config.items():
-            if SECRET.search(name) and isinstance(value, str) and value and not REFERENCE.search(value):
-                raise ValueError(
-                    f"{name}: a secret does not belong into a file: write ${{A_VARIABLE}} and set it in the environment"
-                )
+        if written := _written(config):
+            raise ValueError(
+                f"{written}: a secret does not belong into a file: write ${{A_VARIABLE}} and set it in the environment"
+            )
         return config
+
+
+def _written(value: Any, where: str = "") -> str | None:
+    """The first secret that stands in the config itself, however deep; a manifest's templates only name one."""
+    if isinstance(value, str):
+        own = value and not REFERENCE.search(value) and TEMPLATE not in value
+        return where if own and SECRET.search(where) else None
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    inner = value.items() if isinstance(value, dict) else ()
+    return next(filter(None, (_written(one, f"{where}.{name}".lstrip(".")) for name, one in inner)), None)
 
 
 def resolved(value: Any, where: str = "config") -> Any:

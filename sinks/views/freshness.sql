@@ -2,7 +2,7 @@ CREATE OR REPLACE VIEW touchline.freshness
 (
     connector String COMMENT 'the connector',
     last_event_at Nullable(DateTime64(3, 'UTC')) COMMENT 'newest source time published, UTC',
-    last_success_at DateTime64(3, 'UTC') COMMENT 'when any of its streams was last read to the end, UTC',
+    last_success_at DateTime64(3, 'UTC') COMMENT 'when live reading of any of its streams last succeeded, UTC; 1970: never',
     lag_seconds Float64 COMMENT 'time since last_success_at, seconds',
     events_24h UInt64 COMMENT 'touchpoints received in the last 24 hours',
     read UInt64 COMMENT 'records read from the source',
@@ -20,7 +20,7 @@ WITH
         SELECT
             connector,
             max(stream.last_event_at) AS last_event_at,
-            max(stream.last_success_at) AS last_success_at,
+            maxIf(stream.last_success_at, NOT startsWith(stream.stream, 'backfill/')) AS last_success_at,
             sum(stream.read) AS read,
             sum(stream.published) AS published,
             sum(stream.dead_lettered) AS dead_lettered,

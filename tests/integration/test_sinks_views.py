@@ -345,6 +345,9 @@ def test_freshness_tells_how_many_records_are_not_stored(name: str) -> None:
     publish("touchline.connector-state", "connector_state", [{**state, "read": 3, "published": 3, "repeated": 0}, state])
     publish("touchline.connector-state", "connector_state", [{**state, "stream": "empty", "last_event_at": None} | dict.fromkeys(
         ("read", "published", "dead_lettered", "repeated"), 0)])  # fmt: skip
+    nothing = dict.fromkeys(("read", "published", "dead_lettered", "repeated"), 0)
+    later = {**state, **nothing, "stream": "backfill/orders", "last_success_at": NOW + 3_600_000}
+    publish("touchline.connector-state", "connector_state", [later])
     touched = [resolved(connector=name) for _ in range(7)]
     publish("touchline.resolved", "resolved", [*touched[:6], *touched[:3]])
     store("touchpoints", "connector_state")

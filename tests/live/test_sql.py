@@ -54,6 +54,7 @@ TABLE: dict[str, Any] = {
     "deleted": "gone",
     "map": MAP,
 }
+SLEEP = {"postgresql": "(SELECT count(*) FROM pg_sleep(3))", "mariadb": "sleep(3)"}
 OPENED: list[Connector] = []
 INSERT = "INSERT INTO orders (id, customer, total) VALUES (%s, %s, 9.90)"
 
@@ -338,6 +339,12 @@ def test_check_says_what_is_wrong_in_one_line(server: Server, shop: Session, tmp
         opened(tmp_path, server, table={"columns": ["customer", "total", "gone", "nope"]}).check()
     with pytest.raises(RetryableError, match="does the server run"):
         opened(tmp_path, server, url=server.url.replace(str(server.port), "9")).check()
+    shop.run(f"CREATE OR REPLACE VIEW slow AS SELECT o.* FROM orders o WHERE {SLEEP[server.kind]} IS NOT NULL")
+    if server.kind == "postgresql":
+        shop.run("GRANT SELECT ON slow TO reader")
+    with pytest.raises(RetryableError, match=r"^slow takes longer than timeout_seconds: is there an index"):
+        opened(tmp_path, server, table={"table": "slow"}, timeout_seconds=1).check()
+    shop.run("DROP VIEW slow")
     with patch.dict(os.environ, TOUCHLINE_PEER_PASSWORD="wrong"), pytest.raises(AuthError, match="TOUCHLINE_PEER_PASSWORD"):
         opened(tmp_path, server).check()
     right = ("pg_read_all_stats", "GRANT pg_read_all_stats TO", "REVOKE pg_read_all_stats FROM")
@@ -350,6 +357,24 @@ def test_check_says_what_is_wrong_in_one_line(server: Server, shop: Session, tmp
         assert "reads orders" in opened(tmp_path, server, wait_for_transactions=False, late_seconds=60).check()
     finally:
         shop.run(f"{right[1]} reader")
+
+
+def test_a_key_that_is_not_unique_and_a_time_that_is_none_are_told(server: Server, shop: Session, tmp_path: Path) -> None:
+    fill(shop, 12)
+    shop.run("CREATE VIEW twice AS SELECT * FROM orders UNION ALL SELECT * FROM orders")
+    shop.run("CREATE VIEW timeless AS SELECT id, customer, total, gone, nullif(changed_at, changed_at) AS changed_at FROM orders")
+    try:
+        if server.kind == "postgresql":
+            shop.run("GRANT SELECT ON twice, timeless TO reader")
+        with pytest.raises(
+            ConfigError, match=r"^tables.orders.key: two rows of .* have the same id: name a column that is unique$"
+        ):
+            read(opened(tmp_path, server, table={"table": "twice"}))
+        assert "none to be read by its time: is changed_at null" in opened(tmp_path, server, table={"table": "timeless"}).check()
+        assert "none to be read" not in opened(tmp_path, server).check()
+    finally:
+        shop.run("DROP VIEW twice")
+        shop.run("DROP VIEW timeless")
 
 
 def test_killed_at_each_step_nothing_is_lost_or_told_twice(

@@ -102,7 +102,11 @@ def delivery(scheme: str, body: str, at: datetime = NOW, secret: str = SECRET) -
             }
         case "zendesk":
             moment = at.isoformat().replace("+00:00", "Z")
-            found = {"X-Zendesk-Webhook-Signature": encoded(raw, moment + body), "X-Zendesk-Webhook-Signature-Timestamp": moment}
+            found = {
+                "X-Zendesk-Webhook-Signature": encoded(raw, moment + body),
+                "X-Zendesk-Webhook-Signature-Timestamp": moment,
+                "X-Zendesk-Webhook-Invocation-Id": "z1",
+            }
         case "hubspot":
             signed = encoded(raw, f"POSThttps://in.shop.example/webhooks/hubspot?a=1{body}{seconds}000")
             found = {"X-HubSpot-Signature-v3": signed, "X-HubSpot-Request-Timestamp": f"{seconds}000"}
@@ -127,8 +131,19 @@ def test_a_signed_delivery_is_let_in_and_is_the_same_record_when_it_is_sent_agai
     assert isinstance(first, Record)
     assert isinstance(again, Record)
     assert first.key == again.key
-    names = {"standard": "msg_1", "shopify": "w1", "github": "d1", "stripe": "evt_1", "hubspot": "7-8-9"}
-    assert names.get(scheme, first.key) == first.key
+    names = {"standard": "msg_1", "shopify": "w1", "github": "d1", "stripe": "evt_1", "hubspot": "7-8-9", "zendesk": "z1"}
+    assert names[scheme] == first.key
+
+
+def test_a_ticket_that_is_solved_again_in_the_same_words_is_another_event(gate: Gate) -> None:
+    body = '{"ticket": 5, "status": "solved", "email": "ann@example.com"}'
+    first, later = delivery("zendesk", body), delivery("zendesk", body)
+    assert isinstance(later.headers, dict)
+    later.headers["X-Zendesk-Webhook-Invocation-Id"] = "z2"
+    [[one], [other]] = [gate.admit(sent).records for sent in (first, later)]
+    assert isinstance(one, Record)
+    assert isinstance(other, Record)
+    assert one.key != other.key
 
 
 @pytest.mark.parametrize("scheme", HOOKS)
@@ -320,6 +335,7 @@ def test_browsers_of_named_origins_may_send(settings: IntakeSettings) -> None:
             asked = urllib.request.Request(f"{address}/v1/t", headers={"Origin": named}, method="OPTIONS")
             with urllib.request.urlopen(asked, timeout=10) as answer:
                 assert answer.headers["Access-Control-Allow-Origin"] == allowed
+                assert answer.headers["Access-Control-Allow-Credentials"] == (allowed and "true")
 
 
 TEXTS = st.text(st.characters(exclude_categories=())) | st.sampled_from(["", "-", "1e999", "2026-01-01", "99999-01-01", "{}"])

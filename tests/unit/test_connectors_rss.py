@@ -56,6 +56,18 @@ def test_rss_2_is_read_although_it_is_not_well_formed(server: Server, monkeypatc
     assert [(one.kind, one.value) for one in found.identifiers] == [("email", "ann@example.org")]
 
 
+ATOM = b"""<a:feed xmlns:a="http://www.w3.org/2005/Atom"><a:id>f</a:id><a:entry><a:id>g1</a:id><a:title>Cold soup</a:title>
+<a:updated>2026-03-01T08:00:00Z</a:updated></a:entry></a:feed>"""
+COMMENT = b"\n<!--" + b" served from a cache" * 100 + b" -->"
+
+
+@pytest.mark.parametrize("body", [ATOM, RSS + COMMENT, RSS.decode().replace("?>", ' encoding="utf-16"?>', 1).encode("utf-16")])
+def test_a_whole_feed_is_known_by_its_end_whatever_prefix_encoding_or_comment_it_has(
+    server: Server, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    assert [record.key for record in records(read(serve(server, monkeypatch, body, "application/rss+xml")))] == ["g1"]
+
+
 def test_half_a_feed_is_tried_again_and_no_feed_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RetryableError, match="ends in the middle"):
         read(serve(server, monkeypatch, RSS[:-30]))

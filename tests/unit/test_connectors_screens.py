@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from connectors.contract import Window
+from connectors.reading import Backfill
 from connectors.screens import FeedBars, reconciliation, show_preview, totals
 from schemas.connector_state import ConnectorState
+from schemas.errors import ConfigError
 from tests.contract.peers import Server
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -82,3 +84,16 @@ def test_a_preview_shows_so_many_touchpoints_reads_no_more_pages_than_it_needs_a
     assert "text red ·[31m[bold]" in shown
     assert "\x1b" not in shown
     assert server.requests.count("/v1/reviews") == 2
+
+
+def test_a_preview_begins_where_live_reading_would(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        server.peer.put(number, DAY + timedelta(hours=number))
+    show_preview(server.connector(timeout_seconds=5, start=(DAY + timedelta(hours=1)).isoformat()), 20)
+    shown = capsys.readouterr().out
+    assert [f"r{number:05}" in shown for number in range(3)] == [False, True, True]
+
+
+def test_a_backfill_from_a_day_to_come_is_refused_rather_than_found_complete() -> None:
+    with pytest.raises(ConfigError, match=r"^--backfill 2[0-9-]+ [0-9:]+: .*lies in the future$"):
+        Backfill(datetime.now(UTC) + timedelta(days=400), {})

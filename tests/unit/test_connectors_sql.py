@@ -50,6 +50,10 @@ def test_before_anything_was_packed_there_are_no_keys() -> None:
     [
         ({"wait_for_transactions": False}, "late_seconds"),
         ({"url": "postgresql://touchline:secret@db/shop"}, "password does not belong"),
+        ({"url": "postgresql://touchline@db/shop?password=secret"}, "password does not belong"),
+        ({"url": "mariadb://touchline@db/shop?sslmode=require"}, "sslmode: there is no such parameter; there is ssl_ca"),
+        ({"url": "postgresql://touchline@db/shop?sslmod=require"}, "url: invalid URI query parameter"),
+        ({"url": "mariadb://touchline@db:33o6/shop"}, "must look like postgresql"),
         ({"url": "oracle://touchline@db/shop"}, "must look like postgresql"),
         ({"url": "postgresql://db/shop"}, "must look like postgresql"),
     ],

@@ -208,6 +208,8 @@ def test_what_an_airbyte_source_says_of_its_config_stops_it(tmp_path: Path) -> N
         ("singer", {"stream": {"columns": ["changed_at", "customer"]}}, "reads column id, which `columns` does not list"),
         ("singer", {"log": "nowhere/log"}, "log: cannot write .*/nowhere/log: No such file"),
         ("singer", {"config": {"api_key": "in clear"}}, "api_key: a secret does not belong into a file"),
+        ("airbyte", {"config": {"credentials": {"client_secret": "in clear"}}}, "credentials.client_secret: a secret does not"),
+        ("airbyte", {"config": {"accounts": [{"apiKey": "in clear"}]}}, "accounts.0.apiKey: a secret does not belong"),
         ("singer", {"config": {"password": "${NOT_SET_HERE}"}}, "config.password: set the environment variable NOT_SET_HERE"),
     ],
 )
