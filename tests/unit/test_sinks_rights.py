@@ -108,3 +108,12 @@ def test_only_what_waits_is_planned_and_each_migration_ends_by_remembering_itsel
     assert applied[0].statements[-1].endswith(f"SELECT '{found[0].name}', '{found[0].checksum}'")
     assert [step.name for step in steps if step.kind == "view"] == [view.name for view in views()]
     assert {step.kind for step in steps} == {"database", "migration", "view"}
+
+
+@pytest.mark.parametrize("cluster", ["", "main"])
+def test_the_definer_is_there_before_anything_is_its_own(cluster: str) -> None:
+    """A server refuses a view whose definer it does not know."""
+    planned = [each for step in plan({}, own_rights=True, cluster=cluster) for each in step.statements]
+    naming = [each for each in planned if "touchline_definer" in each]
+    assert naming[0].startswith("CREATE USER IF NOT EXISTS touchline_definer")
+    assert "DEFINER = touchline_definer" in "".join(naming)
