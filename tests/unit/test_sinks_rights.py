@@ -7,7 +7,7 @@ import pytest
 from schemas.errors import ConfigError
 from sinks.cluster import across, everywhere, sharded
 from sinks.migrations import ROLES, VIEWS, migrations, plan, views
-from sinks.rights.masks import MASKS, by_definer, masks, secured
+from sinks.rights.masks import MASKS, PINNED, by_definer, masks, secured
 
 VIEW = "CREATE OR REPLACE VIEW touchline.{0}\n(\n    text Nullable(String) COMMENT 'a'\n)\nAS\nSELECT text FROM t\nCOMMENT 'b'"
 TABLE = """CREATE TABLE IF NOT EXISTS touchline_store.t
@@ -98,6 +98,8 @@ def test_rights_and_views_are_for_every_server() -> None:
     assert everywhere("GRANT SELECT ON a.* TO b", "main") == "GRANT ON CLUSTER main SELECT ON a.* TO b"
     assert everywhere("CREATE ROLE IF NOT EXISTS a", "main") == "CREATE ROLE IF NOT EXISTS a ON CLUSTER main"
     assert "FROM t\nSETTINGS distributed_product_mode = 'global'\nCOMMENT 'b'" in across(VIEW.format("kpis"), "main")
+    (pinned,) = secured(VIEW.format("kpis"))
+    assert f"FROM t\nSETTINGS {PINNED}, distributed_product_mode = 'global'\nCOMMENT 'b'" in across(pinned, "main")
 
 
 def test_only_what_waits_is_planned_and_each_migration_ends_by_remembering_itself() -> None:
