@@ -53,7 +53,8 @@ def sharded(statement: str, cluster: str) -> list[str]:
 def across(view: str, cluster: str) -> str:
     """A view: what it looks up in other tables is looked up in all shards."""
     body, before, comment = view.rpartition("\nCOMMENT ")
-    settings = "\nSETTINGS distributed_product_mode = 'global'"
+    more = "," if "\nSETTINGS " in body.rpartition("\n)")[2] else "\nSETTINGS"
+    settings = f"{more} distributed_product_mode = 'global'"
     return everywhere(f"{body}{settings}{before}{comment}" if before else f"{view}{settings}", cluster)
 
 

@@ -1,8 +1,8 @@
 """Bring ClickHouse to the tables, rights and views of this software.
 
 1. Databases `touchline_store` (tables), `touchline` (views), `touchline_unmasked`; the table that remembers what was applied.
-2. Migrations: numbered files `sinks/tables/<name>/migrations/0001_*.sql`, applied in order, each once, never changed afterwards.
-3. Rights: `sinks/rights/roles.sql`, where users are made by SQL; elsewhere their roles must stand in the server's configuration.
+2. Rights: `sinks/rights/roles.sql`, where users are made by SQL; elsewhere their roles must stand in the server's configuration.
+3. Migrations: numbered files `sinks/tables/<name>/migrations/0001_*.sql`, applied in order, each once, never changed afterwards.
 4. Views: every file of `sinks/views`, replaced each time, those that others read first.
 
 One migration at a time: a second one waits. Every statement is written to be harmless when it runs twice (`IF NOT EXISTS`,
@@ -127,13 +127,13 @@ def plan(applied: dict[str, str], *, own_rights: bool, cluster: str = "") -> lis
         raise ConfigError("TOUCHLINE_CLICKHOUSE_CLUSTER is no name: letters, digits and _, as in remote_servers of the server")
     waiting = {script.name for script in pending(found, applied)}
     steps = [Step("database", "all", "ensure", _databases(cluster))]
-    for script in found:
-        new = script.name in waiting
-        steps.append(Step("migration", script.name, "apply" if new else "none", _applying(script, cluster) if new else []))
-    if own_rights:
+    if own_rights:  # before the migrations: materialized views name their definer, who must be there
         roles = Script("roles", ROLES.read_text(encoding="utf-8")).statements
         statements = [clustered.everywhere(each, cluster) for each in roles] if cluster else roles
         steps.append(Step("rights", "roles", "ensure", statements))
+    for script in found:
+        new = script.name in waiting
+        steps.append(Step("migration", script.name, "apply" if new else "none", _applying(script, cluster) if new else []))
     return steps + [Step("view", view.name, "replace", _viewing(view, cluster)) for view in views()]
 
 

@@ -10,10 +10,13 @@ from schemas.errors import ConfigError
 from sinks.clickhouse import ClickHouse
 
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+UNKNOWN = "no customer of this id has an identifier yet: is the id whole, and --at late enough?"
 HAS = """
 SELECT DISTINCT toUUID(UUIDNumToString(customer_id)) FROM touchline_store.identities FINAL
 WHERE ({kind:String} = '' OR kind = {kind:String}) AND (value = {value:String} OR endsWith(value, concat('/', {value:String})))
+    AND customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
 """
+ERASED = "SELECT count() FROM touchline_store.erasures WHERE customer_id = UUIDStringToNum({customer:String})"
 NOW = """
 SELECT toUUID(UUIDNumToString(to_customer)) FROM touchline_store.merges FINAL
 WHERE from_customer = UUIDStringToNum({customer:String})
@@ -21,7 +24,9 @@ WHERE from_customer = UUIDStringToNum({customer:String})
 MERGES = """
 SELECT toUUID(UUIDNumToString(from_customer)), toUUID(UUIDNumToString(to_customer)), rule, toUUID(UUIDNumToString(event_id)), at
 FROM touchline_store.merges FINAL
-WHERE to_customer = UUIDStringToNum({customer:String}) AND at <= fromUnixTimestamp64Milli({at:Int64}) ORDER BY at, from_customer
+WHERE to_customer = UUIDStringToNum({customer:String}) AND at <= fromUnixTimestamp64Milli({at:Int64})
+    AND from_customer NOT IN (SELECT customer_id FROM touchline_store.erasures)
+ORDER BY at, from_customer
 """
 EDGES = """
 SELECT kind, value, toUUID(UUIDNumToString(customer_id)), rule, toUUID(UUIDNumToString(event_id)), at
@@ -29,7 +34,7 @@ FROM touchline_store.identities FINAL
 WHERE at <= fromUnixTimestamp64Milli({at:Int64}) AND (
     customer_id = UUIDStringToNum({customer:String})
     OR customer_id IN (SELECT from_customer FROM touchline_store.merges WHERE to_customer = UUIDStringToNum({customer:String}))
-)
+) AND customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
 ORDER BY at, kind, value
 """
 COUNT = """
@@ -97,23 +102,31 @@ class Reader:
         )
 
     def identity(self, who: Asked) -> Identity:
-        """Who that is as known now, with the edges and merges. Raises ConfigError where that is nobody, or more than one."""
-        customer = self._standing(who.customer_id or self._has(who))
+        """Who that is as known now, with the edges and merges. Raises ConfigError where that is nobody, or more than one.
+
+        Somebody erased is nobody, as in the views.
+        """
+        customer = self._standing(who.customer_id) if who.customer_id else self._has(who)
+        if self._erased(customer):
+            raise ConfigError(UNKNOWN)
         merges = [Merge(*row) for row in self._rows(MERGES, str(customer))]
         edges = [Edge(*row) for row in self._rows(EDGES, str(customer))]
         if who.customer_id and not edges and not merges:
-            raise ConfigError("no customer of this id has an identifier yet: is the id whole, and --at late enough?")
+            raise ConfigError(UNKNOWN)
         return Identity(customer, edges, merges)
 
     def _has(self, who: Asked) -> UUID:
         found = self._client.query(HAS, {"kind": who.kind or "", "value": who.value}).rows
-        customers = {self._standing(customer) for (customer,) in found}
+        customers = {standing for (customer,) in found if not self._erased(standing := self._standing(customer))}
         if len(customers) != 1:
             several = "more than one customer has this identifier in some system: say kind:system/value"
             raise ConfigError(
                 several if customers else "no customer has this identifier: try kind:value, as in email:ann@example.com"
             )
         return customers.pop()
+
+    def _erased(self, customer: UUID) -> bool:
+        return bool(self._client.query(ERASED, {"customer": str(customer)}).rows[0][0])
 
     def _standing(self, customer: UUID) -> UUID:
         found = self._client.query(NOW, {"customer": str(customer)}).rows

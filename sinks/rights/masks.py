@@ -24,6 +24,12 @@ FORM = re.compile(
     re.DOTALL,
 )
 PARAMETER = re.compile(r"\{(\w+):(\w+)\}")
+# What a reader's client may have set otherwise, as tools for reports do, and a view would answer otherwise by: joins would lose
+# rows, and a list of merged or erased customers would end where a limit of the reader's own cuts it off.
+PINNED = (
+    "join_use_nulls = 0, aggregate_functions_null_for_empty = 0, prefer_column_name_to_alias = 0,"
+    " join_overflow_mode = 'throw', set_overflow_mode = 'throw', read_overflow_mode = 'throw', timeout_overflow_mode = 'throw'"
+)
 DEFINER = "DEFINER = touchline_definer SQL SECURITY DEFINER"
 
 
@@ -38,6 +44,7 @@ def secured(statement: str) -> list[str]:
     if form is None:
         raise ConfigError("a view is one CREATE OR REPLACE VIEW touchline.<name> (columns) AS <select> COMMENT '<what it is>'")
     name, columns, select, comment = form.groups()
+    select = f"{select}\nSETTINGS {PINNED}"
     chosen = masks(name)
     if not chosen:
         return [f"CREATE OR REPLACE VIEW touchline.{name}\n{columns}\n{DEFINER}\nAS\n{select}\n{comment}"]

@@ -11,7 +11,7 @@ import pytest
 from deploy.local.state import Stack
 from schemas.codec import Fields
 from tests.conftest import TOUCHLINE
-from tests.sinking import journey, publish, reading, resolved, shown, store
+from tests.sinking import ask, journey, publish, reading, resolved, shown, store
 
 pytestmark = pytest.mark.integration
 HOUR = 3_600_000
@@ -199,3 +199,24 @@ def test_an_identifier_of_two_systems_is_asked_back(ann: Ann) -> None:
     assert done.returncode == 2
     assert "more than one customer has this identifier in some system: say kind:system/value" in done.stderr
     assert told("identity", "show", f"crm_contact:sim-crm/{number}")["customer_id"] == str(shown(edges[0]["customer_id"]))
+
+
+def test_somebody_erased_is_nobody(migrated: Stack) -> None:
+    """The one who is erased, by address and by id, and whoever became part of that one."""
+    gone, part = uuid4().bytes, uuid4().bytes
+    mark = uuid4().hex[:8]
+    mails = [f"{name}.{mark}@example.org" for name in ("gone", "part")]
+    event = uuid4().bytes
+    publish("touchline.identity", "edge", [
+        edge("email", mail, customer, event, 0) for mail, customer in zip(mails, (gone, part), strict=True)
+    ])  # fmt: skip
+    publish("touchline.identity", "merge", [
+        {"from_customer": part, "to_customer": gone, "rule": "exact-identifier", "event_id": event, "at": START}
+    ])  # fmt: skip
+    store()
+    assert [row["value"] for row in told("identity", "show", mails[1])["edges"]] == mails
+    ask("INSERT INTO touchline_store.erasures (customer_id) SELECT UUIDStringToNum({id:String})", {"id": str(shown(gone))})
+    for who in (*mails, str(shown(gone)), str(shown(part))):
+        for command in (("explain",), ("identity", "show")):
+            done = run(*command, who)
+            assert (done.returncode, done.stdout) == (2, ""), who

@@ -150,6 +150,25 @@ def test_limits_hold_inside_views(ada: UUID) -> None:
     assert "error 158 " in str(refusal("analyst", "SELECT count() FROM touchline.customers SETTINGS max_rows_to_read = 1"))
 
 
+@pytest.mark.parametrize("setting", ["join_use_nulls", "aggregate_functions_null_for_empty", "prefer_column_name_to_alias"])
+def test_what_a_readers_client_has_set_changes_no_answer(ada: UUID, setting: str) -> None:
+    """As tools for reports set them: nobody here was merged, and without its pin a view of joins would show nobody."""
+    for view in views():
+        sql = f"SELECT countIf(NOT ignore(*)) FROM touchline.{called(view)}"
+        assert rows("analyst", f"{sql} SETTINGS {setting} = 1") == rows("analyst", sql), view.name
+
+
+@pytest.mark.parametrize(
+    ("limit", "mode"), [("max_rows_in_set", "set"), ("max_rows_to_read", "read"), ("max_bytes_in_join", "join")]
+)
+def test_a_limit_of_the_reader_never_shortens_the_lists_of_who_is_hidden(ada: UUID, limit: str, mode: str) -> None:
+    for _ in range(2):
+        ask("INSERT INTO touchline_store.erasures (customer_id) SELECT reinterpretAsFixedString(generateUUIDv4())")
+        ask("INSERT INTO touchline_store.merges (from_customer) SELECT reinterpretAsFixedString(generateUUIDv4())")
+    sql = f"SELECT count() FROM touchline.touchpoints SETTINGS {limit} = 1, {mode}_overflow_mode = 'break'"
+    assert "exceeded" in str(refusal("analyst", sql))
+
+
 def test_the_writer_stores_and_reads_nothing(migrated: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHLINE_CLICKHOUSE_USER", "writer")
     record = resolved()

@@ -7,7 +7,7 @@ import pytest
 from schemas.errors import ConfigError
 from sinks.cluster import across, everywhere, sharded
 from sinks.migrations import ROLES, VIEWS, migrations, plan, views
-from sinks.rights.masks import MASKS, by_definer, masks, secured
+from sinks.rights.masks import MASKS, PINNED, by_definer, masks, secured
 
 VIEW = "CREATE OR REPLACE VIEW touchline.{0}\n(\n    text Nullable(String) COMMENT 'a'\n)\nAS\nSELECT text FROM t\nCOMMENT 'b'"
 TABLE = """CREATE TABLE IF NOT EXISTS touchline_store.t
@@ -98,6 +98,8 @@ def test_rights_and_views_are_for_every_server() -> None:
     assert everywhere("GRANT SELECT ON a.* TO b", "main") == "GRANT ON CLUSTER main SELECT ON a.* TO b"
     assert everywhere("CREATE ROLE IF NOT EXISTS a", "main") == "CREATE ROLE IF NOT EXISTS a ON CLUSTER main"
     assert "FROM t\nSETTINGS distributed_product_mode = 'global'\nCOMMENT 'b'" in across(VIEW.format("kpis"), "main")
+    (pinned,) = secured(VIEW.format("kpis"))
+    assert f"FROM t\nSETTINGS {PINNED}, distributed_product_mode = 'global'\nCOMMENT 'b'" in across(pinned, "main")
 
 
 def test_only_what_waits_is_planned_and_each_migration_ends_by_remembering_itself() -> None:
@@ -108,3 +110,12 @@ def test_only_what_waits_is_planned_and_each_migration_ends_by_remembering_itsel
     assert applied[0].statements[-1].endswith(f"SELECT '{found[0].name}', '{found[0].checksum}'")
     assert [step.name for step in steps if step.kind == "view"] == [view.name for view in views()]
     assert {step.kind for step in steps} == {"database", "migration", "view"}
+
+
+@pytest.mark.parametrize("cluster", ["", "main"])
+def test_the_definer_is_there_before_anything_is_its_own(cluster: str) -> None:
+    """A server refuses a view whose definer it does not know."""
+    planned = [each for step in plan({}, own_rights=True, cluster=cluster) for each in step.statements]
+    naming = [each for each in planned if "touchline_definer" in each]
+    assert naming[0].startswith("CREATE USER IF NOT EXISTS touchline_definer")
+    assert "DEFINER = touchline_definer" in "".join(naming)
