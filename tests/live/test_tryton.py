@@ -159,12 +159,12 @@ def test_a_backfill_reads_what_the_server_counts_and_a_second_round_publishes_no
     assert quotes(server).keys() == {record["event_id"] for record in published(kafka, name, "erp")}
 
 
-def test_an_order_is_followed_from_its_confirmation_to_its_invoice(
+def test_an_order_is_followed_from_its_confirmation_to_its_invoice_and_to_the_cancelling_of_its_shipment(
     tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, start=datetime.now(UTC).isoformat(), page=3)
     sale, other = 1, 2
-    ship(server, [sale])
+    shipments = ship(server, [sale])
     [[invoice]] = server.sql("SELECT id FROM account_invoice")
     server.call("account.invoice.post", [invoice])
     for step in ("quote", "cancel"):
@@ -200,6 +200,12 @@ def test_an_order_is_followed_from_its_confirmation_to_its_invoice(
     assert {record["key"] for record in goods.values()} == {b"email:c0@example.org"}
     read(settings, "--once")
     assert len(published(kafka, name, "erp", "inventory", "crm")) == len(found)
+
+    server.call("stock.shipment.out.cancel", shipments)
+    time.sleep(1.1)
+    read(settings, "--once")
+    later = Counter(record["type"] for record in published(kafka, name, "inventory"))
+    assert later - Counter(record["type"] for record in found) == {"shipment.cancelled": 1, "goods.delivery_cancelled": 2}
 
 
 def test_goods_that_come_back_are_told_by_line_once_and_again_when_that_is_cancelled(
