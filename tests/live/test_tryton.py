@@ -223,8 +223,7 @@ def test_goods_that_come_back_are_told_by_line_once_and_again_when_that_is_cance
     [[number]] = server.sql(f"SELECT number FROM sale_sale WHERE id = {CUSTOMERS + 1}")
     assert {record["order_id"] for record in found} == {number}
 
-    moves = [move for [move] in server.sql("SELECT id FROM stock_move WHERE state = 'done' AND shipment IS NOT NULL")]
-    server.call("stock.move.write", moves, {"cost_price": {"__class__": "Decimal", "decimal": "1"}})
+    server.change("UPDATE stock_move SET write_date = strftime('%Y-%m-%d %H:%M:%f', 'now')")  # as computing costs again does
     time.sleep(1.1)
     read(settings, "--once")
     assert len(published(kafka, name, "inventory")) == len(found)
@@ -260,7 +259,7 @@ def test_parties_that_went_without_a_word_in_the_log_are_found_by_their_ids(
     told, untold = parties[:20:2], parties[1:20:2]
     server.call("party.party.delete", told + untold)
     logged = [f"'party.party,{one}'" for one in untold]
-    server.forget(f"DELETE FROM ir_model_log WHERE event = 'delete' AND resource IN ({', '.join(logged)})")
+    server.change(f"DELETE FROM ir_model_log WHERE event = 'delete' AND resource IN ({', '.join(logged)})")
     assert published(kafka, name, "crm") == []
     for _ in range(2):
         time.sleep(1.1)
@@ -288,7 +287,7 @@ def test_a_check_says_what_to_change(tmp_path: Path, server: Tryton, change: dic
 
 
 def test_a_check_names_the_module_that_is_missing_and_the_streams_that_need_it(tmp_path: Path, server: Tryton) -> None:
-    server.forget("UPDATE ir_module SET state = 'not activated' WHERE name = 'stock'")
+    server.change("UPDATE ir_module SET state = 'not activated' WHERE name = 'stock'")
     code, out, err = finished(connect(write(tmp_path, server, "check"), "--check"))
     assert (code, out) == (2, "")
     assert "lacks the module stock: activate it, or leave shipments, returns, moves out of `streams`" in err

@@ -51,8 +51,8 @@ class Tryton:
         with closing(sqlite3.connect(self._file)) as database:
             return database.execute(query).fetchall()
 
-    def forget(self, statement: str) -> None:
-        """Take something out of the database behind the server's back."""
+    def change(self, statement: str) -> None:
+        """Change the database behind the server's back."""
         with closing(sqlite3.connect(self._file, timeout=PATIENCE)) as database, database:
             database.execute(statement)
 
