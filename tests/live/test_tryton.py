@@ -148,15 +148,23 @@ def count(kafka: KafkaSettings, name: str) -> int:
     return sum(state.published for state in states(kafka, name).values())
 
 
+@pytest.mark.parametrize(("stream", "source", "happened"), [("sales", "erp", quotes), ("moves", "inventory", deliveries)])
 def test_a_backfill_reads_what_the_server_counts_and_a_second_round_publishes_nothing(
-    tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
+    tmp_path: Path,
+    server: Tryton,
+    kafka: KafkaSettings,
+    name: str,
+    stream: str,
+    source: str,
+    happened: Callable[[Tryton], dict[bytes, datetime]],
 ) -> None:
-    settings = write(tmp_path, server, name, streams=["sales", "parties"], start=datetime.now(UTC).isoformat())
+    wanted = happened(server)
+    settings = write(tmp_path, server, name, streams=[stream, "parties"], start=datetime.now(UTC).isoformat())
     read(settings, "--once")
     assert count(kafka, name) == 0
     said = read(settings, "--backfill", "2026-01-01")
-    assert f"{2 * CUSTOMERS} at the source: nothing missing" in said
-    assert quotes(server).keys() == {record["event_id"] for record in published(kafka, name, "erp")}
+    assert f"{len(wanted)} at the source: nothing missing" in said
+    assert wanted.keys() == {record["event_id"] for record in published(kafka, name, source)}
 
 
 def test_an_order_is_followed_from_its_confirmation_to_its_invoice_and_to_the_cancelling_of_its_shipment(
