@@ -1,1 +1,1 @@
-"""Tryton (ERP, CRM, inventory): quotes, orders, shipments, invoices, opportunities, and customers that were deleted."""
+"""Tryton (ERP, CRM, inventory): quotes, orders, shipments, returns, goods, invoices, opportunities, deleted customers."""

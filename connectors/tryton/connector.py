@@ -1,10 +1,10 @@
-"""Tryton over JSON-RPC: transitions and deletes from its log, invoices and opportunities by their last change.
+"""Tryton over JSON-RPC: transitions and deletes from its log; invoices, opportunities and moves by their last change.
 
 Guarantee: at least once, exact by event id. Deletes: the log tells of parties deleted over RPC, comparing ids finds the others.
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,10 +48,12 @@ class Connector(Polled):
 
     def check(self) -> str:
         """The streams that can be read. Raises ConfigError where a module is missing or the user lacks a right."""
-        wanted = {FEEDS[stream].about: stream for stream in self.items}
-        there = {row["name"] for row in self.rpc.search("ir.model", [["name", "in", list(wanted)]], ("name",))}
-        if missing := next((model for model in wanted if model not in there), None):
-            raise ConfigError(f"the database has no {missing}: activate its module, or leave {wanted[missing]} out of `streams`")
+        wanted = dict.fromkeys(module for stream in self.items for module in FEEDS[stream].modules)
+        activated = [["name", "in", list(wanted)], ["state", "=", "activated"]]
+        there = {row["name"] for row in self.rpc.search("ir.module", activated, ("name",))}
+        if missing := next((module for module in wanted if module not in there), None):
+            without = ", ".join(stream for stream in self.items if missing in FEEDS[stream].modules)
+            raise ConfigError(f"the database lacks the module {missing}: activate it, or leave {without} out of `streams`")
         for stream in self.items:
             self._rows(FEEDS[stream], [], 1)
         return f"{', '.join(self.items)} at {self.settings.url}"
@@ -114,11 +116,11 @@ class Connector(Polled):
 
     def _told(self, stream: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows with what they do not say by themselves."""
+        added = FEEDS[stream].added
+        rows = [{**row, **{name: of(row) for name, of in added.items()}} for row in rows]
         if stream == "sales":
             ordered = self._ordered([row for row in rows if row["target"] == "state:cancelled" and row["resource"]])
             return [{**row, "ordered": row["id"] in ordered} for row in rows]
-        if stream == "shipments":
-            return [{**row, "delay_days": _delay(row["resource"] or {})} for row in rows]
         if stream == "parties":
             names = self._names(FEEDS[stream].about, [row["id"] for row in rows])
             return [{**row, "party": names[row["id"]]} for row in rows]
@@ -169,9 +171,3 @@ def _after(time: str, at: datetime | None, key: str) -> list[Any]:
 
 def _clause(feed: Feed, operator: str, at: datetime | None) -> list[Any]:
     return [[feed.time, operator, typed(at)]] if at else []
-
-
-def _delay(shipment: dict[str, Any]) -> int | None:
-    """Days from the date that was planned first to the one it went."""
-    planned, went = shipment.get("origin_planned_date"), shipment.get("effective_date")
-    return (date.fromisoformat(went) - date.fromisoformat(planned)).days if planned and went else None

@@ -1,10 +1,10 @@
-"""A real Tryton 8.2 server: quotes, an order and all that follows from it, deletes, kills in mid-read, rights, lag."""
+"""A real Tryton 8.2 server: quotes, an order and all that follows from it, returns, deletes, kills in mid-read, rights, lag."""
 
 import os
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from schemas.touchpoint import event_id
 from tests.connecting import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
 from tests.faults import eventually
 from tests.live.conftest import Line
-from tests.live.tryton.server import CUSTOMERS, PASSWORD, PATIENCE, Tryton, tryton
+from tests.live.tryton.server import CUSTOMERS, PASSWORD, PATIENCE, RETURNS, Tryton, tryton
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow]
 
@@ -61,22 +61,82 @@ def published(kafka: KafkaSettings, name: str, *sources: str) -> list[dict[str, 
     return [record for source in sources for record in records(kafka, f"touchline.{source}", name)]
 
 
+def dated(rows: list[tuple[Any, ...]]) -> dict[str, datetime]:
+    """Times of rows by their ids."""
+    return {str(number): datetime.fromisoformat(at).replace(tzinfo=UTC) for number, at in rows}
+
+
+def logged(server: Tryton, stream: str, about: str, *targets: str) -> dict[bytes, datetime]:
+    """The events that the log's rows must become, by what stands in the database."""
+    wanted = ", ".join(f"'{target}'" for target in targets)
+    sql = f"SELECT id, create_date FROM ir_model_log WHERE target IN ({wanted}) AND resource LIKE '{about},%'"
+    return {event_id("tryton", f"{stream}:{row}", at.isoformat()).bytes: at for row, at in dated(server.sql(sql)).items()}
+
+
 def quotes(server: Tryton) -> dict[bytes, datetime]:
-    """The events that the log's transitions to a quote must become, by what stands in the database."""
-    sql = "SELECT id, create_date FROM ir_model_log WHERE target = 'state:quotation' AND resource LIKE 'sale.sale,%'"
-    found = {number: datetime.fromisoformat(at).replace(tzinfo=UTC) for number, at in server.sql(sql)}
-    return {event_id("tryton", f"sales:{number}", at.isoformat()).bytes: at for number, at in found.items()}
+    return logged(server, "sales", "sale.sale", "state:quotation")
 
 
+def confirm(server: Tryton, sales: list[int], shipments: str) -> list[int]:
+    """Confirm sales; their shipments."""
+    for step in ("quote", "confirm"):
+        server.call(f"sale.sale.{step}", sales)
+    return [one for sale in server.call("sale.sale.read", sales, [shipments]) for one in sale[shipments]]
+
+
+def ship(server: Tryton, sales: list[int]) -> list[int]:
+    """Confirm sales and bring the goods, all at once; their shipments."""
+    shipments = confirm(server, sales, "shipments")
+    for step in ("assign_try", "pick", "pack", "do"):
+        server.call(f"stock.shipment.out.{step}", shipments)
+    return shipments
+
+
+def take_back(server: Tryton, sales: list[int]) -> list[int]:
+    """Confirm sales of what comes back and receive it, all at once; their shipments."""
+    shipments = confirm(server, sales, "shipment_returns")
+    for step in ("receive", "do"):
+        server.call(f"stock.shipment.out.return.{step}", shipments)
+    return shipments
+
+
+def deliveries(server: Tryton) -> dict[bytes, datetime]:
+    ship(server, list(range(1, RETURNS + 1)))
+    customers = "SELECT id FROM stock_location WHERE type = 'customer'"
+    found = dated(server.sql(f"SELECT id, write_date FROM stock_move WHERE state = 'done' AND to_location IN ({customers})"))
+    return {event_id("tryton", f"moves:{move}", "done").bytes: at for move, at in found.items()}
+
+
+def returns(server: Tryton) -> dict[bytes, datetime]:
+    take_back(server, list(range(CUSTOMERS + 1, CUSTOMERS + RETURNS + 1)))
+    return logged(server, "returns", "stock.shipment.out.return", "receive", "state:done")
+
+
+@pytest.mark.parametrize(
+    ("stream", "source", "happened", "at_once"),
+    [
+        ("sales", "erp", quotes, CUSTOMERS),
+        ("moves", "inventory", deliveries, 2 * RETURNS),
+        ("returns", "inventory", returns, RETURNS),
+    ],
+)
 def test_killed_at_each_step_at_pages_of_one_instant_nothing_is_lost_and_nothing_counted_twice(
-    tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
+    tmp_path: Path,
+    server: Tryton,
+    kafka: KafkaSettings,
+    name: str,
+    stream: str,
+    source: str,
+    happened: Callable[[Tryton], dict[bytes, datetime]],
+    at_once: int,
 ) -> None:
-    settings = write(tmp_path, server, name, streams=["sales"], page=2)
-    wanted = quotes(server)
-    assert max(Counter(wanted.values()).values()) == CUSTOMERS
+    settings = write(tmp_path, server, name, streams=[stream], page=2)
+    wanted = happened(server)
+    assert max(Counter(wanted.values()).values()) == at_once
+    time.sleep(1.1)  # the server's `Date` has no fractions: what happened within this second waits for a later round
     killed_at_each_step(settings, kafka, "tryton", **{variable(name, "password"): PASSWORD})
     read(settings, "--once")
-    found = Counter(record["event_id"] for record in published(kafka, name, "erp"))
+    found = Counter(record["event_id"] for record in published(kafka, name, source))
     assert found.keys() == wanted.keys()
     assert found.total() <= len(wanted) + 2 * len(STEPS)
     [state] = states(kafka, name).values()
@@ -88,36 +148,37 @@ def count(kafka: KafkaSettings, name: str) -> int:
     return sum(state.published for state in states(kafka, name).values())
 
 
+@pytest.mark.parametrize(("stream", "source", "happened"), [("sales", "erp", quotes), ("moves", "inventory", deliveries)])
 def test_a_backfill_reads_what_the_server_counts_and_a_second_round_publishes_nothing(
-    tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
+    tmp_path: Path,
+    server: Tryton,
+    kafka: KafkaSettings,
+    name: str,
+    stream: str,
+    source: str,
+    happened: Callable[[Tryton], dict[bytes, datetime]],
 ) -> None:
-    settings = write(tmp_path, server, name, streams=["sales", "parties"], start=datetime.now(UTC).isoformat())
+    wanted = happened(server)
+    settings = write(tmp_path, server, name, streams=[stream, "parties"], start=datetime.now(UTC).isoformat())
     read(settings, "--once")
     assert count(kafka, name) == 0
     said = read(settings, "--backfill", "2026-01-01")
-    assert f"{2 * CUSTOMERS} at the source: nothing missing" in said
-    assert quotes(server).keys() == {record["event_id"] for record in published(kafka, name, "erp")}
+    assert f"{len(wanted)} at the source: nothing missing" in said
+    assert wanted.keys() == {record["event_id"] for record in published(kafka, name, source)}
 
 
-def test_an_order_is_followed_from_its_confirmation_to_its_invoice(
+def test_an_order_is_followed_from_its_confirmation_to_its_invoice_and_to_the_cancelling_of_its_shipment(
     tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, start=datetime.now(UTC).isoformat(), page=3)
     sale, other = 1, 2
-    for step in ("quote", "confirm"):
-        server.call(f"sale.sale.{step}", [sale])
-    [[shipment]] = server.sql(
-        f"SELECT id FROM stock_shipment_out WHERE id IN (SELECT CAST(substr(shipment, 20) AS INT) FROM stock_move \
-        WHERE origin IN (SELECT 'sale.line,' || id FROM sale_line WHERE sale = {sale}))"
-    )
-    for step in ("assign_try", "pick", "pack", "do"):
-        server.call(f"stock.shipment.out.{step}", [shipment])
+    shipments = ship(server, [sale])
     [[invoice]] = server.sql("SELECT id FROM account_invoice")
     server.call("account.invoice.post", [invoice])
     for step in ("quote", "cancel"):
         server.call(f"sale.sale.{step}", [other])
     server.call("sale.opportunity.lost", [1])
-    time.sleep(1.1)  # the server's `Date` has no fractions: what happened within this second waits for a later round
+    time.sleep(1.1)
     read(settings, "--once")
     found = published(kafka, name, "erp", "inventory", "crm")
     assert Counter(record["type"] for record in found) == {
@@ -125,6 +186,7 @@ def test_an_order_is_followed_from_its_confirmation_to_its_invoice(
         "order.placed": 1,
         "quote.cancelled": 1,
         "delivery.completed": 1,
+        "goods.delivered": 2,
         "invoice.issued": 1,
         "opportunity.lost": 1,
     }
@@ -133,15 +195,52 @@ def test_an_order_is_followed_from_its_confirmation_to_its_invoice(
         f"SELECT number, (SELECT create_date FROM ir_model_log WHERE target = 'state:confirmed' \
         AND resource = 'sale.sale,{sale}') FROM sale_sale WHERE id = {sale}"
     )
-    assert (placed["order_id"], placed["amount"], placed["currency"]) == (number, 200_000, "USD")
+    assert (placed["order_id"], placed["amount"], placed["currency"]) == (number, 250_000, "USD")
     known = {one["kind"]: one["value"] for one in placed["identifiers"]}
     assert known["email"] == "c0@example.org"
     assert known["phone"] == "+12125550000"
     assert instant(placed["occurred_at"]) - datetime.fromisoformat(at).replace(tzinfo=UTC) <= timedelta(0)
     [delivered] = [record for record in found if record["type"] == "delivery.completed"]
     assert (delivered["order_id"], delivered["delay_days"]) == (number, 0)
+    goods = {record["product"]: record for record in found if record["type"] == "goods.delivered"}
+    assert {product: record["quantity"] for product, record in goods.items()} == {"W-1": 2.0, "Gadget": 1.0}
+    assert {record["order_id"] for record in goods.values()} == {number}
+    assert {record["key"] for record in goods.values()} == {b"email:c0@example.org"}
     read(settings, "--once")
     assert len(published(kafka, name, "erp", "inventory", "crm")) == len(found)
+
+    server.call("stock.shipment.out.cancel", shipments)
+    time.sleep(1.1)
+    read(settings, "--once")
+    later = Counter(record["type"] for record in published(kafka, name, "inventory"))
+    assert later - Counter(record["type"] for record in found) == {"shipment.cancelled": 1, "goods.delivery_cancelled": 2}
+
+
+def test_goods_that_come_back_are_told_by_line_once_and_again_when_that_is_cancelled(
+    tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write(tmp_path, server, name, streams=["returns", "moves"])
+    shipments = take_back(server, [CUSTOMERS + 1])
+    time.sleep(1.1)
+    read(settings, "--once")
+    found = published(kafka, name, "inventory")
+    assert Counter(record["type"] for record in found) == {"return.received": 1, "return.completed": 1, "goods.returned": 2}
+    goods = {record["product"]: record["quantity"] for record in found if record["type"] == "goods.returned"}
+    assert goods == {"W-1": 1.0, "Gadget": 1.0}
+    assert {record["key"] for record in found} == {b"email:c0@example.org"}
+    [[number]] = server.sql(f"SELECT number FROM sale_sale WHERE id = {CUSTOMERS + 1}")
+    assert {record["order_id"] for record in found} == {number}
+
+    server.change("UPDATE stock_move SET write_date = strftime('%Y-%m-%d %H:%M:%f', 'now')")  # as computing costs again does
+    time.sleep(1.1)
+    read(settings, "--once")
+    assert len(published(kafka, name, "inventory")) == len(found)
+
+    server.call("stock.shipment.out.return.cancel", shipments)
+    time.sleep(1.1)
+    read(settings, "--once")
+    later = Counter(record["type"] for record in published(kafka, name, "inventory"))
+    assert later - Counter(record["type"] for record in found) == {"return.cancelled": 1, "goods.return_cancelled": 2}
 
 
 def test_deleted_parties_are_told_by_their_ids(tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str) -> None:
@@ -168,7 +267,7 @@ def test_parties_that_went_without_a_word_in_the_log_are_found_by_their_ids(
     told, untold = parties[:20:2], parties[1:20:2]
     server.call("party.party.delete", told + untold)
     logged = [f"'party.party,{one}'" for one in untold]
-    server.forget(f"DELETE FROM ir_model_log WHERE event = 'delete' AND resource IN ({', '.join(logged)})")
+    server.change(f"DELETE FROM ir_model_log WHERE event = 'delete' AND resource IN ({', '.join(logged)})")
     assert published(kafka, name, "crm") == []
     for _ in range(2):
         time.sleep(1.1)
@@ -193,6 +292,13 @@ def test_a_check_says_what_to_change(tmp_path: Path, server: Tryton, change: dic
     assert (code, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_a_check_names_the_module_that_is_missing_and_the_streams_that_need_it(tmp_path: Path, server: Tryton) -> None:
+    server.change("UPDATE ir_module SET state = 'not activated' WHERE name = 'stock'")
+    code, out, err = finished(connect(write(tmp_path, server, "check"), "--check"))
+    assert (code, out) == (2, "")
+    assert "lacks the module stock: activate it, or leave shipments, returns, moves out of `streams`" in err
 
 
 def test_a_confirmed_order_moves_the_risk_of_its_customer(

@@ -14,7 +14,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from operator import eq, ge, gt, lt
+from operator import eq, ge, gt, lt, ne
 from typing import Any
 
 STREAM = "sales"
@@ -24,13 +24,14 @@ PAGE = 10
 UNKNOWN_FIELDS = False
 OPERATORS: dict[str, Callable[[Any, Any], object]] = {
     "=": eq,
+    "!=": ne,
     "<": lt,
     ">": gt,
     ">=": ge,
     "in": lambda held, wanted: held in wanted,
     "like": lambda held, wanted: re.fullmatch(re.escape(wanted).replace("_", ".").replace("%", ".*"), held),
 }
-CASES = {name: {"streams": [name]} for name in (STREAM, "shipments", "invoices", "opportunities", "parties")}
+CASES = {name: {"streams": [name]} for name in (STREAM, "shipments", "returns", "moves", "invoices", "opportunities", "parties")}
 
 
 class Peer:
@@ -72,7 +73,7 @@ class Peer:
         if headers.get("Authorization") not in self._sessions:
             return 401, {}
         model, _, name = called.removeprefix("model.").rpartition(".")
-        if model == "ir.model":
+        if model == "ir.module":
             return 200, {"result": [{"id": number, "name": name} for number, name in enumerate(params[0][0][2])]}
         found = [one for one in self.items.values() if one.get("of", "ir.model.log") == model and _holds(params[0], one)]
         if name == "search_count":
@@ -104,7 +105,13 @@ def _holds(domain: list[Any], record: dict[str, Any]) -> bool:
 
 
 def _clause(record: dict[str, Any], name: str, operator: str, value: Any) -> bool:
-    return bool(OPERATORS[operator](_plain(record["about" if name == "resource" else name]), _plain(value)))
+    return bool(OPERATORS[operator](_plain(_held(record, "about" if name == "resource" else name)), _plain(value)))
+
+
+def _held(record: dict[str, Any], name: str) -> Any:
+    """A field, also one of a related record."""
+    first, dot, rest = name.partition(".")
+    return _held(record[first + dot], rest) if dot else record[first]
 
 
 def _plain(value: Any) -> Any:

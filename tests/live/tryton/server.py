@@ -21,6 +21,7 @@ REQUIREMENTS, SEED = HERE / "requirements.txt", HERE / "seed.py"
 MODULES = ("sale", "sale_opportunity", "stock", "account_invoice_stock")
 PASSWORD = "admin"
 CUSTOMERS = 60
+RETURNS = 10
 PATIENCE = 120
 
 
@@ -50,8 +51,8 @@ class Tryton:
         with closing(sqlite3.connect(self._file)) as database:
             return database.execute(query).fetchall()
 
-    def forget(self, statement: str) -> None:
-        """Take something out of the database behind the server's back."""
+    def change(self, statement: str) -> None:
+        """Change the database behind the server's back."""
         with closing(sqlite3.connect(self._file, timeout=PATIENCE)) as database, database:
             database.execute(statement)
 
@@ -93,7 +94,7 @@ def _seeded(program: Path) -> Path:
         modules = [*_command(program, "trytond-admin"), "-c", file, "-d", "ct", "-u", *MODULES, "--activate-dependencies"]
         environment = {"TRYTONPASSFILE": str(folder / "password")}
         subprocess.run([*modules, "--email", "admin@example.org", "--password"], env=environment, check=True, capture_output=True)
-        subprocess.run([program / "bin" / "python", SEED, file, str(CUSTOMERS)], check=True, capture_output=True)
+        subprocess.run([program / "bin" / "python", SEED, file, str(CUSTOMERS), str(RETURNS)], check=True, capture_output=True)
         with closing(sqlite3.connect(folder / "ct.sqlite")) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
