@@ -11,8 +11,8 @@ second, and a crash may count less than was published.
 
 A crash after any step reads the batch again: its touchpoints and dead letters carry the same ids, and its totals were not
 saved without its cursor. What is `repeated` is exact, too: a stream of files replays what lies before its cursor, and the
-runner remembers the event ids of a stream while it reads it (about 130 bytes each); a timed stream saves with its cursor
-the ids that its overlap may bring again.
+runner remembers the event ids of a stream while it reads it (about 130 bytes each); a timed stream holds
+the ids that its overlap may bring again, and saves with its cursor those that came last.
 """
 
 import json
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
-from connectors.contract import Batch, Connector, Phase, Window
+from connectors.contract import Batch, Connector, Phase, StreamSpec, Window
 from connectors.errors import CursorExpiredError, RateLimitedError
 from connectors.memory import Memory
 from connectors.outgoing import STAGE, Outgoing, gap, outgoing
@@ -78,6 +78,7 @@ class Runner:
         self._saved = 0
         self._unsaved: dict[str, ConnectorState] = {}
         self._due: dict[str, float] = {}
+        self._memories: dict[str, Memory] = {}
 
     def once(self) -> None:
         """Read every stream to its end. Raises RetryableError when that fails six times in a row without any progress."""
@@ -145,7 +146,7 @@ class Runner:
     def _stream(self, stream: str) -> RetryableError | None:
         """Read one stream to its end. Returns an error of the source; raises one of Kafka, which all streams share."""
         spec = self._connector.spec(stream)
-        memory = Memory(self.states.get(self._reading.name(stream)), spec)
+        memory = self._memory(stream, spec)
         batches = self._reading.read(self._connector, stream, self.states)
         expired = False
         while not self._stop.is_set():
@@ -161,12 +162,25 @@ class Runner:
             if batch is None:
                 break
             if batch.phase is Phase.RESTART:
-                memory = Memory(None, spec)
+                memory = self._remembering(stream, Memory(None, spec))
             found = outgoing(self._connector, stream, batch, memory.seen, memory.said)  # step 2
             if batch.phase is not Phase.REPLAY:
                 memory.learn(found.timed)
                 self._deliver(stream, batch, found, memory)
         return None
+
+    def _memory(self, stream: str, spec: StreamSpec) -> Memory:
+        """What the rounds before have left, or else what is saved of it."""
+        name = self._reading.name(stream)
+        if memory := self._memories.get(name):
+            memory.another_pass()
+            return memory
+        return self._remembering(stream, Memory(self.states.get(name), spec))
+
+    def _remembering(self, stream: str, memory: Memory) -> Memory:
+        if memory.lasts:
+            self._memories[self._reading.name(stream)] = memory
+        return memory
 
     def _after_gap(self, stream: str, error: CursorExpiredError) -> Iterator[Batch]:
         """Record the gap, and read by time from where the stream stood; never from now on, as if nothing had been missed."""
@@ -213,10 +227,11 @@ class Runner:
 
     @contextmanager
     def _publishing(self) -> Iterator[None]:
-        """What Kafka did not acknowledge is dropped, to be read and sent again."""
+        """What Kafka did not acknowledge is dropped, to be read and sent again; nothing remembers it but what is saved."""
         try:
             yield
         except RetryableError:
+            self._memories.clear()
             self._publisher.close()
             raise
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 from prometheus_client import REGISTRY
 
+from connectors import memory
 from connectors.contract import WHOLE, Batch, Connector, Cursor, Window
 from connectors.errors import CursorExpiredError, RateLimitedError
 from connectors.example_reviews.connector import Connector as Reviews
@@ -94,6 +95,26 @@ def test_each_review_is_published_once_and_rounds_that_read_the_overlap_again_pu
     assert state.read == state.published + state.repeated
     assert state.published == 26
     assert state.position_at == DAY + 30 * HOUR
+
+
+def test_a_dense_overlap_is_published_once_by_a_process_and_once_more_under_the_same_ids_by_the_next(
+    server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the twenty reviews that each round reads again, five are saved."""
+    monkeypatch.setattr(memory, "MOST_IDS", 5)
+    for number in range(100, 120):
+        server.peer.put(number, DAY + 40 * HOUR)
+    runner = run(server.connector(name=name), kafka)
+    for _ in range(2):
+        runner.once()
+    runner.close()
+    assert len(published(kafka, name)) == 45
+    assert outcome(states(kafka, name)["reviews"]) == (85, 45, 0, 40)
+    run(server.connector(name=name), kafka).close()
+    found = published(kafka, name)
+    assert (len(found), len(set(found))) == (60, 45)
+    state = states(kafka, name)["reviews"]
+    assert state.read == state.published + state.repeated
 
 
 def test_a_backfill_runs_beside_live_reading_without_touching_its_cursor(server: Server, kafka: KafkaSettings, name: str) -> None:

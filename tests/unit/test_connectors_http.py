@@ -21,10 +21,8 @@ from connectors.budget import Budget, seconds_until
 from connectors.client import Client
 from connectors.contract import Window
 from connectors.errors import AuthError, CursorExpiredError, RateLimitedError
-from connectors.memory import MOST_IDS, Recent
 from connectors.settings import open_connector
 from schemas.errors import ConfigError, RetryableError
-from schemas.touchpoint import event_id
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 Reply = tuple[int, dict[str, str], bytes]
@@ -236,17 +234,6 @@ def test_never_more_requests_in_any_minute_than_the_fixed_rate(pauses: list[floa
             assert wait(budget) == 0
         made.append(clock.now)
     assert all(sum(first <= at < first + 60 for at in made) <= rate for first in made)
-
-
-def test_the_overlap_keeps_what_it_may_meet_again_and_forgets_the_rest() -> None:
-    ids = [event_id("s", str(number), "1") for number in range(4_000)]
-    recent = Recent(b"", timedelta(seconds=10))
-    recent.learn((name, NOW + timedelta(seconds=number)) for number, name in enumerate(ids[:100]))
-    assert recent.ids() == set(ids[89:100])
-    assert Recent(recent.packed(), timedelta(seconds=10)).ids() == recent.ids()
-    recent.learn((name, NOW + timedelta(seconds=99)) for name in ids)
-    assert len(recent.ids()) == MOST_IDS
-    assert len(recent.packed()) < 65_536
 
 
 def test_a_share_of_a_window_is_between_nothing_and_all() -> None:

@@ -1,14 +1,16 @@
-"""What a stream remembers: of a snapshot only news is published, whatever else about the record changed."""
+"""What a stream remembers: ids of its overlap, and of a snapshot what it said, of which only news is published."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors import memory
 from connectors.mapping import TouchpointMapping
-from connectors.memory import MOST_KEYS, Projections
-from schemas.touchpoint import Touchpoint
+from connectors.memory import MOST_IDS, MOST_KEYS, Projections, Recent
+from schemas.touchpoint import Touchpoint, event_id
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 FIELDS: dict[str, Any] = {
@@ -44,11 +46,42 @@ def test_a_restart_anywhere_remembers_the_same(steps: list[tuple[str, str]], cut
     assert whole.packed() == halves.packed()
 
 
-def test_the_memory_is_bounded_and_what_fell_out_is_news_again() -> None:
-    said = Projections(b"")
-    same = ticket("1", 0, "open")
-    for number in range(MOST_KEYS + 1):
-        said.news(str(number), same)
+def test_of_a_snapshot_the_keys_met_last_are_saved_and_more_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST_HELD", 2 * MOST_KEYS)
+    said, same = Projections(b""), ticket("1", 0, "open")
+    for number in range(2 * MOST_KEYS):
+        assert said.news(str(number), same)
+    assert not any(said.news(str(number), same) for number in range(2 * MOST_KEYS))
+    saved = Projections(said.packed())
     assert len(said.packed()) == 16 * MOST_KEYS < 65_536
-    assert not said.news(str(MOST_KEYS), same)
+    assert [saved.news(str(number), same) for number in (2 * MOST_KEYS - 1, MOST_KEYS, MOST_KEYS - 1)] == [False, False, True]
+    assert said.news("one more", same)
     assert said.news("0", same)
+
+
+def test_the_overlap_keeps_what_it_may_meet_again_and_forgets_the_rest_in_time() -> None:
+    ids = [event_id("s", str(number), "1") for number in range(20_000)]
+    recent = Recent(b"", timedelta(seconds=10))
+    recent.learn([(name, NOW + timedelta(seconds=number)) for number, name in enumerate(ids[:100])])
+    assert Recent(recent.packed(), timedelta(seconds=10)).ids() == set(ids[89:100])
+    forgotten = [recent.learn([(name, NOW + timedelta(seconds=number))]) for number, name in enumerate(ids)]
+    assert any(forgotten)
+    assert set(ids[-11:]) <= recent.ids()
+    assert len(recent.ids()) <= 2 * MOST_IDS
+    assert Recent(recent.packed(), timedelta(seconds=10)).ids() == set(ids[-11:])
+
+
+def test_a_dense_overlap_is_held_whole_and_what_came_last_is_saved(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(memory, "MOST_HELD", 4 * MOST_IDS)
+    ids = [event_id("s", str(number), "1") for number in range(10 * MOST_IDS)]
+    recent = Recent(b"", timedelta(days=1))
+    recent.learn((name, NOW) for name in ids[: 4 * MOST_IDS])
+    assert recent.ids() == set(ids[: 4 * MOST_IDS])
+    assert not caplog.messages
+    recent.learn((name, NOW) for name in ids)
+    assert recent.ids() == set(ids[-4 * MOST_IDS :])
+    assert len(caplog.messages) == 1
+    assert len(recent.packed()) < 65_536
+    assert Recent(recent.packed(), timedelta(days=1)).ids() == set(ids[-MOST_IDS:])
