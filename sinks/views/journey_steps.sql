@@ -15,26 +15,28 @@ AS
 WITH
     begun AS
     (
-        -- The first touchpoint of a journey is known by its time and, among touchpoints of one millisecond, by the journey's
-        -- id, which is the UUIDv5 of customer, definition and that touchpoint. Six bytes of the hash are enough for that.
-        SELECT journey.customer_id AS customer_id, touchpoint.event_id AS event_id, journey.journey_id AS begins
-        FROM touchline.touchpoints AS touchpoint
-        INNER JOIN touchline.journeys AS journey
-            ON touchpoint.customer_id = journey.customer_id AND touchpoint.occurred_at = journey.started_at
-        WHERE substring(UUIDToNum(journey.journey_id), 1, 6) = substring(
-            SHA1(concat(UUIDToNum(journey.customer_id), definition, '/', lower(hex(UUIDToNum(touchpoint.event_id))))), 1, 6
-        )
+        SELECT customer_id, started_at, groupArray((journey_id, definition)) AS found
+        FROM touchline.journeys
+        GROUP BY customer_id, started_at
     ),
     placed AS
     (
+        -- The first touchpoint of a journey is known by its time and, among touchpoints of one millisecond, by the journey's
+        -- id, which is the UUIDv5 of customer, definition and that touchpoint. Six bytes of the hash are enough for that.
         SELECT
             customer_id, event_id, stage, type, channel, system, occurred_at,
             UUIDToNum(event_id) AS place,
+            arrayFirst(
+                journey -> substring(UUIDToNum(journey.1), 1, 6) = substring(
+                    SHA1(concat(UUIDToNum(customer_id), journey.2, '/', lower(hex(place)))), 1, 6
+                ),
+                found
+            ).1 AS begins,
             last_value(nullIf(begins, toUUID('00000000-0000-0000-0000-000000000000'))) IGNORE NULLS OVER (
                 PARTITION BY customer_id ORDER BY occurred_at, place ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
             ) AS journey
-        FROM touchline.touchpoints
-        LEFT ANY JOIN begun USING (customer_id, event_id)
+        FROM touchline.touchpoints AS touchpoint
+        LEFT ANY JOIN begun ON begun.customer_id = touchpoint.customer_id AND begun.started_at = touchpoint.occurred_at
     )
 SELECT
     assumeNotNull(journey) AS journey_id,

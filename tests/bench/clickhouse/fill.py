@@ -1,7 +1,7 @@
 """Fills the tables from functions of row numbers, in the server: any answer can be computed again without a table.
 
 Touchpoint `number` belongs to customer `number` hashed, of `customers`; every hundredth customer was merged into the next one;
-every 33rd touchpoint was stored twice. Each touchpoint brought one satisfaction and one churn reading.
+every 33rd touchpoint was stored twice. Each touchpoint brought one satisfaction and one churn reading, every tenth began a journey.
 """
 
 from rich.progress import Progress
@@ -11,7 +11,12 @@ from sinks.clickhouse import ClickHouse
 PIECE = 1_000_000
 TWICE = 33
 MERGED = 100
+BEGINS = 10
 LAST_DAY = "2026-11-21"
+# A UUIDv5 but for the bits of its version.
+JOURNEY_ID = """
+    substring(SHA1(concat(sipHash128('customer', owner), 'telecom-1/', lower(hex(sipHash128('event', number))))), 1, 16)
+"""
 
 # One row per touchpoint; every other value is a function of these.
 FACTS = """
@@ -82,20 +87,21 @@ def readings(signal: str, value: str, numbers: str) -> str:
 SATISFACTION = readings("satisfaction", "50 + change", "map('change', change)")
 IDLE = "map('horizon_days', 30., 'idle_days', toFloat64(h % 30), 'baseline', 0.5)"
 CHURN = readings("churn", "toFloat64(h % 1000) / 1000", IDLE)
-JOURNEYS = """
+# A customer that went up in another left journeys behind, which were begun anew for the other.
+JOURNEYS = f"""
     INSERT INTO touchline_store.journeys_by_customer
     (
         journey_id, customer_id, version, deleted, definition, status, outcome, stage, started_at, last_at, touchpoints, channels,
         stages, friction, moments_of_truth, record_partition, record_offset
     )
     SELECT
-        sipHash128('journey', toUInt32(number)), sipHash128('customer', toUInt32(intDiv(number, 2))), 1 + {again:UInt8}, 0,
-        'telecom-1',
-        if(number % 2, 'closed', 'open'), if(number % 2, 'bought', ''), 'use',
-        toDateTime64('2025-11-22 00:00:00', 3, 'UTC') + toIntervalDay(number % 200) AS started_at,
-        started_at + toIntervalDay(60), 4, ['web', 'app'], ['use', 'support'], number % 3,
+        {JOURNEY_ID}, sipHash128('customer', owner), 1 + {{again:UInt8}}, 0, 'telecom-1',
+        if(number % {2 * BEGINS}, 'closed', 'open'), if(number % {2 * BEGINS}, 'bought', ''), 'use', occurred_at,
+        occurred_at + toIntervalDay(36), 10, ['web', 'app'], ['use', 'support'], h % 3,
         [sipHash128('event', number)], number % 8, intDiv(number, 8)
-    FROM numbers_mt({first:UInt64}, {count:UInt64})
+    FROM ({FACTS})
+    ARRAY JOIN arrayDistinct([customer, customer_now]) AS owner
+    WHERE number % {BEGINS} = 0
 """
 MERGES = """
     INSERT INTO touchline_store.merges (from_customer, to_customer, rule, event_id, at, record_partition, record_offset)
@@ -118,7 +124,7 @@ def fill(client: ClickHouse, progress: Progress, touchpoints: int, customers: in
     _insert(client, progress, "satisfaction", SATISFACTION, touchpoints, customers)
     _insert(client, progress, "churn", CHURN, touchpoints, customers)
     for again in (0, 1):
-        _insert(client, progress, "journeys", JOURNEYS, 2 * customers, customers, again=again)
+        _insert(client, progress, "journeys", JOURNEYS, touchpoints, customers, again=again)
     _insert(client, progress, "merges", MERGES, merges - merges // 2, customers, start=merges // 2)
 
 

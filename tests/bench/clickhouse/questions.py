@@ -15,7 +15,7 @@ import psutil
 
 from schemas.errors import FatalError
 from sinks.clickhouse import ClickHouse
-from tests.bench.clickhouse.fill import FACTS, LAST_DAY, MERGED
+from tests.bench.clickhouse.fill import BEGINS, FACTS, JOURNEY_ID, LAST_DAY, MERGED
 
 TIMES = 50
 WINDOWS = 5
@@ -33,28 +33,35 @@ CUSTOMER_BY_NUMBER = f"""
         count(), min(occurred_at), max(occurred_at), toDecimal64(sum(ifNull(amount, 0)), 4) / 10000,
         argMaxIf(50 + change, occurred_at, customer = customer_now),
         argMaxIf(toFloat64(h % 1000) / 1000, occurred_at, customer = customer_now),
-        1
+        countIf(number % {2 * BEGINS} = 0)
     FROM ({FACTS}) WHERE customer_now = {{number:UInt32}}
 """
+JOURNEY = "SELECT journey_id FROM touchline.journeys WHERE customer_id = {customer:UUID} ORDER BY started_at LIMIT 1"
 TIMELINE = """
-    WITH journey AS
-    (
-        SELECT started_at, last_at FROM touchline.journeys WHERE customer_id = {customer:UUID} AND journey_id = {journey:UUID}
-    )
-    SELECT event_id, occurred_at, stage, type, channel, text, amount
-    FROM touchline.touchpoints_of(customer_id = {customer:UUID})
-    WHERE occurred_at BETWEEN (SELECT started_at FROM journey) AND (SELECT last_at FROM journey)
-    ORDER BY occurred_at
+    SELECT step, event_id, occurred_at, stage, type, channel, dwell_seconds
+    FROM touchline.journey_steps_of(customer_id = {customer:UUID})
+    WHERE journey_id = {journey:UUID}
+    ORDER BY step
 """
 TIMELINE_BY_NUMBER = f"""
-    SELECT toUUID(UUIDNumToString(sipHash128('event', number))) AS event_id, occurred_at, stage, type, channel,
-        if(source IN ('support', 'social'), repeat(hex(cityHash64('text', number)), 8), NULL) AS text,
-        if(isNull(amount), NULL, toDecimal64(amount, 4) / 10000) AS amount
-    FROM ({FACTS})
-    WHERE customer_now = {{number:UInt32}} AND occurred_at BETWEEN
-        toDateTime64('2025-11-22 00:00:00', 3, 'UTC') + toIntervalDay({{number:UInt32}} * 2 % 200) AND
-        toDateTime64('2025-11-22 00:00:00', 3, 'UTC') + toIntervalDay({{number:UInt32}} * 2 % 200 + 60)
-    ORDER BY occurred_at
+    WITH
+        placed AS
+        (
+            SELECT
+                *, sipHash128('event', number) AS event, customer_now AS owner,
+                sum(number % {BEGINS} = 0) OVER (ORDER BY occurred_at, event ROWS UNBOUNDED PRECEDING) AS nth
+            FROM ({FACTS}) WHERE customer_now = {{number:UInt32}}
+        ),
+        first AS
+        (
+            SELECT nth FROM placed WHERE number % {BEGINS} = 0 AND {JOURNEY_ID} = UUIDToNum({{journey:UUID}})
+        )
+    SELECT
+        row_number() OVER steps AS step, toUUID(UUIDNumToString(event)) AS event_id, occurred_at, stage, type, channel,
+        dateDiff('millisecond', occurred_at, leadInFrame(toNullable(occurred_at)) OVER steps) / 1000 AS dwell_seconds
+    FROM placed WHERE nth = (SELECT nth FROM first)
+    WINDOW steps AS (ORDER BY occurred_at, event ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+    ORDER BY step
 """
 KPI = """
     SELECT day, metric, value_of_dimension, value, n, offered, answered
@@ -112,14 +119,12 @@ class Answered(NamedTuple):
 def questions(touchpoints: int, customers: int, client: ClickHouse) -> Iterator[Question]:
     dice = random.Random(20261122)
     common = {"first": 0, "count": touchpoints, "customers": customers}
-    # Every other one has taken in the customer before it; none has gone up in another.
-    numbers = [
-        dice.randrange(customers // MERGED) * MERGED + (1 if each % 2 else dice.randrange(2, MERGED)) for each in range(TIMES)
-    ]
-    who = [
-        {**common, "number": number, "customer": _id(client, "customer", number), "journey": _id(client, "journey", 2 * number)}
-        for number in numbers
-    ]
+    who: list[Parameters] = []
+    while len(who) < TIMES:
+        # Every other one has taken in the customer before it; none has gone up in another.
+        number = dice.randrange(customers // MERGED) * MERGED + (1 if len(who) % 2 else dice.randrange(2, MERGED))
+        asked = {**common, "number": number, "customer": _id(client, "customer", number)}
+        who += [{**asked, "journey": journey} for (journey,) in client.query(JOURNEY, asked).rows]
     yield Question("customer", 0.1, CUSTOMER, CUSTOMER_BY_NUMBER, who)
     yield Question("timeline", 0.1, TIMELINE, TIMELINE_BY_NUMBER, who)
     for name, limit, days, sql, by_number in (
