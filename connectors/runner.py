@@ -9,6 +9,8 @@
 Where a source has no place to go on from (its records are sent to us), there are only totals to save: that is done once a
 second, and a crash may count less than was published.
 
+Live reading that finds nothing new saves a state again every 30 seconds, with the same cursor and a new `last_success_at`.
+
 A crash after any step reads the batch again: its touchpoints and dead letters carry the same ids, and its totals were not
 saved without its cursor. What is `repeated` is exact, too: a stream of files replays what lies before its cursor, and the
 runner remembers the event ids of a stream while it reads it (about 130 bytes each); a timed stream saves with its cursor
@@ -50,6 +52,7 @@ MAX_ATTEMPTS = 6
 BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 60.0
 SAVE_SECONDS = 1.0
+FRESH_SECONDS = 30.0
 Watch = Callable[[ConnectorState, float], None]
 log = logging.getLogger(__name__)
 
@@ -73,7 +76,9 @@ class Runner:
         live = [state for name, state in self.states.items() if not name.startswith(BACKFILL)]
         self._newest = max((state.last_event_at for state in live if state.last_event_at), default=EPOCH)
         self._publisher = Publisher(settings, stop)
-        last = max((state.last_success_at for state in live), default=datetime.now(UTC))
+        self._last = max(live, key=lambda state: state.last_success_at, default=None)
+        self._stale = 0.0
+        last = self._last.last_success_at if self._last else datetime.now(UTC)
         CONNECTOR_SUCCESS.labels(connector.name).set(last.timestamp())
         self._saved = 0
         self._unsaved: dict[str, ConnectorState] = {}
@@ -136,11 +141,20 @@ class Runner:
                 if self._stop.is_set() or (isinstance(error, RateLimitedError) and error.scope == "account"):
                     return failure
             self._save_rest(now=False)
+            if failure is None and self._backfill is None:
+                self._succeeded()
         except RetryableError as error:
             return error
-        if failure is None and self._backfill is None:
-            CONNECTOR_SUCCESS.labels(self._connector.name).set_to_current_time()
         return failure
+
+    def _succeeded(self) -> None:
+        """Tell that live reading is current, in Kafka by one stream alone: there may be thousands, one of each file."""
+        CONNECTOR_SUCCESS.labels(self._connector.name).set_to_current_time()
+        if self._last and time.monotonic() >= self._stale:
+            state = self.states[self._last.stream].model_copy(update={"last_success_at": datetime.now(UTC)})
+            with self._publishing():
+                self._save(state, now=True)
+            self.states[state.stream] = state
 
     def _stream(self, stream: str) -> RetryableError | None:
         """Read one stream to its end. Returns an error of the source; raises one of Kafka, which all streams share."""
@@ -203,6 +217,7 @@ class Runner:
             save_state(self._publisher, state)
             self._due[state.stream] = time.monotonic() + SAVE_SECONDS
             self._unsaved.pop(state.stream, None)
+            self._last, self._stale = state, time.monotonic() + FRESH_SECONDS
         else:
             self._unsaved[state.stream] = state
 

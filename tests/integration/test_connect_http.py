@@ -255,6 +255,7 @@ def test_freshness_is_when_the_source_was_last_read_to_its_end_and_a_failure_or_
     with pytest.raises(RetryableError):
         run(server.connector(name=name, timeout_seconds=5), kafka)
     assert began <= fresh(name) <= ended
+    assert began <= states(kafka, name)["reviews"].last_success_at.timestamp() <= ended
 
 
 def fresh(name: str) -> float:
