@@ -53,6 +53,7 @@ BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 60.0
 SAVE_SECONDS = 1.0
 FRESH_SECONDS = 30.0
+RECONCILED_SECONDS = 3_600.0
 Watch = Callable[[ConnectorState, float], None]
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Runner:
         self, connector: Connector, settings: KafkaSettings, stop: threading.Event, watch: Watch, since: datetime | None = None
     ) -> None:
         self._connector = connector
+        self._settings = settings
         self._stop = stop
         self._watch = watch
         self.states = saved_states(settings, connector.name)
@@ -80,6 +82,8 @@ class Runner:
         self._stale = 0.0
         last = self._last.last_success_at if self._last else datetime.now(UTC)
         CONNECTOR_SUCCESS.labels(connector.name).set(last.timestamp())
+        self._timed = False
+        self._reconciled = 0.0
         self._saved = 0
         self._unsaved: dict[str, ConnectorState] = {}
         self._due: dict[str, float] = {}
@@ -116,15 +120,14 @@ class Runner:
     def counted(self) -> Iterator[tuple[str, Window, int, int | None]]:
         """For each stream of a finished backfill: its window, how many records were read, and what the source counts in it.
 
-        The difference is a metric. Records that came, changed or went meanwhile are part of it.
+        The difference is saved with the stream's state. Records that came, changed or went meanwhile are part of it.
         """
-        found = [
-            (stream, window, self.states[self._reading.name(stream)].read, self._connector.count(stream, window))
-            for stream, window in (self._backfill.windows if self._backfill else {}).items()
-        ]
-        difference = sum(counted - read for _, _, read, counted in found if counted is not None)
-        CONNECTOR_RECONCILIATION.labels(self._connector.name).set(difference)
-        yield from found
+        for stream, window in (self._backfill.windows if self._backfill else {}).items():
+            state, count = self.states[self._reading.name(stream)], self._connector.count(stream, window)
+            if count is not None:
+                with self._publishing():
+                    save_state(self._publisher, state.model_copy(update={"backfill_difference": count - state.read}))
+            yield stream, window, state.read, count
 
     def close(self) -> None:
         """Close the connector and the producer."""
@@ -150,15 +153,26 @@ class Runner:
     def _succeeded(self) -> None:
         """Tell that live reading is current, in Kafka by one stream alone: there may be thousands, one of each file."""
         CONNECTOR_SUCCESS.labels(self._connector.name).set_to_current_time()
+        if self._timed and time.monotonic() >= self._reconciled:
+            self._reconcile()
         if self._last and time.monotonic() >= self._stale:
             state = self.states[self._last.stream].model_copy(update={"last_success_at": datetime.now(UTC)})
             with self._publishing():
                 self._save(state, now=True)
             self.states[state.stream] = state
 
+    def _reconcile(self) -> None:
+        """Show how the backfills ended: their own processes are gone before anybody asks them."""
+        for name, state in saved_states(self._settings, self._connector.name).items():
+            if name.startswith(BACKFILL) and state.backfill_difference is not None:
+                stream = name.removeprefix(BACKFILL)
+                CONNECTOR_RECONCILIATION.labels(self._connector.name, stream).set(state.backfill_difference)
+        self._reconciled = time.monotonic() + RECONCILED_SECONDS
+
     def _stream(self, stream: str) -> RetryableError | None:
         """Read one stream to its end. Returns an error of the source; raises one of Kafka, which all streams share."""
         spec = self._connector.spec(stream)
+        self._timed |= spec.timed
         memory = Memory(self.states.get(self._reading.name(stream)), spec)
         batches = self._reading.read(self._connector, stream, self.states)
         expired = False
