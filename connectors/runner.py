@@ -82,6 +82,7 @@ class Runner:
         self._stale = 0.0
         last = self._last.last_success_at if self._last else datetime.now(UTC)
         CONNECTOR_SUCCESS.labels(connector.name).set(last.timestamp())
+        CONNECTOR_GAPS.labels(connector.name)
         self._timed = False
         self._reconciled = 0.0
         self._saved = 0

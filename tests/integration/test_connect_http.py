@@ -308,6 +308,11 @@ def test_what_the_source_counts_beyond_what_was_read_is_a_metric_of_the_live_pro
     live.close()
 
 
+def test_who_never_lost_a_cursor_shows_a_count_of_none(server: Server, kafka: KafkaSettings, name: str) -> None:
+    run(server.connector(name=name), kafka).close()
+    assert sample("touchline_connector_gaps_total", name) == 0
+
+
 def test_a_check_says_in_one_line_what_is_wrong_and_how_to_mend_it(server: Server, kafka: KafkaSettings, name: str) -> None:
     code, out, _ = finished(connect(server, kafka, name, "--check"))
     assert (code, out) == (0, f"{name}: fine: 25 reviews at {server.url}\n")
