@@ -9,6 +9,8 @@
 Where a source has no place to go on from (its records are sent to us), there are only totals to save: that is done once a
 second, and a crash may count less than was published.
 
+Live reading that finds nothing new saves a state again every 30 seconds, with the same cursor and a new `last_success_at`.
+
 A crash after any step reads the batch again: its touchpoints and dead letters carry the same ids, and its totals were not
 saved without its cursor. What is `repeated` is exact, too: a stream of files replays what lies before its cursor, and the
 runner remembers the event ids of a stream while it reads it (about 130 bytes each); a timed stream holds
@@ -50,6 +52,8 @@ MAX_ATTEMPTS = 6
 BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 60.0
 SAVE_SECONDS = 1.0
+FRESH_SECONDS = 30.0
+RECONCILED_SECONDS = 3_600.0
 Watch = Callable[[ConnectorState, float], None]
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,7 @@ class Runner:
         self, connector: Connector, settings: KafkaSettings, stop: threading.Event, watch: Watch, since: datetime | None = None
     ) -> None:
         self._connector = connector
+        self._settings = settings
         self._stop = stop
         self._watch = watch
         self.states = saved_states(settings, connector.name)
@@ -73,8 +78,13 @@ class Runner:
         live = [state for name, state in self.states.items() if not name.startswith(BACKFILL)]
         self._newest = max((state.last_event_at for state in live if state.last_event_at), default=EPOCH)
         self._publisher = Publisher(settings, stop)
-        last = max((state.last_success_at for state in live), default=datetime.now(UTC))
+        self._last = max(live, key=lambda state: state.last_success_at, default=None)
+        self._stale = 0.0
+        last = self._last.last_success_at if self._last else datetime.now(UTC)
         CONNECTOR_SUCCESS.labels(connector.name).set(last.timestamp())
+        CONNECTOR_GAPS.labels(connector.name)
+        self._timed = False
+        self._reconciled = 0.0
         self._saved = 0
         self._unsaved: dict[str, ConnectorState] = {}
         self._due: dict[str, float] = {}
@@ -112,15 +122,14 @@ class Runner:
     def counted(self) -> Iterator[tuple[str, Window, int, int | None]]:
         """For each stream of a finished backfill: its window, how many records were read, and what the source counts in it.
 
-        The difference is a metric. Records that came, changed or went meanwhile are part of it.
+        The difference is saved with the stream's state. Records that came, changed or went meanwhile are part of it.
         """
-        found = [
-            (stream, window, self.states[self._reading.name(stream)].read, self._connector.count(stream, window))
-            for stream, window in (self._backfill.windows if self._backfill else {}).items()
-        ]
-        difference = sum(counted - read for _, _, read, counted in found if counted is not None)
-        CONNECTOR_RECONCILIATION.labels(self._connector.name).set(difference)
-        yield from found
+        for stream, window in (self._backfill.windows if self._backfill else {}).items():
+            state, count = self.states[self._reading.name(stream)], self._connector.count(stream, window)
+            if count is not None:
+                with self._publishing():
+                    save_state(self._publisher, state.model_copy(update={"backfill_difference": count - state.read}))
+            yield stream, window, state.read, count
 
     def close(self) -> None:
         """Close the connector and the producer."""
@@ -137,15 +146,35 @@ class Runner:
                 if self._stop.is_set() or (isinstance(error, RateLimitedError) and error.scope == "account"):
                     return failure
             self._save_rest(now=False)
+            if failure is None and self._backfill is None:
+                self._succeeded()
         except RetryableError as error:
             return error
-        if failure is None and self._backfill is None:
-            CONNECTOR_SUCCESS.labels(self._connector.name).set_to_current_time()
         return failure
+
+    def _succeeded(self) -> None:
+        """Tell that live reading is current, in Kafka by one stream alone: there may be thousands, one of each file."""
+        CONNECTOR_SUCCESS.labels(self._connector.name).set_to_current_time()
+        if self._timed and time.monotonic() >= self._reconciled:
+            self._reconcile()
+        if self._last and time.monotonic() >= self._stale:
+            state = self.states[self._last.stream].model_copy(update={"last_success_at": datetime.now(UTC)})
+            with self._publishing():
+                self._save(state, now=True)
+            self.states[state.stream] = state
+
+    def _reconcile(self) -> None:
+        """Show how the backfills ended: their own processes are gone before anybody asks them."""
+        for name, state in saved_states(self._settings, self._connector.name).items():
+            if name.startswith(BACKFILL) and state.backfill_difference is not None:
+                stream = name.removeprefix(BACKFILL)
+                CONNECTOR_RECONCILIATION.labels(self._connector.name, stream).set(state.backfill_difference)
+        self._reconciled = time.monotonic() + RECONCILED_SECONDS
 
     def _stream(self, stream: str) -> RetryableError | None:
         """Read one stream to its end. Returns an error of the source; raises one of Kafka, which all streams share."""
         spec = self._connector.spec(stream)
+        self._timed |= spec.timed
         memory = self._memory(stream, spec)
         batches = self._reading.read(self._connector, stream, self.states)
         expired = False
@@ -217,6 +246,7 @@ class Runner:
             save_state(self._publisher, state)
             self._due[state.stream] = time.monotonic() + SAVE_SECONDS
             self._unsaved.pop(state.stream, None)
+            self._last, self._stale = state, time.monotonic() + FRESH_SECONDS
         else:
             self._unsaved[state.stream] = state
 

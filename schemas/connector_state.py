@@ -11,7 +11,8 @@ class ConnectorState(BaseModel):
     `cursor` is the connector's own JSON. Totals count source records: `read` = `published` + `dead_lettered` +
     `repeated` (same key and version seen before in the same stream). `position_at` is the newest source time read, `recent`
     the ids that the stream's overlap may bring again, `projections` what a snapshot's touchpoints said last
-    (`connectors/memory.py`). The state of a backfill is that of a stream of its own, `backfill/` + stream.
+    (`connectors/memory.py`). The state of a backfill is that of a stream of its own, `backfill/` + stream;
+    `backfill_difference` is what the source counted in its window minus `read`, None while it goes on or where nobody can count.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,3 +29,4 @@ class ConnectorState(BaseModel):
     position_at: Instant | None = None
     recent: bytes | None = None
     projections: bytes | None = None
+    backfill_difference: int | None = None

@@ -32,8 +32,8 @@ CONNECTOR_ANSWERS = Counter(
 CONNECTOR_GAPS = Counter("touchline_connector_gaps", "Cursors that the source no longer knew; read again by time", ["connector"])
 CONNECTOR_RECONCILIATION = Gauge(
     "touchline_connector_reconciliation_difference_records",
-    "What the source counts in the window of the last backfill, minus what was read of it",
-    ["connector"],
+    "What the source counted in the window of the last backfill, minus what was read of it",
+    ["connector", "stream"],
 )
 RECORDS = Counter("touchline_records", "Records by what became of them", ["stage", "outcome"])
 EVENT_AGE = Histogram(

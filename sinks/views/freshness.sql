@@ -11,7 +11,9 @@ CREATE OR REPLACE VIEW touchline.freshness
     repeated UInt64 COMMENT 'records seen before in the same stream',
     stored UInt64 COMMENT 'touchpoints stored, each once',
     reconciliation_difference Int64
-        COMMENT 'read minus repeated minus dead_lettered minus stored, in records; 0: everything read is stored once'
+        COMMENT 'read minus repeated minus dead_lettered minus stored, in records; 0: everything read is stored once',
+    backfill_difference Nullable(Int64)
+        COMMENT 'what the source counted in the window of a backfill minus what was read, records of the stream lacking most'
 )
 AS
 WITH
@@ -24,7 +26,8 @@ WITH
             sum(stream.read) AS read,
             sum(stream.published) AS published,
             sum(stream.dead_lettered) AS dead_lettered,
-            sum(stream.repeated) AS repeated
+            sum(stream.repeated) AS repeated,
+            max(stream.backfill_difference) AS backfill_difference
         FROM (SELECT * FROM touchline_store.connector_state FINAL) AS stream
         GROUP BY connector
     ),
@@ -38,7 +41,8 @@ SELECT
     connector, last_event_at, last_success_at,
     dateDiff('millisecond', last_success_at, now64(3)) / 1000 AS lag_seconds,
     events_24h, read, published, dead_lettered, repeated, stored,
-    toInt64(read) - repeated - dead_lettered - stored AS reconciliation_difference
+    toInt64(read) - repeated - dead_lettered - stored AS reconciliation_difference,
+    backfill_difference
 FROM streams
 LEFT ANY JOIN touched USING connector
 COMMENT 'How current each connector is, and whether everything it read is stored';

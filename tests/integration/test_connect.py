@@ -124,6 +124,27 @@ def test_a_cursor_is_saved_only_after_everything_before_it_was_acknowledged(
     assert effects == ["touchline.erp", DEAD_LETTERS, "acknowledged", CONNECTOR_STATE, "acknowledged", "shown"]
 
 
+@pytest.mark.parametrize(("seconds", "rounds"), [(30.0, 1), (0.0, 2)])
+def test_a_quiet_source_is_shown_fresh_by_one_state_saved_again_and_not_each_round(
+    tmp_path: Path, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch, seconds: float, rounds: int
+) -> None:
+    monkeypatch.setattr("connectors.runner.FRESH_SECONDS", seconds)
+    settings = write_settings(tmp_path, name)
+    for number in (1, 2):
+        write_orders(tmp_path / "drops" / f"orders{number}.csv", 10 * number, 2)
+    once(settings, kafka)
+    before = list(records(kafka, CONNECTOR_STATE, name))
+    runner = Runner(open_connector("files", settings, {}), kafka, threading.Event(), lambda _, __: None)
+    for _ in range(2):
+        runner.once()
+    runner.close()
+    again = list(records(kafka, CONNECTOR_STATE, name))[len(before) :]
+    assert len(again) == rounds
+    times = [each.pop("last_success_at") for each in (before[-1], *again)]
+    assert times == sorted(set(times))
+    assert [before[-1]] * rounds == again
+
+
 def test_a_check_says_in_one_line_what_is_fine_or_wrong(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
     settings = write_settings(tmp_path, name)
     code, out, _ = finished(connect(settings, kafka, "--check"))

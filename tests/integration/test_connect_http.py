@@ -276,6 +276,7 @@ def test_freshness_is_when_the_source_was_last_read_to_its_end_and_a_failure_or_
     with pytest.raises(RetryableError):
         run(server.connector(name=name, timeout_seconds=5), kafka)
     assert began <= fresh(name) <= ended
+    assert began <= states(kafka, name)["reviews"].last_success_at.timestamp() <= ended
 
 
 def fresh(name: str) -> float:
@@ -307,14 +308,30 @@ def test_to_be_told_to_wait_is_no_failure_and_waits_as_long_as_told(
     assert sample("touchline_connector_retries_total", name, reason="failure") is None
 
 
-def test_what_the_source_counts_beyond_what_was_read_is_a_metric(
+def test_what_the_source_counts_beyond_what_was_read_is_a_metric_of_the_live_process(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = run(server.connector(name=name), kafka, DAY)
-    monkeypatch.setattr(Reviews, "count", lambda *_: 28)
-    assert [(read, count) for _, _, read, count in runner.counted()] == [(25, 28)]
-    assert sample("touchline_connector_reconciliation_difference_records", name) == 3
-    runner.close()
+    def difference() -> float | None:
+        return sample("touchline_connector_reconciliation_difference_records", name, stream="reviews")
+
+    monkeypatch.setattr("connectors.runner.RECONCILED_SECONDS", 0.0)
+    live = run(server.connector(name=name), kafka)
+    assert difference() is None
+    for count, missing in ((28, 4), (24, 0), (21, -3)):
+        monkeypatch.setattr(Reviews, "count", lambda *_, count=count: count)
+        runner = run(server.connector(name=name), kafka, DAY)
+        assert states(kafka, name)["backfill/reviews"].backfill_difference is None
+        assert [(read, count) for _, _, read, count in runner.counted()] == [(24, count)]
+        runner.close()
+        assert states(kafka, name)["backfill/reviews"].backfill_difference == missing
+        live.once()
+        assert difference() == missing
+    live.close()
+
+
+def test_who_never_lost_a_cursor_shows_a_count_of_none(server: Server, kafka: KafkaSettings, name: str) -> None:
+    run(server.connector(name=name), kafka).close()
+    assert sample("touchline_connector_gaps_total", name) == 0
 
 
 def test_a_check_says_in_one_line_what_is_wrong_and_how_to_mend_it(server: Server, kafka: KafkaSettings, name: str) -> None:

@@ -41,7 +41,7 @@ PROMISED = {
     "identities": "kind identifier customer_id rule event_id at",
     "identity_changes": "at change from_customer to_customer rule event_id",
     "dead_letters": "at source stage reason detail topic partition offset schema_id payload replayed replays software key",
-    "freshness": "connector last_event_at last_success_at lag_seconds events_24h reconciliation_difference",
+    "freshness": "connector last_event_at last_success_at lag_seconds events_24h reconciliation_difference backfill_difference",
 }
 
 
@@ -66,6 +66,7 @@ UNITS = {
     "amount": "units of currency",
     "lifetime_value": "units of currencies",
     "reconciliation_difference": "records",
+    "backfill_difference": "records",
     "size": "bytes",
     "payload": "MiB",
 }
@@ -347,7 +348,8 @@ def test_freshness_tells_how_many_records_are_not_stored(name: str) -> None:
         ("read", "published", "dead_lettered", "repeated"), 0)])  # fmt: skip
     nothing = dict.fromkeys(("read", "published", "dead_lettered", "repeated"), 0)
     later = {**state, **nothing, "stream": "backfill/orders", "last_success_at": NOW + 3_600_000}
-    publish("touchline.connector-state", "connector_state", [later])
+    publish("touchline.connector-state", "connector_state", [later | {"backfill_difference": -3}])
+    publish("touchline.connector-state", "connector_state", [later | {"stream": "backfill/parties", "backfill_difference": 2}])
     touched = [resolved(connector=name) for _ in range(7)]
     publish("touchline.resolved", "resolved", [*touched[:6], *touched[:3]])
     store("touchpoints", "connector_state")
@@ -356,7 +358,7 @@ def test_freshness_tells_how_many_records_are_not_stored(name: str) -> None:
     store("touchpoints")
     assert difference(name) == 0
     (row,) = ask(f"SELECT * FROM touchline.freshness WHERE connector = '{name}'")
-    assert (row["read"], row["stored"], row["events_24h"]) == (10, 7, 0)
+    assert (row["read"], row["stored"], row["events_24h"], row["backfill_difference"]) == (10, 7, 0, 2)
     assert row["last_event_at"] == row["last_success_at"] == datetime.fromtimestamp(NOW / 1000, UTC)
     assert row["lag_seconds"] == pytest.approx(datetime.now(UTC).timestamp() - NOW / 1000, abs=60)
 

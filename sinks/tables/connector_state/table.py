@@ -6,5 +6,6 @@ TOPIC = "touchline.connector-state"
 SCHEMAS = {"connector_state"}
 COLUMNS = (
     "connector", "stream", "cursor", "read", "published", "dead_lettered", "repeated", "last_event_at", "last_success_at",
+    "backfill_difference",
 )  # fmt: skip
 row = itemgetter(*COLUMNS)
