@@ -377,6 +377,50 @@ def test_a_key_that_is_not_unique_and_a_time_that_is_none_are_told(server: Serve
         shop.run("DROP VIEW timeless")
 
 
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (
+            "CAST(changed_at AS date)",
+            "changed: changed_at holds days alone, and of two changes on one day the second would be lost",
+        ),
+        ("CAST(extract(epoch FROM changed_at) AS bigint)", "changed: changed_at holds numbers, and no times: name a timestamp"),
+        ("extract(epoch FROM changed_at)", "changed: changed_at holds numbers"),
+    ],
+)
+def test_a_column_that_holds_no_time_is_refused_before_anything_is_read(
+    server: Server, shop: Session, tmp_path: Path, column: str, said: str
+) -> None:
+    if server.kind == "mariadb":
+        column = column.replace("extract(epoch FROM changed_at)", "unix_timestamp(changed_at)").replace("bigint", "unsigned")
+    fill(shop, 2)
+    shop.run(f"CREATE OR REPLACE VIEW odd AS SELECT id, customer, total, gone, {column} AS changed_at FROM orders")
+    try:
+        if server.kind == "postgresql":
+            shop.run("GRANT SELECT ON odd TO reader")
+        connector = opened(tmp_path, server, table={"table": "odd"})
+        for asked in (connector.check, lambda: read(connector)):
+            with pytest.raises(ConfigError, match=f"^tables.orders.{said}"):
+                asked()
+    finally:
+        shop.run("DROP VIEW odd")
+
+
+def test_of_mariadb_a_wrong_database_and_a_missing_certificate_are_told_by_name(
+    server: Server, shop: Session, tmp_path: Path
+) -> None:
+    if server.kind != "mariadb":
+        pytest.skip("PostgreSQL: libpq and its own check say so")
+    for database in ("mysql", "nowhere"):
+        with pytest.raises(ConfigError, match=rf"^url: the server has no database {database}, .*\(error 1044\)"):
+            opened(tmp_path, server, url=server.url.replace("/shop", f"/{database}")).check()
+    with pytest.raises(ConfigError, match=r"^url: ssl_ca: /nowhere.pem cannot be used: No such file or directory$"):
+        opened(tmp_path, server, url=f"{server.url}?ssl_ca=/nowhere.pem").check()
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigError, match=r"ca.pem cannot be used: it holds no certificates$"):
+        opened(tmp_path, server, url=f"{server.url}?ssl_ca={tmp_path / 'ca.pem'}").check()
+
+
 def test_killed_at_each_step_nothing_is_lost_or_told_twice(
     server: Server, shop: Session, tmp_path: Path, migrated: Stack
 ) -> None:
