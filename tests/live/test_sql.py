@@ -1,6 +1,5 @@
 """The `sql` connector on real servers: nothing lost to slow transactions, page edges, kills; deletes seen."""
 
-import gc
 import os
 import random
 import time
@@ -26,6 +25,7 @@ from schemas.errors import ConfigError, RetryableError
 from schemas.settings import KafkaSettings
 from schemas.touchpoint import event_id
 from tests.connecting import connect, finished, killed_at_each_step, published, states
+from tests.contract.memory import most_alive
 from tests.live.conftest import Line
 from tests.live.databases import PASSWORD, Server, Session, mariadb, postgresql
 
@@ -236,13 +236,7 @@ def test_rows_of_one_instant_come_once_over_page_edges_and_after_any_batch(serve
 
 def test_at_most_two_pages_are_in_memory(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 60)
-    batches = opened(tmp_path, server).read("orders", None)
-    most = 0
-    for _ in range(6):
-        next(batches)
-        gc.collect()
-        most = max(most, sum(type(each) is Record for each in gc.get_objects()))
-    assert 0 < most <= 20
+    assert 0 < most_alive(opened(tmp_path, server).read("orders", None), Record, 6) <= 20
 
 
 def test_a_backfill_reads_what_live_reading_left_out_and_counts_the_same(
