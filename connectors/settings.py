@@ -4,6 +4,7 @@ Secrets come from the environment alone: setting `token` of the instance `shop` 
 """
 
 import importlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,19 +12,23 @@ from typing import Any
 
 import yaml
 from pydantic import AwareDatetime, BaseModel, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.contract import Connector
 from schemas.errors import ConfigError
-from schemas.fields import Name
+from schemas.fields import NAME, Name
 
 FOLDER = Path(__file__).parent
 WORDS = {
     "missing": "must be given",
     "extra_forbidden": "there is no such entry",
     "model_type": "must hold `name: value` lines",
+    "string_type": "must be a text: put it into quotes",
+    "too_short": "must not be empty",
     "timezone_aware": "needs a time zone, as in 2026-01-01T00:00:00Z",
 }
+NAMING = "may hold the letters a to z, digits, - and _, and must begin with a letter"
 
 
 class SourceSettings(BaseSettings):
@@ -76,15 +81,25 @@ def loaded(path: Path) -> dict[str, Any]:
 def explained(error: ValidationError, model: type[BaseModel], variables: Mapping[str, str] = MappingProxyType({})) -> str:
     """The first errors as one line, each with its place and what to do; `variables` are those that set the model's secrets."""
     lines = []
-    for one in error.errors(include_input=False, include_url=False)[:5]:
-        where = ".".join(str(part) for part in one["loc"])
+    errors = error.errors(include_input=False, include_url=False)
+    for one in [each for each in errors if not _follows(each, errors)][:5]:
+        where = ".".join(str(part) for part in one["loc"] if part != "[key]")
         said = WORDS.get(one["type"], one["msg"].removeprefix("Value error, "))
-        if where in variables:
+        if one.get("ctx", {}).get("pattern") == NAME:
+            said = NAMING
+        elif where in variables:
             said = f"set the environment variable {variables[where]}"
         elif one["type"] == "extra_forbidden" and len(one["loc"]) == 1:
             said += f"; there are {', '.join(model.model_fields)}"
         lines.append(f"{where}: {said}" if where else said)
     return "; ".join(lines)
+
+
+def _follows(error: ErrorDetails, errors: list[ErrorDetails]) -> bool:
+    """Whether a list is too short only because its entries are wrong, which is told already."""
+    place = error["loc"]
+    inside = (one["loc"] for one in errors if len(one["loc"]) > len(place))
+    return error["type"] == "too_short" and any(loc[: len(place)] == place for loc in inside)
 
 
 def _settings(model: type[BaseModel], path: Path, overrides: dict[str, Any]) -> BaseModel:
@@ -93,6 +108,8 @@ def _settings(model: type[BaseModel], path: Path, overrides: dict[str, Any]) -> 
         data["root"] = path.parent / str(data["root"])
     given = {**data, **overrides}
     name = str(given.get("name", "<name>"))
+    if "name" in given and not re.search(NAME, name):
+        raise ConfigError(f"{path}: name: {NAMING}")
     secrets = [field for field, info in model.model_fields.items() if info.annotation is SecretStr]
     if written := [field for field in secrets if field in given]:
         raise ConfigError(f"{path}: {written[0]}: a secret does not belong into a file: set {variable(name, written[0])}")

@@ -49,7 +49,8 @@ Instant = Annotated[AwareDatetime, PlainSerializer(milliseconds, return_type=int
 Id = Annotated[UUID, PlainSerializer(lambda value: value.bytes, return_type=bytes)]
 Money = Annotated[Decimal, Field(max_digits=16, decimal_places=4), PlainSerializer(money, return_type=int)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=100)]
+NAME = r"^[a-z][a-z0-9_-]*$"
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=100)]
 EventType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$", max_length=100)]
 Text = Annotated[str, StringConstraints(max_length=65_536)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]

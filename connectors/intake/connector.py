@@ -19,6 +19,7 @@ from connectors.contract import WHOLE, Batch, Cursor, Record, StreamSpec, Window
 from connectors.functions import text_of
 from connectors.intake.gate import Gate
 from connectors.intake.inbox import Inbox
+from connectors.intake.schemes import SCHEMES
 from connectors.intake.server import Server
 from connectors.intake.settings import Endpoint, IntakeSettings
 from connectors.mapping import TouchpointMapping
@@ -104,6 +105,8 @@ class Connector:
 
 def _mapping(connector: str, name: str, endpoint: Endpoint) -> TouchpointMapping:
     default = DEFAULTS[endpoint.mapping]
+    scheme = SCHEMES.get(endpoint.protocol)
+    occurred = {"occurred_at": scheme.occurred_at} if scheme else {}
     return TouchpointMapping(
         connector=connector,
         feed=name,
@@ -111,7 +114,7 @@ def _mapping(connector: str, name: str, endpoint: Endpoint) -> TouchpointMapping
         source=_source(name, endpoint),
         system=endpoint.system,
         columns=frozenset(default["columns"]),
-        fields={**default["map"], **endpoint.map},
+        fields={**default["map"], **occurred, **endpoint.map},
     )
 
 

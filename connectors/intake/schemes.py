@@ -1,4 +1,4 @@
-"""How webhooks are signed, as data: what is signed, where the signature stands, and what names the delivery.
+"""How webhooks are signed, as data: what is signed, where the signature stands, what names the delivery, and when it happened.
 
 A signature is HMAC-SHA256 over the body as it came, compared in constant time. Where the scheme signs a time, it must lie within
 five minutes of ours; the signature of an old delivery is worth nothing then.
@@ -25,7 +25,9 @@ class Scheme(NamedTuple):
     """`signature` and `time` are a header and the pattern that finds each candidate in it; `signed` what is signed.
 
     `id` and `topic` are the headers that name the delivery and its kind; `key` is the expression of a record's key where the
-    delivery has no name that stays the same when it is sent again.
+    delivery has no name that stays the same when it is sent again. `triggered` is the header with the event's own time,
+    `occurred_at` the expression of that time: of `happened`, our receipt, only where the vendor tells none, because a delivery
+    that is sent again has another.
     """
 
     signature: Header
@@ -36,6 +38,8 @@ class Scheme(NamedTuple):
     id: str = ""
     topic: str = ""
     key: str = "id"
+    triggered: str = ""
+    occurred_at: str = "happened"
     encoded_secret: bool = False
 
 
@@ -45,10 +49,16 @@ SCHEMES = {
         time=("webhook-timestamp", r"(\d+)"),
         signed=("webhook-id", ".", "webhook-timestamp", ".", "body"),
         id="webhook-id",
+        occurred_at="type(body.timestamp) == 'string' && iso(body.timestamp, 'UTC') || happened",
         encoded_secret=True,
     ),
     "shopify": Scheme(
-        signature=("X-Shopify-Hmac-Sha256", r"(\S+)"), signed=("body",), id="X-Shopify-Webhook-Id", topic="X-Shopify-Topic"
+        signature=("X-Shopify-Hmac-Sha256", r"(\S+)"),
+        signed=("body",),
+        id="X-Shopify-Webhook-Id",
+        topic="X-Shopify-Topic",
+        triggered="X-Shopify-Triggered-At",
+        occurred_at="iso(triggered, 'UTC') || happened",
     ),
     "zendesk": Scheme(
         signature=("X-Zendesk-Webhook-Signature", r"(\S+)"),
@@ -56,6 +66,7 @@ SCHEMES = {
         unit="iso",
         signed=("X-Zendesk-Webhook-Signature-Timestamp", "body"),
         id="X-Zendesk-Webhook-Invocation-Id",
+        occurred_at="body.zendesk_event_version && iso(body.time, 'UTC') || happened",
     ),
     "hubspot": Scheme(
         signature=("X-HubSpot-Signature-v3", r"(\S+)"),
@@ -63,6 +74,7 @@ SCHEMES = {
         unit="ms",
         signed=("method", "url", "body", "X-HubSpot-Request-Timestamp"),
         key="body.eventId && join('-', [body.eventId, body.subscriptionId, body.occurredAt][].to_string(@)) || id",
+        occurred_at="epoch_ms(body.occurredAt) || happened",
     ),
     "github": Scheme(
         signature=("X-Hub-Signature-256", r"sha256=([0-9a-f]+)"),
@@ -77,6 +89,10 @@ SCHEMES = {
         signed=("time", ".", "body"),
         encoding="hex",
         key="id(body.id) || id",
+        occurred_at=(
+            "type(body.created) == 'number' && epoch_ms(join('', [id(body.created), '000']))"
+            " || iso(body.created, 'UTC') || happened"
+        ),
     ),
 }
 

@@ -70,5 +70,7 @@ def _event(raw: bytes, sent: object, kind: str | None, request: Request) -> Item
         return refused(raw, error)
     what = TYPES.get(str(kind)) or f"{word(kind)}.{word(data.get('event') or data.get('name'))}"
     name = data.get("messageId")
-    own = {"type": kind, "what": what, "happened": happened, "more": data.get("properties") or data.get("traits")}
+    person = data.get("traits") if kind != "group" else None
+    more = data.get("properties") or data.get("traits")
+    own = {"type": kind, "what": what, "happened": happened, "person": person, "more": more}
     return Item(name if name and isinstance(name, str) else digest(raw), {**data, **own}, raw)

@@ -12,7 +12,8 @@ def events(scheme: Scheme, request: Request) -> list[Item | Refused]:
     """The delivery's events. Raises BadRequestError for a body that is no JSON object or list."""
     raws = _entries(request.body) if request.body.lstrip()[:1] == b"[" else [request.body]
     delivery = request.headers.get(scheme.id, "") if scheme.id else ""
-    own = {"topic": request.headers.get(scheme.topic) if scheme.topic else None, "happened": request.at}
+    told = {"topic": scheme.topic, "triggered": scheme.triggered}
+    own = {name: request.headers.get(header) if header else None for name, header in told.items()} | {"happened": request.at}
     found: list[Item | Refused] = []
     for number, raw in enumerate(raws):
         try:

@@ -6,6 +6,7 @@ transaction may still bring. Deletes: by a column that marks them, or by compari
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -27,6 +28,15 @@ GONE = ".gone"
 HELD_BACK = timedelta(minutes=5)
 TOO_MANY_KEYS = "{}: its keys are too many to be remembered: mark deletes in a column (`deleted`), or leave `gone` out"
 EMPTY = "{}: its table has become empty, which is no reason to call everything deleted: is it being loaded anew?"
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+NUMBER = re.compile(r"-?\d+(\.\d*)?", re.ASCII)
+DAYS = (
+    "tables.{}.changed: {} holds days alone, and of two changes on one day the second would be lost: name a timestamp or datetime"
+)
+NUMBERS = (
+    "tables.{}.changed: {} holds numbers, and no times: name a timestamp or datetime,"
+    " if need be of a view that makes one of it (to_timestamp() in PostgreSQL, from_unixtime() in MariaDB)"
+)
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +50,7 @@ class Connector:
         self.name, self.poll_seconds, self.start = settings.name, settings.poll_seconds, settings.start
         self.budget = Budget(settings.requests_per_minute)
         self.database = database or _database(settings)
+        self._known_times: set[str] = set()
         self._items = {stream: Items(settings.name, stream, _mapping(settings, stream)) for stream in self._streams()}
 
     def check(self) -> str:
@@ -47,6 +58,7 @@ class Connector:
         said = self.database.check()
         now = self.database.clock().now
         for name, table in self.settings.tables.items():
+            self._timed(name, table)
             found = self.database.page(table, Place(None), now, 1)
             if self.database.count(table, Window(now + timedelta(minutes=30))):
                 said += f"; {name} has rows that changed in the future, which wait: is {table.changed} in local time?"
@@ -90,6 +102,7 @@ class Connector:
 
     def _rows(self, stream: str, cursor: Cursor | None, window: Window) -> Iterator[Batch]:
         table, size = self._table(stream), self.settings.page
+        self._timed(stream, table)
         place, more = self._begin(cursor, window), True
         while more:
             self.budget.take()
@@ -106,6 +119,17 @@ class Connector:
             yield Batch(records, {**place._asdict(), "done": not more}, share=share)
         if clock.now - clock.settled > HELD_BACK:
             log.warning("%s: %s: a transaction open since %s holds back newer rows", self.name, stream, clock.settled)
+
+    def _timed(self, name: str, table: SqlTable) -> None:
+        """Look once at what `changed` holds. Raises ConfigError where it is no time, or a day."""
+        if name in self._known_times:
+            return
+        value = str(self.database.example(table) or "")
+        for wrong, said in ((DAY, DAYS), (NUMBER, NUMBERS)):
+            if wrong.fullmatch(value):
+                raise ConfigError(said.format(name, table.changed))
+        if value:
+            self._known_times.add(name)
 
     def _begin(self, cursor: Cursor | None, window: Window) -> Place:
         if cursor is not None and not (cursor["done"] and self.settings.late_seconds):

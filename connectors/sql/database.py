@@ -84,6 +84,12 @@ class Database(ABC):
         (row,) = self.rows(self._from("count(*) AS n", table, where), values, table.table)
         return int(row["n"])
 
+    def example(self, table: SqlTable) -> Any:
+        """A value of `changed`; None where there is none."""
+        changed = self.name(table.changed)
+        found = self.rows(f"{self._from(changed, table, [f'{changed} IS NOT NULL'])} LIMIT 1", (), table.table)
+        return next((row[table.changed] for row in list(found)), None)
+
     def empty(self, table: SqlTable) -> bool:
         """Whether the table has no row at all."""
         return not list(self.rows(f"{self._from('1 AS n', table, [])} LIMIT 1", (), table.table))

@@ -1,5 +1,6 @@
 """MariaDB, by PyMySQL."""
 
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -19,6 +20,7 @@ from schemas.errors import ConfigError, RetryableError
 INTEGERS = (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG, FIELD_TYPE.YEAR)
 CONVERSION = {**encoders, **dict.fromkeys(INTEGERS, int)}
 RIGHTS = (ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR)
+DATABASE = (ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR)
 NAMES = (ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.PARSE_ERROR, ER.VIEW_INVALID)
 # A statement's time lies a little before the time at which it is known as a transaction, and that one is in whole seconds.
 CLOCK = """SELECT now(6) AS now,
@@ -52,8 +54,9 @@ class MariaDB(Database):
                 for row in cursor:
                     yield {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()}
         except (pymysql.Error, OSError) as error:
+            connected = self._connection is not None
             self.close()
-            raise self._said(error, what) from None
+            raise self._said(error, what, connected=connected) from None
 
     def close(self) -> None:
         if self._connection and self._connection.open:
@@ -84,16 +87,21 @@ class MariaDB(Database):
                 connect_timeout=min(seconds, 10),
                 read_timeout=seconds,
                 write_timeout=seconds,
-                ssl={"ca": given["ssl_ca"]} if "ssl_ca" in given else None,
+                ssl=_trusting(given["ssl_ca"]) if "ssl_ca" in given else None,
                 init_command="SET SESSION time_zone = '+00:00', tx_read_only = ON",
             )
         return self._connection
 
-    def _said(self, error: Exception, what: str) -> Exception:
+    def _said(self, error: Exception, what: str, *, connected: bool) -> Exception:
         code = error.args[0] if error.args else 0
         if code == ER.ACCESS_DENIED_ERROR:
             secret = variable(self.settings.name, "password")
             return AuthError(f"the server refuses the user: is {secret} right, and may the user come from this host?")
+        if code in DATABASE and not connected:
+            database = unquote(urlsplit(self.settings.url).path.strip("/"))
+            return ConfigError(
+                f"url: the server has no database {database}, or the user may not read it (error {code}): is its name right?"
+            )
         if code in RIGHTS or code in NAMES:
             return ConfigError(
                 f"{what} cannot be read (error {code}): are `tables` and `columns` right, and may the user read them?"
@@ -101,3 +109,12 @@ class MariaDB(Database):
         if code == CR.CR_SERVER_LOST and "timed out" in str(error):
             return RetryableError(TOO_SLOW.format(what))
         return RetryableError(f"{what} cannot be read (error {code}): is `url` right, and does the server run?")
+
+
+def _trusting(path: str) -> ssl.SSLContext:
+    """TLS to servers that the certificates of a file vouch for. Raises ConfigError."""
+    try:
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:  # of which SSLError is one
+        said = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(f"url: ssl_ca: {path} cannot be used: {said}") from None

@@ -1,5 +1,6 @@
 """A connector that is sent its records, with the requests of a case at its door: `requests.json`, a list of
-{method, path, headers, json}. Its endpoints' keys are all `secret`.
+{method, path, headers, json, scheme}; with a `scheme`, the request is signed as that vendor does it, as from `PUBLIC`.
+Its endpoints' keys are all `secret`, of Standard Webhooks in base64.
 """
 
 import json
@@ -9,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -17,8 +19,11 @@ import yaml
 
 from connectors.contract import Connector
 from connectors.settings import open_connector, variable
+from tests.contract.signatures import signed
 
 PATIENCE = 20
+PUBLIC = "https://events.shop.example"
+KEYS = {"standard": "c2VjcmV0"}
 
 
 @contextmanager
@@ -42,17 +47,19 @@ def sending(name: str, case: Path) -> Iterator[Connector]:
 def opened(name: str, settings: Path) -> Any:
     """The connector of a settings file, its endpoints' keys in the environment while it begins to listen."""
     given = yaml.safe_load(settings.read_text(encoding="utf-8"))
-    for endpoint in given["endpoints"]:
-        os.environ[variable(given["name"], f"{endpoint}_keys")] = "secret"
+    for each, endpoint in given["endpoints"].items():
+        os.environ[variable(given["name"], f"{each}_keys")] = KEYS.get(endpoint["protocol"], "secret")
     return open_connector(name, settings, {})
 
 
 def answer(address: str, request: Mapping[str, Any]) -> int:
     """The status that a request is answered with."""
     body = json.dumps(request["json"]).encode() if "json" in request else None
-    sent = urllib.request.Request(
-        address + request["path"], body, request.get("headers", {}), method=request.get("method", "POST")
-    )
+    headers = request.get("headers", {})
+    if scheme := request.get("scheme"):
+        key, name = KEYS.get(scheme, "secret"), headers.get("webhook-id", "")
+        headers = signed(scheme, (body or b"").decode(), PUBLIC + request["path"], datetime.now(UTC), key, name) | headers
+    sent = urllib.request.Request(address + request["path"], body, headers, method=request.get("method", "POST"))
     with urllib.request.urlopen(sent, timeout=PATIENCE) as found:
         return int(found.status)
 

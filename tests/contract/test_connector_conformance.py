@@ -3,7 +3,6 @@
 Nothing is lost and nothing needless is read twice, whatever the source does at whatever request.
 """
 
-import gc
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from connectors.settings import variable
 from schemas.codec import decode
 from schemas.errors import RetryableError
 from schemas.touchpoint import Touchpoint
+from tests.contract.memory import most_alive
 from tests.contract.peers import FAULTS, PATIENCE, SECONDS, Server, with_peer
 
 PAGES = 3
@@ -277,19 +277,8 @@ def test_an_item_that_lacks_any_of_its_fields_stops_nothing(server: Server) -> N
 def test_at_most_two_pages_are_in_memory(server: Server) -> None:
     needs(server, "time")
     filled(server, pages=8)
-    gc.collect()
-    before = alive()
     batches = server.connector().read(server.module.STREAM, None)
-    most = 0
-    for _ in range(8):
-        next(batches)
-        gc.collect()
-        most = max(most, alive() - before)
-    assert 0 < most <= 2 * server.module.PAGE
-
-
-def alive() -> int:
-    return sum(type(each) is Record for each in gc.get_objects())
+    assert 0 < most_alive(batches, Record, 8) <= 2 * server.module.PAGE
 
 
 def test_a_window_gives_what_lies_in_it_and_the_source_counts_the_same(server: Server) -> None:

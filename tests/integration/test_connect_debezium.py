@@ -14,6 +14,7 @@ import yaml
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from connectors.contract import Cursor, Record
+from connectors.debezium.cluster import Message
 from connectors.debezium.connector import Connector
 from connectors.errors import CursorExpiredError
 from connectors.settings import open_connector
@@ -23,6 +24,7 @@ from schemas.fields import milliseconds
 from schemas.settings import KafkaSettings
 from schemas.topics import DEAD_LETTERS, source_topic
 from tests.connecting import connect, dead_letters, finished, killed_at_each_step, published, records, states
+from tests.contract.memory import most_alive
 
 pytestmark = pytest.mark.integration
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -114,6 +116,13 @@ def test_changes_of_one_instant_come_once_over_page_edges_and_after_any_batch(to
     for cut, batch in enumerate(batches, 1):
         rest, _ = read(topic.opened(batch=10), batch.cursor)
         assert rest == Counter(range(10 * cut, 35))
+
+
+@pytest.mark.parametrize("kind", [Record, Message])
+def test_at_most_two_batches_are_in_memory(topic: Topic, kind: type) -> None:
+    topic.make()
+    topic.put(*range(80))
+    assert 0 < most_alive(topic.opened(batch=10).read(STREAM, None), kind, 8) <= 20
 
 
 def test_what_comes_while_it_is_read_waits_for_the_next_round(topic: Topic) -> None:

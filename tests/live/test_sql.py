@@ -1,6 +1,5 @@
 """The `sql` connector on real servers: nothing lost to slow transactions, page edges, kills; deletes seen."""
 
-import gc
 import os
 import random
 import time
@@ -26,6 +25,7 @@ from schemas.errors import ConfigError, RetryableError
 from schemas.settings import KafkaSettings
 from schemas.touchpoint import event_id
 from tests.connecting import connect, finished, killed_at_each_step, published, states
+from tests.contract.memory import most_alive
 from tests.live.conftest import Line
 from tests.live.databases import PASSWORD, Server, Session, mariadb, postgresql
 
@@ -236,13 +236,7 @@ def test_rows_of_one_instant_come_once_over_page_edges_and_after_any_batch(serve
 
 def test_at_most_two_pages_are_in_memory(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 60)
-    batches = opened(tmp_path, server).read("orders", None)
-    most = 0
-    for _ in range(6):
-        next(batches)
-        gc.collect()
-        most = max(most, sum(type(each) is Record for each in gc.get_objects()))
-    assert 0 < most <= 20
+    assert 0 < most_alive(opened(tmp_path, server).read("orders", None), Record, 6) <= 20
 
 
 def test_a_backfill_reads_what_live_reading_left_out_and_counts_the_same(
@@ -375,6 +369,50 @@ def test_a_key_that_is_not_unique_and_a_time_that_is_none_are_told(server: Serve
     finally:
         shop.run("DROP VIEW twice")
         shop.run("DROP VIEW timeless")
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (
+            "CAST(changed_at AS date)",
+            "changed: changed_at holds days alone, and of two changes on one day the second would be lost",
+        ),
+        ("CAST(extract(epoch FROM changed_at) AS bigint)", "changed: changed_at holds numbers, and no times: name a timestamp"),
+        ("extract(epoch FROM changed_at)", "changed: changed_at holds numbers"),
+    ],
+)
+def test_a_column_that_holds_no_time_is_refused_before_anything_is_read(
+    server: Server, shop: Session, tmp_path: Path, column: str, said: str
+) -> None:
+    if server.kind == "mariadb":
+        column = column.replace("extract(epoch FROM changed_at)", "unix_timestamp(changed_at)").replace("bigint", "unsigned")
+    fill(shop, 2)
+    shop.run(f"CREATE OR REPLACE VIEW odd AS SELECT id, customer, total, gone, {column} AS changed_at FROM orders")
+    try:
+        if server.kind == "postgresql":
+            shop.run("GRANT SELECT ON odd TO reader")
+        connector = opened(tmp_path, server, table={"table": "odd"})
+        for asked in (connector.check, lambda: read(connector)):
+            with pytest.raises(ConfigError, match=f"^tables.orders.{said}"):
+                asked()
+    finally:
+        shop.run("DROP VIEW odd")
+
+
+def test_of_mariadb_a_wrong_database_and_a_missing_certificate_are_told_by_name(
+    server: Server, shop: Session, tmp_path: Path
+) -> None:
+    if server.kind != "mariadb":
+        pytest.skip("PostgreSQL: libpq and its own check say so")
+    for database in ("mysql", "nowhere"):
+        with pytest.raises(ConfigError, match=rf"^url: the server has no database {database}, .*\(error 1044\)"):
+            opened(tmp_path, server, url=server.url.replace("/shop", f"/{database}")).check()
+    with pytest.raises(ConfigError, match=r"^url: ssl_ca: /nowhere.pem cannot be used: No such file or directory$"):
+        opened(tmp_path, server, url=f"{server.url}?ssl_ca=/nowhere.pem").check()
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigError, match=r"ca.pem cannot be used: it holds no certificates$"):
+        opened(tmp_path, server, url=f"{server.url}?ssl_ca={tmp_path / 'ca.pem'}").check()
 
 
 def test_killed_at_each_step_nothing_is_lost_or_told_twice(

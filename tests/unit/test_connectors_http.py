@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -250,6 +252,11 @@ def test_a_share_of_a_window_is_between_nothing_and_all() -> None:
         ("url: http://x\n", "name: must be given; secret: set the environment variable TOUCHLINE_<NAME>_SECRET"),
         ("name: shop\nurl: http://x\npagesize: 3\n", "pagesize: there is no such entry; there are name, url, start"),
         ("name: shop\nurl: http://x\nstart: 2026-01-01 00:00\n", "start: needs a time zone, as in 2026-01-01T00:00:00Z"),
+        (
+            "name: my shop\nurl: http://x\n",
+            "settings.yaml: name: may hold the letters a to z, digits, - and _, and must begin with",
+        ),
+        ("name: shop\nurl: 100\nsecret_too: 1\n", "url: must be a text: put it into quotes"),
         ("name: shop\nurl: [\n", "settings.yaml is not valid YAML at line 3"),
     ],
 )
@@ -260,6 +267,29 @@ def test_wrong_settings_are_one_line_that_says_what_to_do(tmp_path: Path, text: 
         open_connector("example_reviews", path, {})
     assert said in str(raised.value)
     assert "abc" not in str(raised.value)
+    assert "MY SHOP" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("streams", "said"),
+    [
+        (["sale"], "streams.0: Input should be 'sales', 'shipments', 'invoices', 'opportunities', 'parties' or 'parties.gone'"),
+        ([], "streams: must not be empty"),
+    ],
+)
+def test_a_wrong_entry_of_a_list_is_told_once(tmp_path: Path, streams: list[str], said: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(json.dumps({"name": "shop", "url": "http://x/db", "user": "reader", "streams": streams}))
+    with patch.dict(os.environ, TOUCHLINE_SHOP_PASSWORD="secret"), pytest.raises(ConfigError) as raised:
+        open_connector("tryton", path, {})
+    assert str(raised.value) == f"{path}: {said}"
+
+
+def test_the_name_of_an_entry_is_told_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(json.dumps({"name": "shop", "endpoints": {"My App": {"protocol": "segment", "system": "app"}}}))
+    with pytest.raises(ConfigError, match=r"settings.yaml: endpoints.My App: may hold the letters a to z, .*letter$"):
+        open_connector("intake", path, {})
 
 
 def test_a_secret_never_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

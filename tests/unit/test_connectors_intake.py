@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import hmac
 import json
 import os
 import threading
@@ -10,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -28,6 +28,7 @@ from connectors.intake.settings import IntakeSettings
 from connectors.outgoing import outgoing
 from schemas.codec import encode_model
 from schemas.errors import ConfigError
+from tests.contract.signatures import signed
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECRET = base64.b64encode(b"0123456789abcdef").decode()
@@ -79,48 +80,22 @@ def basic(key: str) -> str:
     return f"Basic {base64.b64encode(f'{key}:'.encode()).decode()}"
 
 
-def signature(secret: bytes, signed: str) -> bytes:
-    return hmac.digest(secret, signed.encode(), "sha256")
-
-
-def encoded(secret: bytes, signed: str) -> str:
-    return base64.b64encode(signature(secret, signed)).decode()
+NAMES = {
+    "shopify": {
+        "X-Shopify-Webhook-Id": "w1",
+        "X-Shopify-Topic": "orders/create",
+        "X-Shopify-Triggered-At": "2026-03-01T10:00:00.5Z",
+    },
+    "zendesk": {"X-Zendesk-Webhook-Invocation-Id": "z1"},
+    "github": {"X-GitHub-Delivery": "d1", "X-GitHub-Event": "push"},
+}
 
 
 def delivery(scheme: str, body: str, at: datetime = NOW, secret: str = SECRET) -> Request:
-    """A delivery as the vendor's documents describe it, written down here once more without the code under test."""
-    seconds, raw = str(int(at.timestamp())), secret.encode()
-    match scheme:
-        case "standard":
-            good = encoded(base64.b64decode(secret), f"msg_1.{seconds}.{body}")
-            found = {"webhook-id": "msg_1", "webhook-timestamp": seconds, "webhook-signature": f"v1a,zzz v1,AAAA v1,{good}"}
-        case "shopify":
-            found = {
-                "X-Shopify-Hmac-SHA256": encoded(raw, body),
-                "X-Shopify-Webhook-Id": "w1",
-                "X-Shopify-Topic": "orders/create",
-            }
-        case "zendesk":
-            moment = at.isoformat().replace("+00:00", "Z")
-            found = {
-                "X-Zendesk-Webhook-Signature": encoded(raw, moment + body),
-                "X-Zendesk-Webhook-Signature-Timestamp": moment,
-                "X-Zendesk-Webhook-Invocation-Id": "z1",
-            }
-        case "hubspot":
-            signed = encoded(raw, f"POSThttps://in.shop.example/webhooks/hubspot?a=1{body}{seconds}000")
-            found = {"X-HubSpot-Signature-v3": signed, "X-HubSpot-Request-Timestamp": f"{seconds}000"}
-        case "github":
-            found = {
-                "X-Hub-Signature-256": f"sha256={signature(raw, body).hex()}",
-                "X-GitHub-Delivery": "d1",
-                "X-GitHub-Event": "push",
-            }
-        case _:
-            good = signature(raw, f"{seconds}.{body}").hex()
-            found = {"Stripe-Signature": f"t={seconds},v1={'0' * 64},v1={good},v0=abc"}
+    """A delivery as the vendor's documents describe it."""
     path = f"/webhooks/{scheme}" + ("?a=1" if scheme == "hubspot" else "")
-    return request(path, body.encode(), **found)
+    headers = signed(scheme, body, f"https://in.shop.example{path}", at, secret)
+    return request(path, body.encode(), **headers, **NAMES.get(scheme, {}))
 
 
 @pytest.mark.parametrize("scheme", HOOKS)
@@ -133,6 +108,37 @@ def test_a_signed_delivery_is_let_in_and_is_the_same_record_when_it_is_sent_agai
     assert first.key == again.key
     names = {"standard": "msg_1", "shopify": "w1", "github": "d1", "stripe": "evt_1", "hubspot": "7-8-9", "zendesk": "z1"}
     assert names[scheme] == first.key
+
+
+TOLD: dict[str, dict[str, Any]] = {
+    "standard": {"type": "order.placed", "timestamp": "2026-03-01T10:00:00.5Z", "data": {}},
+    "shopify": {},
+    "zendesk": {"zendesk_event_version": "2022-11-06", "time": "2026-03-01T10:00:00.5Z"},
+    "hubspot": {"eventId": 7, "subscriptionId": 8, "occurredAt": 1_772_359_200_500},
+    "stripe": {"id": "evt_1", "object": "event", "created": 1_772_359_200},
+}
+
+
+@pytest.mark.parametrize("scheme", TOLD)
+def test_it_happened_when_the_vendor_says_however_often_it_is_sent(settings: IntakeSettings, scheme: str) -> None:
+    connector = Connector(settings)
+    body = json.dumps({**TOLD[scheme], "email": "ann@example.com"})
+    for minutes in (0, 4):
+        sent = delivery(scheme, body, NOW + timedelta(minutes=minutes))
+        [record] = connector._gate().admit(replace(sent, at=NOW + timedelta(minutes=minutes))).records
+        assert isinstance(record, Record)
+        happened = connector.touchpoint(record).occurred_at
+        assert happened.replace(microsecond=0) == datetime(2026, 3, 1, 10, tzinfo=UTC)
+        assert happened.microsecond == (0 if scheme == "stripe" else 500_000)
+
+
+@pytest.mark.parametrize("scheme", [name for name in HOOKS if name != "shopify"])
+def test_where_no_time_is_told_it_happened_when_it_came(settings: IntakeSettings, scheme: str) -> None:
+    connector = Connector(settings)
+    body = '{"time": "at noon", "email": "ann@example.com"}'  # a trigger's body is whatever its author writes
+    [record] = connector._gate().admit(delivery(scheme, body)).records
+    assert isinstance(record, Record)
+    assert connector.touchpoint(record).occurred_at == NOW
 
 
 def test_a_ticket_that_is_solved_again_in_the_same_words_is_another_event(gate: Gate) -> None:

@@ -8,15 +8,19 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.contract import Batch, Cursor, Phase
+from connectors.contract import Batch, Cursor, Phase, Record
 from connectors.files import connector as files
+from connectors.files.row import Row
 from connectors.files.settings import FilesSettings
 from connectors.outgoing import Outgoing, outgoing
 from schemas.errors import ConfigError, RetryableError
+from tests.contract.memory import most_alive
 
 FEEDS: dict[str, Any] = {
     "orders": {
@@ -168,3 +172,20 @@ def test_a_five_megabyte_field_is_refused_whole_and_a_batch_stays_small(tmp_path
     assert max(len(batch.records) for batch, _ in found) == 1
     letter = found[0][1].dead_letters[0]
     assert (letter.reason, letter.payload, letter.truncated, letter.origin) == ("too_long", big, False, "orders:a.csv:1")
+
+
+@pytest.mark.parametrize("kind", [Record, Row])
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_at_most_two_batches_are_in_memory(tmp_path: Path, form: str, kind: type) -> None:
+    rows = [{"key": str(number), "at": "2026-01-01", "party": "a"} for number in range(8 * files.MAX_RECORDS)]
+    path = tmp_path / f"a.{form}"
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif form == "jsonl":
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    else:
+        path.write_text("key,at,party\n" + "".join(f"{','.join(row.values())}\n" for row in rows))
+    given = {name: value for name, value in FEEDS["orders"].items() if name != "header"}
+    feed = {**given, "files": path.name, "format": form, "columns": ["key", "at", "party"], "key": "key", "version": "at"}
+    connector = files.Connector(FilesSettings.model_validate({"name": "c", "root": tmp_path, "feeds": {"orders": feed}}))
+    assert 0 < most_alive(connector.read(f"orders:{path.name}", None), kind, 8) <= 2 * files.MAX_RECORDS

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from connectors.contract import Batch, Connector, Cursor, Record, Refused
 from connectors.settings import open_connector
 from connectors.taps import cases
+from connectors.taps.connector import MOST_RECORDS
 from connectors.taps.progress import MOST_ROWS, Progress
 from schemas.errors import ConfigError, RetryableError
+from tests.contract.memory import most_alive
 from tests.faults import eventually
 
 TAP = Path(cases.__file__).with_name("tap.py")
@@ -115,6 +117,13 @@ def test_without_any_state_in_between_a_batch_is_full_at_500_rows_and_nothing_co
     assert [len(batch.records) for batch in first] == [500, 500]
     assert first[-1].cursor["state"] is None
     assert Counter(key for batch in first for key in keys(batch)) + read(connector, first[-1].cursor)[0] == wanted
+
+
+@pytest.mark.parametrize("every", [500, 1_000_000])
+def test_at_most_two_batches_are_in_memory_whenever_the_tap_tells_its_state(tmp_path: Path, protocol: str, every: int) -> None:
+    fill(tmp_path, 8 * MOST_RECORDS)
+    batches = opened(tmp_path, protocol, {"state_every": every}).read("orders", None)
+    assert 0 < most_alive(batches, Record, 8) <= 2 * MOST_RECORDS
 
 
 def test_of_more_rows_than_are_remembered_since_the_last_state_a_crash_brings_the_oldest_again(tmp_path: Path) -> None:

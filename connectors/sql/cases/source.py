@@ -44,6 +44,9 @@ class Rows(Database):
         after = [row for row in found if _after(row[table.changed], row[table.key], place) and row[table.changed] < text(before)]
         return [{name: row.get(name) for name in table.read} for row in after[:size]]
 
+    def example(self, table: SqlTable) -> Any:
+        return next((row[table.changed] for row in self.tables[table.table]), None)
+
     def keys(self, table: SqlTable) -> Iterator[Any]:
         return iter(sorted(row[table.key] for row in self.tables[table.table]))
 
