@@ -13,8 +13,8 @@ Live reading that finds nothing new saves a state again every 30 seconds, with t
 
 A crash after any step reads the batch again: its touchpoints and dead letters carry the same ids, and its totals were not
 saved without its cursor. What is `repeated` is exact, too: a stream of files replays what lies before its cursor, and the
-runner remembers the event ids of a stream while it reads it (about 130 bytes each); a timed stream holds
-the ids that its overlap may bring again, and saves with its cursor those that came last.
+runner remembers the event ids of a stream while it reads it (about 130 bytes each). Of a timed stream it holds the ids that
+the overlap may bring again, and saves with the cursor those that came last.
 """
 
 import json
