@@ -19,18 +19,22 @@ NOT_SAID = {"event_id", "occurred_at", "received_at"}
 
 
 class Memory:
-    """One stream's memory while it is read. `seen` also holds the ids of this pass where the stream is not read by time."""
+    """One stream's memory while it is read. `seen` also holds the ids of this pass where the stream is not read by time.
 
-    def __init__(self, state: ConnectorState | None, spec: StreamSpec) -> None:
+    `others` are the states of streams that may bring the same records; what they remember is seen, too.
+    """
+
+    def __init__(self, state: ConnectorState | None, spec: StreamSpec, others: Iterable[ConnectorState] = ()) -> None:
         self.recent = Recent((state and state.recent) or b"", spec.lookback)
         self.said = Projections((state and state.projections) or b"") if spec.snapshot else None
-        self.seen = self.recent.ids()
+        self._elsewhere = {one for other in others for one in Recent(other.recent or b"", spec.lookback).ids()}
+        self.seen = self.recent.ids() | self._elsewhere
 
-    def learn(self, published: list[tuple[UUID, datetime]]) -> None:
-        """Take over what a batch has published, by id and source time, and forget what cannot come again."""
-        if published:
-            self.recent.learn(published)
-            self.seen.intersection_update(self.recent.ids())
+    def learn(self, told: list[tuple[UUID, datetime]]) -> None:
+        """Take over what a batch has told or found told, by id and source time, and forget what cannot come again."""
+        if told:
+            self.recent.learn(told)
+            self.seen.intersection_update(self.recent.ids() | self._elsewhere)
 
 
 class Recent:

@@ -145,7 +145,7 @@ class Runner:
     def _stream(self, stream: str) -> RetryableError | None:
         """Read one stream to its end. Returns an error of the source; raises one of Kafka, which all streams share."""
         spec = self._connector.spec(stream)
-        memory = Memory(self.states.get(self._reading.name(stream)), spec)
+        memory = Memory(self.states.get(self._reading.name(stream)), spec, self._others(stream) if spec.shared else ())
         batches = self._reading.read(self._connector, stream, self.states)
         expired = False
         while not self._stop.is_set():
@@ -164,9 +164,13 @@ class Runner:
                 memory = Memory(None, spec)
             found = outgoing(self._connector, stream, batch, memory.seen, memory.said)  # step 2
             if batch.phase is not Phase.REPLAY:
-                memory.learn(found.timed)
+                memory.learn([*found.timed, *found.known])
                 self._deliver(stream, batch, found, memory)
         return None
+
+    def _others(self, stream: str) -> list[ConnectorState]:
+        """The states of the other live streams; a backfill counts anew, each stream for itself."""
+        return [] if self._backfill else [state for name, state in self.read_states().items() if name != stream]
 
     def _after_gap(self, stream: str, error: CursorExpiredError) -> Iterator[Batch]:
         """Record the gap, and read by time from where the stream stood; never from now on, as if nothing had been missed."""
@@ -225,7 +229,7 @@ class Runner:
         name = self._reading.name(stream)
         old = None if batch.phase is Phase.RESTART else self.states.get(name)
         events = [at for at in (old and old.last_event_at, found.newest) if at]
-        positions = [at for at in (old and old.position_at, *(at for _, at in found.timed)) if at]
+        positions = [at for at in (old and old.position_at, *(at for _, at in (*found.timed, *found.known))) if at]
         letters = {letter.letter_id for letter in found.dead_letters}
         again = sum(self._reading.covers(self._connector, stream, at) for one, at in found.timed if one not in letters)
         return ConnectorState(

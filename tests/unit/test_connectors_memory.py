@@ -2,12 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.contract import StreamSpec
 from connectors.mapping import TouchpointMapping
-from connectors.memory import MOST_KEYS, Projections
+from connectors.memory import MOST_KEYS, Memory, Projections, Recent
+from schemas.connector_state import ConnectorState
 from schemas.touchpoint import Touchpoint
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -52,3 +55,21 @@ def test_the_memory_is_bounded_and_what_fell_out_is_news_again() -> None:
     assert len(said.packed()) == 16 * MOST_KEYS < 65_536
     assert not said.news(str(MOST_KEYS), same)
     assert said.news("0", same)
+
+
+def test_what_another_stream_told_is_told_no_more_although_that_one_forgets_it() -> None:
+    spec = StreamSpec("social", lookback=timedelta(hours=1), timed=True, shared=True)
+    name, at = UUID(int=7), NOW
+    elsewhere = Recent(b"", spec.lookback)
+    elsewhere.learn([(name, at)])
+    memory = Memory(None, spec, [state(elsewhere)])
+    assert name in memory.seen
+    memory.learn([(UUID(int=8), at)])
+    assert name in memory.seen
+    memory.learn([(name, at)])
+    assert Memory(state(memory.recent), spec).seen == {name, UUID(int=8)}
+
+
+def state(recent: Recent) -> ConnectorState:
+    given: dict[str, Any] = {"read": 0, "published": 0, "dead_lettered": 0, "repeated": 0, "last_event_at": None}
+    return ConnectorState(connector="c", stream="s", cursor="{}", last_success_at=NOW, recent=recent.packed(), **given)
