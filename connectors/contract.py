@@ -84,6 +84,7 @@ class StreamSpec:
     | `lookback` | how far each round reads again behind its cursor, because the source may show records late |
     | `timed`    | its records have a `time` and `read` keeps to a window: it can be backfilled |
     | `snapshot` | its records are states, not events: one is published only when its touchpoint says something new |
+    | `shared`   | its records may come in the connector's other streams, too: what one of them remembers counts as repeated |
     """
 
     source: str
@@ -91,6 +92,7 @@ class StreamSpec:
     lookback: timedelta = timedelta(0)
     timed: bool = False
     snapshot: bool = False
+    shared: bool = False
 
 
 class Window(NamedTuple):

@@ -6,6 +6,7 @@ What was forgotten is published once more, under the same event id.
 
 import logging
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
@@ -28,22 +29,26 @@ log = logging.getLogger(__name__)
 
 
 class Memory:
-    """One stream's memory. `seen` also holds the ids of this pass where the stream is not read by time."""
+    """One stream's memory. `seen` also holds the ids of this pass where the stream is not read by time.
 
-    def __init__(self, state: ConnectorState | None, spec: StreamSpec) -> None:
+    `elsewhere` are the ids that other streams remember which may bring the same records: those are seen, too.
+    """
+
+    def __init__(self, state: ConnectorState | None, spec: StreamSpec, elsewhere: AbstractSet[UUID] = frozenset()) -> None:
         self.lasts = bool(spec.lookback) or spec.snapshot
         self.recent = Recent((state and state.recent) or b"", spec.lookback)
         self.said = Projections((state and state.projections) or b"") if spec.snapshot else None
-        self.seen = self.recent.ids()
+        self.another_pass(elsewhere)
 
-    def another_pass(self) -> None:
+    def another_pass(self, elsewhere: AbstractSet[UUID]) -> None:
         """The stream is read once more; the ids of the pass before, which are not those of an overlap, are forgotten."""
-        self.seen = self.recent.ids()
+        self._elsewhere = elsewhere
+        self.seen = self.recent.ids() | elsewhere
 
-    def learn(self, published: list[tuple[UUID, datetime]]) -> None:
-        """Take over what a batch has published, by id and source time, and forget what cannot come again."""
-        if published and self.recent.learn(published):
-            self.seen.intersection_update(self.recent.ids())
+    def learn(self, told: list[tuple[UUID, datetime]]) -> None:
+        """Take over what a batch has told or found told, by id and source time, and forget what cannot come again."""
+        if told and self.recent.learn(told):
+            self.seen.intersection_update(self.recent.ids() | self._elsewhere)
 
 
 class Recent:

@@ -24,7 +24,7 @@ class Outgoing(NamedTuple):
     """What one batch publishes, and what it adds to the totals: read = touchpoints + dead letters + repeated.
 
     A touchpoint is its Kafka key (`kind:value` of its first identifier) and its encoded value. `timed` holds the ids of
-    touchpoints and dead letters whose stream is read by time, with the source's time.
+    touchpoints and dead letters whose stream is read by time, with the source's time; `known` those seen before.
     """
 
     touchpoints: list[tuple[bytes, bytes]]
@@ -32,6 +32,7 @@ class Outgoing(NamedTuple):
     repeated: int
     newest: datetime | None
     timed: list[tuple[UUID, datetime]]
+    known: list[tuple[UUID, datetime]]
 
 
 def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID], said: Projections | None = None) -> Outgoing:
@@ -43,6 +44,7 @@ def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID], s
     limit = LIMITS[source_topic(source)]
     touchpoints, letters, repeated, newest = [], [], 0, None
     timed: list[tuple[UUID, datetime]] = []
+    known: list[tuple[UUID, datetime]] = []
     at = next((record.time for record in batch.records if isinstance(record, Record)), None)
     for record in batch.records:
         at = record.time if isinstance(record, Record) else at
@@ -53,6 +55,7 @@ def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID], s
             encoded = _encoded(source, touchpoint, limit)
             if touchpoint.event_id in seen or (said and not said.news(record.key, touchpoint)):
                 repeated += 1
+                known += [(touchpoint.event_id, at)] if at and touchpoint.event_id in seen else []
                 continue
             seen.add(touchpoint.event_id)
             touchpoints.append(encoded)
@@ -68,7 +71,7 @@ def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID], s
             letters.append(letter)
         if at:
             timed.append((name, at))
-    return Outgoing(touchpoints, letters, repeated, newest, timed)
+    return Outgoing(touchpoints, letters, repeated, newest, timed, known)
 
 
 def gap(

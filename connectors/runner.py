@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from uuid import UUID
 
 from connectors.contract import Batch, Connector, Phase, StreamSpec, Window
 from connectors.errors import CursorExpiredError, RateLimitedError
@@ -191,25 +192,35 @@ class Runner:
             if batch is None:
                 break
             if batch.phase is Phase.RESTART:
-                memory = self._remembering(stream, Memory(None, spec))
+                memory = self._remembering(self._reading.name(stream), Memory(None, spec))
             found = outgoing(self._connector, stream, batch, memory.seen, memory.said)  # step 2
             if batch.phase is not Phase.REPLAY:
-                memory.learn(found.timed)
+                memory.learn([*found.timed, *found.known])
                 self._deliver(stream, batch, found, memory)
         return None
 
     def _memory(self, stream: str, spec: StreamSpec) -> Memory:
         """What the rounds before have left, or else what is saved of it."""
         name = self._reading.name(stream)
+        elsewhere = self._elsewhere(name, spec) if spec.shared else frozenset()
         if memory := self._memories.get(name):
-            memory.another_pass()
+            memory.another_pass(elsewhere)
             return memory
-        return self._remembering(stream, Memory(self.states.get(name), spec))
+        return self._remembering(name, Memory(self.states.get(name), spec, elsewhere))
 
-    def _remembering(self, stream: str, memory: Memory) -> Memory:
+    def _remembering(self, name: str, memory: Memory) -> Memory:
         if memory.lasts:
-            self._memories[self._reading.name(stream)] = memory
+            self._memories[name] = memory
         return memory
+
+    def _elsewhere(self, name: str, spec: StreamSpec) -> frozenset[UUID]:
+        """What the other live streams remember; a backfill counts anew, each stream for itself."""
+        if self._backfill:
+            return frozenset()
+        others = [other for other in self.read_states() if other != name]
+        return frozenset[UUID]().union(
+            *((self._memories.get(each) or Memory(self.states[each], spec)).recent.ids() for each in others)
+        )
 
     def _after_gap(self, stream: str, error: CursorExpiredError) -> Iterator[Batch]:
         """Record the gap, and read by time from where the stream stood; never from now on, as if nothing had been missed."""
@@ -270,7 +281,7 @@ class Runner:
         name = self._reading.name(stream)
         old = None if batch.phase is Phase.RESTART else self.states.get(name)
         events = [at for at in (old and old.last_event_at, found.newest) if at]
-        positions = [at for at in (old and old.position_at, *(at for _, at in found.timed)) if at]
+        positions = [at for at in (old and old.position_at, *(at for _, at in (*found.timed, *found.known))) if at]
         letters = {letter.letter_id for letter in found.dead_letters}
         again = sum(self._reading.covers(self._connector, stream, at) for one, at in found.timed if one not in letters)
         return ConnectorState(

@@ -9,9 +9,9 @@ class ConnectorState(BaseModel):
     """Where a stream was read up to, and what came of it so far. Key: connector + "/" + stream.
 
     `cursor` is the connector's own JSON. Totals count source records: `read` = `published` + `dead_lettered` +
-    `repeated` (same key and version seen before in the same stream). `position_at` is the newest source time read, `recent`
-    the ids that the stream's overlap may bring again, `projections` what a snapshot's touchpoints said last
-    (`connectors/memory.py`). The state of a backfill is that of a stream of its own, `backfill/` + stream;
+    `repeated` (same key and version seen before in the same stream, or in one that may bring the same). `position_at` is the
+    newest source time read, `recent` the ids that the stream's overlap may bring again, `projections` what a snapshot's
+    touchpoints said last (`connectors/memory.py`). The state of a backfill is that of a stream of its own, `backfill/` + stream;
     `backfill_difference` is what the source counted in its window minus `read`, None while it goes on or where nobody can count.
     """
 

@@ -36,7 +36,7 @@ def jetstream(data: str | bytes) -> Frame:
         kind = told["$type"].removeprefix(PREFIX)
         if kind == "info":
             return _advised(told.get("name"))
-        seq, at = int(told["seq"]), told.get("witnessed_at") or told["time"]
+        seq, at = int(told["seq"]), told.get("witnessedAt") or told["time"]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RetryableError("the stream sent a frame that is none of Jetstream's") from None
     if kind == "commit" and told["collection"] == POSTS:

@@ -64,8 +64,8 @@ class Connector(Polled):
         return list(self._feeds)
 
     def spec(self, stream: str) -> StreamSpec:
-        """The same for all: they hold the same kind of post."""
-        return self._posts.spec
+        """The same for all: they hold the same kind of post, and one may be in several."""
+        return replace(self._posts.spec, shared=True)
 
     def touchpoint(self, record: Record) -> Touchpoint:
         """The post mapped: the same event in whatever stream it was found."""

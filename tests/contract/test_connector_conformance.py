@@ -323,6 +323,7 @@ def test_an_overlap_read_again_counts_as_repeated_and_publishes_nothing(server: 
     kept = Recent(recent.packed(), connector.spec(stream).lookback)
     [again] = [outgoing(connector, stream, batch, kept.ids()) for batch in connector.read(stream, None)]
     assert (len(first.touchpoints), len(again.touchpoints), again.repeated) == (1, 0, 1)
+    assert again.known == first.timed
     assert isinstance(connector.budget, Budget)
     fields = decode(first.touchpoints[0][1])[1]
     assert set(fields) >= set(Touchpoint.model_fields)

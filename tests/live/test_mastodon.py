@@ -195,19 +195,38 @@ def test_edits_and_deletes_are_told_once_and_a_post_that_lost_its_tag_is_no_dele
     assert len({record["identifiers"][0]["value"] for record in found}) == 1
 
 
-def test_a_mention_under_a_hashtag_is_one_event_in_two_streams(
+def test_a_mention_under_two_hashtags_is_told_and_counted_once_and_so_are_its_edit_and_its_delete(
+    tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
+) -> None:
+    word, other = tag(), tag()
+    first = server.post(f"@acme where is my order #{word} #{other}")
+    reply = server.post("@acme still nothing", in_reply_to_id=first, visibility="direct")
+    settings = write(tmp_path, server, name, tags=[word, other], mentions=True)
+    wanted = [("post.published", first), ("post.replied", reply)]
+    read(settings, "--once")
+    assert sorted(told(kafka, name)) == sorted(wanted)
+    server.edit(first, f"@acme where is my second order #{word} #{other}")
+    server.delete(reply)
+    read(settings, "--once")
+    server.delete(first)
+    read(settings, "--once")
+    wanted += [("post.edited", first), ("post.deleted", reply), ("post.deleted", first)]
+    assert sorted(told(kafka, name)) == sorted(wanted)
+    found = states(kafka, name).values()
+    assert sum(state.read - state.repeated for state in found) == count(kafka, name) == len(wanted)
+
+
+def test_a_quiet_hashtag_does_not_tell_again_what_the_mentions_have_forgotten(
     tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
 ) -> None:
     word = tag()
     first = server.post(f"@acme where is my order #{word}")
-    reply = server.post("@acme still nothing", in_reply_to_id=first, visibility="direct")
-    settings = write(tmp_path, server, name, tags=[word], mentions=True)
+    settings = write(tmp_path, server, name, tags=[word], mentions=True, watch_hours=SETTLED / 3_600)
     read(settings, "--once")
-    assert sorted(told(kafka, name)) == sorted([("post.published", first), ("post.published", first), ("post.replied", reply)])
-    assert len({record["event_id"] for record in records(kafka, "touchline.social", name)}) == 2
-    server.delete(reply)
+    second = server.post("@acme never mind")
     read(settings, "--once")
-    assert told(kafka, name).count(("post.deleted", reply)) == 1
+    found = told(kafka, name)
+    assert [found.count(("post.published", one)) for one in (first, second)] == [1, 1]
 
 
 def test_live_reading_begins_at_start_and_a_backfill_reads_what_was_before(

@@ -37,7 +37,7 @@ def test_a_mapping_file_gives_its_streams(tmp_path: Path) -> None:
         ("columns:", "fields:", "fields: there is no such entry; there are source, system, columns, key"),
         ("key: id(id)", "key: id(no)", "/mapping.yaml: claims.key: reads column no, which `columns` does not list"),
         ("email(mail)", "email(post)", "/mapping.yaml: claims.map.identifiers.email: reads column post"),
-        ("key: id(id)", "key: 5", "claims: key: Input should be a valid string"),
+        ("key: id(id)", "key: 5", "claims: key: must be a text: put it into quotes"),
         ("version: changed", "version: lookup(id, `{a: 1}`)", "not valid YAML at line 6: does a value need quotes?"),
         (WHOLE, "claims:\n", "/mapping.yaml: claims: must hold `name: value` lines"),
         (WHOLE, "", "mapping.yaml must hold `name: value` lines"),

@@ -2,14 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors import memory
+from connectors.contract import StreamSpec
 from connectors.mapping import TouchpointMapping
-from connectors.memory import MOST_IDS, MOST_KEYS, Projections, Recent
+from connectors.memory import MOST_IDS, MOST_KEYS, Memory, Projections, Recent
+from schemas.connector_state import ConnectorState
 from schemas.touchpoint import Touchpoint, event_id
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -85,3 +88,21 @@ def test_a_dense_overlap_is_held_whole_and_what_came_last_is_saved(
     assert len(caplog.messages) == 1
     assert len(recent.packed()) < 65_536
     assert Recent(recent.packed(), timedelta(days=1)).ids() == set(ids[-MOST_IDS:])
+
+
+def test_what_another_stream_told_is_told_no_more_although_that_one_forgets_it() -> None:
+    spec = StreamSpec("social", lookback=timedelta(hours=1), timed=True, shared=True)
+    name, at = UUID(int=7), NOW
+    elsewhere = Recent(b"", spec.lookback)
+    elsewhere.learn([(name, at)])
+    remembered = Memory(None, spec, elsewhere.ids())
+    assert name in remembered.seen
+    remembered.learn([(UUID(int=8), at)])
+    assert name in remembered.seen
+    remembered.learn([(name, at)])
+    assert Memory(state(remembered.recent), spec).seen == {name, UUID(int=8)}
+
+
+def state(recent: Recent) -> ConnectorState:
+    given: dict[str, Any] = {"read": 0, "published": 0, "dead_lettered": 0, "repeated": 0, "last_event_at": None}
+    return ConnectorState(connector="c", stream="s", cursor="{}", last_success_at=NOW, recent=recent.packed(), **given)

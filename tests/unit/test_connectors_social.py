@@ -3,6 +3,7 @@
 import json
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from connectors.bluesky.frames import firehose, jetstream
 from connectors.bluesky.settings import BlueskySettings
 from connectors.mastodon.watch import MOST_WATCHED, Watched
 from schemas.errors import ConfigError, RetryableError
+from tests.contract.peers import Server
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 PLACE = 116_000_000_000_000_000
@@ -48,6 +50,25 @@ def test_errors_and_advice_of_a_stream() -> None:
     assert jetstream(json.dumps({"$type": "message", "payload": {"$type": prefix, "name": "Greeting"}})).lost is None
     with pytest.raises(RetryableError, match="ConsumerTooSlow"):
         jetstream(json.dumps({"$type": "error", "error": "ConsumerTooSlow"}))
+
+
+def test_a_jetstreams_time_is_when_it_witnessed_an_event_not_the_one_that_its_operator_may_have_imported() -> None:
+    told = {"did": "did:plc:ann", "collection": "app.bsky.feed.post", "rkey": "3k1", "rev": "r", "operation": "delete", "seq": 7}
+    times = {"time": "2023-01-01T00:00:00Z", "witnessedAt": "2026-03-01T12:00:00Z"}
+    kind = {"$type": "network.bsky.jetstream.subscribeEvents#commit"}
+    frame = jetstream(json.dumps({"$type": "message", "payload": {**kind, **told, **times}}))
+    assert (frame.time, frame.events[0]["time"]) == (times["witnessedAt"], times["witnessedAt"])
+
+
+def test_silence_moves_no_place_because_a_server_that_still_searches_is_silent_too(tmp_path: Path) -> None:
+    with Server("bluesky", tmp_path).running() as server:
+        server.peer.put(1, DAY)
+        connector = server.connector(timeout_seconds=5, dids=["did:plc:m1"])
+        [batch] = connector.read("posts", None)
+        assert list(connector.read("posts", batch.cursor)) == []
+        server.peer.put(2, DAY + timedelta(hours=1))
+        [passed] = connector.read("posts", batch.cursor)
+        assert (list(passed.records), passed.cursor["seq"] > batch.cursor["seq"]) == ([], True)
 
 
 @pytest.mark.parametrize(("module", "package"), [("libipld", "libipld"), ("websockets.sync.client", "websockets")])

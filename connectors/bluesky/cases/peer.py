@@ -62,7 +62,7 @@ class Peer:
         did, collection, rkey = f"did:plc:m{number}", "app.bsky.feed.post", f"r{number}"
         seq = milliseconds(at) * 1_000 + self._count
         told = {"did": did, "collection": collection, "rkey": rkey, "rev": str(seq), "operation": operation, "seq": seq}
-        self.items[rkey] = {"$type": NAME, **told, "time": at.isoformat(), "witnessed_at": at.isoformat(), **others}
+        self.items[rkey] = {"$type": NAME, **told, "time": at.isoformat(), "witnessedAt": at.isoformat(), **others}
         return f"at://{did}/{collection}/{rkey}"
 
 

@@ -1,7 +1,8 @@
 """Fills the tables from functions of row numbers, in the server: any answer can be computed again without a table.
 
 Touchpoint `number` belongs to customer `number` hashed, of `customers`; every hundredth customer was merged into the next one;
-every 33rd touchpoint was stored twice. Each touchpoint brought one satisfaction and one churn reading, every tenth began a journey.
+every 33rd touchpoint was stored twice. Each touchpoint brought one satisfaction and one churn reading, every tenth began a
+journey.
 """
 
 from rich.progress import Progress
