@@ -29,6 +29,7 @@ from sinks.clickhouse import ClickHouse
 from streams.contract import Output
 from streams.steps.identity import founded
 from streams.steps.resolved import forward
+from tests.bench.clickhouse.bars import Bar
 from tests.bench.publish import publish
 from tests.conftest import TOUCHLINE
 from tests.sinking import COPIES
@@ -58,7 +59,7 @@ QUEUE_TO_TABLE = """
 """
 
 
-def measure(stack: Stack, console: Console, records: int) -> dict[str, float | int | None]:
+def measure(stack: Stack, console: Console, records: int) -> list[Bar]:
     """Rows a second of all three, and the sink's share of the other two's; tables and topics exist."""
     client = ClickHouse()
     try:
@@ -81,7 +82,7 @@ def measure(stack: Stack, console: Console, records: int) -> dict[str, float | i
     for by, per_second in found.items():
         shown.add_row(by, f"{per_second:,.0f}", f"{sink / per_second:.2f}")
     console.print(shown)
-    return {"sink_vs_insert": sink / bare, "sink_vs_kafka_engine": sink / own}
+    return [Bar("sink_vs_insert", sink / bare, 0.6, least=True), Bar("sink_vs_kafka_engine", sink / own, 0.8, least=True)]
 
 
 def orders(count: int) -> Iterator[Output]:
