@@ -35,7 +35,7 @@ def main(touchpoints: int, customers: int, minutes: float, records: int) -> None
 
     Ends with code 1 where a limit is missed. Small runs are quick to answer, and their rates are rough.
 
-    Example: python -m tests.bench.clickhouse --touchpoints 300000 --customers 20000 --minutes 0.5 --records 50000
+    Example: python -m tests.bench.clickhouse --touchpoints 300000 --customers 20000 --minutes 0.5 --records 200000
     """
     console, measured = Console(), list[Bar]()
     parts_of_it: tuple[Callable[[Stack], list[Bar]], ...] = (
