@@ -1,5 +1,6 @@
 """What no sink can do without: read, decode, insert. No commits, no dead letters, no metrics, no second try.
 
+As the sink does, it inserts chunks of the sink's size and reads and decodes the next one meanwhile.
 `python -m tests.bench.clickhouse.bare COUNT` stores the first COUNT records of `touchline.resolved` and ends.
 """
 
@@ -12,7 +13,7 @@ from schemas.codec import decode
 from schemas.settings import KafkaSettings
 from sinks import kafka
 from sinks.clickhouse import ClickHouse
-from sinks.contract import tables
+from sinks.contract import Row, Table, tables
 from sinks.process import COLLECT_AFTER
 
 
@@ -23,18 +24,30 @@ async def main(count: int) -> None:
     consumer = kafka.consumer(KafkaSettings(), f"bare-{uuid4().hex}")
     consumer.subscribe([table.topic])
     await consumer.start()
+    inserting = asyncio.create_task(asyncio.sleep(0))
     try:
         while count > 0:
-            fetched = await consumer.getmany(timeout_ms=kafka.POLL_MS, max_records=kafka.CHUNK_RECORDS)
-            records = [record for of_partition in fetched.values() for record in of_partition]
-            rows = [(*table.row(decode(record.value)[1]), record.partition, record.offset) for record in records]
-            if rows:
-                values = list(zip(*rows, strict=True))
-                await asyncio.to_thread(client.insert, table.stored, table.columns, values, uuid4().hex)
+            rows = await asyncio.to_thread(decoded, table, await kafka.poll(consumer))
+            await inserting
+            inserting = asyncio.create_task(asyncio.to_thread(insert, client, table, rows))
             count -= len(rows)
+        await inserting
     finally:
         client.close()
         await consumer.stop()
+
+
+def decoded(table: Table, records: kafka.Records) -> list[Row]:
+    return [
+        (*table.row(decode(record.value)[1]), record.partition, record.offset)
+        for of_partition in records.values()
+        for record in of_partition
+    ]
+
+
+def insert(client: ClickHouse, table: Table, rows: list[Row]) -> None:
+    if rows:
+        client.insert(table.stored, table.columns, list(zip(*rows, strict=True)), uuid4().hex)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from sinks.clickhouse import ClickHouse
-from tests.bench.clickhouse.fill import TOUCHPOINTS
+from tests.bench.clickhouse.fill import CHURN, PIECE, SATISFACTION, TOUCHPOINTS
 
 ROWS, EVERY = 2_500, 0.5
+# ClickHouse slows inserts down at 1,000 active parts.
+MOST_PARTS, MOST_LATE = 100, 0.02
 ACTIVE = """
     SELECT max(parts), argMax(table, parts) FROM
     (
@@ -15,10 +18,19 @@ ACTIVE = """
 """
 
 
-def write(client: ClickHouse, first: int, customers: int, minutes: float, step: Callable[[], None]) -> tuple[int, str, int]:
-    """Most active parts that any table had, which one, and how many blocks came later than they should have."""
-    began, most, late = time.monotonic(), (0, ""), 0
-    for block in range(int(minutes * 60 / EVERY)):
+class Written(NamedTuple):
+    """How many touchpoints were written, the most active parts that any table had, which one, and the share of late blocks."""
+
+    touchpoints: int
+    most_parts: int
+    table: str
+    late: float
+
+
+def write(client: ClickHouse, first: int, customers: int, minutes: float, step: Callable[[], None]) -> Written:
+    """Touchpoints from number `first` on. A block is late that begins half a second after its time."""
+    began, most, late, blocks = time.monotonic(), (0, ""), 0, int(minutes * 60 / EVERY)
+    for block in range(blocks):
         due = began + block * EVERY
         late += time.monotonic() > due + EVERY
         time.sleep(max(0.0, due - time.monotonic()))
@@ -26,4 +38,12 @@ def write(client: ClickHouse, first: int, customers: int, minutes: float, step: 
         ((parts, table),) = client.query(ACTIVE).rows
         most = max(most, (parts, table))
         step()
-    return *most, late
+    return Written(blocks * ROWS, *most, late / blocks)
+
+
+def read(client: ClickHouse, first: int, count: int, customers: int) -> None:
+    """The readings that these touchpoints brought, at once, so that answers can be computed from numbers again."""
+    for start in range(first, first + count, PIECE):
+        piece = min(PIECE, first + count - start)
+        for sql in (SATISFACTION, CHURN):
+            client.query(sql, {"first": start, "count": piece, "customers": customers, "again": 0})

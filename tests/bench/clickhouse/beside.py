@@ -1,0 +1,44 @@
+"""Somebody who reads while others write."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import cycle
+
+from sinks.clickhouse import ClickHouse
+from tests.bench.clickhouse.questions import Question
+
+PAUSE = 0.5
+
+
+@contextmanager
+def reader(questions: Sequence[Question]) -> Iterator[dict[str, list[float]]]:
+    """Until the block ends, a thread asks one question after the other, half a second apart; the seconds of each, by its name.
+
+    Nobody compares the answers: they change while the question is asked.
+    """
+    seconds: dict[str, list[float]] = {question.name: [] for question in questions}
+    stop = threading.Event()
+
+    def ask() -> None:
+        client = ClickHouse()
+        try:
+            for each in zip(*(cycle(question.asked) for question in questions), strict=True):
+                for question, asked in zip(questions, each, strict=True):
+                    if stop.wait(PAUSE):
+                        return
+                    began = time.perf_counter()
+                    client.query(question.sql, asked)
+                    seconds[question.name].append(time.perf_counter() - began)
+        finally:
+            client.close()
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield seconds
+        finally:
+            stop.set()
+        asking.result()

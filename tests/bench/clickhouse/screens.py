@@ -1,0 +1,60 @@
+"""What the benchmark prints about the four questions."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from tests.bench.clickhouse.questions import Answered, Question
+
+LARGE = 100_000_000
+BY_DAYS = ("kpi", "pain_points")
+
+
+def at_rest(title: str, found: Sequence[tuple[Question, Answered]]) -> Table:
+    """The first time, when all parts were merged."""
+    shown = _headed(title, "p50 s", "p95 s", "limit s", "first, caches empty", "CPU s", "rows read")
+    for question, told in found:
+        seconds = (told.p50, told.p95, question.limit_seconds, told.cold, told.cpu_seconds)
+        shown.add_row(question.name, *map(_seconds, seconds), f"{told.read_rows:,}")
+    return shown
+
+
+def beside(meanwhile: Mapping[str, Sequence[float]], after: Sequence[tuple[Question, Answered]]) -> Table:
+    """The seconds of one reader beside the writing, whose answers change and are not checked, and those right after it."""
+    shown = _headed("The same, of parts just written", "meanwhile, p50 s", "p95 s", "right after, p50 s", "p95 s", "rows read")
+    for question, told in after:
+        shown.add_row(
+            question.name, *_spread(meanwhile[question.name]), *map(_seconds, (told.p50, told.p95)), f"{told.read_rows:,}"
+        )
+    return shown
+
+
+def larger(touchpoints: int, size: float, found: Sequence[tuple[Question, Answered]]) -> str:
+    """What a hundred million would need, by proportion to this many that take `size` bytes."""
+    times = LARGE / touchpoints
+    gib = size * times / 2**30
+    days = " and ".join(f"{told.p95 * times:.1f} s for {question.name}" for question, told in found if question.name in BY_DAYS)
+    return (
+        f"100 million touchpoints, not tried: {gib:.0f} GiB, in proportion to {touchpoints:,}; one customer costs no more.\n"
+        f"What reads by days grows, to a p95 of at most {days}: a cluster of some shards is due, or answers sorted by day."
+    )
+
+
+def _headed(title: str, *headings: str) -> Table:
+    shown = Table(title=title)
+    shown.add_column("question")
+    for heading in headings:
+        shown.add_column(heading, justify="right")
+    return shown
+
+
+def _spread(seconds: Sequence[float]) -> tuple[str, str]:
+    """Median and p95 of at least two."""
+    if len(seconds) < 2:
+        return "-", "-"
+    return _seconds(statistics.median(seconds)), _seconds(statistics.quantiles(seconds, n=20, method="inclusive")[-1])
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3f}"
