@@ -1,9 +1,10 @@
-"""Tryton over JSON-RPC: transitions and deletes from its log; invoices, opportunities and moves by their last change.
+"""Tryton over JSON-RPC: transitions and deletes from its log; invoices, opportunities, moves and contacts by their last change.
 
 Guarantee: at least once, exact by event id. Deletes: the log tells of parties deleted over RPC, comparing ids finds the others.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,12 +12,12 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from connectors.client import Client
-from connectors.contract import WHOLE, Batch, Cursor, Window
+from connectors.contract import WHOLE, Batch, Cursor, Refused, Window
 from connectors.items import Items
 from connectors.keys import collected, compared
 from connectors.polled import Polled
 from connectors.settings import variable
-from connectors.tryton.feeds import FEEDS, GONE, LOG, Feed
+from connectors.tryton.feeds import CHANGED, FEEDS, GONE, LOG, Feed
 from connectors.tryton.rpc import Rpc, typed
 from connectors.tryton.settings import TrytonSettings
 from connectors.walk import walk
@@ -73,10 +74,13 @@ class Connector(Polled):
         def page(at: datetime | None, key: str) -> list[dict[str, Any]]:
             return self._told(stream, self._rows(feed, _after(feed.time, at, key), self.settings.page))
 
-        return walk(page, self.items[stream], self.client.now, self.settings.page, cursor, window)
+        batches = walk(page, self.items[stream], self.client.now, self.settings.page, cursor, window)
+        return map(_changes, batches) if stream == CHANGED else batches
 
-    def count(self, stream: str, window: Window) -> int:
-        """The server's own count."""
+    def count(self, stream: str, window: Window) -> int | None:
+        """The server's own count; of `parties.changed` it cannot tell what `parties.new` tells."""
+        if stream == CHANGED:
+            return None
         feed = FEEDS[stream]
         return self.rpc.count(feed.model, [*feed.domain, *_clause(feed, ">=", window.start), *_clause(feed, "<", window.end)])
 
@@ -152,6 +156,17 @@ class Connector(Polled):
             names.update({row: f"{names[row]}{digit - 1}" for row, digit in digits.items() if digit})
             unfinished = [row for row, digit in digits.items() if digit]
         return names
+
+
+def _changes(batch: Batch) -> Batch:
+    """The batch without what `parties.new` tells."""
+    return replace(batch, records=[one for one in batch.records if isinstance(one, Refused) or not _first(one.data)])
+
+
+def _first(row: dict[str, Any]) -> bool:
+    """Whether a contact is the party's first e-mail or phone, made together with it."""
+    party = row["party"]
+    return row["last_modified_at"] == party["create_date"] and row["value"] in (party["email"], party["phone"])
 
 
 def _digit(model: str, position: int, bit: int, rows: list[int]) -> list[Any]:

@@ -2,8 +2,9 @@
 
 Tryton's log holds one row for each transition of a workflow, with its time, for each use of a button, and for each delete. Where
 a model's own code sets the state, Tryton 8.2 logs no transition: that a return was received is known by its button, and invoices,
-opportunities and moves are read themselves. Parties are listed by their ids, archived ones too, to find those that went without a
-word in the log.
+opportunities and moves are read themselves. It logs no creates either: new parties are read themselves, too, and new e-mails and
+phones by their own last change, also where the party was not written. Parties are listed by their ids, archived ones too, to
+find those that went without a word in the log.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 
 LOG = "ir.model.log"
 GONE = "parties.gone"
+CHANGED = "parties.changed"
+EVERYBODY = ["active", "in", [True, False]]
 PARTY = ("code", "email", "phone")
 DAY = timedelta(days=1)
 Row = dict[str, Any]
@@ -126,6 +129,15 @@ FEEDS = {
         [["state", "in", ["converted", "won", "lost", "cancelled"]]],
         ("write_date", "state", "number", "amount", "currency.code", *party("party")),
     ),
+    "parties.new": Feed(("party",), "party.party", "party.party", "create_date", [EVERYBODY], ("create_date", *PARTY)),
+    CHANGED: Feed(
+        ("party",),
+        "party.party",
+        "party.contact_mechanism",
+        "last_modified_at",
+        [["type", "in", ["email", "phone", "mobile"]]],
+        ("last_modified_at", "type", "value", "party.create_date", *party("party")),
+    ),
     "parties": deletes("party.party"),
-    GONE: Feed(("party",), "party.party", "party.party", "id", [["active", "in", [True, False]]], ("id",)),
+    GONE: Feed(("party",), "party.party", "party.party", "id", [EVERYBODY], ("id",)),
 }

@@ -7,7 +7,18 @@ from pydantic import Field, SecretStr
 from connectors.settings import SourceSettings
 from schemas.fields import Name
 
-Stream = Literal["sales", "shipments", "returns", "moves", "invoices", "opportunities", "parties", "parties.gone"]
+Stream = Literal[
+    "sales",
+    "shipments",
+    "returns",
+    "moves",
+    "invoices",
+    "opportunities",
+    "parties.new",
+    "parties.changed",
+    "parties",
+    "parties.gone",
+]
 
 
 class TrytonSettings(SourceSettings):

@@ -112,12 +112,33 @@ def returns(server: Tryton) -> dict[bytes, datetime]:
     return logged(server, "returns", "stock.shipment.out.return", "receive", "state:done")
 
 
+def made(server: Tryton) -> dict[bytes, datetime]:
+    contacts = [["create", [{"type": "email", "value": "new@example.org"}, {"type": "phone", "value": "+12125550199"}]]]
+    server.call("party.party.create", [{"name": "New", "contact_mechanisms": contacts} for _ in range(RETURNS)])
+    found = dated(server.sql("SELECT id, create_date FROM party_party"))
+    return {event_id("tryton", f"parties.new:{party}", at.isoformat()).bytes: at for party, at in found.items()}
+
+
+def written(server: Tryton) -> dict[bytes, datetime]:
+    emails = [row for (row,) in server.sql(f"SELECT id FROM party_contact_mechanism WHERE type = 'email' LIMIT {RETURNS}")]
+    pairs = [([row], {"value": f"w{row}@example.org"}) for row in emails]
+    server.call("party.contact_mechanism.write", *(part for pair in pairs for part in pair))
+    server.call(
+        "party.contact_mechanism.create", [{"party": 2 + n, "type": "email", "value": "two@example.org"} for n in range(RETURNS)]
+    )
+    server.change("UPDATE party_contact_mechanism SET write_date = NULL WHERE value = 'two@example.org'")  # never written since
+    seen = "SELECT id, COALESCE(write_date, create_date) FROM party_contact_mechanism WHERE value LIKE 'w%' OR value LIKE 'two%'"
+    return {event_id("tryton", f"parties.changed:{row}", at.isoformat()).bytes: at for row, at in dated(server.sql(seen)).items()}
+
+
 @pytest.mark.parametrize(
     ("stream", "source", "happened", "at_once"),
     [
         ("sales", "erp", quotes, CUSTOMERS),
         ("moves", "inventory", deliveries, 2 * RETURNS),
         ("returns", "inventory", returns, RETURNS),
+        ("parties.new", "crm", made, RETURNS),
+        ("parties.changed", "crm", written, RETURNS),
     ],
 )
 def test_killed_at_each_step_at_pages_of_one_instant_nothing_is_lost_and_nothing_counted_twice(
@@ -148,7 +169,10 @@ def count(kafka: KafkaSettings, name: str) -> int:
     return sum(state.published for state in states(kafka, name).values())
 
 
-@pytest.mark.parametrize(("stream", "source", "happened"), [("sales", "erp", quotes), ("moves", "inventory", deliveries)])
+@pytest.mark.parametrize(
+    ("stream", "source", "happened"),
+    [("sales", "erp", quotes), ("moves", "inventory", deliveries), ("parties.new", "crm", made)],
+)
 def test_a_backfill_reads_what_the_server_counts_and_a_second_round_publishes_nothing(
     tmp_path: Path,
     server: Tryton,
@@ -241,6 +265,40 @@ def test_goods_that_come_back_are_told_by_line_once_and_again_when_that_is_cance
     read(settings, "--once")
     later = Counter(record["type"] for record in published(kafka, name, "inventory"))
     assert later - Counter(record["type"] for record in found) == {"return.cancelled": 1, "goods.return_cancelled": 2}
+
+
+def test_a_new_party_is_told_once_and_each_new_email_or_phone_of_it_however_it_was_written(
+    tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
+) -> None:
+    settings = write(tmp_path, server, name, streams=["parties.new", "parties.changed"], start=datetime.now(UTC).isoformat())
+    given = {"email": "a@example.org", "phone": "+12125550199", "mobile": "+12125550197"}
+    contacts = [["create", [{"type": kind, "value": value} for kind, value in given.items()]]]
+    [party] = server.call("party.party.create", [{"name": "New", "contact_mechanisms": contacts}])
+    [[email]] = server.sql(f"SELECT id FROM party_contact_mechanism WHERE party = {party} AND type = 'email'")
+
+    def told(step: Callable[..., Any], *parts: Any) -> list[tuple[str, list[str]]]:
+        """What was published more, after a step and two rounds."""
+        before = {record["event_id"] for record in published(kafka, name, "crm")}
+        step(*parts)
+        time.sleep(1.1)
+        for _ in range(2):
+            read(settings, "--once")
+        after = published(kafka, name, "crm")
+        assert len({record["event_id"] for record in after}) == len(after)
+        new = [record for record in after if record["event_id"] not in before]
+        return sorted((record["type"], [one["value"] for one in record["identifiers"]]) for record in new)
+
+    known = f"tryton/{party}"
+    first = [("party.changed", ["+12125550197", known]), ("party.created", ["a@example.org", "+12125550199", known])]
+    assert told(time.sleep, 0) == first
+    by_itself = told(server.call, "party.contact_mechanism.write", [email], {"value": "b@example.org"})
+    assert by_itself == [("party.changed", ["b@example.org", known])]
+    through_party = {"contact_mechanisms": [["write", [email], {"value": "c@example.org"}]]}
+    assert told(server.call, "party.party.write", [party], through_party) == [("party.changed", ["c@example.org", known])]
+    mobile = {"party": party, "type": "mobile", "value": "+12125550198"}
+    assert told(server.call, "party.contact_mechanism.create", [mobile]) == [("party.changed", ["+12125550198", known])]
+    assert told(server.call, "party.party.write", [party], {"name": "Newer"}) == []
+    assert told(server.call, "party.contact_mechanism.write", [email], {"comment": "at work"}) == []
 
 
 def test_deleted_parties_are_told_by_their_ids(tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str) -> None:

@@ -31,7 +31,8 @@ OPERATORS: dict[str, Callable[[Any, Any], object]] = {
     "in": lambda held, wanted: held in wanted,
     "like": lambda held, wanted: re.fullmatch(re.escape(wanted).replace("_", ".").replace("%", ".*"), held),
 }
-CASES = {name: {"streams": [name]} for name in (STREAM, "shipments", "returns", "moves", "invoices", "opportunities", "parties")}
+READ = (STREAM, "shipments", "returns", "moves", "invoices", "opportunities", "parties.new", "parties.changed", "parties")
+CASES = {name: {"streams": [name]} for name in READ}
 
 
 class Peer:
