@@ -12,7 +12,7 @@ HEAD = re.compile(
     r"(?:CREATE|ALTER)(?: OR REPLACE)? (?:DATABASE|TABLE|VIEW|MATERIALIZED VIEW|DICTIONARY|USER|ROLE|SETTINGS PROFILE)"
     r"(?: IF NOT EXISTS)? [\w.]+|GRANT|REVOKE"
 )
-ENGINE = re.compile(r"ENGINE = (Replacing\w*)")
+ENGINE = re.compile(r"ENGINE = ((?:Replacing|Aggregating)\w*)")
 ANEW = re.compile(r"^REFRESH ", re.MULTILINE)
 OF_THE_SHARD = re.compile(r"touchline_store\.(?!merges\b)")
 TABLE = re.compile(r"(?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) touchline_store\.(\w+)")
