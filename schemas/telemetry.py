@@ -60,6 +60,7 @@ STUCK_PARTITIONS = Gauge(
 RECOVERY_STUCK = Gauge("touchline_recovery_stuck", "1 where the recovery of state has not come further for two minutes")
 SINK_INSERT = Histogram("touchline_sink_insert_seconds", "Time of one insert into ClickHouse", ["table"], buckets=WORK)
 SINK_RETRIES = Counter("touchline_sink_retries", "Inserts tried again", ["reason"])
+REFRESH_AGE = Gauge("touchline_refresh_age_seconds", "Time since a table that is made anew by itself was made last", ["table"])
 
 
 def serve(role: str, live: Probe = fine, ready: Probe = fine) -> int:

@@ -12,9 +12,10 @@ HEAD = re.compile(
     r"(?:CREATE|ALTER)(?: OR REPLACE)? (?:DATABASE|TABLE|VIEW|MATERIALIZED VIEW|DICTIONARY|USER|ROLE|SETTINGS PROFILE)"
     r"(?: IF NOT EXISTS)? [\w.]+|GRANT|REVOKE"
 )
-ENGINE = re.compile(r"ENGINE = (Replacing\w*)")
+ENGINE = re.compile(r"ENGINE = ((?:Replacing|Aggregating)\w*)")
 ANEW = re.compile(r"^REFRESH ", re.MULTILINE)
 OF_THE_SHARD = re.compile(r"touchline_store\.(?!merges\b)")
+OF_A_SERVER = re.compile(r"system\.view_refreshes\b")
 TABLE = re.compile(r"(?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) touchline_store\.(\w+)")
 SORTED = re.compile(r"^ORDER BY (\w+|\(.+\))$", re.MULTILINE)
 CLAUSES = re.compile(
@@ -51,7 +52,8 @@ def sharded(statement: str, cluster: str) -> list[str]:
 
 
 def across(view: str, cluster: str) -> str:
-    """A view: what it looks up in other tables is looked up in all shards."""
+    """A view: what it looks up in other tables is looked up in all shards, and what servers know of themselves on all servers."""
+    view = OF_A_SERVER.sub(rf"clusterAllReplicas({cluster}, \g<0>)", view)
     body, before, comment = view.rpartition("\nCOMMENT ")
     more = "," if "\nSETTINGS " in body.rpartition("\n)")[2] else "\nSETTINGS"
     settings = f"{more} distributed_product_mode = 'global'"

@@ -14,6 +14,7 @@ from schemas.settings import KafkaSettings
 from schemas.telemetry import LOOP_LAG
 from sinks import kafka
 from sinks.contract import Table
+from sinks.refreshes import watch
 from sinks.runner import Runner
 
 LOOK_EVERY = 1.0
@@ -54,6 +55,7 @@ class Sinks:
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER)
         letters = kafka.producer(self._settings)
+        threading.Thread(target=watch, args=(self._stop,), daemon=True).start()
         beating = asyncio.create_task(self._heartbeat.run())
         try:
             await letters.start()

@@ -27,7 +27,8 @@ def command(*, who: str, at: datetime | None, limit: int, as_json: bool) -> None
     """Explain one customer: who it is, what happened, and why each score is what it is, down to event ids.
 
     IDENTIFIER is kind:value, or a bare mail address, phone number or number of some system; CUSTOMER is a customer id. With
-    --at, later touchpoints, readings, identifiers and merges are left out; a journey that had begun is shown as it stands now.
+    --at, later touchpoints, readings, identifiers and merges are left out; a journey that had begun is shown as it stands now,
+    and marked where it went on since.
 
     This is customer data: do not paste it anywhere.
 

@@ -34,7 +34,7 @@ class Touch(NamedTuple):
 
 
 class Journey(NamedTuple):
-    """A journey as it stands now."""
+    """A journey as it stands now; where it `went_on` after the time asked for, nothing but its start is of then."""
 
     journey_id: UUID
     definition: str
@@ -47,6 +47,7 @@ class Journey(NamedTuple):
     friction: int
     channels: list[str]
     stages: list[str]
+    went_on: bool
 
 
 class Driver(NamedTuple):

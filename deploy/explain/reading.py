@@ -56,7 +56,9 @@ ORDER BY occurred_at DESC, event_id DESC
 LIMIT {limit:UInt32}
 """
 JOURNEYS = """
-SELECT journey_id, definition, status, outcome, stage, started_at, last_at, touchpoints, friction, channels, stages
+SELECT
+    journey_id, definition, status, outcome, stage, started_at, last_at, touchpoints, friction, channels, stages,
+    toBool(last_at > fromUnixTimestamp64Milli({at:Int64})) AS went_on
 FROM touchline.journeys
 WHERE customer_id = {customer:UUID} AND started_at <= fromUnixTimestamp64Milli({at:Int64})
 ORDER BY started_at, journey_id

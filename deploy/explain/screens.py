@@ -87,7 +87,9 @@ def _journeys(journeys: Sequence[Journey]) -> Table:
     for journey in journeys:
         table.add_row(
             f"{journey.started_at:{MINUTE}}\n{journey.last_at:{MINUTE}}",
-            printable("\n".join(filter(None, (journey.status, journey.outcome)))),
+            printable(
+                "\n".join(filter(None, (journey.status, journey.outcome, "went on since: as now" if journey.went_on else "")))
+            ),
             printable(" > ".join(journey.stages)),
             f"{journey.touchpoints:,}",
             f"{journey.friction:,}",
@@ -111,7 +113,7 @@ def _reading(on: Console, reading: Reading, touches: dict[UUID, Touch]) -> None:
         touch = touches.get(driver.event_id)
         table.add_row(
             Text(moved.format(driver.contribution * scale), _colour(-driver.contribution if bad else driver.contribution)),
-            _short(driver.event_id),
+            str(driver.event_id),
             f"{touch.occurred_at:{MINUTE}}" if touch else "earlier",
             printable(f"{touch.type}: {driver.text}" if touch else driver.text),
         )

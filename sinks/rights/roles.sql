@@ -17,10 +17,13 @@ REVOKE SELECT(key, payload) ON touchline_unmasked.dead_letters FROM touchline_an
 GRANT SELECT ON touchline_unmasked.* TO touchline_pii;
 GRANT INSERT ON touchline_store.* TO touchline_writer;
 GRANT INSERT ON touchline_shard.* TO touchline_writer;
+GRANT SELECT ON touchline.refreshes TO touchline_writer;
 GRANT SELECT, INSERT, CREATE TABLE, DROP TABLE, dictGet ON touchline_store.* TO touchline_definer;
 GRANT SELECT, INSERT, CREATE TABLE, DROP TABLE ON touchline_shard.* TO touchline_definer;
 GRANT TABLE ENGINE ON MergeTree TO touchline_definer;
 GRANT SELECT ON touchline.* TO touchline_definer;
 GRANT SELECT ON system.view_refreshes TO touchline_definer;
+GRANT CREATE TEMPORARY TABLE ON *.* TO touchline_definer;
+GRANT READ ON REMOTE TO touchline_definer;
 GRANT SELECT ON touchline_unmasked.* TO touchline_definer;
 GRANT touchline_pii TO touchline_definer;

@@ -25,7 +25,7 @@ WITH
             count() AS touchpoints,
             arraySort(groupUniqArray(channel)) AS channels,
             arraySort(groupUniqArray(system)) AS systems,
-            argMaxIf(attributes['segment'], occurred_at, attributes['segment'] != '') AS segment,
+            argMaxIf(attributes['segment'], (occurred_at, UUIDToNum(event_id)), attributes['segment'] != '') AS segment,
             sum(multiIf(type = 'order.placed', amount, type IN ('order.cancelled', 'return.received'), -amount, NULL)) AS value_of_orders,
             arraySort(groupUniqArrayIf(
                 assumeNotNull(currency), currency IS NOT NULL AND type IN ('order.placed', 'order.cancelled', 'return.received')

@@ -37,8 +37,8 @@ WITH
     (
         SELECT
             if(merged.from_customer = given.customer_id, merged.to_customer, given.customer_id) AS customer_id,
-            argMax(given.segment, given.occurred_at) AS segment
-        FROM (SELECT * FROM touchline_store.segments FINAL) AS given
+            max(given.latest).3 AS segment
+        FROM touchline_store.segments AS given
         LEFT ANY JOIN merged ON merged.from_customer = given.customer_id
         GROUP BY customer_id
     ),

@@ -8,7 +8,8 @@ import re
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,7 @@ from deploy.local.clickhouse import server
 from deploy.local.ports import FREE, Ports
 from deploy.local.state import Stack
 from schemas.codec import Fields
+from schemas.errors import TouchlineError
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse, ClickHouseSettings
 from sinks.contract import tables
@@ -87,8 +89,9 @@ def write(client: ClickHouse, name: str, schema: str, records: Iterable[Fields])
 
 def answers(client: ClickHouse, view: str) -> list[tuple[Any, ...]]:
     """A view without the clocks of the servers."""
-    clocks = "EXCEPT (stored_at)" if view == "touchpoints" else "EXCEPT (lag_seconds)" if view == "freshness" else ""
-    return sorted(client.query(f"SELECT * {clocks} FROM touchline.{view}").rows, key=repr)
+    clocks = {"touchpoints": "stored_at", "freshness": "lag_seconds", "refreshes": "made_at, age_seconds"}
+    left_out = f"EXCEPT ({clocks[view]})" if view in clocks else ""
+    return sorted(client.query(f"SELECT * {left_out} FROM touchline.{view}").rows, key=repr)
 
 
 @pytest.mark.parametrize(("name", "statement"), STATEMENTS, ids=[f"{i}-{name}" for i, (name, _) in enumerate(STATEMENTS)])
@@ -146,3 +149,32 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
             assert [row[:1] for row in shard.query(f"SELECT touchpoints FROM touchline.{of}").rows] == [(15,)]
             days = "pain_points_between(since = '2020-01-01', until = '2030-01-01')"
             assert shard.query(f"SELECT sum(touchpoints), sum(customers) FROM touchline.{days}").rows == [(200, 38)]
+
+
+def test_refreshes_tell_of_the_server_where_it_is_longest_ago(shards: list[ClickHouse]) -> None:
+    def told(client: ClickHouse) -> list[tuple[Any, ...]]:
+        return client.query("SELECT made_at, error FROM touchline.refreshes WHERE table = 'changes_by_day'").rows
+
+    def anew() -> None:
+        for shard in shards:
+            with suppress(TouchlineError):  # one that fails says so to whoever waits for it
+                shard.execute("SYSTEM REFRESH VIEW touchline_store.satisfaction_to_day")
+                shard.execute("SYSTEM WAIT VIEW touchline_store.satisfaction_to_day")
+
+    anew()
+    before = told(shards[0])
+    shards[1].execute("RENAME TABLE touchline_shard.satisfaction_by_customer TO touchline_shard.away")
+    try:
+        time.sleep(1.1)  # times of refreshes are whole seconds
+        anew()
+        failed = [told(shard) for shard in shards]
+    finally:
+        shards[1].execute("RENAME TABLE touchline_shard.away TO touchline_shard.satisfaction_by_customer")
+    assert failed[0] == failed[1]
+    ((made_at, error),) = failed[0]
+    assert made_at <= before[0][0] + timedelta(seconds=1)
+    assert "touchline_shard.satisfaction_by_customer" in error
+    anew()
+    ((made_at_last, mended),) = told(shards[0])
+    assert made_at_last > made_at
+    assert mended == ""

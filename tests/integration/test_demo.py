@@ -32,7 +32,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(60
 CUSTOMERS, PURCHASES = 60, 8_000
 KILLS = {"worker": 1, "sink": 2}
 # When and as whose a record last passed: what a second passing may change.
-OF_RECEIPT = frozenset({"received_at", "stored_at", "customer_id_then", "last_success_at", "lag_seconds", "events_24h"})
+OF_RECEIPT = frozenset(
+    {"received_at", "stored_at", "customer_id_then", "last_success_at", "lag_seconds", "events_24h", "made_at", "age_seconds"}
+)
 
 Views = dict[str, list[str]]
 

@@ -151,6 +151,15 @@ def test_at_leaves_out_what_came_later(ann: Ann) -> None:
     assert told("explain", ann.email, "--at", "2026-08-01")["timeline"] == []
 
 
+def test_a_journey_that_went_on_after_the_time_asked_for_is_marked(ann: Ann) -> None:
+    mark = "went on since: as now"
+    for at, went_on in [("2026-09-05T11:59:59", True), ("2026-09-05T12:00", False)]:
+        assert [each["went_on"] for each in told("explain", ann.email, "--at", at)["journeys"]] == [went_on]
+        assert (mark in run("explain", ann.email, "--at", at).stdout) == went_on
+    assert not told("explain", ann.email)["journeys"][0]["went_on"]
+    assert mark not in run("explain", ann.email).stdout
+
+
 def test_the_newest_touchpoints_are_shown_and_the_others_counted(ann: Ann) -> None:
     story = told("explain", ann.email, "--limit", "2")
     assert [touch["event_id"] for touch in story["timeline"]] == list(map(str, ann.events[2:]))
@@ -171,6 +180,7 @@ def test_the_screen_tells_the_same_and_steers_no_terminal(ann: Ann) -> None:
     ):
         assert said in screen
     assert [str(event)[:8] in screen for event in ann.events] == [True] * 4
+    assert [str(event) in screen for event in ann.events] == [False, True, True, True]  # those behind a score are whole
     assert "[bold]Do something[/bold]" in screen
     assert "\x1b" not in screen
 

@@ -248,8 +248,8 @@ def test_every_block_twice_with_other_boundaries_changes_no_view(name: str) -> N
             system=name,
             stage=name,
             customer_id=dice.choice(customers),
-            occurred_at=begun + dice.randrange(3 * DAY),
-            attributes={"segment": dice.choice(["home", "business"])},
+            occurred_at=begun + dice.randrange(3) * DAY,
+            attributes={"segment": dice.choice([f"{name}-home", f"{name}-business"])},
             **extra,
         )
         for make, extra in [(resolved, {"amount": 10_000, "currency": "EUR"}), (survey, {"metric": "nps", "answer": 9.0,
@@ -262,6 +262,7 @@ def test_every_block_twice_with_other_boundaries_changes_no_view(name: str) -> N
     travels = [journey(customer_id=customer) for customer in customers]
     before: list[Any] | None = None
     for size in (300, 70, 41):
+        dice.shuffle(touched)
         for block in blocks(touched, size):
             insert("touchpoints", "resolved", block)
         for table in ("satisfaction", "churn", "signals"):
@@ -273,9 +274,21 @@ def test_every_block_twice_with_other_boundaries_changes_no_view(name: str) -> N
         found = everything(name, customers, begun)
         assert found == (before or found)
         before = found
-    assert [len(each) for each in found[:2]] == [300, 20]
-    assert found[-2] == found[-3]
-    assert sum(row["n"] for row in found[-2]) == 300
+    touchpoints, of_customers, *_, pains, pains_between, scores, scores_of_segments = found
+    assert [len(touchpoints), len(of_customers)] == [300, 20]
+    assert pains_between == pains
+    assert sum(row["n"] for row in pains_between) == 300
+    segments = {row["customer_id"]: row["segment"] for row in of_customers}
+    assert segments == latest_segments(touched)
+    answers = Counter(segments[shown(each["customer_id"])] for each in touched if each["source"] == "feedback")
+    assert {row["value_of_dimension"]: row["n"] for row in scores_of_segments} == answers
+    assert sum(row["n"] for row in scores) == 2 * 150  # by stage and by system
+
+
+def latest_segments(touched: Sequence[Fields]) -> dict[UUID, str]:
+    """What each customer was given last; of equal times the touchpoint of the greatest id says it."""
+    given = sorted(touched, key=lambda each: (each["occurred_at"], each["event_id"]))
+    return {shown(each["customer_id"]): each["attributes"]["segment"] for each in given}
 
 
 def everything(name: str, customers: list[bytes], begun: int) -> list[Any]:
@@ -294,6 +307,11 @@ def everything(name: str, customers: list[bytes], begun: int) -> list[Any]:
         ask(f"SELECT * FROM touchline.pain_points WHERE stage = '{name}' ORDER BY ALL"),
         ask(f"SELECT * FROM touchline.pain_points_between({days}) WHERE stage = '{name}' ORDER BY ALL"),
         ask(f"SELECT * FROM touchline.kpis WHERE value_of_dimension = '{name}' AND day >= '{first}' ORDER BY ALL"),
+        ask(
+            "SELECT value_of_dimension, sum(n) AS n FROM touchline.kpis"
+            f" WHERE dimension = 'segment' AND value_of_dimension IN ('{name}-home', '{name}-business')"
+            " GROUP BY ALL ORDER BY ALL"
+        ),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,10 +14,26 @@ import pytest
 
 from deploy.local.state import Stack
 from schemas.codec import Fields
-from sinks.migrations import views
+from sinks.migrations import migrations, views
 from sinks.rights.masks import PARAMETER
 from tests.faults import as_inserted
-from tests.sinking import NOW, STATE, ask, journey, merge, only, publish, reading, resolved, send, shown, store, survey
+from tests.sinking import (
+    ANEW,
+    NOW,
+    STATE,
+    ask,
+    journey,
+    merge,
+    only,
+    publish,
+    reading,
+    refresh,
+    resolved,
+    send,
+    shown,
+    store,
+    survey,
+)
 from tests.student import interval
 from tests.unit.chain import Chain
 
@@ -42,11 +59,13 @@ PROMISED = {
     "identity_changes": "at change from_customer to_customer rule event_id",
     "dead_letters": "at source stage reason detail topic partition offset schema_id payload replayed replays software key",
     "freshness": "connector last_event_at last_success_at lag_seconds events_24h reconciliation_difference backfill_difference",
+    "refreshes": "table made_at age_seconds error",
 }
 
 
 UNITS = {
     "lag_seconds": "seconds",
+    "age_seconds": "seconds",
     "dwell_seconds": "seconds",
     "wait_seconds": "seconds",
     "idle_days": "days",
@@ -391,3 +410,12 @@ def test_steps_of_one_millisecond_belong_to_the_journey_that_the_join_put_them_i
         expected = {kind: at + 1 if at < before else at + 1 - before for at, kind in enumerate(order)}
         found = ask(steps, {"customer": str(shown(customer))})
         assert {row["type"]: row["step"] for row in found} == expected
+
+
+def test_refreshes_tell_of_every_table_made_anew_and_why_the_last_try_failed() -> None:
+    anew = re.findall(r"^REFRESH .* TO touchline_store\.(\w+)$", "\n".join(each.sql for each in migrations()), re.MULTILINE)
+    refresh()
+    told = {row["table"]: row for row in ask("SELECT * FROM touchline.refreshes")}
+    assert told.keys() == set(anew)
+    assert len(anew) == len(ANEW)
+    assert all(row["made_at"] and row["age_seconds"] < 60 and not row["error"] for row in told.values())

@@ -28,6 +28,7 @@ OF_THIS_RUN = {
     "touchpoints": "stored_at, customer_id_then",
     "identities": "customer_id_then",
     "freshness": "lag_seconds",
+    "refreshes": "made_at, age_seconds",
 }
 PLAIN = [view.name for view in views() if not PARAMETER.search(view.sql)]
 WITH_CUSTOMERS = (

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from deploy.topics import options, plan
 from schemas.errors import ConfigError
 from schemas.topics import TOPICS
 from sinks.contract import chosen, tables
-from sinks.migrations import Script, migrations, pending, views
+from sinks.migrations import TABLES, Script, migrations, pending, views
 
 
 def write(folder: Path, *names: str) -> None:
@@ -24,6 +25,19 @@ def write(folder: Path, *names: str) -> None:
 def test_every_table_begins_with_a_migration() -> None:
     """Erasures come from no topic."""
     assert {script.name.partition("/")[0] for script in migrations() if "/0001_" in script.name} == {*tables(), "erasures"}
+
+
+@pytest.mark.parametrize("folder", sorted(TABLES.glob("*/migrations")), ids=lambda folder: folder.parent.name)
+def test_migrations_are_only_ever_added_to(folder: Path) -> None:
+    """Somebody has applied those that were committed, and `touchline migrate` refuses there what was changed since."""
+    sums = folder / "SHA256SUMS"
+    lines = [line.split("  ") for line in sums.read_text().splitlines()] if sums.exists() else []
+    listed = {name: kept for kept, name in lines}
+    found = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.sql")}
+    changed = sorted(name for name in listed if found.get(name) != listed[name])
+    assert not changed, f"{folder}: put {changed} back as committed, and add a new numbered file for what is to change"
+    new = " ".join(sorted(found.keys() - listed.keys()))
+    assert not new, f"a new migration: cd {folder} && sha256sum {new} >> SHA256SUMS"
 
 
 def test_migrations_run_by_table_and_number(tmp_path: Path) -> None:

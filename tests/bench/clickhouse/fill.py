@@ -16,7 +16,7 @@ BEGINS = 10
 LAST_DAY = "2026-11-21"
 # A UUIDv5 but for the bits of its version.
 JOURNEY_ID = """
-    substring(SHA1(concat(sipHash128('customer', owner), 'telecom-1/', lower(hex(sipHash128('event', number))))), 1, 16)
+    substring(SHA1(concat(sipHash128('customer', toUInt32(owner)), 'telecom-1/', lower(hex(sipHash128('event', number))))), 1, 16)
 """
 
 # One row per touchpoint; every other value is a function of these.
@@ -96,7 +96,7 @@ JOURNEYS = f"""
         stages, friction, moments_of_truth, record_partition, record_offset
     )
     SELECT
-        {JOURNEY_ID}, sipHash128('customer', owner), 1 + {{again:UInt8}}, 0, 'telecom-1',
+        {JOURNEY_ID}, sipHash128('customer', toUInt32(owner)), 1 + {{again:UInt8}}, 0, 'telecom-1',
         if(number % {2 * BEGINS}, 'closed', 'open'), if(number % {2 * BEGINS}, 'bought', ''), 'use', occurred_at,
         occurred_at + toIntervalDay(36), 10, ['web', 'app'], ['use', 'support'], h % 3,
         [sipHash128('event', number)], number % 8, intDiv(number, 8)

@@ -54,11 +54,10 @@ COMMENT 'Keeps what kpis count';
 CREATE TABLE IF NOT EXISTS touchline_store.segments
 (
     customer_id FixedString(16) COMMENT 'the customer as known when the touchpoint passed, UUID bytes',
-    segment String COMMENT 'segment that a source gave the customer',
-    occurred_at DateTime64(3, 'UTC') COMMENT 'time of the touchpoint that gave it, UTC: the latest is the true row'
-        CODEC(Delta, ZSTD)
+    latest SimpleAggregateFunction(max, Tuple(DateTime64(3, 'UTC'), FixedString(16), String))
+        COMMENT 'of the touchpoint that gave a segment last: its time, UTC; its event_id, UUID bytes, the greatest of equal times; the segment'
 )
-ENGINE = ReplacingMergeTree(occurred_at)
+ENGINE = AggregatingMergeTree
 ORDER BY customer_id
 SETTINGS non_replicated_deduplication_window = 10000
 COMMENT 'The latest segment that each customer was given, from touchpoints_by_event; kept for ever';
@@ -66,9 +65,9 @@ COMMENT 'The latest segment that each customer was given, from touchpoints_by_ev
 CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.touchpoints_to_segments
 TO touchline_store.segments
 AS
-SELECT customer_id, attributes['segment'] AS segment, occurred_at
+SELECT customer_id, (occurred_at, event_id, attributes['segment']) AS latest
 FROM touchline_store.touchpoints_by_event
-WHERE segment != ''
+WHERE attributes['segment'] != ''
 COMMENT 'Keeps the segments that touchpoints give';
 
 CREATE TABLE IF NOT EXISTS touchline_store.touchpoints_by_day
