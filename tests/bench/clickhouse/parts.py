@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sinks.clickhouse import ClickHouse
-from tests.bench.clickhouse.fill import CHURN, PIECE, SATISFACTION, TOUCHPOINTS
+from tests.bench.clickhouse.fill import CHURN, JOURNEYS, PIECE, SATISFACTION, TOUCHPOINTS
 
 ROWS, EVERY = 2_500, 0.5
 # ClickHouse slows inserts down at 1,000 active parts.
@@ -42,8 +42,8 @@ def write(client: ClickHouse, first: int, customers: int, minutes: float, step: 
 
 
 def read(client: ClickHouse, first: int, count: int, customers: int) -> None:
-    """The readings that these touchpoints brought, at once, so that answers can be computed from numbers again."""
+    """The readings and journeys that these touchpoints brought, so that answers can be computed from numbers again."""
     for start in range(first, first + count, PIECE):
         piece = min(PIECE, first + count - start)
-        for sql in (SATISFACTION, CHURN):
+        for sql in (SATISFACTION, CHURN, JOURNEYS):
             client.query(sql, {"first": start, "count": piece, "customers": customers, "again": 0})
