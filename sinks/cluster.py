@@ -12,7 +12,7 @@ HEAD = re.compile(
     r"(?:CREATE|ALTER)(?: OR REPLACE)? (?:DATABASE|TABLE|VIEW|MATERIALIZED VIEW|DICTIONARY|USER|ROLE|SETTINGS PROFILE)"
     r"(?: IF NOT EXISTS)? [\w.]+|GRANT|REVOKE"
 )
-ENGINE = re.compile(r"ENGINE = ((?:Replacing|Aggregating)\w*)")
+ENGINE = re.compile(r"ENGINE = (Replacing\w*)")
 ANEW = re.compile(r"^REFRESH ", re.MULTILINE)
 OF_THE_SHARD = re.compile(r"touchline_store\.(?!merges\b)")
 OF_A_SERVER = re.compile(r"system\.view_refreshes\b")

@@ -35,12 +35,16 @@ WITH
     ),
     segments AS
     (
-        SELECT
-            if(merged.from_customer = given.customer_id, merged.to_customer, given.customer_id) AS customer_id,
-            max(given.latest).3 AS segment
-        FROM touchline_store.segments AS given
-        LEFT ANY JOIN merged ON merged.from_customer = given.customer_id
-        GROUP BY customer_id
+        SELECT customer_id, segment FROM touchline_store.segments FINAL
+        WHERE customer_id NOT IN (SELECT from_customer FROM merged) AND customer_id NOT IN (SELECT to_customer FROM merged)
+        UNION ALL
+        SELECT one.to_customer AS customer_id, argMax(given.segment, given.version) AS segment
+        FROM (SELECT * FROM touchline_store.segments FINAL) AS given
+        INNER JOIN
+        (
+            SELECT from_customer, to_customer FROM merged UNION ALL SELECT DISTINCT to_customer, to_customer FROM merged
+        ) AS one ON one.from_customer = given.customer_id
+        GROUP BY one.to_customer
     ),
     asked AS
     (

@@ -54,10 +54,11 @@ COMMENT 'Keeps what kpis count';
 CREATE TABLE IF NOT EXISTS touchline_store.segments
 (
     customer_id FixedString(16) COMMENT 'the customer as known when the touchpoint passed, UUID bytes',
-    latest SimpleAggregateFunction(max, Tuple(DateTime64(3, 'UTC'), FixedString(16), String))
-        COMMENT 'of the touchpoint that gave a segment last: its time, UTC; its event_id, UUID bytes, the greatest of equal times; the segment'
+    segment String COMMENT 'segment that a source gave the customer',
+    version UInt128
+        COMMENT 'of the touchpoint that gave it: milliseconds since 1900 and, below 2^64, the first half of its event_id; the highest is true'
 )
-ENGINE = AggregatingMergeTree
+ENGINE = ReplacingMergeTree(version)
 ORDER BY customer_id
 SETTINGS non_replicated_deduplication_window = 10000
 COMMENT 'The latest segment that each customer was given, from touchpoints_by_event; kept for ever';
@@ -65,9 +66,13 @@ COMMENT 'The latest segment that each customer was given, from touchpoints_by_ev
 CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.touchpoints_to_segments
 TO touchline_store.segments
 AS
-SELECT customer_id, (occurred_at, event_id, attributes['segment']) AS latest
+SELECT
+    customer_id,
+    attributes['segment'] AS segment,
+    bitShiftLeft(toUInt128(toUnixTimestamp64Milli(occurred_at) + 2208988800000), 64)
+        + reinterpretAsUInt64(reverse(substring(event_id, 1, 8))) AS version
 FROM touchline_store.touchpoints_by_event
-WHERE attributes['segment'] != ''
+WHERE segment != ''
 COMMENT 'Keeps the segments that touchpoints give';
 
 CREATE TABLE IF NOT EXISTS touchline_store.touchpoints_by_day
