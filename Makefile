@@ -56,7 +56,7 @@ bench: setup ## measure engine, line and state on this machine (12 minutes), pri
 bench-intake: setup ## measure the intake's HTTP server under load (3 minutes), print a table
 	$(BIN)/python -m tests.bench.intake
 
-bench-clickhouse: setup ## measure what analysts wait for at ten million touchpoints (15 minutes), print tables
+bench-clickhouse: setup ## measure what analysts wait for at ten million touchpoints (17 minutes), print tables
 	$(BIN)/python -m tests.bench.clickhouse
 
 format: $(STAMP) ## let ruff lay out and mend the code
