@@ -83,17 +83,23 @@ def records(customer_id: bytes, version: int, journeys: Iterable[Journey]) -> It
 
 
 def changes(
-    customer_id: bytes, version: int, before: Iterable[Journey], after: Iterable[Journey], ghosts: Iterable[Journey] = ()
+    customer_id: bytes,
+    version: int,
+    before: Iterable[Journey],
+    after: Iterable[Journey],
+    ghosts: Iterable[Journey] = (),
+    since: int | None = None,
 ) -> Iterable[dict[str, Any]]:
     """The `journey` records that lead from the ones to the others: changed and new journeys, and those that are no more.
 
-    `ghosts` are journeys that an attempt which crashed may have published.
+    `ghosts` are journeys that an attempt which crashed may have published. From `since` on (milliseconds) it may have changed
+    journeys, or taken them back, that stand as they stood: those are told again.
     """
     known = {journey.id: journey for journey in before}
     gone = {journey.id: journey for journey in ghosts} | known
     for journey in after:
         gone.pop(journey.id, None)
-        if known.get(journey.id) != journey:
+        if known.get(journey.id) != journey or (since is not None and journey.last_at >= since):
             yield _record(customer_id, version, journey, deleted=False)
     for journey in gone.values():
         yield _record(customer_id, version, journey, deleted=True)

@@ -89,7 +89,8 @@ def fold(
         changes = journey.records(customer_id, customer.folded, folding.journeys[folding.finished :])
     else:
         before, ghosts = _again(codec.journeys(stretch.base), stretch.touchpoints, new)
-        changes = journey.changes(customer_id, customer.folded, before, folding.journeys, ghosts)
+        since = ordered[0].at if len(new) > 1 else None
+        changes = journey.changes(customer_id, customer.folded, before, folding.journeys, ghosts, since)
     for change in changes:
         folding.outputs.append(Output(JOURNEYS, folding.partition, customer_id, encode("journey", change)))
     return Folded(folding.outputs, blocks)

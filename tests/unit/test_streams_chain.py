@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.topics import CHURN, CUSTOMER_STATE, JOURNEYS, RESOLVED, SATISFACTION, TICKS
@@ -122,8 +122,15 @@ def test_a_replay_of_any_part_of_the_log_changes_nothing(touchpoints: list[dict[
     assert stored == {at: dict(store) for at, store in chain.stores.items()}
 
 
+TAKEN_BACK_BY_A_GHOST = [
+    (0, "erp", 0, ["a"]), (0, "erp", 0, ["b"]), (0, "inventory", 0, ["a"]), (0, "erp", 0, ["a"]), (0, "support", 0, ["a"]),
+    (1, "crm", 1, ["f", "d"]), (0, "crm", 1, ["b"]), (2, "crm", 0, ["b"]), (0, "crm", 0, ["d", "b"]),
+]  # fmt: skip
+
+
 @settings(max_examples=150, deadline=None)
 @given(LIVES, st.integers(0, 999))
+@example([touchpoint(number, *row) for number, row in enumerate(TAKEN_BACK_BY_A_GHOST)], 759)
 def test_crashes_between_any_two_rows_of_the_changelog_end_in_the_same_rows(touchpoints: list[dict[str, Any]], seed: int) -> None:
     calm, crashed = run(touchpoints, seed), run(touchpoints, seed, crashes=True)
     for topic, key in ((JOURNEYS, "journey_id"), (SATISFACTION, "reading_id"), (CHURN, "reading_id")):
