@@ -1,6 +1,6 @@
 """What a connector is: a folder `connectors/<name>/` whose `connector.py` holds one class named `Connector`.
 
-The runner (`connectors/runner.py`) owns Kafka, cursors, retries and metrics; a connector only reads its source and maps
+The runner (`connectors/runtime/runner.py`) owns Kafka, cursors, retries and metrics; a connector only reads its source and maps
 records. Everything it hands over is a value, so most of its tests need no broker.
 """
 
@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkab
 
 from pydantic import BaseModel
 
-from connectors.budget import Budget
+from connectors.http.rate_limit import Budget
 from schemas.errors import RecordError
-from schemas.touchpoint import Touchpoint
+from schemas.records.touchpoint import Touchpoint
 
 Cursor = Mapping[str, Any]
 

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.contract import Connector
 from schemas.errors import ConfigError
-from schemas.fields import NAME, Name
+from schemas.records.fields import NAME, Name
 
 FOLDER = Path(__file__).parent
 WORDS = {

@@ -1,4 +1,4 @@
-"""Create or verify the topics of `schemas/topics.py` on the broker, so that no program has to guess a partition count."""
+"""Create or verify the topics of `schemas/wire/topics.py` on the broker, so that no program has to guess a partition count."""
 
 from typing import Any, NamedTuple
 
@@ -7,8 +7,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from schemas.errors import ConfigError, RetryableError
-from schemas.settings import KafkaSettings
-from schemas.topics import TOPICS, Topic
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import TOPICS, Topic
 
 MOST_REPLICAS = 3
 

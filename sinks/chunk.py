@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from schemas.codec import came_from, decode
-from schemas.dead_letter import DeadLetter, KafkaRecord, refused_record
 from schemas.errors import RecordError
+from schemas.records.dead_letter import DeadLetter, KafkaRecord, refused_record
+from schemas.wire.codec import came_from, decode
 from sinks.contract import Row, Table
 
 Record = KafkaRecord

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigError, FatalError, RecordError, RetryableError, TouchlineError
 from sinks.codes import MISCONFIGURED, NAMES, RETRYABLE, UNFIT
-from sinks.gate import TOKEN, insert_settings
+from sinks.server_versions import TOKEN, insert_settings
 
 # The driver logs with a traceback what it also raises, and what it raises is mapped and told here.
 logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)

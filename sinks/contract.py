@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import schemas
-from schemas.codec import Fields
 from schemas.errors import ConfigError
+from schemas.wire.codec import Fields
 
 FOLDER = Path(__file__).parent / "tables"
 RECORD = ("record_partition", "record_offset")

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.helpers import create_ssl_context
 
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 
 MEGABYTE = 1024 * 1024
 LARGEST_RECORD = 8 * MEGABYTE

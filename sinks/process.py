@@ -9,9 +9,9 @@ import time
 from aiokafka.errors import KafkaError
 
 from schemas.errors import ConfigError, RetryableError, TouchlineError
-from schemas.health import Heartbeat
-from schemas.settings import KafkaSettings
-from schemas.telemetry import LOOP_LAG
+from schemas.service.connection import KafkaSettings
+from schemas.service.health import Heartbeat
+from schemas.service.telemetry import LOOP_LAG
 from sinks import kafka
 from sinks.contract import Table
 from sinks.refreshes import watch

@@ -3,7 +3,7 @@
 from operator import itemgetter
 from typing import Any
 
-from schemas.codec import Fields
+from schemas.wire.codec import Fields
 
 PLAIN = (
     "reading_id", "customer_id", "signal", "event_id", "at", "version", "deleted", "definition", "value", "low", "high",

@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import partial
 
 from schemas.errors import TouchlineError
-from schemas.telemetry import REFRESH_AGE
+from schemas.service.telemetry import REFRESH_AGE
 from sinks.clickhouse import ClickHouse
 
 LOOK_EVERY = 60.0

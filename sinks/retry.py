@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from schemas.dead_letter import DeadLetter
 from schemas.errors import RecordError
-from schemas.telemetry import SINK_INSERT, SINK_RETRIES
+from schemas.records.dead_letter import DeadLetter
+from schemas.service.telemetry import SINK_INSERT, SINK_RETRIES
 from sinks.chunk import Chunk, Record, refusal
 from sinks.clickhouse import ClickHouse, UnavailableError
 from sinks.contract import Row, Table

@@ -28,12 +28,12 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from schemas.codec import encode_model
-from schemas.dead_letter import DeadLetter
 from schemas.errors import ConfigError, FatalError
-from schemas.settings import KafkaSettings
-from schemas.telemetry import DEAD_LETTERS, EVENT_AGE, LAG, LAG_SECONDS, RECORDS, SINK_RETRIES
-from schemas.topics import DEAD_LETTERS as DEAD_LETTER_TOPIC
+from schemas.records.dead_letter import DeadLetter
+from schemas.service.connection import KafkaSettings
+from schemas.service.telemetry import DEAD_LETTERS, EVENT_AGE, LAG, LAG_SECONDS, RECORDS, SINK_RETRIES
+from schemas.wire.codec import encode_model
+from schemas.wire.topics import DEAD_LETTERS as DEAD_LETTER_TOPIC
 from sinks import kafka
 from sinks.chunk import Chunk, transform
 from sinks.clickhouse import ClickHouse, UnexpectedError

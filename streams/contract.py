@@ -6,8 +6,8 @@ The engine (`streams/engine`) reads, decodes, loads, publishes and commits; a st
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from schemas.codec import Fields
 from schemas.errors import RecordError
+from schemas.wire.codec import Fields
 
 
 class Record(NamedTuple):

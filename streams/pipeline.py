@@ -11,8 +11,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from schemas.settings import KafkaSettings
-from schemas.topics import IDENTITY
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import IDENTITY
 from streams.contract import Step
 from streams.engine.replica import Replica
 from streams.engine.worker import App, build

@@ -16,7 +16,7 @@ from deploy.local.ports import FREE, Ports
 from deploy.local.stack import down, up
 from deploy.local.state import Stack, export_addresses
 from deploy.topics import ensure_topics
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 
 TOUCHLINE = Path(sys.executable).with_name("touchline")
 TOOLS = Path(__file__).parents[1] / ".touchline" / "tools"

@@ -15,11 +15,11 @@ from pydantic import BaseModel
 from connectors.bluesky.frames import POSTS, Frame, expired, firehose, jetstream
 from connectors.bluesky.settings import BlueskySettings
 from connectors.bluesky.wire import Socket, clock, library, opened
-from connectors.budget import Budget
 from connectors.contract import WHOLE, Batch, Cursor, Record, StreamSpec, Window
-from connectors.items import Items, mapped
-from schemas.fields import milliseconds
-from schemas.touchpoint import Touchpoint
+from connectors.http.rate_limit import Budget
+from connectors.mapping.record_mapping import Items, mapped
+from schemas.records.fields import milliseconds
+from schemas.records.touchpoint import Touchpoint
 
 PATHS = {
     "firehose": "/xrpc/com.atproto.sync.subscribeRepos",

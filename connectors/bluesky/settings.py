@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from connectors.settings import SourceSettings
-from schemas.fields import Name
+from schemas.records.fields import Name
 
 Did = Annotated[str, StringConstraints(pattern=r"^did:[a-z]+:[A-Za-z0-9._:%-]+$")]
 

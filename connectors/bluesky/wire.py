@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from connectors.budget import Budget, seconds_until
-from connectors.client import CONNECT_SECONDS
 from connectors.errors import CursorExpiredError, RateLimitedError
+from connectors.http.client import CONNECT_SECONDS
+from connectors.http.rate_limit import Budget, seconds_until
 from schemas.errors import ConfigError, RetryableError
 
 MAX_FRAME = 16 * 1024 * 1024

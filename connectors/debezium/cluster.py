@@ -20,7 +20,7 @@ from connectors.debezium.settings import DebeziumSettings
 from connectors.errors import AuthError, CursorExpiredError
 from connectors.settings import variable
 from schemas.errors import FatalError, RetryableError
-from schemas.fields import instant, milliseconds
+from schemas.records.fields import instant, milliseconds
 
 BOOTSTRAP_MS = 10_000
 POLL_MS = 500

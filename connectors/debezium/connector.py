@@ -12,16 +12,16 @@ from typing import ClassVar, NamedTuple
 
 from pydantic import BaseModel
 
-from connectors.budget import Budget
 from connectors.contract import WHOLE, Batch, Cursor, Record, Refused, StreamSpec, Window
 from connectors.debezium.change import Change, change
 from connectors.debezium.cluster import Cluster, Known, Message
 from connectors.debezium.formats import Registry, from_json
 from connectors.debezium.settings import DebeziumSettings, Topic
 from connectors.errors import CursorExpiredError
-from connectors.mapping import TouchpointMapping
+from connectors.http.rate_limit import Budget
+from connectors.mapping.mapping import TouchpointMapping
 from schemas.errors import RecordError, RetryableError
-from schemas.touchpoint import Touchpoint
+from schemas.records.touchpoint import Touchpoint
 
 SEEN = frozenset(Change._fields)
 IDLE_SECONDS = 30.0

@@ -15,9 +15,9 @@ from typing import Any
 from fastavro import parse_schema, schemaless_reader
 from urllib3.util import make_headers
 
-from connectors.budget import Budget
-from connectors.client import Action, Answer, Client, Headers, decide
 from connectors.debezium.settings import DebeziumSettings
+from connectors.http.client import Action, Answer, Client, Headers, decide
+from connectors.http.rate_limit import Budget
 from connectors.settings import variable
 from schemas.errors import ConfigError, RecordError
 

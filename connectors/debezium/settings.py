@@ -5,9 +5,9 @@ from typing import Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from schemas.families import FAMILIES
-from schemas.fields import Name
-from schemas.settings import KafkaSettings
+from schemas.records.families import FAMILIES
+from schemas.records.fields import Name
+from schemas.service.connection import KafkaSettings
 
 Map = dict[str, str | dict[str, str]]
 

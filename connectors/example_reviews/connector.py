@@ -10,16 +10,16 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from connectors.client import Client
 from connectors.contract import WHOLE, Batch, Cursor, Window
 from connectors.example_reviews.settings import ReviewsSettings
-from connectors.polled import Polled
+from connectors.http.client import Client
+from connectors.http.http_connector import Polled
+from connectors.http.keyset import walk
 from connectors.settings import variable
-from connectors.walk import walk
 
 
 class Connector(Polled):
-    """One account. Cursor: {at, key, done}, as `connectors/walk.py` keeps it."""
+    """One account. Cursor: {at, key, done}, as `connectors/http/keyset.py` keeps it."""
 
     settings_model: ClassVar[type[BaseModel]] = ReviewsSettings
 

@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from connectors.budget import Budget
 from connectors.contract import WHOLE, Batch, Cursor, Phase, Record, Refused, StreamSpec, Window
 from connectors.files.feed import FeedReader
 from connectors.files.settings import FilesSettings
+from connectors.http.rate_limit import Budget
 from schemas.errors import ConfigError, RetryableError
-from schemas.touchpoint import Touchpoint
+from schemas.records.touchpoint import Touchpoint
 
 MAX_RECORDS = 2_000
 MAX_BYTES = 4 * 1024 * 1024

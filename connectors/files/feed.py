@@ -7,14 +7,14 @@ from hashlib import sha256
 from io import BufferedReader
 
 from connectors.contract import Record, Refused
-from connectors.expressions import compile_expression, evaluate
 from connectors.files import csv_rows, jsonl_rows, parquet_rows
 from connectors.files.row import Row
 from connectors.files.settings import Feed
-from connectors.functions import identifier
-from connectors.mapping import TouchpointMapping
+from connectors.mapping.expressions import compile_expression, evaluate
+from connectors.mapping.functions import identifier
+from connectors.mapping.mapping import TouchpointMapping
 from schemas.errors import RecordError
-from schemas.touchpoint import Touchpoint
+from schemas.records.touchpoint import Touchpoint
 
 FORMATS = {"csv": csv_rows.rows, "jsonl": jsonl_rows.rows, "parquet": parquet_rows.rows}
 NAME_SHOWN = 60

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from connectors.files.row import Row, whole_file
 from connectors.files.settings import Feed
-from schemas.dead_letter import MAX_PAYLOAD
 from schemas.errors import RecordError
+from schemas.records.dead_letter import MAX_PAYLOAD
 
 ROWS = 500
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any, NamedTuple
 
-from schemas.dead_letter import MAX_PAYLOAD
 from schemas.errors import RecordError
+from schemas.records.dead_letter import MAX_PAYLOAD
 
 MAX_RECORD = 8 * 1024 * 1024
 

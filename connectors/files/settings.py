@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from connectors.mapping import Family
-from schemas.fields import Name
+from connectors.mapping.mapping import Family
+from schemas.records.fields import Name
 
 Expression = Annotated[str, Field(min_length=1)]
 

@@ -14,18 +14,18 @@ from typing import Any, ClassVar
 import yaml
 from pydantic import BaseModel
 
-from connectors.budget import Budget
 from connectors.contract import WHOLE, Batch, Cursor, Record, StreamSpec, Window
-from connectors.functions import text_of
-from connectors.intake.gate import Gate
+from connectors.http.rate_limit import Budget
+from connectors.intake.admission import Gate
 from connectors.intake.inbox import Inbox
 from connectors.intake.schemes import SCHEMES
 from connectors.intake.server import Server
 from connectors.intake.settings import Endpoint, IntakeSettings
-from connectors.mapping import TouchpointMapping
+from connectors.mapping.functions import text_of
+from connectors.mapping.mapping import TouchpointMapping
 from schemas.errors import ConfigError
-from schemas.families import FAMILIES
-from schemas.touchpoint import Touchpoint
+from schemas.records.families import FAMILIES
+from schemas.records.touchpoint import Touchpoint
 
 ROUND_SECONDS = 0.5
 PREVIEW_SECONDS = 1.0

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from connectors.contract import Refused
-from connectors.functions import iso
+from connectors.mapping.functions import iso
 from schemas.errors import RecordError
 
 NO_WORD = re.compile(r"[^a-z0-9]+")

@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 
 from aiohttp import ClientPayloadError, web
 
-from connectors.intake.gate import Admitted, Gate, RejectedError
+from connectors.intake.admission import Admitted, Gate, RejectedError
 from connectors.intake.inbox import Inbox
 from connectors.intake.request import Request
 from connectors.intake.settings import IntakeSettings
 from schemas.errors import ConfigError
-from schemas.telemetry import CONNECTOR_ANSWERS
+from schemas.service.telemetry import CONNECTOR_ANSWERS
 
 LONGEST_LINE = 65_536
 HEAD = 1_024

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from connectors.intake.schemes import SCHEMES
 from connectors.settings import variable
 from schemas.errors import ConfigError
-from schemas.fields import Name
+from schemas.records.fields import Name
 
 Expression = Annotated[str, Field(min_length=1)]
 OPEN = frozenset({"snowplow"})

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from connectors.contract import Refused
-from connectors.functions import epoch_ms
 from connectors.intake.request import BadRequestError, Item, Request, corrected, digest, json_object, refused, told, word
+from connectors.mapping.functions import epoch_ms
 from schemas.errors import RecordError
 
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")

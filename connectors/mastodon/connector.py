@@ -14,17 +14,17 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel
 
-from connectors.client import Client
 from connectors.contract import WHOLE, Batch, Cursor, Record, Refused, StreamSpec, Window
-from connectors.items import Items
+from connectors.http.client import Client
+from connectors.http.http_connector import Polled
+from connectors.mapping.record_mapping import Items
 from connectors.mastodon.feed import Feed, Found, Mentions, Tagged, oldest_first, placed_at
 from connectors.mastodon.settings import MastodonSettings
 from connectors.mastodon.watch import Post, Watched
-from connectors.polled import Polled
 from connectors.settings import variable
 from schemas.errors import ConfigError
-from schemas.fields import instant
-from schemas.touchpoint import Touchpoint
+from schemas.records.fields import instant
+from schemas.records.touchpoint import Touchpoint
 
 FIX = "set {} to an access token with the scopes read:statuses and read:notifications"
 MOST_IDS = 20

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from connectors.mastodon.watch import Watched
 from schemas.errors import ConfigError
-from schemas.fields import instant, milliseconds
+from schemas.records.fields import instant, milliseconds
 
 RANDOM_BITS = 16
 

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from connectors.settings import SourceSettings
-from schemas.fields import Name
+from schemas.records.fields import Name
 
 Tag = Annotated[str, StringConstraints(pattern=r"^\w{1,100}$", to_lower=True)]
 

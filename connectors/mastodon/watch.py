@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from schemas.fields import milliseconds
+from schemas.records.fields import milliseconds
 
 MOST_WATCHED = 600
 Packed = dict[str, tuple[str, str, int]]

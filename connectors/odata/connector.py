@@ -12,21 +12,21 @@ from urllib.parse import urljoin
 
 from pydantic import BaseModel
 
-from connectors.client import Client, Headers
 from connectors.contract import WHOLE, Batch, Cursor, Window
-from connectors.items import Items
+from connectors.http.client import Client, Headers
+from connectors.http.http_connector import Polled
+from connectors.http.keyset import walk
+from connectors.mapping.record_mapping import Items
 from connectors.odata.dialects import DIALECTS
 from connectors.odata.reader import Reader
 from connectors.odata.settings import ODataSettings
-from connectors.polled import Polled
 from connectors.settings import variable
-from connectors.walk import walk
 
 FIX = "set {} to what belongs to `username`, and give that user the service"
 
 
 class Connector(Polled):
-    """One account. Cursor: {at, key, done}, as `connectors/walk.py` keeps it."""
+    """One account. Cursor: {at, key, done}, as `connectors/http/keyset.py` keeps it."""
 
     settings_model: ClassVar[type[BaseModel]] = ODataSettings
 

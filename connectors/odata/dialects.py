@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from connectors.odata.settings import EDM
 from schemas.errors import ConfigError
-from schemas.fields import EPOCH
+from schemas.records.fields import EPOCH
 
 DATE = re.compile(r"/Date\((-?\d{1,15})([+-]\d{1,4})?\)/")
 Item = dict[str, Any]

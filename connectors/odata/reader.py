@@ -8,8 +8,8 @@ only for ranges. A server that sends less than was asked for is asked again afte
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.client import Client
 from connectors.contract import Window
+from connectors.http.client import Client
 from connectors.odata.dialects import Answered, Dialect, Item, aligned, canonical, tick
 from connectors.odata.settings import EntitySet
 from schemas.errors import RetryableError

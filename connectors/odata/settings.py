@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from connectors.items import StreamMapping
+from connectors.mapping.record_mapping import StreamMapping
 from connectors.settings import SourceSettings
 
 Property = str
@@ -73,7 +73,7 @@ class ODataSettings(SourceSettings):
             if name not in SHIPPED and given is None:
                 raise ValueError(f"{name}: there are {', '.join(SHIPPED)}; another needs path, key, changed, mapping")
             if name not in SHIPPED and given is not None and given.mapping is None:
-                raise ValueError(f"{name}: needs a mapping; connectors/items.py says what it holds")
+                raise ValueError(f"{name}: needs a mapping; connectors/mapping/record_mapping.py says what it holds")
         return streams
 
     def entity_sets(self) -> dict[str, EntitySet]:

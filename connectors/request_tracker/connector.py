@@ -11,10 +11,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel
 
-from connectors.client import Action, Answer, Client, decide
 from connectors.contract import WHOLE, Batch, Cursor, Record, Refused, Window
-from connectors.items import Items
-from connectors.polled import Polled
+from connectors.http.client import Action, Answer, Client, decide
+from connectors.http.http_connector import Polled
+from connectors.mapping.record_mapping import Items
 from connectors.request_tracker.joined import Item, by, joined
 from connectors.request_tracker.settings import RequestTrackerSettings
 from connectors.settings import variable

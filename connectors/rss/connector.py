@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import feedparser
 from pydantic import BaseModel
 
-from connectors.client import Answer
 from connectors.contract import WHOLE, Batch, Cursor, Window
-from connectors.items import Items
-from connectors.polled import Polled
+from connectors.http.client import Answer
+from connectors.http.http_connector import Polled
+from connectors.mapping.record_mapping import Items
 from connectors.rss.settings import RssSettings
 from schemas.errors import ConfigError, RetryableError
 

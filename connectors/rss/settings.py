@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from connectors.settings import SourceSettings
-from schemas.fields import Name
+from schemas.records.fields import Name
 
 
 class RssSettings(SourceSettings):

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from connectors.budget import Budget
 from connectors.contract import WHOLE, Batch, Cursor, Record, StreamSpec, Window
-from connectors.items import Items, StreamMapping
-from connectors.keys import collected, compared
+from connectors.http.key_set import collected, compared
+from connectors.http.rate_limit import Budget
+from connectors.mapping.record_mapping import Items, StreamMapping
 from connectors.sql.database import Database, Place, Row, moment, text
 from connectors.sql.settings import SqlSettings, SqlTable
 from schemas.errors import ConfigError, RetryableError
-from schemas.touchpoint import Touchpoint
+from schemas.records.touchpoint import Touchpoint
 
 GONE = ".gone"
 HELD_BACK = timedelta(minutes=5)

@@ -5,9 +5,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from connectors.mapping import Family
+from connectors.mapping.mapping import Family
 from connectors.settings import SourceSettings
-from schemas.fields import Name
+from schemas.records.fields import Name
 
 MARIADB = {"ssl_ca"}
 SCHEMES = {"postgresql": "postgresql", "mariadb": "mariadb", "mysql": "mariadb"}

@@ -15,15 +15,15 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from connectors.budget import Budget
 from connectors.contract import WHOLE, Batch, Cursor, Record, Refused, StreamSpec, Window
-from connectors.items import Items, StreamMapping
+from connectors.http.rate_limit import Budget
+from connectors.mapping.record_mapping import Items, StreamMapping
 from connectors.taps.dialects import DIALECTS, Entry, Row, Said, State
 from connectors.taps.process import Line, Process
 from connectors.taps.progress import Progress
 from connectors.taps.settings import TapsSettings, resolved
 from schemas.errors import ConfigError, RecordError, RetryableError
-from schemas.touchpoint import Touchpoint
+from schemas.records.touchpoint import Touchpoint
 
 MOST_RECORDS = 500
 MOST_BYTES = 4 * 1024 * 1024

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from schemas.errors import ConfigError
-from schemas.families import FAMILIES
-from schemas.fields import Name
+from schemas.records.families import FAMILIES
+from schemas.records.fields import Name
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 SECRET = re.compile(r"(password|secret|token|api_?key|private_?key)$", re.IGNORECASE)

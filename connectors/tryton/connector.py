@@ -11,16 +11,16 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from connectors.client import Client
 from connectors.contract import WHOLE, Batch, Cursor, Refused, Window
-from connectors.items import Items
-from connectors.keys import collected, compared
-from connectors.polled import Polled
+from connectors.http.client import Client
+from connectors.http.http_connector import Polled
+from connectors.http.key_set import collected, compared
+from connectors.http.keyset import walk
+from connectors.mapping.record_mapping import Items
 from connectors.settings import variable
 from connectors.tryton.feeds import CHANGED, FEEDS, GONE, LOG, Feed
 from connectors.tryton.rpc import Rpc, typed
 from connectors.tryton.settings import TrytonSettings
-from connectors.walk import walk
 from schemas.errors import ConfigError, RetryableError
 
 BITS = (1, 2, 4, 8)
@@ -30,7 +30,7 @@ NOBODY = "parties.gone: there is no party any more, which is no reason to call e
 
 
 class Connector(Polled):
-    """One database. Cursor: {at, key, done}, as `connectors/walk.py` keeps it; of `parties.gone` {at, keys}: who was there."""
+    """One database. Cursor: {at, key, done} as in `connectors/http/keyset.py`; for `parties.gone`: {at, keys} of the known parties."""
 
     settings_model: ClassVar[type[BaseModel]] = TrytonSettings
 

@@ -4,8 +4,8 @@ from base64 import b64encode
 from datetime import UTC, date, datetime
 from typing import Any
 
-from connectors.client import Answer, Client
 from connectors.errors import AuthError
+from connectors.http.client import Answer, Client
 from schemas.errors import ConfigError, RetryableError
 
 PATH = "/rpc/"

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from pydantic import Field, SecretStr
 
 from connectors.settings import SourceSettings
-from schemas.fields import Name
+from schemas.records.fields import Name
 
 Stream = Literal[
     "sales",

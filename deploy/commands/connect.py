@@ -64,7 +64,7 @@ def command(
 
         supervised()
     from connectors.contract import Listener
-    from connectors.screens import show_preview
+    from connectors.runtime.terminal import show_preview
     from connectors.settings import open_connector
     from schemas.errors import ConfigError
 
@@ -98,11 +98,11 @@ def publish(connector: Connector, *, once: bool, since: datetime | None) -> None
     import signal
     import threading
 
-    from connectors.runner import Runner
-    from connectors.screens import FeedBars, reconciliation, totals
+    from connectors.runtime.runner import Runner
+    from connectors.runtime.terminal import FeedBars, reconciliation, totals
     from deploy.topics import require_topics
-    from schemas.settings import KafkaSettings
-    from schemas.telemetry import serve
+    from schemas.service.connection import KafkaSettings
+    from schemas.service.telemetry import serve
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it tells of each attempt; the publisher says the same once

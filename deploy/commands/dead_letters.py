@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from deploy.letters.reading import Reader
+    from deploy.dead_letters.queries import Reader
 
 LEFT_OUT = 1
 WHERE = click.option(
@@ -43,18 +43,18 @@ def list_letters(*, where: str, limit: int, as_json: bool) -> None:
 
     Example: touchline dead-letters list --where "replayed = 0" --limit 50
     """
-    from deploy.letters import screens
+    from deploy.dead_letters import output
 
     with reader(where) as letters:
         found = letters.letters(where, limit)
         groups = [] if as_json else letters.groups(where)
     if as_json:
         for letter in found:
-            click.echo(screens.as_json(letter))
+            click.echo(output.as_json(letter))
     elif found:
-        on = screens.console()
-        screens.show_groups(on, groups)
-        screens.show_letters(on, found, sum(group.letters for group in groups))
+        on = output.console()
+        output.show_groups(on, groups)
+        output.show_letters(on, found, sum(group.letters for group in groups))
     else:
         click.echo("There is no such dead letter.")
 
@@ -68,7 +68,7 @@ def show(letter: str) -> None:
 
     Example: touchline dead-letters show 6f1d1a52
     """
-    from deploy.letters.screens import console, show_letter
+    from deploy.dead_letters.output import console, show_letter
 
     with reader("1") as letters:
         found = letters.one(letter)
@@ -92,27 +92,27 @@ def replay(*, where: str, dry_run: bool, again: bool, yes: bool) -> None:
 
     Example: touchline dead-letters replay --where "reason = 'unknown_schema'" --dry-run
     """
-    from deploy.letters import screens
-    from deploy.letters.letter import plan
-    from deploy.letters.replay import replay as send
-    from deploy.letters.replay import sending, wait_until_stored
+    from deploy.dead_letters import output
+    from deploy.dead_letters.dead_letter import plan
+    from deploy.dead_letters.replay import replay as send
+    from deploy.dead_letters.replay import sending, wait_until_stored
     from deploy.topics import require_topics
-    from schemas.settings import KafkaSettings
+    from schemas.service.connection import KafkaSettings
 
-    settings, on = KafkaSettings(), screens.console()
+    settings, on = KafkaSettings(), output.console()
     require_topics(settings)
     with reader(where) as letters:
         with on.status("waiting until ClickHouse has all dead letters"):
             wait_until_stored(settings)
         found = plan(letters.letters(where), again=again)
-        screens.show_plan(on, found, dry_run=dry_run)
+        output.show_plan(on, found, dry_run=dry_run)
         failed: Counter[str] = Counter()
         if found.send and not dry_run:
             if not yes and sys.stdin.isatty():
                 click.confirm("Send them?", abort=True)
-            with sending(settings) as sender, screens.bar(len(found.send)) as advance:
+            with sending(settings) as sender, output.bar(len(found.send)) as advance:
                 failed = send(found.send, letters.contents, sender, advance)
-            screens.show_sent(on, len(found.send) - failed.total(), failed)
+            output.show_sent(on, len(found.send) - failed.total(), failed)
     if failed or not found.complete:
         sys.exit(LEFT_OUT)
 
@@ -120,7 +120,7 @@ def replay(*, where: str, dry_run: bool, again: bool, yes: bool) -> None:
 @contextmanager
 def reader(where: str) -> Iterator[Reader]:
     """Letters in ClickHouse, the condition checked, the connection closed at the end of the block."""
-    from deploy.letters.reading import Reader
+    from deploy.dead_letters.queries import Reader
     from sinks.clickhouse import ClickHouse
 
     client = ClickHouse()

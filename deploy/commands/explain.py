@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from deploy.explain.reading import Reader
+    from deploy.explain.queries import Reader
 
 FORMATS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
 
@@ -34,9 +34,9 @@ def command(*, who: str, at: datetime | None, limit: int, as_json: bool) -> None
 
     Example: touchline explain email:ann@example.com --at 2026-11-01T12:00
     """
+    from deploy.dead_letters.output import console
     from deploy.explain.customer import asked, plain
-    from deploy.explain.screens import show_story
-    from deploy.letters.screens import console
+    from deploy.explain.output import show_story
 
     with reader(at) as customers:
         story = customers.story(asked(who), limit)
@@ -49,7 +49,7 @@ def command(*, who: str, at: datetime | None, limit: int, as_json: bool) -> None
 @contextmanager
 def reader(at: datetime | None) -> Iterator[Reader]:
     """Customers in ClickHouse as of a time in UTC, the connection closed at the end of the block."""
-    from deploy.explain.reading import Reader
+    from deploy.explain.queries import Reader
     from sinks.clickhouse import ClickHouse
 
     client = ClickHouse()

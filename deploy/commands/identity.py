@@ -25,9 +25,9 @@ def show(*, who: str, as_json: bool) -> None:
 
     Example: touchline identity show email:ann@example.com
     """
+    from deploy.dead_letters.output import console
     from deploy.explain.customer import asked, plain
-    from deploy.explain.screens import show_identity
-    from deploy.letters.screens import console
+    from deploy.explain.output import show_identity
 
     with reader(None) as customers:
         identity = customers.identity(asked(who))

@@ -34,7 +34,7 @@ def command(*, dry_run: bool, sql: bool) -> None:
     Example: touchline migrate --dry-run
     """
     from deploy.topics import ensure_topics
-    from schemas.settings import KafkaSettings
+    from schemas.service.connection import KafkaSettings
 
     if sql and not dry_run:
         raise click.UsageError("--sql prints and does nothing: say --dry-run, too")

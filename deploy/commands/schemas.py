@@ -22,7 +22,7 @@ def show(name: str | None) -> None:
 
     Example: touchline schemas show erp
     """
-    from schemas.registry import frozen, ids, newest
+    from schemas.wire.registry import frozen, ids, newest
 
     if name is None:
         for schema_id, versioned in sorted(ids().items()):
@@ -39,7 +39,7 @@ def check() -> None:
 
     Example: touchline schemas check
     """
-    from schemas.registry import differing
+    from schemas.wire.registry import differing
 
     changed = differing()
     if changed:
@@ -53,7 +53,7 @@ def register() -> None:
 
     Example: touchline schemas register
     """
-    from schemas.registry import differing, register
+    from schemas.wire.registry import differing, register
 
     for name in differing():
         click.echo(f"froze {register(name)}")

@@ -27,8 +27,8 @@ def command(*, tables: tuple[str, ...], until_idle: float | None, restart: bool)
     import signal
     import threading
 
-    from schemas.settings import KafkaSettings
-    from schemas.telemetry import serve
+    from schemas.service.connection import KafkaSettings
+    from schemas.service.telemetry import serve
     from sinks.contract import chosen
     from sinks.process import Sinks
 

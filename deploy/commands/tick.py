@@ -18,8 +18,8 @@ def command(at: datetime | None, since: datetime | None) -> None:
     from kafka import KafkaProducer
 
     from deploy.topics import require_topics
-    from schemas.settings import KafkaSettings
-    from schemas.topics import PARTITIONS
+    from schemas.service.connection import KafkaSettings
+    from schemas.wire.topics import PARTITIONS
     from streams.engine.ticks import tick
 
     settings = KafkaSettings()

@@ -19,8 +19,8 @@ def command(*, name: str, restart: bool) -> None:
         supervised()
     from deploy.local.state import home
     from deploy.topics import require_topics
-    from schemas import telemetry
-    from schemas.settings import KafkaSettings
+    from schemas.service import telemetry
+    from schemas.service.connection import KafkaSettings
     from streams.engine.worker import claim, run
     from streams.pipeline import pipeline
 

@@ -8,10 +8,10 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import CoordinatorNotAvailableError, KafkaError
 
-from schemas.codec import Fields, decode
 from schemas.errors import RetryableError
-from schemas.settings import KafkaSettings
-from schemas.topics import CONNECTOR_STATE, TOPICS
+from schemas.service.connection import KafkaSettings
+from schemas.wire.codec import Fields, decode
+from schemas.wire.topics import CONNECTOR_STATE, TOPICS
 from sinks.contract import tables
 from streams.steps.identify import Identify
 from streams.steps.join import Join

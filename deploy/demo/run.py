@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from deploy.demo import answers, screen
+from deploy.demo import answers
+from deploy.demo import output as screen
 from deploy.demo.flow import Flow, Watch, watching
 from deploy.demo.inputs import Input, prepare
 from deploy.demo.processes import Processes, processes, touchline
@@ -24,7 +25,7 @@ from deploy.local.clickhouse.server import http_address
 from deploy.local.progress import shown_on
 from deploy.local.stack import down, up
 from schemas.errors import FatalError, RetryableError, TouchlineError
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 from sinks.clickhouse import ClickHouse
 
 LOOK_EVERY = 1.0

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from schemas.errors import ConfigError
-from schemas.identifiers import GLOBAL_KINDS, normalise
+from schemas.records.identifiers import GLOBAL_KINDS, normalise
 
 
 class Touch(NamedTuple):

@@ -10,8 +10,8 @@ from pathlib import Path
 import rocksdict
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.settings import KafkaSettings
-from streams.engine.outbox import aiokafka_options
+from schemas.service.connection import KafkaSettings
+from streams.engine.producer import aiokafka_options
 from streams.engine.store import options
 
 POSITION = b"\x00position"

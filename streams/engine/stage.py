@@ -24,13 +24,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from schemas import telemetry
-from schemas.codec import came_from, decode, encode_model, touchpoint_in
-from schemas.dead_letter import refused_record
 from schemas.errors import FatalError, RecordError
-from schemas.topics import DEAD_LETTERS
+from schemas.records.dead_letter import refused_record
+from schemas.service import telemetry
+from schemas.wire.codec import came_from, decode, encode_model, touchpoint_in
+from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Rows, Step
-from streams.engine.outbox import Outbox
+from streams.engine.producer import Outbox
 from streams.engine.store import Store, fenced
 
 log = logging.getLogger(__name__)

@@ -14,13 +14,13 @@ from collections.abc import Collection
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.codec import decode, encode
 from schemas.errors import RecordError
-from schemas.settings import KafkaSettings
-from schemas.topics import TICKS
+from schemas.service.connection import KafkaSettings
+from schemas.wire.codec import decode, encode
+from schemas.wire.topics import TICKS
 from streams.contract import Output
-from streams.engine.outbox import Outbox, aiokafka_options
-from streams.engine.watch import Worker
+from streams.engine.producer import Outbox, aiokafka_options
+from streams.engine.watchdog import Worker
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0

@@ -26,7 +26,7 @@ from faust.types.tuples import TP, ConsumerMessage
 from mode import ServiceT
 from mode.utils.locks import Event
 
-from schemas.telemetry import REBALANCES
+from schemas.service.telemetry import REBALANCES
 
 log = logging.getLogger(__name__)
 SCHEME = "touchline"

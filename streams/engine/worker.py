@@ -17,19 +17,19 @@ from faust.types.auth import CredentialsT
 
 import streams.engine.store
 import streams.engine.transport
-from schemas import telemetry
 from schemas.errors import ConfigError
-from schemas.health import Heartbeat
-from schemas.settings import KafkaSettings
-from schemas.topics import TOPICS
+from schemas.service import telemetry
+from schemas.service.connection import KafkaSettings
+from schemas.service.health import Heartbeat
+from schemas.wire.topics import TOPICS
 from streams.contract import Step
-from streams.engine.outbox import Outbox
+from streams.engine.producer import Outbox
 from streams.engine.replica import Replica
 from streams.engine.stage import EXIT, Stage
 from streams.engine.store import Store
 from streams.engine.ticks import Ticks
 from streams.engine.transport import ChunkSchema, Consumer
-from streams.engine.watch import Place, Watch, watch_loop
+from streams.engine.watchdog import Place, Watch, watch_loop
 
 log = logging.getLogger(__name__)
 GROUP = "touchline-work"

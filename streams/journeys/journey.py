@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.fields import named_id
+from schemas.records.fields import named_id
 from streams.journeys.definition import CLOSING, DEFINITION, FRICTION, MOMENTS_OF_TRUTH, SILENCE_MS, slow
 from streams.steps.customer import Touchpoint
 

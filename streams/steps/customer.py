@@ -16,8 +16,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from schemas.codec import Fields
 from schemas.errors import FatalError
+from schemas.wire.codec import Fields
 
 LAYOUT = b"\x01"
 ID_BYTES = 16

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas.codec import encode
-from schemas.fields import named_id
-from schemas.topics import JOURNEYS, customer_partition
+from schemas.records.fields import named_id
+from schemas.wire.codec import encode
+from schemas.wire.topics import JOURNEYS, customer_partition
 from streams.contract import Output
 from streams.journeys import journey
 from streams.journeys.definition import DEFINITION

@@ -11,7 +11,7 @@ is newer is folded exactly once, however often and at whatever offset it comes.
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from schemas import telemetry
+from schemas.service import telemetry
 from streams.steps.customer import Block, Customer, Place, States, Touchpoint, pack, unpack
 
 BLOCK = 32

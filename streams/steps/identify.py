@@ -5,8 +5,8 @@ Stateless: the copy may be old, and an old answer is still right (`streams/steps
 
 from collections.abc import Sequence
 
-from schemas.families import FAMILIES
-from schemas.topics import IDENTITY_REQUESTS, source_topic
+from schemas.records.families import FAMILIES
+from schemas.wire.topics import IDENTITY_REQUESTS, source_topic
 from streams.contract import Output, Record, Refuse, Rows, unexpected
 from streams.steps.identity import Lookup, known_customer
 from streams.steps.resolved import forward

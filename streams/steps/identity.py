@@ -15,9 +15,9 @@ The map is a set of small rows, kept by the sequencer (`link`) and copied to eve
 from collections.abc import Callable, Sequence
 from uuid import uuid5
 
-from schemas.codec import Fields, decode
-from schemas.fields import named_id
-from schemas.touchpoint import NAMESPACE
+from schemas.records.fields import named_id
+from schemas.records.touchpoint import NAMESPACE
+from schemas.wire.codec import Fields, decode
 
 CUSTOMER = uuid5(NAMESPACE, "customer").bytes
 RULE = "exact-identifier"

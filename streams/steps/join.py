@@ -7,8 +7,8 @@ event-time order, ids come from event ids, and a journey that a late touchpoint 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from schemas.codec import Fields, encode
-from schemas.topics import CUSTOMER_STATE, RESOLVED, TICKS, customer_partition
+from schemas.wire.codec import Fields, encode
+from schemas.wire.topics import CUSTOMER_STATE, RESOLVED, TICKS, customer_partition
 from streams.contract import Output, Record, Refuse, Rows, unexpected
 from streams.signals.contract import Signal
 from streams.steps.customer import (

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from schemas.codec import Fields, encode
-from schemas.families import FAMILIES
-from schemas.topics import IDENTITY, IDENTITY_REQUESTS, IDENTITY_STATE, RESOLVED, customer_partition
+from schemas.records.families import FAMILIES
+from schemas.wire.codec import Fields, encode
+from schemas.wire.topics import IDENTITY, IDENTITY_REQUESTS, IDENTITY_STATE, RESOLVED, customer_partition
 from streams.contract import Output, Record, Refuse, Rows, unexpected
 from streams.steps.identity import RULE, founded, identifier_key, merge_key, standing
 from streams.steps.resolved import forward

@@ -1,7 +1,7 @@
 """From a source's touchpoint to one of a known customer: the record itself, the journey stage, and what signals look at."""
 
-from schemas.codec import Fields, encode
-from schemas.topics import RESOLVED, customer_partition
+from schemas.wire.codec import Fields, encode
+from schemas.wire.topics import RESOLVED, customer_partition
 from streams.contract import Output
 from streams.journeys.definition import stage_of
 from streams.steps.customer import seen

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.worker import build, claim, run
 from streams.signals import signals

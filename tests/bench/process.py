@@ -15,7 +15,7 @@ import psutil
 from kafka import KafkaAdminClient
 
 from schemas.errors import FatalError
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 
 LIMIT_SECONDS = 900.0
 STOP_SECONDS = 20.0

@@ -7,9 +7,9 @@ from itertools import islice
 
 from rich.progress import Progress
 
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 from streams.contract import Output
-from streams.engine.outbox import Outbox
+from streams.engine.producer import Outbox
 
 PIECE = 20_000
 TICKS = 20

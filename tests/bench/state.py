@@ -29,10 +29,10 @@ from rich.table import Table
 
 from deploy.local.state import Stack
 from deploy.topics import ensure_topics
-from schemas.codec import encode
 from schemas.errors import FatalError, TouchlineError
-from schemas.settings import KafkaSettings
-from schemas.topics import CUSTOMER_STATE, PARTITIONS, RESOLVED
+from schemas.service.connection import KafkaSettings
+from schemas.wire.codec import encode
+from schemas.wire.topics import CUSTOMER_STATE, PARTITIONS, RESOLVED
 from streams.contract import Output
 from streams.engine.store import options
 from streams.engine.worker import GROUP

@@ -18,14 +18,14 @@ import yaml
 from pydantic import SecretStr
 
 from connectors.contract import Batch, Connector, Phase
-from connectors.memory import Recent
-from connectors.outgoing import Outgoing, outgoing
+from connectors.runtime.deduplication import Recent
+from connectors.runtime.encode import Outgoing, outgoing
 from connectors.settings import FOLDER, names, open_connector, variable
-from schemas.codec import decode
-from schemas.dead_letter import DeadLetter
-from schemas.fields import instant
-from tests.contract.peers import Server
-from tests.contract.senders import sending
+from schemas.records.dead_letter import DeadLetter
+from schemas.records.fields import instant
+from schemas.wire.codec import decode
+from tests.harness.connector_peers import Server
+from tests.harness.webhook_senders import sending
 
 PUSHED = sorted(FOLDER.glob("*/cases/*/requests.json"))
 CASES = sorted(

@@ -12,17 +12,17 @@ from uuid import UUID
 
 import pytest
 
-from connectors.budget import Budget
 from connectors.contract import WHOLE, Batch, Connector, Cursor, Record, Window
 from connectors.errors import AuthError, RateLimitedError
-from connectors.memory import Recent
-from connectors.outgoing import outgoing
+from connectors.http.rate_limit import Budget
+from connectors.runtime.deduplication import Recent
+from connectors.runtime.encode import outgoing
 from connectors.settings import variable
-from schemas.codec import decode
 from schemas.errors import RetryableError
-from schemas.touchpoint import Touchpoint
-from tests.contract.memory import most_alive
-from tests.contract.peers import FAULTS, PATIENCE, SECONDS, Server, with_peer
+from schemas.records.touchpoint import Touchpoint
+from schemas.wire.codec import decode
+from tests.harness.connector_peers import FAULTS, PATIENCE, SECONDS, Server, with_peer
+from tests.harness.memory_use import most_alive
 
 PAGES = 3
 DAY = datetime(2026, 3, 1, tzinfo=UTC)

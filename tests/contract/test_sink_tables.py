@@ -12,12 +12,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from deploy.local.state import Stack
-from schemas.codec import encode
-from schemas.registry import frozen, newest
+from schemas.wire.codec import encode
+from schemas.wire.registry import frozen, newest
 from sinks.chunk import Record, transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import FOLDER, RECORD, Table, tables
-from tests.sinking import Stored, ask
+from tests.harness.sinks import Stored, ask
 
 CASES = sorted(FOLDER.glob("*/cases/*.json"))
 CASE = pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.parent.name}/{path.stem}")

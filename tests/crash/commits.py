@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from deploy.demo.flow import WORK
-from schemas.codec import decode
-from schemas.families import FAMILIES
-from schemas.topics import CONNECTOR_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED, source_topic
+from schemas.records.families import FAMILIES
+from schemas.wire.codec import decode
+from schemas.wire.topics import CONNECTOR_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED, source_topic
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
 from tests.crash.log import Committed, Entry, Log

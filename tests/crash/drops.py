@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 from aiokafka.errors import KafkaError
 
-from schemas.codec import encode
-from schemas.settings import KafkaSettings
-from schemas.topics import IDENTITY_REQUESTS, JOURNEYS, RESOLVED, SATISFACTION, TOPICS, source_topic
+from schemas.service.connection import KafkaSettings
+from schemas.wire.codec import encode
+from schemas.wire.topics import IDENTITY_REQUESTS, JOURNEYS, RESOLVED, SATISFACTION, TOPICS, source_topic
 from sinks import kafka
 
 NAME = "crash"

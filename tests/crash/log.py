@@ -7,10 +7,10 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import CoordinatorLoadInProgressError
 
 from deploy.demo.flow import consumers
-from schemas.codec import Fields, decode
 from schemas.errors import RecordError, RetryableError
-from schemas.settings import KafkaSettings
-from schemas.topics import CUSTOMER_STATE, DEAD_LETTERS, IDENTITY, IDENTITY_STATE, TOPICS
+from schemas.service.connection import KafkaSettings
+from schemas.wire.codec import Fields, decode
+from schemas.wire.topics import CUSTOMER_STATE, DEAD_LETTERS, IDENTITY, IDENTITY_STATE, TOPICS
 from streams.steps.customer import decode_moved, decode_seen
 
 ROWS = frozenset({CUSTOMER_STATE, IDENTITY_STATE})

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from connectors.contract import Batch, Connector
-from connectors.outgoing import STAGE, outgoing
+from connectors.runtime.encode import STAGE, outgoing
 from connectors.settings import open_connector
-from schemas.codec import Fields, decode
+from schemas.wire.codec import Fields, decode
 from streams.journeys import journey
 from streams.journeys.definition import stage_of
 from streams.signals import signals

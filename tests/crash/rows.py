@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from schemas.errors import FatalError
-from schemas.topics import CUSTOMER_STATE
+from schemas.wire.topics import CUSTOMER_STATE
 from streams.engine.store import FENCE_BYTES, unfenced
 from streams.signals import signals
 from streams.steps.customer import ID_BYTES, decode_block, decode_customer

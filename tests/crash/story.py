@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 from deploy.demo.flow import watching
 from deploy.demo.processes import touchline
 from schemas.errors import RetryableError
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 from sinks.clickhouse import ClickHouse
 from tests.crash.commits import ahead, stored
 from tests.crash.drops import NAME, Drops, Poison

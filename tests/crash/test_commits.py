@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from schemas.codec import encode, encode_model
-from schemas.dead_letter import refused
 from schemas.errors import RecordError
-from schemas.topics import CONNECTOR_STATE, CUSTOMER_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED
+from schemas.records.dead_letter import refused
+from schemas.wire.codec import encode, encode_model
+from schemas.wire.topics import CONNECTOR_STATE, CUSTOMER_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED
 from sinks.contract import tables
 from streams.engine.store import fenced
 from streams.steps.customer import Customer, Touchpoint, decode_seen, encode_row, pack, pack_moved, seen

@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 
 from deploy.local.state import Stack
-from schemas.settings import KafkaSettings
-from schemas.touchpoint import event_id
-from tests.connecting import (
+from schemas.records.touchpoint import event_id
+from schemas.service.connection import KafkaSettings
+from tests.harness.connectors import (
     KILLED,
     STEPS,
     connect,

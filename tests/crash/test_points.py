@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import connectors.runner
+import connectors.runtime.runner
 import sinks.runner
 import streams.engine.stage
 from streams.steps.identify import Identify
@@ -18,7 +18,7 @@ from tests.crash.launch import DIED, place
 from tests.crash.line import ROOT
 from tests.crash.points import CHUNK_BEGINS, POINTS, STATELESS
 
-ORDERS = {"connect": connectors.runner, "work": streams.engine.stage, "sink": sinks.runner}
+ORDERS = {"connect": connectors.runtime.runner, "work": streams.engine.stage, "sink": sinks.runner}
 DYING = """
 import sys
 from pathlib import Path

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 
-from schemas.topics import IDENTITY_REQUESTS, RESOLVED
+from schemas.wire.topics import IDENTITY_REQUESTS, RESOLVED
 from sinks.contract import tables
 from tests.crash.commits import SOURCES
 from tests.crash.log import Log

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from schemas.codec import Fields
-from schemas.topics import CONNECTOR_STATE
+from schemas.wire.codec import Fields
+from schemas.wire.topics import CONNECTOR_STATE
 from sinks.clickhouse import ClickHouse
 from tests.crash.log import Log
 from tests.crash.model import Identifier, Letter, Reading

@@ -16,7 +16,7 @@ import prometheus_client
 import pytest
 import yaml
 
-import schemas.telemetry
+import schemas.service.telemetry
 from deploy.local.promtool import promtool
 from deploy.prometheus.config import render
 
@@ -38,7 +38,7 @@ def test_alert_passes_its_own_test(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", ALERTS, ids=lambda folder: folder.name)
 def test_alert_watches_declared_metrics_and_has_a_runbook(folder: Path) -> None:
-    assert schemas.telemetry.RECORDS is not None
+    assert schemas.service.telemetry.RECORDS is not None
     declared = {family.name for family in prometheus_client.REGISTRY.collect()}
     (group,) = yaml.safe_load((folder / "rule.yaml").read_text())["groups"]
     for rule in group["rules"]:
@@ -59,7 +59,9 @@ def test_alert_tests_also_say_when_to_stay_silent() -> None:
 def test_prometheus_scrapes_a_live_process_and_knows_every_alert(tmp_path: Path) -> None:
     """The real Prometheus, on the rendered configuration, beside a process that serves our metrics."""
     targets = tmp_path / "targets"
-    served = "import schemas.telemetry as t, time; t.RECORDS.labels('test', 'read').inc(7); t.serve('test'); time.sleep(60)"
+    served = (
+        "import schemas.service.telemetry as t, time; t.RECORDS.labels('test', 'read').inc(7); t.serve('test'); time.sleep(60)"
+    )
     config = tmp_path / "prometheus.yml"
     config.write_text(render(targets))
     run("check", "config", str(config), cwd=tmp_path)

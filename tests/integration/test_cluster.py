@@ -19,13 +19,13 @@ import pytest
 from deploy.local.clickhouse import server
 from deploy.local.ports import FREE, Ports
 from deploy.local.state import Stack
-from schemas.codec import Fields
 from schemas.errors import TouchlineError
+from schemas.wire.codec import Fields
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse, ClickHouseSettings
 from sinks.contract import tables
 from sinks.migrations import plan, views
-from tests.sinking import ANEW, NOW, Stored, ask, called, encoded, journey, merge, reading, resolved, shown
+from tests.harness.sinks import ANEW, NOW, Stored, ask, called, encoded, journey, merge, reading, resolved, shown
 
 pytestmark = pytest.mark.integration
 STATEMENTS = [(step.name, each) for step in plan({}, own_rights=True, cluster="main") for each in step.statements]

@@ -9,13 +9,23 @@ from uuid import uuid4
 
 import pytest
 
-from connectors.publisher import Publisher
-from connectors.runner import Runner
+from connectors.runtime.publisher import Publisher
+from connectors.runtime.runner import Runner
 from connectors.settings import open_connector
 from deploy.local.state import Stack
-from schemas.settings import KafkaSettings
-from schemas.topics import CONNECTOR_STATE, DEAD_LETTERS
-from tests.connecting import connect, dead_letters, finished, published, records, states, totals, write_orders, write_settings
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import CONNECTOR_STATE, DEAD_LETTERS
+from tests.harness.connectors import (
+    connect,
+    dead_letters,
+    finished,
+    published,
+    records,
+    states,
+    totals,
+    write_orders,
+    write_settings,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -128,7 +138,7 @@ def test_a_cursor_is_saved_only_after_everything_before_it_was_acknowledged(
 def test_a_quiet_source_is_shown_fresh_by_one_state_saved_again_and_not_each_round(
     tmp_path: Path, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch, seconds: float, rounds: int
 ) -> None:
-    monkeypatch.setattr("connectors.runner.FRESH_SECONDS", seconds)
+    monkeypatch.setattr("connectors.runtime.runner.FRESH_SECONDS", seconds)
     settings = write_settings(tmp_path, name)
     for number in (1, 2):
         write_orders(tmp_path / "drops" / f"orders{number}.csv", 10 * number, 2)

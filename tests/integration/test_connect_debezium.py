@@ -20,11 +20,11 @@ from connectors.errors import CursorExpiredError
 from connectors.settings import open_connector
 from deploy.local.state import Stack
 from schemas.errors import RetryableError
-from schemas.fields import milliseconds
-from schemas.settings import KafkaSettings
-from schemas.topics import DEAD_LETTERS, source_topic
-from tests.connecting import connect, dead_letters, finished, killed_at_each_step, published, records, states
-from tests.contract.memory import most_alive
+from schemas.records.fields import milliseconds
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import DEAD_LETTERS, source_topic
+from tests.harness.connectors import connect, dead_letters, finished, killed_at_each_step, published, records, states
+from tests.harness.memory_use import most_alive
 
 pytestmark = pytest.mark.integration
 DAY = datetime(2026, 3, 1, tzinfo=UTC)

@@ -15,20 +15,20 @@ from uuid import uuid4
 import pytest
 from prometheus_client import REGISTRY
 
-from connectors import memory
 from connectors.contract import WHOLE, Batch, Connector, Cursor, Window
 from connectors.errors import CursorExpiredError, RateLimitedError
 from connectors.example_reviews.connector import Connector as Reviews
 from connectors.example_reviews.settings import ReviewsSettings
-from connectors.runner import Runner
+from connectors.runtime import deduplication as memory
+from connectors.runtime.runner import Runner
 from connectors.settings import variable
 from deploy.local.state import Stack
-from schemas.connector_state import ConnectorState
 from schemas.errors import RetryableError
-from schemas.settings import KafkaSettings
-from schemas.topics import DEAD_LETTERS
-from tests.connecting import TOUCHLINE, finished, records, states
-from tests.contract.peers import Server
+from schemas.records.connector_state import ConnectorState
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import DEAD_LETTERS
+from tests.harness.connector_peers import Server
+from tests.harness.connectors import TOUCHLINE, finished, records, states
 
 pytestmark = pytest.mark.integration
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -240,7 +240,7 @@ class Paired(Reviews):
 def test_a_stream_that_fails_keeps_no_other_from_being_read_but_a_limit_of_the_account_does(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch, error: RetryableError, asked: list[str]
 ) -> None:
-    monkeypatch.setattr("connectors.runner.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("connectors.runtime.runner.BACKOFF_SECONDS", 0.01)
     paired = Paired(server.connector(name=name).settings)  # type: ignore[attr-defined]
     paired.errors = [error, error]
     run(paired, kafka).close()
@@ -251,7 +251,7 @@ def test_a_stream_that_fails_keeps_no_other_from_being_read_but_a_limit_of_the_a
 def test_a_source_that_fails_often_is_read_to_its_end_as_long_as_something_comes(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.runner.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("connectors.runtime.runner.BACKOFF_SECONDS", 0.01)
     server.faults = dict.fromkeys(range(3, 40, 2), "500")
     run(server.connector(name=name, page=2, timeout_seconds=5), kafka).close()
     assert len(published(kafka, name)) == 25
@@ -263,7 +263,7 @@ def test_a_source_that_fails_often_is_read_to_its_end_as_long_as_something_comes
 def test_freshness_is_when_the_source_was_last_read_to_its_end_and_a_failure_or_a_backfill_is_not_that(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.runner.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("connectors.runtime.runner.BACKOFF_SECONDS", 0.01)
     run(server.connector(name=name), kafka, DAY).close()
     assert sample("touchline_connector_last_event_timestamp_seconds", name) is None
     began = time.time()
@@ -297,8 +297,8 @@ def sample(metric: str, name: str, **labels: str) -> float | None:
 def test_to_be_told_to_wait_is_no_failure_and_waits_as_long_as_told(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.contract.peers.SECONDS", 1)
-    monkeypatch.setattr("connectors.runner.MAX_ATTEMPTS", 2)
+    monkeypatch.setattr("tests.harness.connector_peers.SECONDS", 1)
+    monkeypatch.setattr("connectors.runtime.runner.MAX_ATTEMPTS", 2)
     server.faults = dict.fromkeys(range(2, 6), "429 seconds")
     began = time.monotonic()
     run(server.connector(name=name, timeout_seconds=5), kafka).close()
@@ -314,7 +314,7 @@ def test_what_the_source_counts_beyond_what_was_read_is_a_metric_of_the_live_pro
     def difference() -> float | None:
         return sample("touchline_connector_reconciliation_difference_records", name, stream="reviews")
 
-    monkeypatch.setattr("connectors.runner.RECONCILED_SECONDS", 0.0)
+    monkeypatch.setattr("connectors.runtime.runner.RECONCILED_SECONDS", 0.0)
     live = run(server.connector(name=name), kafka)
     assert difference() is None
     for count, missing in ((28, 4), (24, 0), (21, -3)):

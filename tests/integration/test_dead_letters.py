@@ -16,16 +16,16 @@ import psutil
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from deploy.letters import replay as replaying
-from deploy.letters.letter import MAX_REPLAYS
+from deploy.dead_letters import replay as replaying
+from deploy.dead_letters.dead_letter import MAX_REPLAYS
 from deploy.local.state import Stack
-from schemas.codec import encode, encode_model
-from schemas.dead_letter import DeadLetter, Replay, refused
 from schemas.errors import RecordError, RetryableError
-from schemas.settings import KafkaSettings
-from schemas.topics import DEAD_LETTERS
+from schemas.records.dead_letter import DeadLetter, Replay, refused
+from schemas.service.connection import KafkaSettings
+from schemas.wire.codec import encode, encode_model
+from schemas.wire.topics import DEAD_LETTERS
 from tests.conftest import TOUCHLINE
-from tests.sinking import ask, journey, only, publish, send, shown
+from tests.harness.sinks import ask, journey, only, publish, send, shown
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 SECRET = "ann@example.org"
@@ -47,7 +47,7 @@ main()
 """
 CRASH_BEFORE_MARKS = """
 import os, sys
-from deploy.letters.replay import Sender
+from deploy.dead_letters.replay import Sender
 
 Sender._mark = lambda *_: os._exit(137)
 sys.argv = ["touchline", "dead-letters", "replay", *sys.argv[1:]]

@@ -25,7 +25,7 @@ from deploy.demo.run import drain, reconcile, start, tick
 from deploy.demo.simulator.company import generate
 from deploy.local.state import Stack
 from schemas.errors import TouchlineError
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 from sinks.clickhouse import ClickHouse
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(600)]

@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from deploy.local.state import Stack
-from schemas.codec import Fields
+from schemas.wire.codec import Fields
 from tests.conftest import TOUCHLINE
-from tests.sinking import ask, journey, publish, reading, resolved, shown, store
+from tests.harness.sinks import ask, journey, publish, reading, resolved, shown, store
 
 pytestmark = pytest.mark.integration
 HOUR = 3_600_000

@@ -7,10 +7,10 @@ from kafka import KafkaConsumer, TopicPartition
 
 from deploy.local.state import Stack
 from schemas.errors import FatalError
-from schemas.settings import KafkaSettings
-from schemas.topics import DEAD_LETTERS
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output
-from streams.engine.outbox import Outbox
+from streams.engine.producer import Outbox
 
 pytestmark = pytest.mark.integration
 MEGABYTE = 1024 * 1024

@@ -15,7 +15,7 @@ from schemas.errors import ConfigError, FatalError, TouchlineError
 from sinks.clickhouse import ClickHouse, ClickHouseSettings, UnavailableError
 from sinks.migrations import ROLES, Script, views
 from sinks.rights.masks import MASKS, masks
-from tests.sinking import ANEW, ask, called, only, publish, resolved, shown, store
+from tests.harness.sinks import ANEW, ask, called, only, publish, resolved, shown, store
 
 pytestmark = pytest.mark.integration
 READERS = ("analyst", "analyst_pii")

@@ -13,13 +13,13 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
 from deploy.local.state import Stack
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 from sinks import chunk, kafka, runner
 from sinks.clickhouse import UnexpectedError
 from sinks.contract import Table, tables
 from sinks.runner import Runner
-from tests.faults import eventually, unmerged
-from tests.sinking import ask, encoded, only, reading
+from tests.harness.sink_faults import eventually, unmerged
+from tests.harness.sinks import ask, encoded, only, reading
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 COUNT = 50

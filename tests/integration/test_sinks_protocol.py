@@ -16,16 +16,16 @@ import pytest
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 
 from deploy.local.state import Stack
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
 from sinks.intent import Intent
 from sinks.retry import write
 from tests.conftest import TOUCHLINE
-from tests.faults import eventually, rows, sinking, unmerged
-from tests.sinking import ask, only, publish, reading, resolved, sink, store
-from tests.working import read
+from tests.harness.sink_faults import eventually, rows, sinking, unmerged
+from tests.harness.sinks import ask, only, publish, reading, resolved, sink, store
+from tests.harness.workers import read
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 SIGNALS = tables()["signals"]

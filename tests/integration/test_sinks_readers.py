@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.local.state import Stack
-from schemas.codec import Fields
 from schemas.errors import TouchlineError
+from schemas.wire.codec import Fields
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import Table, tables
 from sinks.migrations import migrations
-from tests.faults import as_inserted
-from tests.sinking import COPIES, NOW, Stored, ask, encoded, journey, merge, reading, refresh, resolved, shown, survey
+from tests.harness.sink_faults import as_inserted
+from tests.harness.sinks import COPIES, NOW, Stored, ask, encoded, journey, merge, reading, refresh, resolved, shown, survey
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 DAY = 86_400_000

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from deploy.local.state import Stack
 from sinks import refreshes
-from tests.sinking import ask, end_sinks, only, publish, refresh, resolved, shown, store
+from tests.harness.sinks import ask, end_sinks, only, publish, refresh, resolved, shown, store
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 HANGS = """CREATE VIEW touchline.refreshes AS SELECT 'none' AS table, toUInt64(sleepEachRow(3)) AS age_seconds

@@ -21,9 +21,9 @@ from deploy.local import state
 from deploy.local.clickhouse import server
 from deploy.local.kafka import broker
 from deploy.local.state import Stack
-from schemas.codec import decode, encode
-from schemas.dead_letter import refused
 from schemas.errors import RecordError
+from schemas.records.dead_letter import refused
+from schemas.wire.codec import decode, encode
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
@@ -31,7 +31,7 @@ from sinks.migrations import migrations
 from sinks.retry import write
 from sinks.runner import SAMPLE
 from tests.conftest import TOUCHLINE
-from tests.sinking import (
+from tests.harness.sinks import (
     Stored,
     ask,
     encoded,

@@ -13,11 +13,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from deploy.local.state import Stack
-from schemas.codec import Fields
+from schemas.wire.codec import Fields
 from sinks.migrations import migrations, views
 from sinks.rights.masks import PARAMETER
-from tests.faults import as_inserted
-from tests.sinking import (
+from tests.harness.chain import Chain
+from tests.harness.sink_faults import as_inserted
+from tests.harness.sinks import (
     ANEW,
     NOW,
     STATE,
@@ -34,8 +35,7 @@ from tests.sinking import (
     store,
     survey,
 )
-from tests.student import interval
-from tests.unit.chain import Chain
+from tests.harness.student_t import interval
 
 pytestmark = pytest.mark.integration
 DAY = 86_400_000

@@ -13,9 +13,9 @@ from sinks.contract import tables
 from sinks.lookups import TWINS
 from sinks.migrations import VIEWS, migrate, views
 from sinks.rights.masks import PARAMETER
-from tests.cookbook import ANSWERS
-from tests.sinking import COPIES, ask, only
-from tests.world import World, load
+from tests.harness.cookbook_answers import ANSWERS
+from tests.harness.sinks import COPIES, ask, only
+from tests.harness.telecom_world import World, load
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 PARTS = 5

@@ -10,9 +10,9 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from schemas.codec import decode
-from schemas.topics import IDENTITY_REQUESTS, TICKS
-from tests.working import (
+from schemas.wire.codec import decode
+from schemas.wire.topics import IDENTITY_REQUESTS, TICKS
+from tests.harness.workers import (
     ERP,
     PARTITIONS,
     drained,

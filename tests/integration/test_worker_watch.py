@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from schemas.topics import IDENTITY_REQUESTS
-from tests.working import ERP, drained, eventually, metric, order, page, publish, resolved, silent_kafka, waiting, worker
+from schemas.wire.topics import IDENTITY_REQUESTS
+from tests.harness.workers import ERP, drained, eventually, metric, order, page, publish, resolved, silent_kafka, waiting, worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240), pytest.mark.usefixtures("own_topics")]
 
@@ -20,7 +20,8 @@ def run() -> str:
 
 IMPATIENT = """
 import asyncio, time
-from streams.engine import stage, transport, watch
+from streams.engine import stage, transport
+from streams.engine import watchdog as watch
 watch.LOOK_SECONDS, watch.ANSWER_SECONDS, watch.SUSPECT_LOOKS, watch.STUCK_LOOKS = 0.5, 1.0, 4, {looks}
 {break_it}
 from deploy.cli import main

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local.state import Stack
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 from tests.conftest import TOUCHLINE
-from tests.faults import eventually
-from tests.sinking import ask
-from tests.working import page, worker
+from tests.harness.sink_faults import eventually
+from tests.harness.sinks import ask
+from tests.harness.workers import page, worker
 
 LAGS: "list[Lag]" = []
 AT_REST_SECONDS = 2.0

@@ -24,11 +24,11 @@ from connectors.bluesky.frames import firehose, jetstream
 from connectors.bluesky.settings import BlueskySettings
 from connectors.contract import Record
 from connectors.errors import CursorExpiredError
-from schemas.fields import instant
-from schemas.settings import KafkaSettings
-from schemas.topics import DEAD_LETTERS
-from tests.connecting import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
-from tests.faults import eventually
+from schemas.records.fields import instant
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import DEAD_LETTERS
+from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
+from tests.harness.sink_faults import eventually
 from tests.live import installed
 from tests.live.conftest import Line
 

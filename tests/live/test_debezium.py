@@ -19,10 +19,10 @@ from connectors.contract import Record
 from connectors.debezium.connector import Connector
 from connectors.settings import open_connector
 from schemas.errors import RecordError
-from schemas.settings import KafkaSettings
-from schemas.topics import source_topic
-from tests.connecting import connect, finished, killed_at_each_step, records, states
-from tests.faults import eventually
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import source_topic
+from tests.harness.connectors import connect, finished, killed_at_each_step, records, states
+from tests.harness.sink_faults import eventually
 from tests.live.conftest import Line
 from tests.live.databases import Server, Session, postgresql
 from tests.live.debezium.engine import UNWRAP, avro, debezium, plain, schema_registry

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.connecting import write_orders, write_settings
+from tests.harness.connectors import write_orders, write_settings
 from tests.live.conftest import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live]

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from deploy.local.state import Stack
-from schemas.touchpoint import event_id
-from tests.faults import eventually
+from schemas.records.touchpoint import event_id
+from tests.harness.sink_faults import eventually
 from tests.live import installed
 from tests.live.conftest import Line
 from tests.live.intake.instance import SIGNING, WRITE, Intake, instance

@@ -18,11 +18,11 @@ import yaml
 
 from connectors.errors import RateLimitedError
 from connectors.settings import open_connector, variable
-from schemas.fields import instant
-from schemas.settings import KafkaSettings
-from schemas.touchpoint import event_id
-from tests.connecting import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
-from tests.faults import eventually
+from schemas.records.fields import instant
+from schemas.records.touchpoint import event_id
+from schemas.service.connection import KafkaSettings
+from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
+from tests.harness.sink_faults import eventually
 from tests.live import installed
 from tests.live.conftest import Line
 

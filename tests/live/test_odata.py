@@ -20,11 +20,11 @@ from connectors.odata.settings import ODataSettings
 from connectors.settings import variable
 from deploy.local.state import Stack
 from schemas.errors import ConfigError
-from schemas.families.erp import Erp
-from schemas.settings import KafkaSettings
-from schemas.touchpoint import Touchpoint
+from schemas.records.families.erp import Erp
+from schemas.records.touchpoint import Touchpoint
+from schemas.service.connection import KafkaSettings
 from tests.conftest import TOUCHLINE
-from tests.connecting import finished, killed_at_each_step, published, states
+from tests.harness.connectors import finished, killed_at_each_step, published, states
 from tests.live.cap import server
 from tests.live.cap.server import DAY, ORDERS, PASSWORD, SAME, USER, Cap
 from tests.live.conftest import Line

@@ -14,14 +14,14 @@ import pytest
 import yaml
 
 from connectors.settings import variable
-from schemas.fields import instant
-from schemas.settings import KafkaSettings
-from schemas.touchpoint import event_id
-from tests.connecting import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
-from tests.faults import eventually
+from schemas.records.fields import instant
+from schemas.records.touchpoint import event_id
+from schemas.service.connection import KafkaSettings
+from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
+from tests.harness.sink_faults import eventually
+from tests.harness.sinks import ask
 from tests.live.conftest import Line
 from tests.live.request_tracker.server import TICKETS, RequestTracker, request_tracker
-from tests.sinking import ask
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
 SEEDED = "2026-03-01T09:00:00Z"

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from connectors.rss.connector import MOST_ENTRIES
-from schemas.settings import KafkaSettings
-from tests.connecting import KILLED, TOUCHLINE, connect, dying, finished, records, states
-from tests.faults import eventually
+from schemas.service.connection import KafkaSettings
+from tests.harness.connectors import KILLED, TOUCHLINE, connect, dying, finished, records, states
+from tests.harness.sink_faults import eventually
 from tests.live import installed
 from tests.live.conftest import Line
 

@@ -22,10 +22,10 @@ from connectors.settings import open_connector, variable
 from connectors.sql.connector import Connector
 from deploy.local.state import Stack
 from schemas.errors import ConfigError, RetryableError
-from schemas.settings import KafkaSettings
-from schemas.touchpoint import event_id
-from tests.connecting import connect, finished, killed_at_each_step, published, states
-from tests.contract.memory import most_alive
+from schemas.records.touchpoint import event_id
+from schemas.service.connection import KafkaSettings
+from tests.harness.connectors import connect, finished, killed_at_each_step, published, states
+from tests.harness.memory_use import most_alive
 from tests.live.conftest import Line
 from tests.live.databases import PASSWORD, Server, Session, mariadb, postgresql
 

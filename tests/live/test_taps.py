@@ -21,10 +21,10 @@ from connectors.settings import open_connector
 from connectors.taps.connector import Connector
 from deploy.local.state import Stack
 from schemas.errors import ConfigError, RetryableError
-from schemas.settings import KafkaSettings
-from schemas.touchpoint import event_id
-from tests.connecting import connect, finished, killed_at_each_step, published, states
-from tests.faults import eventually
+from schemas.records.touchpoint import event_id
+from schemas.service.connection import KafkaSettings
+from tests.harness.connectors import connect, finished, killed_at_each_step, published, states
+from tests.harness.sink_faults import eventually
 from tests.live import installed
 from tests.live.cap import server as cap_server
 from tests.live.cap.server import Cap

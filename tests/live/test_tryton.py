@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from connectors.settings import variable
-from schemas.fields import instant
-from schemas.settings import KafkaSettings
-from schemas.touchpoint import event_id
-from tests.connecting import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
-from tests.faults import eventually
+from schemas.records.fields import instant
+from schemas.records.touchpoint import event_id
+from schemas.service.connection import KafkaSettings
+from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
+from tests.harness.sink_faults import eventually
 from tests.live.conftest import Line
 from tests.live.tryton.server import CUSTOMERS, PASSWORD, PATIENCE, RETURNS, Tryton, tryton
 

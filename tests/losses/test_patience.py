@@ -10,7 +10,7 @@ from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.structs import RecordMetadata, TopicPartition
 
 from streams.contract import Output
-from streams.engine.outbox import Outbox
+from streams.engine.producer import Outbox
 
 TP = TopicPartition("t", 0)
 SENDERS, PATIENCE, EVERY = 30, 3.0, 0.03

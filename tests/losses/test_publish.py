@@ -10,9 +10,9 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from deploy.local.state import Stack
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 from streams.contract import Output
-from streams.engine.outbox import Outbox
+from streams.engine.producer import Outbox
 from tests.losses.line import Partition, running
 from tests.losses.work import Work, value
 

@@ -7,8 +7,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from kafka import KafkaAdminClient, KafkaProducer
 
 from deploy.local.state import Stack
-from schemas.settings import KafkaSettings
-from streams.engine.outbox import aiokafka_options
+from schemas.service.connection import KafkaSettings
+from streams.engine.producer import aiokafka_options
 from tests.losses.line import HERE, Partition, running
 from tests.losses.work import Waiting, Work, value
 

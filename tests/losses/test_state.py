@@ -10,15 +10,15 @@ from typing import Any
 import faust
 import pytest
 
-from schemas.topics import RESOLVED
+from schemas.wire.topics import RESOLVED
 from streams.engine import store, transport
 from streams.engine.stage import Stage
 from streams.signals import signals
 from streams.steps.customer import decode_customer
 from streams.steps.join import Join
+from tests.harness.chain import Chain
 from tests.losses.line import Partition, running
 from tests.losses.work import Work, value
-from tests.unit.chain import Chain
 
 TOUCHPOINTS = 3
 

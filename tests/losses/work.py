@@ -5,8 +5,8 @@ from typing import Any
 
 import faust
 
-from schemas.codec import decode, encode
-from schemas.topics import DEAD_LETTERS
+from schemas.wire.codec import decode, encode
+from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.stage import Stage
 

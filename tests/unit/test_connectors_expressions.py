@@ -7,8 +7,8 @@ from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 from jmespath.visitor import Options
 
-from connectors.expressions import compile_expression
-from connectors.functions import Functions
+from connectors.mapping.expressions import compile_expression
+from connectors.mapping.functions import Functions
 from schemas.errors import ConfigError
 
 NAMES = ["a", "b", "c"]

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors import client as edge
-from connectors.budget import Budget, seconds_until
-from connectors.client import Client
 from connectors.contract import Window
 from connectors.errors import AuthError, CursorExpiredError, RateLimitedError
+from connectors.http import client as edge
+from connectors.http.client import Client
+from connectors.http.rate_limit import Budget, seconds_until
 from connectors.settings import open_connector
 from schemas.errors import ConfigError, RetryableError
 

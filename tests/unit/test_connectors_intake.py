@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from connectors.contract import Batch, Record, Refused
+from connectors.intake.admission import Gate, RejectedError
 from connectors.intake.connector import Connector
-from connectors.intake.gate import Gate, RejectedError
 from connectors.intake.request import Request
 from connectors.intake.settings import IntakeSettings
-from connectors.outgoing import outgoing
-from schemas.codec import encode_model
+from connectors.runtime.encode import outgoing
 from schemas.errors import ConfigError
-from tests.contract.signatures import signed
+from schemas.wire.codec import encode_model
+from tests.harness.webhook_signatures import signed
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECRET = base64.b64encode(b"0123456789abcdef").decode()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from connectors.contract import Record
-from connectors.items import mapped
+from connectors.mapping.record_mapping import mapped
 from schemas.errors import ConfigError
 
 WHOLE = """claims:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.expressions import compile_expression, evaluate
-from connectors.functions import html_text, number
-from connectors.mapping import TouchpointMapping
+from connectors.mapping.expressions import compile_expression, evaluate
+from connectors.mapping.functions import html_text, number
+from connectors.mapping.mapping import TouchpointMapping
 from schemas.errors import ConfigError, RecordError
-from schemas.touchpoint import Touchpoint, event_id
+from schemas.records.touchpoint import Touchpoint, event_id
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 COLUMNS = frozenset({"at", "party", "mail", "total", "state", "items", "text"})

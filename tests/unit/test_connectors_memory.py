@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors import memory
 from connectors.contract import StreamSpec
-from connectors.mapping import TouchpointMapping
-from connectors.memory import MOST_IDS, MOST_KEYS, Memory, Projections, Recent
-from schemas.connector_state import ConnectorState
-from schemas.touchpoint import Touchpoint, event_id
+from connectors.mapping.mapping import TouchpointMapping
+from connectors.runtime import deduplication as memory
+from connectors.runtime.deduplication import MOST_IDS, MOST_KEYS, Memory, Projections, Recent
+from schemas.records.connector_state import ConnectorState
+from schemas.records.touchpoint import Touchpoint, event_id
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 FIELDS: dict[str, Any] = {

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pydantic import ValidationError
 
-from connectors.client import Answer
+from connectors.http.client import Answer
 from connectors.odata.cases.peer import Peer
 from connectors.odata.dialects import DIALECTS, aligned, canonical
 from connectors.odata.reader import Reader
 from connectors.odata.settings import SHIPPED, EntitySet
 from schemas.errors import ConfigError, RetryableError
-from schemas.fields import EPOCH
+from schemas.records.fields import EPOCH
 
 AT = datetime(2026, 3, 1, 10, 0, 0, 123_000, UTC)
 YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)

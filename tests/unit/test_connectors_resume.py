@@ -18,9 +18,9 @@ from connectors.contract import Batch, Cursor, Phase, Record
 from connectors.files import connector as files
 from connectors.files.row import Row
 from connectors.files.settings import FilesSettings
-from connectors.outgoing import Outgoing, outgoing
+from connectors.runtime.encode import Outgoing, outgoing
 from schemas.errors import ConfigError, RetryableError
-from tests.contract.memory import most_alive
+from tests.harness.memory_use import most_alive
 
 FEEDS: dict[str, Any] = {
     "orders": {

@@ -9,7 +9,7 @@ import pytest
 
 from connectors.contract import Batch, Connector, Cursor, Record, Window
 from schemas.errors import ConfigError, RetryableError
-from tests.contract.peers import Server
+from tests.harness.connector_peers import Server
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 RSS = b"""<?xml version="1.0"?><rss version="2.0" xmlns:dc="http://purl.org/dc/elements/1.1/"><channel><title>t</title><item>

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from connectors.contract import Window
-from connectors.reading import Backfill
-from connectors.screens import FeedBars, reconciliation, show_preview, totals
-from schemas.connector_state import ConnectorState
+from connectors.runtime.mode import Backfill
+from connectors.runtime.terminal import FeedBars, reconciliation, show_preview, totals
 from schemas.errors import ConfigError
-from tests.contract.peers import Server
+from schemas.records.connector_state import ConnectorState
+from tests.harness.connector_peers import Server
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 WINDOW = Window(DAY, DAY + timedelta(days=2))

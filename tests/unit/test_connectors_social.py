@@ -14,7 +14,7 @@ from connectors.bluesky.frames import firehose, jetstream
 from connectors.bluesky.settings import BlueskySettings
 from connectors.mastodon.watch import MOST_WATCHED, Watched
 from schemas.errors import ConfigError, RetryableError
-from tests.contract.peers import Server
+from tests.harness.connector_peers import Server
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 PLACE = 116_000_000_000_000_000

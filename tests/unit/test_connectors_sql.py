@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.keys import collected, unpacked
+from connectors.http.key_set import collected, unpacked
 from connectors.settings import open_connector
 from connectors.sql.connector import Connector
 from schemas.errors import ConfigError

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.contract import WHOLE, Window
-from connectors.items import Items, StreamMapping
-from connectors.walk import walk
+from connectors.http.keyset import walk
+from connectors.mapping.record_mapping import Items, StreamMapping
 from schemas.errors import ConfigError
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)

@@ -10,8 +10,8 @@ from rich.console import Console
 from deploy.demo.answers import QUESTIONS
 from deploy.demo.flow import Flow, Source, Stage, consumers
 from deploy.demo.inputs import Input
-from deploy.demo.screen import WIDTH, console, flow_line, flow_table
-from schemas.topics import TOPICS
+from deploy.demo.output import WIDTH, console, flow_line, flow_table
+from schemas.wire.topics import TOPICS
 
 DEMO = Flow(
     [Source("cdnow", 69_659, 69_659, 0, 0), Source("telecom", 24_550, 24_550, 0, 0)],

@@ -17,7 +17,7 @@ from connectors.settings import open_connector
 from deploy.demo.simulator.company import TWICE, generate, simulate
 from deploy.demo.simulator.parameters import DEFAULTS
 from deploy.demo.simulator.truth import clusters
-from schemas.touchpoint import Touchpoint
+from schemas.records.touchpoint import Touchpoint
 
 DEMO = Path(__file__).parents[2] / "deploy" / "demo"
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)

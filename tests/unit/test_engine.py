@@ -11,11 +11,11 @@ from faust.types.tuples import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import telemetry
-from schemas.codec import decode, encode
-from schemas.dead_letter import Headers, replay_headers
 from schemas.errors import FatalError
-from schemas.topics import DEAD_LETTERS
+from schemas.records.dead_letter import Headers, replay_headers
+from schemas.service import telemetry
+from schemas.wire.codec import decode, encode
+from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.replica import Replica
 from streams.engine.stage import SIDE_BY_SIDE, Stage

@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import decode
-from schemas.topics import TICKS
+from schemas.wire.codec import decode
+from schemas.wire.topics import TICKS
 from streams.engine.ticks import boundary, due
 
 HOUR = 3_600

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine.watch import Place, Standing, standings
+from streams.engine.watchdog import Place, Standing, standings
 
 A, B = Place("join", "touchline.resolved", 3), Place("join", "touchline.resolved", 4)
 LOOKS = st.lists(st.dictionaries(st.sampled_from([A, B]), st.integers(0, 2)), max_size=40)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from deploy.explain.customer import Asked, asked, plain
 from schemas.errors import ConfigError
-from schemas.identifiers import GLOBAL_KINDS, normalise
+from schemas.records.identifiers import GLOBAL_KINDS, normalise
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.request
 
-from schemas.health import BEAT_SECONDS, Heartbeat, answer
+from schemas.service.health import BEAT_SECONDS, Heartbeat, answer
 
 
 def ask(port: int, page: str) -> tuple[int, str]:

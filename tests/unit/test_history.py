@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import telemetry
-from schemas.codec import decode
 from schemas.errors import FatalError
-from schemas.topics import JOURNEYS
+from schemas.service import telemetry
+from schemas.wire.codec import decode
+from schemas.wire.topics import JOURNEYS
 from streams.signals import signals
 from streams.signals.contract import Signal, Value
 from streams.steps.customer import Block, Customer, Touchpoint, decode_block, decode_customer, encode_row

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from deploy.letters.letter import BATCH_BYTES, BATCH_LETTERS, MAX_REPLAYS, WHY, Letter, State, batches, plan
-from deploy.letters.reading import Content
-from deploy.letters.screens import as_json, record, show_letter, show_letters
-from tests.sinking import encoded, resolved
+from deploy.dead_letters.dead_letter import BATCH_BYTES, BATCH_LETTERS, MAX_REPLAYS, WHY, Letter, State, batches, plan
+from deploy.dead_letters.output import as_json, record, show_letter, show_letters
+from deploy.dead_letters.queries import Content
+from tests.harness.sinks import encoded, resolved
 
 LETTER = Letter(
     letter_id=UUID(int=7),

@@ -14,17 +14,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas import registry
-from schemas.avro import derive
-from schemas.codec import HEADER, decode, encode, encode_model
-from schemas.dead_letter import MAX_KEY, MAX_PAYLOAD, OFFSET_HEADER, REPLAYS_HEADER, refused, refused_record, replay_headers
 from schemas.errors import ConfigError, RecordError
-from schemas.families import FAMILIES
-from schemas.fields import instant, milliseconds, money
-from schemas.identifiers import identify, normalise
-from schemas.topics import PARTITIONS, TOPICS, customer_partition
-from schemas.touchpoint import event_id
-from tests.sinking import Stored
+from schemas.records.dead_letter import (
+    MAX_KEY,
+    MAX_PAYLOAD,
+    OFFSET_HEADER,
+    REPLAYS_HEADER,
+    refused,
+    refused_record,
+    replay_headers,
+)
+from schemas.records.families import FAMILIES
+from schemas.records.fields import instant, milliseconds, money
+from schemas.records.identifiers import identify, normalise
+from schemas.records.touchpoint import event_id
+from schemas.wire import registry
+from schemas.wire.avro import derive
+from schemas.wire.codec import HEADER, decode, encode, encode_model
+from schemas.wire.topics import PARTITIONS, TOPICS, customer_partition
+from tests.harness.sinks import Stored
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 EVENT: dict[str, Any] = {

@@ -9,10 +9,10 @@ from fastavro import schemaless_reader, schemaless_writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import registry
-from schemas.codec import HEADER, decode, encode, picking
 from schemas.errors import RecordError
-from schemas.reader import compiled
+from schemas.wire import registry
+from schemas.wire.codec import HEADER, decode, encode, picking
+from schemas.wire.reader import compiled
 
 SCHEMA = pytest.mark.parametrize("schema_id", sorted(registry.ids()), ids=lambda each: registry.ids()[each])
 BROKEN = (IndexError, EOFError, ValueError, struct.error)

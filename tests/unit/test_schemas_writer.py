@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import registry
-from schemas.codec import decode, encode
-from schemas.writer import compiled, long
+from schemas.wire import registry
+from schemas.wire.codec import decode, encode
+from schemas.wire.writer import compiled, long
 from tests.unit.test_schemas_reader import LONG, SCHEMA, values, written
 
 TICK = {"at": 5, "since": None}

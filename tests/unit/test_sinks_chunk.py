@@ -2,12 +2,12 @@
 
 import pytest
 
-from schemas.codec import encode
-from schemas.dead_letter import replay_headers
 from schemas.errors import RecordError
+from schemas.records.dead_letter import replay_headers
+from schemas.wire.codec import encode
 from sinks.chunk import Record, refusal, transform
 from sinks.contract import tables
-from tests.sinking import Stored, encoded, merge, packed, resolved
+from tests.harness.sinks import Stored, encoded, merge, packed, resolved
 
 TOUCHPOINTS = tables()["touchpoints"]
 PLACE = {"record_partition", "record_offset"}

@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.errors import ConfigError
-from sinks.gate import ALWAYS, TOKEN, insert_settings
+from sinks.server_versions import ALWAYS, TOKEN, insert_settings
 
 KNOWN = {TOKEN, "insert_deduplicate", "deduplicate_insert", *ALWAYS}
 

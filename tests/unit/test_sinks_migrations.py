@@ -10,7 +10,7 @@ import pytest
 
 from deploy.topics import options, plan
 from schemas.errors import ConfigError
-from schemas.topics import TOPICS
+from schemas.wire.topics import TOPICS
 from sinks.contract import chosen, tables
 from sinks.migrations import TABLES, Script, migrations, pending, views
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.topics import CHURN, CUSTOMER_STATE, JOURNEYS, RESOLVED, SATISFACTION, TICKS
-from schemas.touchpoint import event_id
-from tests.unit.chain import Chain
+from schemas.records.touchpoint import event_id
+from schemas.wire.topics import CHURN, CUSTOMER_STATE, JOURNEYS, RESOLVED, SATISFACTION, TICKS
+from tests.harness.chain import Chain
 
 DAY = 86_400_000
 START = 1_700_000_000_000
@@ -194,7 +194,7 @@ def test_the_tick_after_the_look_back_has_the_last_word() -> None:
 
 
 def test_a_record_of_another_schema_is_refused_not_lost() -> None:
-    from schemas.codec import encode
+    from schemas.wire.codec import encode
 
     chain = Chain()
     chain.topics["touchline.erp", 0].append(encode("tick", {"at": 1, "since": None}))

@@ -12,7 +12,7 @@ from datetime import datetime
 from hashlib import sha1
 from typing import Any
 
-from schemas.fields import milliseconds
+from schemas.records.fields import milliseconds
 
 STREAM = "posts"
 SETTINGS = {"name": "peer", "protocol": "jetstream", "batch": 10, "quiet_seconds": 0.1}

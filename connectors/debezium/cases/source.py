@@ -15,7 +15,7 @@ import yaml
 from connectors.debezium.cluster import Cluster, Known, Message
 from connectors.debezium.connector import Connector
 from connectors.debezium.settings import DebeziumSettings
-from schemas.fields import instant
+from schemas.records.fields import instant
 
 
 class Rows(Cluster):

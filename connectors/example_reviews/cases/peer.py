@@ -1,4 +1,4 @@
-"""The fictitious review service, as its documents would describe it; `tests/contract/peers.py` serves it on loopback.
+"""The fictitious review service, as its documents would describe it; `tests/harness/connector_peers.py` serves it on loopback.
 
 POST /v1/token {secret}                                 201 {token}; 401 for a wrong secret
 GET  /v1/reviews?changed_from=&after=&limit=            200 {reviews: [...]}, after (changed_from, after) by (changed_at, id)

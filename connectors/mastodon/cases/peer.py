@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from schemas.fields import milliseconds
+from schemas.records.fields import milliseconds
 
 STREAM = "tags:acme"
 SETTINGS = {"name": "peer", "mentions": False, "tags": ["acme"], "watch_hours": 48, "page": 10}

@@ -2,7 +2,7 @@
 
 from operator import itemgetter
 
-from schemas.codec import Fields
+from schemas.wire.codec import Fields
 
 TOPIC = "touchline.dead-letters"
 SCHEMAS = {"dead_letter"}

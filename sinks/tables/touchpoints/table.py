@@ -5,9 +5,9 @@ A family's fields that have no column of their own stand among the attributes, a
 
 from typing import Any
 
-from schemas.codec import Fields, picking
 from schemas.errors import RecordError
-from schemas.families import FAMILIES
+from schemas.records.families import FAMILIES
+from schemas.wire.codec import Fields, picking
 
 STORED = "touchpoints_by_event"
 TOPIC = "touchline.resolved"

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.topics import CHURN
+from schemas.wire.topics import CHURN
 from streams.signals.churn.model import CDNOW, no_purchase
 from streams.signals.contract import Driver, Value
 from streams.steps.customer import Touchpoint

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.topics import SATISFACTION
+from schemas.wire.topics import SATISFACTION
 from streams.signals.contract import Driver, Value
 from streams.signals.satisfaction.definition import (
     DEFINITION,

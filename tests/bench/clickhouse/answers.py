@@ -13,7 +13,7 @@ from tests.bench.clickhouse.bars import Bar
 from tests.bench.clickhouse.beside import reader
 from tests.bench.clickhouse.fill import fill
 from tests.bench.clickhouse.questions import Answered, Question, ask, questions
-from tests.sinking import refresh
+from tests.harness.sinks import refresh
 
 CALM_SECONDS = 600
 STORED = """

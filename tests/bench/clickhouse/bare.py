@@ -9,8 +9,8 @@ import gc
 import sys
 from uuid import uuid4
 
-from schemas.codec import decode
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
+from schemas.wire.codec import decode
 from sinks import kafka
 from sinks.clickhouse import ClickHouse
 from sinks.contract import Row, Table, tables

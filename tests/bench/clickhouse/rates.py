@@ -22,10 +22,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from deploy.local.state import Stack
-from schemas.codec import encode
 from schemas.errors import FatalError
-from schemas.registry import frozen
-from schemas.topics import PARTITIONS
+from schemas.wire.codec import encode
+from schemas.wire.registry import frozen
+from schemas.wire.topics import PARTITIONS
 from sinks.clickhouse import ClickHouse
 from streams.contract import Output
 from streams.steps.identity import founded
@@ -33,7 +33,7 @@ from streams.steps.resolved import forward
 from tests.bench.clickhouse.bars import Bar
 from tests.bench.publish import publish
 from tests.conftest import TOUCHLINE
-from tests.sinking import COPIES
+from tests.harness.sinks import COPIES
 
 BEGIN = 1_750_000_000_000
 CUSTOMERS = 20_000

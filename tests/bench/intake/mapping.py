@@ -1,4 +1,4 @@
-"""What a mapping's expressions cost as `connectors/expressions.py` compiles them, against JMESPath's own interpreter."""
+"""What a mapping's expressions cost as `connectors/mapping/expressions.py` compiles them, against JMESPath's own interpreter."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,9 +8,9 @@ from typing import Any
 import jmespath
 from jmespath.visitor import Options, TreeInterpreter
 
-from connectors.expressions import compile_expression
-from connectors.functions import Functions
 from connectors.intake.connector import DEFAULTS
+from connectors.mapping.expressions import compile_expression
+from connectors.mapping.functions import Functions
 
 TIMES = 20_000
 PROPERTIES = {"sku": "p1", "price": 12.5}

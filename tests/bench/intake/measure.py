@@ -23,9 +23,9 @@ from rich.table import Table
 from deploy.local.state import Stack
 from deploy.topics import ensure_topics
 from schemas.errors import FatalError
-from schemas.settings import KafkaSettings
+from schemas.service.connection import KafkaSettings
 from tests.bench.intake.mapping import ratio
-from tests.faults import eventually
+from tests.harness.sink_faults import eventually
 from tests.live import installed
 from tests.live.intake.instance import WRITE, Intake, instance
 

@@ -15,8 +15,8 @@ from zlib import crc32
 
 from aiokafka import AIOKafkaProducer
 
-from schemas.settings import KafkaSettings
-from schemas.topics import PARTITIONS
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import PARTITIONS
 from tests.bench.line.life import Sent, touchpoints
 from tests.bench.marks import mark
 

@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from schemas.codec import Fields, encode
-from schemas.topics import source_topic
-from schemas.touchpoint import event_id
+from schemas.records.touchpoint import event_id
+from schemas.wire.codec import Fields, encode
+from schemas.wire.topics import source_topic
 
 SEED = 7
 CUSTOMERS = 20_000

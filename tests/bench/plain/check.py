@@ -11,9 +11,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.errors import FatalError
-from schemas.settings import KafkaSettings
-from schemas.topics import PARTITIONS
-from streams.engine.outbox import aiokafka_options
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import PARTITIONS
+from streams.engine.producer import aiokafka_options
 from tests.bench.plain.fold import Row, decode
 
 Rows = dict[bytes, Row]

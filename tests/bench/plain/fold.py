@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from schemas.reader import compiled
+from schemas.wire.reader import compiled
 
-SCHEMA = Path(__file__).parents[3] / "schemas" / "avsc" / "erp-1.avsc"
+SCHEMA = Path(__file__).parents[3] / "schemas" / "wire" / "avsc" / "erp-1.avsc"
 HEADER_BYTES = 5
 DECAY = 0.9
 

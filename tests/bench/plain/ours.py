@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from schemas.settings import KafkaSettings
-from schemas.topics import CUSTOMER_STATE, PARTITIONS, SATISFACTION
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import CUSTOMER_STATE, PARTITIONS, SATISFACTION
 from streams.contract import Output, Record, Refuse, Rows, unexpected
 from streams.engine.worker import build, claim, run
 from tests.bench.marks import mark

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from deploy.local.state import Stack
 from deploy.topics import ensure_topics
-from schemas.settings import KafkaSettings
-from schemas.topics import PARTITIONS
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import PARTITIONS
 from tests.bench.plain.check import check
 from tests.bench.plain.variants import QUIX_EVERY, Variant, floor, ours, quix, stock_faust
 from tests.bench.plain.venv import quix_python

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schemas.settings import KafkaSettings
-from schemas.topics import CUSTOMER_STATE, SATISFACTION
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import CUSTOMER_STATE, SATISFACTION
 from streams.engine.store import unfenced
 from streams.engine.worker import GROUP
 from tests.bench.plain import stock

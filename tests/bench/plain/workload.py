@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from schemas.codec import Fields, encode
-from schemas.topics import PARTITIONS, source_topic
+from schemas.wire.codec import Fields, encode
+from schemas.wire.topics import PARTITIONS, source_topic
 from streams.contract import Output
 from tests.bench.plain.fold import Row, add
 

@@ -15,10 +15,10 @@ from uuid import uuid4
 import yaml
 
 from connectors.settings import variable
-from schemas.settings import KafkaSettings
-from schemas.topics import DEAD_LETTERS
-from tests.connecting import TOUCHLINE, records
-from tests.faults import eventually
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import DEAD_LETTERS
+from tests.harness.connectors import TOUCHLINE, records
+from tests.harness.sink_faults import eventually
 
 SIGNING = "whsec_" + base64.b64encode(b"a secret of 24 bytes, or").decode()
 KEYS = {"app": "old-key,write-key", "billing": "bearer-key", "desk": SIGNING, "store": "shopify-secret"}

@@ -1,4 +1,4 @@
-"""One address or number as people and systems write it; every spelling means the same to `schemas/identifiers.py`."""
+"""One address or number as people and systems write it; every spelling means the same to `schemas/records/identifiers.py`."""
 
 from random import Random
 

@@ -1,0 +1,1 @@
+"""Everything that connectors for HTTP sources share: client, rate limit and pagination."""

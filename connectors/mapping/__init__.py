@@ -1,0 +1,1 @@
+"""Turns source records into touchpoints by a declared `mapping.yaml`."""

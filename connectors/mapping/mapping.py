@@ -1,0 +1,146 @@
+"""Declarative mapping: one compiled expression per field of a touchpoint, then the family model's own validation.
+
+Pure: the same record and settings give the same touchpoint. Every way to fail is a RecordError that names the field and
+what was expected, never the value.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, get_args
+
+from pydantic import AfterValidator, ValidationError
+
+from connectors.mapping.expressions import Expression, compile_expression, evaluate
+from connectors.mapping.functions import identifier, text_of
+from schemas.errors import ConfigError, RecordError
+from schemas.records.families import FAMILIES
+from schemas.records.identifiers import identify
+from schemas.records.touchpoint import AHEAD, EARLIEST, Touchpoint, event_id
+
+OWN_FIELDS = frozenset({"event_id", "source", "system", "connector", "received_at"})
+GROUPS = frozenset({"identifiers", "attributes"})
+SHOWN_ERRORS = 3
+WORDS: dict[str, tuple[str, str]] = {
+    "missing": ("missing_field", "is required and nothing came of its expression"),
+    "string_too_long": ("too_long", "has more than {max_length} characters"),
+    "too_long": ("too_long", "has more than {max_length} entries"),
+    "string_too_short": ("missing_field", "is empty"),
+    "string_pattern_mismatch": ("wrong_type", "must look like {pattern}"),
+    "string_type": ("wrong_type", "must be a text: wrap it in id()"),
+    "string_unicode": ("invalid_utf8", "holds half a character (a lone surrogate)"),
+    "enum": ("wrong_type", "must be {expected}"),
+    "literal_error": ("wrong_type", "must be {expected}"),
+    "decimal_max_places": ("wrong_type", "has more than {decimal_places} decimals"),
+    "decimal_max_digits": ("wrong_type", "has more than {max_digits} digits"),
+    "decimal_whole_digits": ("wrong_type", "has more than {whole_digits} digits before the point"),
+    "timezone_aware": ("wrong_type", "must be a time with its zone: wrap it in iso(..., zone)"),
+    "value_error": ("out_of_range", "{error}"),
+}
+
+
+def _known(source: str) -> str:
+    if source not in FAMILIES:
+        raise ValueError(f"must be one of {', '.join(FAMILIES)}")
+    return source
+
+
+Family = Annotated[str, AfterValidator(_known)]
+
+
+class TouchpointMapping:
+    """How one feed's records become touchpoints of one family.
+
+    `fields` maps field names to expressions, `identifiers` and `attributes` to one expression per entry; `where` is what
+    errors call it.
+    """
+
+    def __init__(
+        self,
+        *,
+        connector: str,
+        feed: str,
+        where: str,
+        source: str,
+        system: str,
+        columns: frozenset[str],
+        fields: Mapping[str, str | Mapping[str, str]],
+    ) -> None:
+        self.model = FAMILIES[source]
+        self.prefix = f"{feed}:"
+        self.fixed = {"system": system, "connector": connector}
+        self.system = system
+        _check_fields(self.model, fields, where)
+        compiled = {name: _compile(name, text, columns, f"{where}.{name}") for name, text in fields.items()}
+        self.fields = [one for name, group in compiled.items() if name not in GROUPS for one in group]
+        self.identifiers = compiled["identifiers"]
+        self.attributes = compiled.get("attributes", [])
+
+    def touchpoint(self, key: str, version: str, data: dict[str, Any], read_at: datetime, extra: Mapping[str, Any]) -> Touchpoint:
+        """The touchpoint of one record; `extra` holds attributes beside the mapped ones. Raises RecordError."""
+        fields: dict[str, Any] = {"received_at": read_at, **self.fixed}
+        for name, expression in self.fields:
+            value = evaluate(expression, data, name)
+            if value is not None:
+                fields[name] = value
+        _check_time(fields.get("occurred_at"), read_at)
+        attributes = {name: evaluate(expression, data, f"attributes.{name}") for name, expression in self.attributes}
+        fields["attributes"] = {
+            name: text_of(value) for name, value in (*attributes.items(), *extra.items()) if value is not None
+        }
+        try:
+            fields["identifiers"] = self._identifiers(data)
+            fields["event_id"] = event_id(self.system, self.prefix + key, version)
+            return self.model.model_validate(fields)
+        except ValidationError as error:
+            raise translated(error) from None
+        except UnicodeEncodeError:
+            raise RecordError("invalid_utf8", "key or version holds half a character (a lone surrogate)") from None
+
+    def _identifiers(self, data: dict[str, Any]) -> list[Any]:
+        values = {}
+        for name, expression in self.identifiers:
+            value = evaluate(expression, data, f"identifiers.{name}")
+            values[name] = value if value is None or isinstance(value, str) else identifier(value)
+        found = identify(self.system, values)
+        if not found:
+            raise RecordError("missing_identifier", f"none of {', '.join(values)} holds a value that identifies somebody")
+        return found
+
+
+def translated(error: ValidationError) -> RecordError:
+    """A pydantic error without the values it holds: the first errors, each with its field and what was expected."""
+    found = error.errors(include_input=False, include_url=False)
+    reasons, details = zip(*(_words(one) for one in found[:SHOWN_ERRORS]), strict=True)
+    return RecordError(reasons[0], "; ".join(details))
+
+
+def _words(error: Any) -> tuple[str, str]:
+    reason, text = WORDS.get(error["type"], ("wrong_type", f"must be a valid {error['type'].partition('_')[0]}"))
+    field = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    detail = text.format_map(error.get("ctx", {}))
+    return reason, f"field {field} {detail}" if field else detail
+
+
+def _check_time(at: Any, read_at: datetime) -> None:
+    if isinstance(at, datetime) and at.tzinfo is not None and not EARLIEST <= at <= read_at + AHEAD:
+        raise RecordError("absurd_date", "field occurred_at lies before 1970 or more than a day in the future")
+
+
+def _check_fields(model: type[Touchpoint], fields: Mapping[str, Any], where: str) -> None:
+    source = get_args(model.model_fields["source"].annotation)[0]
+    usable = model.model_fields.keys() - OWN_FIELDS
+    for name, value in fields.items():
+        if name not in usable:
+            raise ConfigError(f"{where}: {source} has no field {name}; it has {', '.join(sorted(usable))}")
+        if isinstance(value, str) is (name in GROUPS):
+            raise ConfigError(
+                f"{where}.{name}: must be {'a mapping of names to expressions' if name in GROUPS else 'one expression'}"
+            )
+    required = {name for name in usable if model.model_fields[name].is_required()}
+    if missing := sorted(required - fields.keys()):
+        raise ConfigError(f"{where}: {source} also needs {', '.join(missing)}")
+
+
+def _compile(name: str, spec: str | Mapping[str, str], columns: frozenset[str], where: str) -> list[tuple[str, Expression]]:
+    entries = {name: spec} if isinstance(spec, str) else spec
+    return [(one, compile_expression(text, columns, where if one == name else f"{where}.{one}")) for one, text in entries.items()]

@@ -1,0 +1,1 @@
+"""Runs a connector: read, map, publish, acknowledge, save the cursor."""

@@ -1,0 +1,65 @@
+"""The touchpoint: one interaction of a customer with the company, as every connector publishes it.
+
+The envelope here is common; each event family (`schemas/records/families/<source>.py`) adds its own fields and has its own topic.
+"""
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Self
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from schemas.records.fields import EventType, Id, Instant, Name, Text, Word
+from schemas.records.identifiers import Identifier
+
+NAMESPACE = uuid5(NAMESPACE_URL, "https://touchline.dev/touchpoint")
+EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+AHEAD = timedelta(days=1)
+
+
+class Channel(StrEnum):
+    """Where the interaction took place."""
+
+    WEB = "web"
+    APP = "app"
+    EMAIL = "email"
+    PHONE = "phone"
+    CHAT = "chat"
+    SMS = "sms"
+    POST = "post"
+    STORE = "store"
+    FIELD = "field"
+    SOCIAL = "social"
+    SYSTEM = "system"
+
+
+def event_id(system: str, record: str, version: str) -> UUID:
+    """The same version of the same source record is the same event, however often it is read: UUIDv5 of the three."""
+    return uuid5(NAMESPACE, "\x1f".join((system, record, version)))
+
+
+class Touchpoint(BaseModel):
+    """The envelope. `occurred_at` is the source's own time; `received_at` is when the connector read it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_id: Id
+    source: str
+    system: Name
+    connector: Name
+    type: EventType
+    channel: Channel
+    occurred_at: Instant
+    received_at: Instant
+    identifiers: Annotated[list[Identifier], Field(min_length=1, max_length=20)]
+    text: Text | None = None
+    attributes: Annotated[
+        dict[Word, Annotated[str, StringConstraints(max_length=4_096)]], Field(default_factory=dict, max_length=100)
+    ]
+
+    @model_validator(mode="after")
+    def _plausible_time(self) -> Self:
+        if not EARLIEST <= self.occurred_at <= self.received_at + AHEAD:
+            raise ValueError("occurred_at is before 1970 or more than a day in the future")
+        return self

@@ -1,0 +1,1 @@
+"""What every Touchline process needs: connection settings, metrics and health probes."""

@@ -1,0 +1,1 @@
+"""Modules that tests share; `tests/README.md` lists them."""

@@ -1,0 +1,160 @@
+"""A connector's peer (`connectors/<name>/cases/peer.py`) as a real server on loopback, with every way in which it can fail.
+
+A peer module has `STREAM`, `SETTINGS`, `SECRETS` (setting to value), `PAGE` (records of one page), `UNKNOWN_FIELDS` (whether its
+items may hold fields that nobody knows), and a class `Peer` with `put`, `delete`, `expire`, `items`, `logins` (None: its secrets
+never expire) and `answer`; `connectors/example_reviews/cases/peer.py` is the one to copy. `CASES`, if any, holds the settings of
+single cases by their name.
+
+`answer` looks at `SECRETS` and `items` (key to item as the source would show it now) each time: tests change both. `put` under a
+number that is there already changes that item. `STREAM` is what is tortured; a delete may show in any stream.
+`python -m tests.harness.connector_peers NAME` serves one, to look at its connector's screens.
+"""
+
+import importlib
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import parse_qsl, urlsplit
+
+import click
+import yaml
+
+from connectors.contract import Connector
+from connectors.settings import FOLDER, open_connector, variable
+
+PATIENCE = 0.5
+FAULTS = ("429 seconds", "429 date", "500", "503", "timeout", "truncated", "half", "reset", "token")
+SECONDS = 7
+
+
+class Server:
+    """One peer, served. `faults` maps the number of a request, from 1, to what happens to it; `clock` is the source's clock,
+    `patience` how many seconds its connector waits for an answer.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.module = importlib.import_module(f"connectors.{name}.cases.peer")
+        self.peer: Any = self.module.Peer()
+        self.faults: dict[int, str] = {}
+        self.requests: list[str] = []
+        self.clock = timedelta(0)
+        self.patience = 5.0
+        self._name, self._folder = name, folder
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    @contextmanager
+    def running(self) -> Iterator["Server"]:
+        """The server until the block ends, with the secrets in the environment."""
+        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        secrets = {variable(self.module.SETTINGS["name"], field): value for field, value in self.module.SECRETS.items()}
+        try:
+            with patch.dict(os.environ, secrets):
+                yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
+    def now(self) -> datetime:
+        """The source's time."""
+        return datetime.now(UTC) + self.clock
+
+    def connector(self, **changes: Any) -> Connector:
+        """The connector, opened on this server."""
+        path = self.write_settings(**changes)
+        return open_connector(self._name, path, {})
+
+    def write_settings(self, **changes: Any) -> Path:
+        """A settings file of the connector for this server."""
+        path = self._folder / "settings.yaml"
+        given = {**self.module.SETTINGS, "url": self.url, "timeout_seconds": self.patience, **changes}
+        path.write_text(yaml.safe_dump(given))
+        return path
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                self.respond("GET")
+
+            def do_POST(self) -> None:
+                self.respond("POST")
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing on the screen."""
+
+            def respond(self, method: str) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                url = urlsplit(self.path)
+                server.requests.append(url.path)
+                fault = server.faults.get(len(server.requests), "")
+                if fault == "token":
+                    server.peer.expire()
+                found = server.peer.answer(method, url.path, dict(parse_qsl(url.query)), self.headers, body)
+                self.send(*server.spoiled(fault, *found), fault)
+
+            def send(self, status: int, headers: dict[str, str], body: bytes, fault: str) -> None:
+                self.close_connection = fault in ("timeout", "truncated", "reset")
+                if fault == "timeout":
+                    threading.Event().wait(2 * server.patience)
+                    return
+                if fault == "reset":
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                self.send_response_only(status)
+                for name, value in {"Date": format_datetime(server.now(), usegmt=True), **headers}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: len(body) // 2] if fault == "truncated" else body)
+
+        return Handler
+
+    def spoiled(self, fault: str, status: int, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body as the fault leaves them."""
+        if fault == "429 seconds":
+            return 429, {"Retry-After": str(SECONDS)}, b"{}"
+        if fault == "429 date":
+            return 429, {"Retry-After": format_datetime(self.now() + timedelta(seconds=SECONDS), usegmt=True)}, b"{}"
+        if fault in ("500", "503"):
+            return int(fault), {}, b"<html>sorry</html>"
+        return status, headers, body[: len(body) // 2] if fault == "half" else body
+
+
+def serve(name: str, count: int = 1_000) -> None:
+    """Serve a peer with a record for each of the last hours until Ctrl-C, and say how to ask it."""
+    with TemporaryDirectory() as folder:
+        server = Server(name, Path(folder))
+        for hours in range(count, 0, -1):
+            server.peer.put(count - hours, datetime.now(UTC) - timedelta(hours=hours))
+        with server.running(), suppress(KeyboardInterrupt):
+            settings = server.write_settings()
+            instance = server.module.SETTINGS["name"]
+            secrets = [f"{variable(instance, field)}={value}" for field, value in server.module.SECRETS.items()]
+            click.echo(" ".join([*secrets, ".venv/bin/touchline connect", name, "--settings", str(settings), "--check"]))
+            threading.Event().wait()
+
+
+def with_peer() -> list[str]:
+    """The connectors that have a peer."""
+    return sorted(path.parts[-3] for path in FOLDER.glob("*/cases/peer.py"))
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -1,0 +1,295 @@
+"""The answers to `sinks/views/COOKBOOK.md` in plain Python, in its order: from what was published, not from any view."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from statistics import fmean
+from typing import Any, TypeVar
+
+from schemas.wire.codec import Fields
+from schemas.wire.topics import CHURN, SATISFACTION
+from tests.harness.student_t import interval
+from tests.harness.telecom_world import DAY, UNTIL, World
+
+END = int(UNTIL.timestamp() * 1000)
+SILENCE = 365 * DAY
+Rows = list[tuple[Any, ...]]
+Key = TypeVar("Key", bound=Hashable)
+FUNNEL = ("inquiry.received", "order.placed", "delivery.completed", "installation.completed")
+
+
+def by(key: Callable[[Fields], Key], records: Iterable[Fields]) -> dict[Key, list[Fields]]:
+    """Groups, in the order of the records."""
+    found: defaultdict[Key, list[Fields]] = defaultdict(list)
+    for each in records:
+        found[key(each)].append(each)
+    return dict(found)
+
+
+def day(at: int) -> date:
+    return datetime.fromtimestamp(at / 1000, UTC).date()
+
+
+def of(world: World, *types: str) -> list[Fields]:
+    return [each for each in world.touchpoints if each["type"] in types]
+
+
+def customer(each: Fields) -> Any:
+    return each["customer"]
+
+
+def answers(world: World, metric: str) -> list[Fields]:
+    return [each for each in of(world, "survey.answered") if each["metric"] == metric]
+
+
+def nps(scores: list[float]) -> tuple[float, float, float]:
+    """Promoters and detractors per answer, and the score."""
+    p, d = sum(each >= 9 for each in scores) / len(scores), sum(each <= 6 for each in scores) / len(scores)
+    return p, d, 100 * (p - d)
+
+
+def journeys(world: World) -> list[list[Fields]]:
+    """Touchpoints of each journey: a new one begins after a cancellation and after a year of silence."""
+    found = []
+    for touched in by(customer, world.touchpoints).values():
+        current = [touched[0]]
+        for before, each in pairwise(touched):
+            if before["type"] == "contract.cancelled" or each["occurred_at"] - before["occurred_at"] > SILENCE:
+                found.append(current)
+                current = []
+            current.append(each)
+        found.append(current)
+    return found
+
+
+def installation_steps(world: World) -> Rows:
+    change = {each["event_id"]: each["numbers"]["change"] for each in world.readings[SATISFACTION]}
+    steps = [each for each in world.touchpoints if each["type"].startswith("installation.") and each["event_id"] in change]
+    rows = []
+    for (kind, channel), touched in by(lambda each: (each["type"], each["channel"]), steps).items():
+        changes = [change[each["event_id"]] for each in touched]
+        rows.append((kind, channel, fmean(changes), *interval(changes), len(changes)))
+    return sorted(rows, key=lambda row: row[2])
+
+
+def silent_after_a_stock_out(world: World) -> Rows:
+    rows = []
+    for who, touched in by(customer, world.touchpoints).items():
+        out = [day(each["occurred_at"]) for each in touched if each["type"] == "stock.out"]
+        last = touched[-1]["occurred_at"]
+        if out and day(last) <= out[-1] + timedelta(30) and day(last) < UNTIL.date() - timedelta(60):
+            rows.append((last, who, out[-1], day(last)))
+    return [row[1:] for row in sorted(rows)]
+
+
+def weekly_nps(world: World) -> Rows:
+    def week(each: Fields) -> date:
+        at = day(each["occurred_at"])
+        return at - timedelta(at.weekday())
+
+    rows = []
+    for (monday, channel), asked in by(lambda each: (week(each), each["channel"]), answers(world, "nps")).items():
+        if monday >= date(2026, 10, 19):
+            p, d, score = nps([each["answer"] for each in asked])
+            plus_minus = 196 * math.sqrt((p + d - (p - d) ** 2) / len(asked))
+            rows.append((monday, channel, len(asked), p, d, score, plus_minus))
+    return sorted(rows)
+
+
+def paths_to_churn(world: World) -> Rows:
+    ended = [steps for steps in journeys(world) if steps[-1]["type"] == "contract.cancelled"]
+    paths = Counter(" > ".join(each["type"] for each in steps[-4:-1]) for steps in ended)
+    return sorted(paths.items(), key=lambda row: (-row[1], row[0]))
+
+
+def reached(steps: list[Fields]) -> int:
+    """How far a journey came in the funnel within 90 days of any inquiry in it."""
+    furthest = 0
+    for start, first in enumerate(steps):
+        if first["type"] == FUNNEL[0]:
+            level = 1
+            for each in steps[start:]:
+                in_time = each["occurred_at"] <= first["occurred_at"] + 90 * DAY
+                level += level < len(FUNNEL) and in_time and each["type"] == FUNNEL[level]
+            furthest = max(furthest, level)
+    return furthest
+
+
+def funnel(world: World) -> Rows:
+    return sorted(Counter(map(reached, journeys(world))).items())
+
+
+def waits(world: World) -> Rows:
+    found = defaultdict(list)
+    for steps in journeys(world):
+        for each, following in pairwise(steps):
+            if each["stage"] == "onboarding":
+                found[each["type"]].append((following["occurred_at"] - each["occurred_at"]) / DAY)
+    return sorted(((kind, len(days), fmean(days)) for kind, days in found.items()), key=lambda row: (-row[2], row[0]))
+
+
+def csat_by_stage(world: World) -> Rows:
+    asked = [each for each in of(world, "survey.offered", "survey.answered") if each["metric"] == "csat"]
+    recent = [each for each in asked if each["occurred_at"] >= END - 365 * DAY]
+    rows = []
+    for stage, group in sorted(by(lambda each: each["stage"], recent).items()):
+        scores = [each["answer"] for each in group if each["answer"] is not None]
+        share = 100 * sum(score >= 4 for score in scores) / len(scores)
+        rows.append((stage, share, len(scores), 100 * len(scores) / (len(group) - len(scores))))
+    return rows
+
+
+def ces_by_month(world: World) -> Rows:
+    rows = []
+    for month, asked in by(lambda each: day(each["occurred_at"]).replace(day=1), answers(world, "ces")).items():
+        scores = [each["answer"] for each in asked]
+        rows.append((month, 100 * sum(score >= 5 for score in scores) / len(scores), fmean(scores), len(scores)))
+    return sorted(rows)
+
+
+def segments(world: World) -> dict[Any, str]:
+    """The last segment that any source gave of a customer."""
+    told = [each for each in world.touchpoints if each["attributes"].get("segment")]
+    return {each["customer"]: each["attributes"]["segment"] for each in told}
+
+
+def nps_by_segment(world: World) -> Rows:
+    known = segments(world)
+    groups = by(lambda each: known.get(each["customer"], ""), answers(world, "nps"))
+    return sorted((segment, nps([each["answer"] for each in asked])[2], len(asked)) for segment, asked in groups.items())
+
+
+def late_products(world: World) -> Rows:
+    rows = []
+    for product, delivered in by(lambda each: each["product"], of(world, "delivery.completed")).items():
+        late = [each["delay_days"] for each in delivered if (each["delay_days"] or 0) > 0]
+        rows.append((product, len(delivered), len(late), fmean(late)))
+    return sorted(rows)
+
+
+HARD = {
+    "stock.out", "shipment.delayed", "installation.late", "order.cancelled", "return.received", "invoice.corrected",
+    "payment.failed", "ticket.reopened", "ticket.transferred",
+}  # fmt: skip
+
+
+def hard(each: Fields) -> bool:
+    patience = 900 if each["channel"] in ("phone", "chat", "store") else 86_400
+    return each["type"] in HARD or (each.get("wait_seconds") or 0) > patience
+
+
+def endings(world: World) -> Rows:
+    rows = []
+    last_of = {touched[-1]["event_id"] for touched in by(customer, world.touchpoints).values()}
+    ends: defaultdict[tuple[str, str], list[list[Fields]]] = defaultdict(list)
+    for steps in journeys(world):
+        if steps[-1]["type"] == "contract.cancelled":
+            ends["closed", "cancelled"].append(steps)
+        else:
+            ends[("open", "") if steps[-1]["event_id"] in last_of else ("closed", "lapsed")].append(steps)
+    for ending, group in sorted(ends.items()):
+        rows.append((*ending, len(group), fmean(sum(map(hard, steps)) for steps in group), fmean(map(len, group))))
+    return rows
+
+
+def valuable_and_leaving(world: World) -> Rows:
+    risk = {each["customer_id"]: each["value"] for each in world.readings[CHURN]}
+    score = {each["customer_id"]: each["value"] for each in world.readings[SATISFACTION]}
+    sign = {"order.placed": 1, "order.cancelled": -1, "return.received": -1}
+    rows = []
+    for who, touched in by(customer, world.touchpoints).items():
+        value = sum(sign.get(each["type"], 0) * (each.get("amount") or 0) for each in touched) / 10_000
+        last = touched[-1]["occurred_at"]
+        if (risk.get(who.bytes) or 0) > 0.5 and last >= END - 60 * DAY:
+            rows.append((-value, last, who, risk[who.bytes], score.get(who.bytes)))
+    return [(who, -value, chance, content) for value, _, who, chance, content in sorted(rows)[:10]]
+
+
+def falls(world: World) -> Rows:
+    rows = []
+    for who, history in by(lambda each: each["customer_id"], world.readings[SATISFACTION]).items():
+        before = [each["value"] for each in history if each["at"] < END - 30 * DAY]
+        now = history[-1]["value"]
+        if before and now - before[-1] < -2:
+            rows.append((world.now(who), before[-1], now, now - before[-1]))
+    return sorted(rows, key=lambda row: row[3])
+
+
+def troubled_tickets(world: World) -> Rows:
+    tickets = by(lambda each: each["ticket_id"], [each for each in world.touchpoints if each["source"] == "support"])
+    found = defaultdict(list)
+    for touched in tickets.values():
+        opened = next(each["channel"] for each in touched if each["type"] == "ticket.opened")
+        found[opened].append({each["type"] for each in touched})
+    return sorted(
+        (
+            channel,
+            len(each),
+            sum("ticket.reopened" in types for types in each),
+            sum("ticket.transferred" in types for types in each),
+        )
+        for channel, each in found.items()
+    )
+
+
+def orders(world: World) -> dict[str, list[Fields]]:
+    return by(lambda each: each["order_id"], [each for each in world.touchpoints if each.get("order_id")])
+
+
+def order_to_installation(world: World) -> Rows:
+    days = []
+    for touched in orders(world).values():
+        at = {each["type"]: each["occurred_at"] for each in reversed(touched) if each["type"] == "order.placed"}
+        at |= {each["type"]: each["occurred_at"] for each in touched if each["type"] == "installation.completed"}
+        if len(at) == 2:
+            days.append((at["installation.completed"] - at["order.placed"]) / DAY)
+    return [(len(days), fmean(days), max(days))]
+
+
+def support_again(world: World) -> Rows:
+    opened = of(world, "ticket.opened")
+    gaps = [
+        later["occurred_at"] - earlier["occurred_at"]
+        for touched in by(customer, opened).values()
+        for earlier, later in pairwise(touched)
+    ]
+    return [(len(opened), sum(gap <= 7 * DAY for gap in gaps))]
+
+
+def cancelled_orders(world: World) -> Rows:
+    types = [{each["type"] for each in touched} for touched in orders(world).values()]
+    return [
+        (out, len(group), sum("order.cancelled" in each for each in group))
+        for out in (0, 1)
+        if (group := [each for each in types if ("stock.out" in each) == bool(out)])
+    ]
+
+
+def identifiers(world: World) -> Rows:
+    return sorted(
+        (
+            kind,
+            len(edges),
+            len({world.now(each["customer_id"]) for each in edges}),
+            sum(world.now(each["customer_id"]).bytes != each["customer_id"] for each in edges),
+        )
+        for kind, edges in by(lambda each: each["kind"], world.edges).items()
+    )
+
+
+def completeness(world: World) -> Rows:
+    stored = len(world.touchpoints)
+    return [("telecom", date(2025, 10, 9), stored + 5, stored, 2)]
+
+
+def refusals(world: World) -> Rows:
+    return [("files", "wrong_type", 2, 0), ("files", "missing_field", 1, 0)]
+
+
+ANSWERS: tuple[Callable[[World], Rows], ...] = (
+    installation_steps, silent_after_a_stock_out, weekly_nps, paths_to_churn, funnel, waits, csat_by_stage, ces_by_month,
+    nps_by_segment, late_products, endings, valuable_and_leaving, falls, troubled_tickets, order_to_installation, support_again,
+    cancelled_orders, identifiers, completeness, refusals,
+)  # fmt: skip

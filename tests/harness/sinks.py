@@ -1,0 +1,210 @@
+"""What the tests of sinks share: records as dicts, a way to publish them, the command as a real process, and the views."""
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from kafka import KafkaProducer
+
+from schemas.records.dead_letter import Headers
+from schemas.records.families import FAMILIES
+from schemas.service.connection import KafkaSettings
+from schemas.wire.codec import Fields, encode
+from sinks.clickhouse import ClickHouse
+from sinks.migrations import Script
+from sinks.rights.masks import PARAMETER
+from tests.conftest import TOUCHLINE
+
+COPIES = ("touchpoints_of_customers", "answers", "segments")
+ANEW = ("touchpoints_to_day", "satisfaction_to_day")
+STARTED: list[subprocess.Popen[str]] = []
+NOW = 1_760_000_000_000
+RESOLVED: Fields = {
+    "stage": "purchase",
+    "source": "erp",
+    "system": "sim-desk",
+    "connector": "files",
+    "type": "order.placed",
+    "channel": "web",
+    "occurred_at": NOW,
+    "received_at": NOW + 1_000,
+    "identifiers": [{"kind": "email", "value": "ada@example.org"}],
+    "attributes": {},
+}
+SURVEY: Fields = {"source": "feedback", "type": "survey.answered", "survey_id": "survey", "question_id": "question"}
+JOURNEY: Fields = {
+    "version": 1,
+    "deleted": False,
+    "definition": "telecom-1",
+    "status": "open",
+    "outcome": "",
+    "stage": "use",
+    "started_at": NOW,
+    "last_at": NOW,
+    "touchpoints": 1,
+    "channels": ["web"],
+    "stages": ["use"],
+    "friction": 0,
+    "moments_of_truth": [],
+}
+READING: Fields = {
+    "signal": "satisfaction",
+    "event_id": None,
+    "at": NOW,
+    "version": 1,
+    "deleted": False,
+    "definition": "satisfaction-1",
+    "value": 70.0,
+    "low": 60.0,
+    "high": 80.0,
+    "evidence": 1,
+    "numbers": {},
+    "drivers": [],
+}
+STATE: Fields = {
+    "stream": "orders",
+    "cursor": "{}",
+    "read": 0,
+    "published": 0,
+    "dead_lettered": 0,
+    "repeated": 0,
+    "last_event_at": NOW,
+    "last_success_at": NOW,
+}
+
+
+class Stored(NamedTuple):
+    """A record as Kafka hands it out."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+
+
+def resolved(**fields: Any) -> Fields:
+    """A touchpoint of a new customer, with `fields` instead of the usual ones: flat, `encoded` makes the record of it.
+
+    Raises ValueError for a field that the family of its `source` does not have.
+    """
+    record = {**RESOLVED, "event_id": uuid4().bytes, "customer_id": uuid4().bytes, **fields}
+    strange = record.keys() - FAMILIES[record["source"]].model_fields.keys() - {"customer_id", "stage"}
+    if strange:
+        raise ValueError(f"a touchpoint of {record['source']} has no field {min(strange)}")
+    return record
+
+
+def survey(**fields: Any) -> Fields:
+    """The same for an answer to a survey question."""
+    return resolved(**{**SURVEY, **fields})
+
+
+def reading(**fields: Any) -> Fields:
+    return {**READING, "reading_id": uuid4().bytes, "customer_id": uuid4().bytes, **fields}
+
+
+def journey(**fields: Any) -> Fields:
+    return {**JOURNEY, "journey_id": uuid4().bytes, "customer_id": uuid4().bytes, **fields}
+
+
+def merge(lost: bytes, kept: bytes) -> Fields:
+    return {"from_customer": lost, "to_customer": kept, "rule": "test", "event_id": uuid4().bytes, "at": NOW}
+
+
+def publish(topic: str, schema: str, records: Iterable[Fields]) -> None:
+    """Encode and send, each record by the key that it has in the topic."""
+    send(topic, ((key(record), encoded(schema, record)) for record in records))
+
+
+def encoded(schema: str, record: Fields) -> bytes:
+    """The bytes on Kafka; those of a flat `resolved` hold its family's record. What sinks do not look at stays empty."""
+    if schema != "resolved":
+        return encode(schema, record)
+    family = {name: value for name, value in record.items() if name not in ("customer_id", "stage")}
+    return packed(record, encode(record["source"], family))
+
+
+def packed(record: Fields, touchpoint: bytes) -> bytes:
+    """A `resolved` record around these bytes of the source's own."""
+    customer = {name: record[name] for name in ("customer_id", "stage")}
+    return encode("resolved", {**customer, "seen": b"", "touchpoint": touchpoint})
+
+
+def key(record: Fields) -> bytes:
+    if "connector" in record and "stream" in record:
+        return f"{record['connector']}/{record['stream']}".encode()
+    found: bytes = next(record[name] for name in ("customer_id", "from_customer", "letter_id") if name in record)
+    return found
+
+
+def send(topic: str, values: Iterable[tuple[bytes | None, bytes]]) -> None:
+    """Send keys and values as they are."""
+    producer = KafkaProducer(
+        **KafkaSettings().kafka_python(), linger_ms=20, batch_size=131_072, compression_type="lz4", max_request_size=2**23
+    )
+    try:
+        futures = [producer.send(topic, value=value, key=key) for key, value in values]
+        for future in futures:
+            future.get(30)
+    finally:
+        producer.close()
+
+
+def sink(*arguments: str) -> subprocess.Popen[str]:
+    """`touchline sink` as a process of its own, without a supervisor."""
+    command = [str(TOUCHLINE), "sink", *arguments, "--no-restart"]
+    STARTED.append(subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    return STARTED[-1]
+
+
+def end_sinks() -> None:
+    """Kill those that a failed test left behind: they would take the records of the next one."""
+    while STARTED:
+        with STARTED.pop() as process:
+            process.kill()
+
+
+def store(*tables: str) -> str:
+    """Store everything that waits in the topics of the tables; returns the log."""
+    process = sink(*tables, "--until-idle", "1")
+    _, log = process.communicate(timeout=90)
+    assert process.returncode == 0, log
+    return log
+
+
+def ask(sql: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The rows of a query, each by column name."""
+    client = ClickHouse()
+    try:
+        answer = client.query(sql, params)
+    finally:
+        client.close()
+    return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+
+def only(sql: str, params: Mapping[str, Any] | None = None) -> Any:
+    """The one value of a query."""
+    (row,) = ask(sql, params)
+    (value,) = row.values()
+    return value
+
+
+def called(view: Script) -> str:
+    """How a view is written in a query: one with parameters is called, here for nobody and one day."""
+    anything = {"UUID": "00000000-0000-0000-0000-000000000000", "Date": "2026-01-01"}
+    given = ", ".join(f"{name} = '{anything[kind]}'" for name, kind in dict(PARAMETER.findall(view.sql)).items())
+    return f"{view.name}({given})" if given else view.name
+
+
+def refresh() -> None:
+    """What happens by itself every ten minutes."""
+    for view in ANEW:
+        ask(f"SYSTEM REFRESH VIEW touchline_store.{view}")
+        ask(f"SYSTEM WAIT VIEW touchline_store.{view}")
+
+
+def shown(identifier: bytes) -> UUID:
+    return UUID(bytes=identifier)
