@@ -1,26 +1,17 @@
 """One real stack for all integration tests of a run: Kafka and ClickHouse in a folder of their own, taken down at the end."""
 
 import os
-import random
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from deploy.local.ports import FREE, Ports
-from deploy.local.stack import down, up
-from deploy.local.state import Stack, export_addresses
+from deploy.local.stack import down
+from deploy.local.state import Stack
 from deploy.topics import ensure_topics
 from schemas.service.connection import KafkaSettings
-
-TOUCHLINE = Path(sys.executable).with_name("touchline")
-TOOLS = Path(__file__).parents[1] / ".touchline" / "tools"
-
+from tests.harness.stack import TOUCHLINE, running_stack
 
 # How long a single example takes says nothing on a machine that does other things as well.
 settings.register_profile("touchline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,35 +42,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         folders: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
         for left in folders.getbasetemp().rglob("stack.json"):
             down(left.parent)
-
-
-@contextmanager
-def running_stack(home: Path) -> Iterator[Stack]:
-    """A stack in `home` that this process and those it starts are pointed at, until the block ends.
-
-    Never on the standard ports: another stack could take one of them over while a killed service is away. SIGTERM ends the
-    block like Ctrl-C.
-    """
-    ended = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith(("TOUCHLINE_KAFKA_", "TOUCHLINE_CLICKHOUSE_"))]:
-        del os.environ[name]
-    os.environ["TOUCHLINE_HOME"] = str(home)
-    os.environ["TOUCHLINE_TARGETS"] = str(home / "targets")
-    os.environ["TOUCHLINE_STREAMS_TICK_SECONDS"] = "0"  # tests count what comes out, and tick themselves
-    os.environ.setdefault("TOUCHLINE_TOOLS", str(TOOLS))
-    home.mkdir(exist_ok=True)
-    ports = dict(zip(Ports.model_fields, random.sample(FREE, len(Ports.model_fields)), strict=True))
-    (home / "ports.json").write_text(Ports(**ports).model_dump_json())
-    try:
-        running = up(home)
-        export_addresses()
-        yield running
-    finally:
-        down(home)
-        os.environ.clear()
-        os.environ.update(before)
-        signal.signal(signal.SIGTERM, ended)
 
 
 @pytest.fixture(scope="session")

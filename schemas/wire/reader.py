@@ -1,7 +1,7 @@
 """Readers of Avro records, each a Python function written for one schema: half the time of fastavro's general one.
 
-They support the types that `schemas/wire/avro.py` derives: records, arrays, maps, optional fields (null first), strings, bytes, fixed,
-longs, doubles and booleans. `schemas/wire/writer.py` writes; an older version of a schema is read by fastavro.
+They support the types that `schemas/wire/avro.py` derives: records, arrays, maps, optional fields (null first), strings, bytes,
+fixed, longs, doubles and booleans. `schemas/wire/writer.py` writes them; fastavro reads older versions of a schema.
 """
 
 from collections.abc import Callable, Sequence

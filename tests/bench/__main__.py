@@ -13,7 +13,7 @@ from schemas.errors import TouchlineError
 from tests.bench import state
 from tests.bench.line import measure as line
 from tests.bench.plain import runner as plain
-from tests.conftest import running_stack
+from tests.harness.stack import running_stack
 
 RESULTS = Path(__file__).with_name("results.json")
 PARTS: dict[str, Callable[[Stack, Console], dict[str, float]]] = {

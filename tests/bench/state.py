@@ -41,7 +41,7 @@ from streams.steps.resolved import forward
 from tests.bench.plain.check import read
 from tests.bench.process import Figures, Watched
 from tests.bench.publish import publish
-from tests.conftest import running_stack
+from tests.harness.stack import running_stack
 
 SEED = 3
 SIZES = (10_000, 100_000, 1_000_000)

@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from schemas.errors import TouchlineError
-from tests.conftest import running_stack
 from tests.crash.line import LineError
 from tests.crash.story import Told, tell
+from tests.harness.stack import running_stack
 
 RESULTS = Path(__file__).with_name("results.json")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sinks.clickhouse import UnavailableError
 from sinks.contract import tables
-from tests.conftest import TOUCHLINE
 from tests.harness.sinks import COPIES, ask
+from tests.harness.stack import TOUCHLINE
 
 NO_MERGES = ("max_bytes_to_merge_at_max_space_in_pool", "max_bytes_to_merge_at_min_space_in_pool")
 

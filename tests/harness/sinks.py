@@ -14,7 +14,7 @@ from schemas.wire.codec import Fields, encode
 from sinks.clickhouse import ClickHouse
 from sinks.migrations import Script
 from sinks.rights.masks import PARAMETER
-from tests.conftest import TOUCHLINE
+from tests.harness.stack import TOUCHLINE
 
 COPIES = ("touchpoints_of_customers", "answers", "segments")
 ANEW = ("touchpoints_to_day", "satisfaction_to_day")

@@ -23,7 +23,7 @@ from schemas.wire.topics import IDENTITY_REQUESTS, RESOLVED, TOPICS, source_topi
 from streams.contract import Output
 from streams.engine.producer import Outbox
 from streams.engine.worker import GROUP
-from tests.conftest import TOUCHLINE
+from tests.harness.stack import TOUCHLINE
 
 ERP = source_topic("erp")
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}

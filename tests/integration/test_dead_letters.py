@@ -24,8 +24,8 @@ from schemas.records.dead_letter import DeadLetter, Replay, refused
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import encode, encode_model
 from schemas.wire.topics import DEAD_LETTERS
-from tests.conftest import TOUCHLINE
 from tests.harness.sinks import ask, journey, only, publish, send, shown
+from tests.harness.stack import TOUCHLINE
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 SECRET = "ann@example.org"

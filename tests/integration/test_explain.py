@@ -10,8 +10,8 @@ import pytest
 
 from deploy.local.state import Stack
 from schemas.wire.codec import Fields
-from tests.conftest import TOUCHLINE
 from tests.harness.sinks import ask, journey, publish, reading, resolved, shown, store
+from tests.harness.stack import TOUCHLINE
 
 pytestmark = pytest.mark.integration
 HOUR = 3_600_000

@@ -11,7 +11,7 @@ import pytest
 from deploy.local.state import Stack
 from sinks.clickhouse import ClickHouse, UnavailableError
 from sinks.migrations import LOCK
-from tests.conftest import TOUCHLINE
+from tests.harness.stack import TOUCHLINE
 
 pytestmark = pytest.mark.integration
 HOLD = """

@@ -22,9 +22,9 @@ from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
 from sinks.intent import Intent
 from sinks.retry import write
-from tests.conftest import TOUCHLINE
 from tests.harness.sink_faults import eventually, rows, sinking, unmerged
 from tests.harness.sinks import ask, only, publish, reading, resolved, sink, store
+from tests.harness.stack import TOUCHLINE
 from tests.harness.workers import read
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]

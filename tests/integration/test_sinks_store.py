@@ -30,7 +30,6 @@ from sinks.contract import tables
 from sinks.migrations import migrations
 from sinks.retry import write
 from sinks.runner import SAMPLE
-from tests.conftest import TOUCHLINE
 from tests.harness.sinks import (
     Stored,
     ask,
@@ -47,6 +46,7 @@ from tests.harness.sinks import (
     sink,
     store,
 )
+from tests.harness.stack import TOUCHLINE
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

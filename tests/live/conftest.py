@@ -14,9 +14,9 @@ from rich.table import Table
 
 from deploy.local.state import Stack
 from schemas.service.connection import KafkaSettings
-from tests.conftest import TOUCHLINE
 from tests.harness.sink_faults import eventually
 from tests.harness.sinks import ask
+from tests.harness.stack import TOUCHLINE
 from tests.harness.workers import page, worker
 
 LAGS: "list[Lag]" = []

@@ -23,8 +23,8 @@ from schemas.errors import ConfigError
 from schemas.records.families.erp import Erp
 from schemas.records.touchpoint import Touchpoint
 from schemas.service.connection import KafkaSettings
-from tests.conftest import TOUCHLINE
 from tests.harness.connectors import finished, killed_at_each_step, published, states
+from tests.harness.stack import TOUCHLINE
 from tests.live.cap import server
 from tests.live.cap.server import DAY, ORDERS, PASSWORD, SAME, USER, Cap
 from tests.live.conftest import Line

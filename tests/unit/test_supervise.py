@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.supervise import FIRST_PAUSE, LONGEST_PAUSE, pause
-from tests.conftest import TOUCHLINE
+from tests.harness.stack import TOUCHLINE
 
 SUPERVISOR = """
 import sys

@@ -13,7 +13,7 @@ from deploy.local.state import Stack
 from schemas.errors import FatalError, TouchlineError
 from tests.bench.clickhouse import answers, bars, rates
 from tests.bench.clickhouse.bars import Bar
-from tests.conftest import TOUCHLINE, running_stack
+from tests.harness.stack import TOUCHLINE, running_stack
 
 RESULTS = Path(__file__).parents[1] / "clickhouse.json"
 

@@ -32,8 +32,8 @@ from streams.steps.identity import founded
 from streams.steps.resolved import forward
 from tests.bench.clickhouse.bars import Bar
 from tests.bench.publish import publish
-from tests.conftest import TOUCHLINE
 from tests.harness.sinks import COPIES
+from tests.harness.stack import TOUCHLINE
 
 BEGIN = 1_750_000_000_000
 CUSTOMERS = 20_000

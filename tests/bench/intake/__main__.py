@@ -9,7 +9,7 @@ from rich.console import Console
 
 from schemas.errors import TouchlineError
 from tests.bench.intake.measure import SECONDS, measure
-from tests.conftest import running_stack
+from tests.harness.stack import running_stack
 
 
 @click.command()

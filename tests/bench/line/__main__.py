@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench.line.measure import measure
-from tests.conftest import running_stack
+from tests.harness.stack import running_stack
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from deploy.local.state import Stack
 from schemas.errors import FatalError
 from sinks.clickhouse import ClickHouse
 from tests.bench.line.life import CUSTOMERS
-from tests.conftest import TOUCHLINE
+from tests.harness.stack import TOUCHLINE
 
 BURST, WARM = 600_000, 100_000
 RATE, SECONDS = 1_000, 120

@@ -10,7 +10,7 @@ from rich.console import Console
 from schemas.errors import TouchlineError
 from tests.bench.plain.runner import WORKLOAD, measure
 from tests.bench.plain.workload import Workload
-from tests.conftest import running_stack
+from tests.harness.stack import running_stack
 
 
 @click.command()
