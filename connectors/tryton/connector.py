@@ -30,7 +30,7 @@ NOBODY = "parties.gone: there is no party any more, which is no reason to call e
 
 
 class Connector(Polled):
-    """One database. Cursor: {at, key, done} as in `connectors/http/keyset.py`; for `parties.gone`: {at, keys} of known parties."""
+    """One database. Cursor: {at, key, done} (`connectors/http/keyset.py`); for `parties.gone`: {at, keys} of known parties."""
 
     settings_model: ClassVar[type[BaseModel]] = TrytonSettings
 
