@@ -64,8 +64,8 @@ def command(
 
         supervised()
     from connectors.contract import Listener
-    from connectors.runtime.terminal import show_preview
     from connectors.settings import open_connector
+    from deploy.connect.output import show_preview
     from schemas.errors import ConfigError
 
     connector = open_connector(name, settings_file, {"root": root.resolve()} if root else {})
@@ -99,7 +99,7 @@ def publish(connector: Connector, *, once: bool, since: datetime | None) -> None
     import threading
 
     from connectors.runtime.runner import Runner
-    from connectors.runtime.terminal import FeedBars, reconciliation, totals
+    from deploy.connect.output import FeedBars, reconciliation, totals
     from deploy.topics import require_topics
     from schemas.service.connection import KafkaSettings
     from schemas.service.telemetry import serve

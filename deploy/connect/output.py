@@ -1,37 +1,38 @@
-"""What a person sees of a connector: bars while it reads, totals when it has read, and mapped touchpoints before it does."""
+"""Terminal output of a connector: bars while it reads, totals after it, and mapped touchpoints of a preview."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from connectors.contract import Connector, Record, Refused, Window
+from deploy.terminal.console import console
+from deploy.terminal.table import table
+from deploy.terminal.text import count_of, printable
 from schemas.errors import RecordError
 from schemas.records.connector_state import ConnectorState
 from schemas.records.touchpoint import Touchpoint
 
-SHOWN_TEXT = 60
+MAX_TEXT = 60
 ENVELOPE = frozenset(Touchpoint.model_fields) - {"text"}
 
 
 class FeedBars:
-    """One bar per feed: the file at hand, and the feed's records so far. Nothing where standard error is no terminal."""
+    """Bars, one per feed, with the current file and the records read. Without a terminal on standard error, nothing is shown."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        on = console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}", justify="right"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[records]:>11,} records"),
             TextColumn("[dim]{task.fields[path]}"),
-            console=console,
-            disable=not console.is_terminal,
+            console=on,
+            disable=not on.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
         self._read: dict[str, Counter[str]] = {}
@@ -44,7 +45,7 @@ class FeedBars:
         self._progress.stop()
 
     def update(self, state: ConnectorState, share: float) -> None:
-        """Show the state of one stream after a saved batch, of which `share` lies behind."""
+        """Show the state of one stream after a saved batch; `share` (0 to 1) of the stream has been read."""
         feed, _, path = state.stream.partition(":")
         read = self._read.setdefault(feed, Counter())
         read[state.stream] = state.read
@@ -54,7 +55,7 @@ class FeedBars:
 
 
 def totals(connector: str, states: Mapping[str, ConnectorState]) -> Iterator[str]:
-    """One line per feed with what came of its records since the connector began, not only in this run."""
+    """Yield one line per feed: its records by outcome, over all runs of the connector."""
     feeds: dict[str, list[ConnectorState]] = {}
     for stream, state in sorted(states.items()):
         feeds.setdefault(stream.partition(":")[0], []).append(state)
@@ -63,40 +64,38 @@ def totals(connector: str, states: Mapping[str, ConnectorState]) -> Iterator[str
             sum(getattr(state, name) for state in found) for name in ("read", "published", "dead_lettered", "repeated")
         )
         files = [state for state in found if ":" in state.stream]
-        where = f", from {len(files):,} {'file' if len(files) == 1 else 'files'}" if files else ""
-        became = f"{published:,} published + {refused:,} dead letters + {repeated:,} repeated"
-        yield f"{connector} {feed}: {read:,} read = {became}{where}"
+        where = f", from {count_of(len(files), 'file')}" if files else ""
+        outcomes = f"{published:,} published + {refused:,} dead letters + {repeated:,} repeated"
+        yield f"{connector} {feed}: {read:,} read = {outcomes}{where}"
 
 
 def reconciliation(connector: str, counted: Iterable[tuple[str, Window, int, int | None]]) -> Iterator[str]:
-    """One line per backfilled stream: what was read in its window, and what the source counts there."""
+    """Yield one line per backfilled stream: the records read in its window, and the source's own count of that window."""
     for stream, window, read, count in counted:
-        said = f"{connector} {stream}: {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC: {read:,} read"
+        line = f"{connector} {stream}: {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC: {read:,} read"
         if count is None:
-            yield f"{said}; the source cannot count"
+            yield f"{line}; the source cannot count"
         else:
-            yield f"{said}, {count:,} at the source: {'nothing missing' if count == read else f'difference {count - read:+,}'}"
+            yield f"{line}, {count:,} at the source: {'nothing missing' if count == read else f'difference {count - read:+,}'}"
 
 
 def show_preview(connector: Connector, count: int) -> None:
-    """Print the first touchpoints of each feed, mapped and not published; refused records with their reason."""
-    console = Console()
+    """Print the first `count` mapped touchpoints of each feed, and refused records with their reason. Nothing is published."""
+    on = console()
     shown: dict[str, list[tuple[Text, ...]]] = {}
     for stream in connector.streams({}):
         rows = shown.setdefault(stream.partition(":")[0], [])
         for position, found in _mapped(connector, stream, count - len(rows)):
             file = stream.partition(":")[2].rpartition("/")[2]
-            rows.append((_shown(f"{file}:{position}" if file else position), *_cells(found)))
+            rows.append((printable(f"{file}:{position}" if file else position), *_cells(found)))
     for feed, rows in shown.items():
-        table = Table(title=feed, title_justify="left", title_style="bold", box=None, pad_edge=False)
-        for heading in ("at", "occurred", "type", "channel", "who", "what"):
-            table.add_column(heading, overflow="fold")
+        preview = table("~at", "~occurred", "~type", "~channel", "~identifiers", "~fields", title=feed)
         for row in rows:
-            table.add_row(*row)
-        console.print(table)
-        console.print()
+            preview.add_row(*row)
+        on.print(preview)
+        on.print()
     if not shown:
-        console.print("Nothing to read yet.")
+        on.print("The source has no records yet.")
 
 
 def _mapped(connector: Connector, stream: str, count: int) -> Iterator[tuple[str, Touchpoint | RecordError]]:
@@ -119,21 +118,15 @@ def _touchpoint(connector: Connector, record: Record | Refused) -> Touchpoint | 
 
 def _cells(found: Touchpoint | RecordError) -> tuple[Text, ...]:
     if isinstance(found, RecordError):
-        return Text(), Text("refused", "red"), Text(), Text(found.reason, "red"), _shown(found.detail)
+        return Text(), Text("refused", "red"), Text(), Text(found.reason, "red"), printable(found.detail)
     own = [name for name in type(found).model_fields if name not in ENVELOPE and getattr(found, name) is not None]
-    what = [f"{name} {_short(getattr(found, name))}" for name in own]
-    what += [f"{name} {_short(value)}" for name, value in found.attributes.items()]
-    who = "\n".join(f"{one.kind} {one.value}" for one in found.identifiers)
-    return tuple(
-        _shown(text) for text in (f"{found.occurred_at:%Y-%m-%d %H:%M:%S}", found.type, found.channel, who, ", ".join(what))
-    )
+    values = [f"{name} {_short(getattr(found, name))}" for name in own]
+    values += [f"{name} {_short(value)}" for name, value in found.attributes.items()]
+    identifiers = "\n".join(f"{one.kind} {one.value}" for one in found.identifiers)
+    occurred = f"{found.occurred_at:%Y-%m-%d %H:%M:%S}"
+    return tuple(printable(text) for text in (occurred, found.type, found.channel, identifiers, ", ".join(values)))
 
 
 def _short(value: object) -> str:
     text = " ".join(str(value).split())
-    return text if len(text) <= SHOWN_TEXT else f"{text[: SHOWN_TEXT - 1]}…"
-
-
-def _shown(text: str) -> Text:
-    """Text as it is: no markup, and nothing that could steer the terminal."""
-    return Text("".join(one if one.isprintable() or one == "\n" else "·" for one in text))
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.contract import Window
 from connectors.runtime.mode import Backfill
-from connectors.runtime.terminal import FeedBars, reconciliation, show_preview, totals
+from deploy.connect.output import FeedBars, reconciliation, show_preview, totals
 from schemas.errors import ConfigError
 from schemas.records.connector_state import ConnectorState
 from tests.harness.connector_peers import Server
