@@ -30,7 +30,7 @@ from schemas.wire.topics import DEAD_LETTERS
 from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
 from tests.harness.sink_faults import eventually
 from tests.live import installed
-from tests.live.conftest import Line
+from tests.live.line import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow]
 HERE = Path(__file__).with_name("bluesky")
@@ -274,5 +274,5 @@ def test_a_post_comes_through_the_line(line: Line, tmp_path: Path, server: Serve
     settings = write(tmp_path, server, name, system="atproto-lag", dids=[ann.did])
     with line.connect("bluesky", settings):
         eventually(lambda: count(kafka, name) > 0)
-        found = line.lag("bluesky", "atproto-lag", "a post at a PDS", lambda: server.post(ann, "second"), scored=False)
+        found = line.measure_lag("bluesky", "atproto-lag", "a post at a PDS", lambda: server.post(ann, "second"), scored=False)
     assert found.touchpoint > 0

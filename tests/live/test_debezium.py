@@ -23,9 +23,9 @@ from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import source_topic
 from tests.harness.connectors import connect, finished, killed_at_each_step, records, states
 from tests.harness.sink_faults import eventually
-from tests.live.conftest import Line
 from tests.live.databases import Server, Session, postgresql
 from tests.live.debezium.engine import UNWRAP, avro, debezium, plain, schema_registry
+from tests.live.line import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
 PATIENCE = 180
@@ -271,7 +271,7 @@ def test_an_order_in_a_database_moves_the_risk_of_its_customer(line: Line, sourc
         settings = source.settings({"system": "debezium"})
         with line.connect("debezium", settings):
             time.sleep(1)
-            found = line.lag(
+            found = line.measure_lag(
                 "debezium", "debezium", "an order is inserted", lambda: source.shop.run(INSERT, 2, "lag", "new", "fine")
             )
     assert 0 < found.touchpoint <= found.score

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.connectors import write_orders, write_settings
-from tests.live.conftest import Line
+from tests.live.line import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live]
 
@@ -14,5 +14,5 @@ def test_an_order_in_a_drop_moves_the_risk_of_its_customer(line: Line, tmp_path:
     settings = write_settings(tmp_path, "live-files")
     drop = tmp_path / "drops" / "orders.csv"
     with line.connect("files", settings):
-        found = line.lag("files", "sap", "an order appears in a drop", lambda: write_orders(drop, 1, 1))
+        found = line.measure_lag("files", "sap", "an order appears in a drop", lambda: write_orders(drop, 1, 1))
     assert 0 < found.touchpoint <= found.score

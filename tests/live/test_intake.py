@@ -20,8 +20,8 @@ from deploy.local.state import Stack
 from schemas.records.touchpoint import event_id
 from tests.harness.sink_faults import eventually
 from tests.live import installed
-from tests.live.conftest import Line
 from tests.live.intake.instance import SIGNING, WRITE, Intake, instance
+from tests.live.line import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live]
 HERE = Path(__file__).with_name("intake")
@@ -151,7 +151,9 @@ def test_an_order_webhook_moves_the_risk_of_its_customer(line: Line, tmp_path: P
     headers = {"X-Shopify-Hmac-Sha256": signed, "X-Shopify-Topic": "orders/create", "X-Shopify-Webhook-Id": "w1"}
     with line.connect("intake", intake.settings, **intake.secrets):
         eventually(intake.listens, 60)
-        found = line.lag("intake", "store", "a signed order is posted", lambda: intake.post("/webhooks/store", body, headers))
+        found = line.measure_lag(
+            "intake", "store", "a signed order is posted", lambda: intake.post("/webhooks/store", body, headers)
+        )
     assert 0 < found.touchpoint <= found.score
 
 

@@ -24,7 +24,7 @@ from schemas.service.connection import KafkaSettings
 from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
 from tests.harness.sink_faults import eventually
 from tests.live import installed
-from tests.live.conftest import Line
+from tests.live.line import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live]
 HERE = Path(__file__).with_name("mastodon")
@@ -270,5 +270,7 @@ def test_a_post_comes_through_the_line(line: Line, tmp_path: Path, server: Serve
     settings = write(tmp_path, server, name, tags=[word], system="mastodon-lag", poll_seconds=0.5)
     with line.connect("mastodon", settings, **{variable(name, "token"): TOKENS["acme"]}):
         eventually(lambda: count(kafka, name) > 0)
-        found = line.lag("mastodon", "mastodon-lag", "a post under a hashtag", lambda: server.post(f"#{word}"), scored=False)
+        found = line.measure_lag(
+            "mastodon", "mastodon-lag", "a post under a hashtag", lambda: server.post(f"#{word}"), scored=False
+        )
     assert found.touchpoint > 0

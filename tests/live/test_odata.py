@@ -27,7 +27,7 @@ from tests.harness.connectors import finished, killed_at_each_step, published, s
 from tests.harness.stack import TOUCHLINE
 from tests.live.cap import server
 from tests.live.cap.server import DAY, ORDERS, PASSWORD, SAME, USER, Cap
-from tests.live.conftest import Line
+from tests.live.line import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.timeout(600)]  # the first run fetches the server
 
@@ -191,5 +191,7 @@ def test_a_rejected_order_moves_the_score_of_its_customer(cap: Cap, line: Line, 
     time.sleep(0.01)
     path = settings_file(tmp_path, cap, "live-sap", start=datetime.now(UTC).isoformat())
     with line.connect("odata", path, TOUCHLINE_LIVE_SAP_PASSWORD=PASSWORD):
-        found = line.lag("odata", "sap-s4", "an order is rejected", lambda: cap.order(920_000, OverallSDDocumentRejectionSts="C"))
+        found = line.measure_lag(
+            "odata", "sap-s4", "an order is rejected", lambda: cap.order(920_000, OverallSDDocumentRejectionSts="C")
+        )
     assert 0 < found.touchpoint <= found.score

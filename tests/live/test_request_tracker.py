@@ -20,7 +20,7 @@ from schemas.service.connection import KafkaSettings
 from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
 from tests.harness.sink_faults import eventually
 from tests.harness.sinks import ask
-from tests.live.conftest import Line
+from tests.live.line import Line
 from tests.live.request_tracker.server import TICKETS, RequestTracker, request_tracker
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -175,7 +175,7 @@ def test_a_reopened_ticket_moves_the_score_of_its_customer(line: Line, tmp_path:
     server.change(ticket, Status="resolved")
     with line.connect("request_tracker", settings, **{variable(name, "token"): server.token}):
         eventually(lambda: scored(name) == 2, 60)
-        found = line.lag("request_tracker", name, "a ticket is reopened", lambda: server.change(ticket, Status="open"))
+        found = line.measure_lag("request_tracker", name, "a ticket is reopened", lambda: server.change(ticket, Status="open"))
     assert 0 < found.touchpoint <= found.score
     assert scored(name) == 3
 

@@ -18,7 +18,7 @@ from schemas.service.connection import KafkaSettings
 from tests.harness.connectors import KILLED, TOUCHLINE, connect, dying, finished, records, states
 from tests.harness.sink_faults import eventually
 from tests.live import installed
-from tests.live.conftest import Line
+from tests.live.line import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.timeout(300)]  # the first run fetches the server
 HERE = Path(__file__).with_name("rss")
@@ -225,6 +225,6 @@ def test_an_entry_comes_through_the_line(line: Line, tmp_path: Path, server: Ser
 
     with line.connect("rss", write(tmp_path, feed, system="rss-lag", poll_seconds=0.5)):
         eventually(lambda: bool(states(kafka, feed.name)))
-        found = line.lag("rss", "rss-lag", "an entry in a feed", publish, scored=False)
+        found = line.measure_lag("rss", "rss-lag", "an entry in a feed", publish, scored=False)
     assert found.touchpoint > 0
     assert set(feed.answers()) == {200, 304}

@@ -26,8 +26,8 @@ from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
 from tests.harness.connectors import connect, finished, killed_at_each_step, published, states
 from tests.harness.memory_use import most_alive
-from tests.live.conftest import Line
 from tests.live.databases import PASSWORD, Server, Session, mariadb, postgresql
+from tests.live.line import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live]
 KINDS = {"postgresql": postgresql, "mariadb": mariadb}
@@ -447,7 +447,7 @@ def test_an_order_in_a_table_moves_the_risk_of_its_customer(line: Line, server: 
     settings = written(tmp_path, server, f"live-{server.kind}", table={"system": server.kind})
     secret = {f"TOUCHLINE_LIVE_{server.kind.upper()}_PASSWORD": PASSWORD}
     with line.connect("sql", settings, **secret):
-        found = line.lag(
+        found = line.measure_lag(
             f"sql ({server.kind})", server.kind, "an order is inserted", lambda: shop.run(INSERT, 1, f"lag-{server.kind}")
         )
     assert 0 < found.touchpoint <= found.score

@@ -28,8 +28,8 @@ from tests.harness.sink_faults import eventually
 from tests.live import installed
 from tests.live.cap import server as cap_server
 from tests.live.cap.server import Cap
-from tests.live.conftest import Line
 from tests.live.databases import PASSWORD, Server, Session, postgresql
+from tests.live.line import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.timeout(600)]  # the first run fetches the programs
 HERE = Path(__file__).parent
@@ -228,7 +228,7 @@ def test_an_order_that_a_tap_brings_moves_the_risk_of_its_customer(
 ) -> None:
     settings = tap(tmp_path, server, "live-tap", "live-tap")
     with line.connect("taps", settings, **SECRETS):
-        found = line.lag("taps (singer)", "live-tap", "an order is inserted", lambda: shop.run(INSERT, 1, "lag-tap"))
+        found = line.measure_lag("taps (singer)", "live-tap", "an order is inserted", lambda: shop.run(INSERT, 1, "lag-tap"))
     assert 0 < found.touchpoint <= found.score
 
 
@@ -284,7 +284,7 @@ def test_an_order_that_a_manifest_brings_moves_the_score_of_its_customer(cap: Ca
     settings = manifest(tmp_path, cap, "live-manifest", "live-manifest")
     cap.order(920_000, "PUT", SoldToParty="33", OverallSDProcessStatus="A")
     with line.connect("taps", settings, **SECRETS):
-        found = line.lag(
+        found = line.measure_lag(
             "taps (airbyte)",
             "live-manifest",
             "an order is rejected",

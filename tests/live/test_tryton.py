@@ -19,7 +19,7 @@ from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
 from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
 from tests.harness.sink_faults import eventually
-from tests.live.conftest import Line
+from tests.live.line import Line
 from tests.live.tryton.server import CUSTOMERS, PASSWORD, PATIENCE, RETURNS, Tryton, tryton
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow]
@@ -366,5 +366,5 @@ def test_a_confirmed_order_moves_the_risk_of_its_customer(
     server.call("sale.sale.quote", [3])
     with line.connect("tryton", settings, **{variable(name, "password"): PASSWORD}):
         eventually(lambda: count(kafka, name) > 0)
-        found = line.lag("tryton", "tryton-lag", "an order is confirmed", lambda: server.call("sale.sale.confirm", [3]))
+        found = line.measure_lag("tryton", "tryton-lag", "an order is confirmed", lambda: server.call("sale.sale.confirm", [3]))
     assert 0 < found.touchpoint <= found.score
