@@ -98,7 +98,7 @@ class Step(Protocol):
 
     `topics` is what it reads: all of them have the same partition count, and only records of the first change rows.
     `table` names its state and `changelog` the compacted topic that keeps it, both empty for a stage without state. Rows whose
-    keys begin with the same `family_bytes` bytes are kept or lost together in a crash; 0 is each row by itself.
+    keys begin with the same `row_group_prefix_bytes` bytes are kept or lost together in a crash; 0 is each row by itself.
     `process` is called with one chunk of one partition, in order; it must give the same outputs for the same records and
     rows, whenever it is called. A record it cannot use goes to `refuse` and becomes a dead letter; a record that makes it
     fail is refused for it.
@@ -117,7 +117,7 @@ class Step(Protocol):
     def changelog(self) -> str: ...
 
     @property
-    def family_bytes(self) -> int: ...
+    def row_group_prefix_bytes(self) -> int: ...
 
     def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         """Outputs of a chunk, in order; changes to state go into `rows`."""

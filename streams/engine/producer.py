@@ -1,4 +1,4 @@
-"""Publishing that returns only when the broker has everything: idempotent, acks=all, whole batches."""
+"""Producer that returns only after the broker has acknowledged every record: idempotent, acks=all, whole batches."""
 
 import asyncio
 import ssl
@@ -13,139 +13,150 @@ from schemas.errors import FatalError
 from schemas.service.connection import KafkaSettings
 from streams.contract import Output
 
-SLICE = 20_000
-BATCH_BYTES = 512 * 1024
-LARGEST_BATCH_BYTES = 4 * 1024 * 1024
-RECORD_BYTES = 32  # more than what a record adds to its key and value
+MAX_RECORDS_IN_MEMORY = 20_000
+TARGET_BATCH_BYTES = 512 * 1024
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+RECORD_OVERHEAD_BYTES = 32  # upper bound of the bytes that a record adds to its key and value
 Row = tuple[bytes, bytes]
-Span = tuple[int, int]
+RowGroup = list[Row]
+OffsetRange = tuple[int, int]
 
 
-class Outbox:
-    """One producer of a worker. Any failure is raised to the caller, who must not go on."""
+class Producer:
+    """Kafka producer of one worker. It raises every failure to the caller, and the caller must then stop."""
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
-        self._producer = producer
-        self._lanes: dict[tuple[str, int], Lane] = {}
+    def __init__(self, client: AIOKafkaProducer) -> None:
+        self._client = client
+        self._senders: dict[tuple[str, int], PartitionSender] = {}
 
     @classmethod
-    async def open(cls, settings: KafkaSettings) -> "Outbox":
-        producer = AIOKafkaProducer(
+    async def open(cls, settings: KafkaSettings) -> "Producer":
+        client = AIOKafkaProducer(
             **aiokafka_options(settings),
             acks="all",
             enable_idempotence=True,
             compression_type="snappy",
-            max_batch_size=LARGEST_BATCH_BYTES,
+            max_batch_size=MAX_BATCH_BYTES,
             max_request_size=8 * 1024 * 1024,
             request_timeout_ms=60_000,
         )
-        await producer.start()
-        return cls(producer)
+        await client.start()
+        return cls(client)
 
     async def publish(self, outputs: Iterable[Output]) -> int:
-        """Send all in order per partition and wait for every acknowledgement; returns how many. Memory: one slice."""
+        """Send all records in order per partition, wait for every acknowledgement and return the number of records.
+
+        Memory holds at most `MAX_RECORDS_IN_MEMORY` of them at a time.
+        """
         iterator, sent = iter(outputs), 0
-        while piece := list(islice(iterator, SLICE)):
+        while piece := list(islice(iterator, MAX_RECORDS_IN_MEMORY)):
             partitions: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
             for topic, partition, key, value in piece:
                 partitions[topic, partition].append((key, value))
-            await asyncio.gather(*(self._lane(*where).send([[row] for row in rows]) for where, rows in partitions.items()))
+            await asyncio.gather(*(self._sender(*tp).send([[row] for row in rows]) for tp, rows in partitions.items()))
             sent += len(piece)
         return sent
 
-    async def publish_rows(self, topic: str, partition: int, rows: list[Row], family_bytes: int) -> Span:
-        """Send changelog rows and wait; returns the offsets of the first and the last one.
+    async def publish_rows(self, topic: str, partition: int, rows: list[Row], row_group_prefix_bytes: int) -> OffsetRange:
+        """Send changelog rows, wait for the acknowledgement and return the offsets of the first and the last row.
 
-        Rows of one family (`families`) share a batch, which the broker keeps whole or not at all: no crash leaves half of it.
+        All rows of a row group (`row_groups`) share one batch. The broker keeps a batch whole or not at all, so that no crash
+        leaves half of a row group.
         """
-        return await self._lane(topic, partition).send(families(rows, family_bytes))
+        return await self._sender(topic, partition).send(row_groups(rows, row_group_prefix_bytes))
 
-    def _lane(self, topic: str, partition: int) -> "Lane":
-        lane = self._lanes.get((topic, partition))
-        if lane is None:
-            lane = self._lanes[topic, partition] = Lane(self._producer, topic, partition)
-        return lane
+    def _sender(self, topic: str, partition: int) -> "PartitionSender":
+        sender = self._senders.get((topic, partition))
+        if sender is None:
+            sender = self._senders[topic, partition] = PartitionSender(self._client, topic, partition)
+        return sender
 
     async def close(self) -> None:
-        await self._producer.stop()
+        await self._client.stop()
 
 
-class Lane:
-    """The way to one partition: whoever comes while a send is under way goes with the next one, all in the same batches.
+class PartitionSender:
+    """Sender of one partition. Rows that arrive during a send leave together with the next one, in shared batches.
 
-    Kafka takes one batch of a partition after another, so without this many small chunks would wait for each other's round
-    trips. aiokafka must not be asked to queue them: it takes what others waited from the patience of whoever waits, once for
-    each of them, and times out within seconds.
+    Kafka accepts the batches of a partition one after another. Without shared batches, many small chunks would wait for each
+    other's round trips. The queue of aiokafka cannot do this: it subtracts the waiting time of all earlier batches from the
+    time-out of each caller, so that callers time out within seconds.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str, partition: int) -> None:
-        self._producer = producer
+    def __init__(self, client: AIOKafkaProducer, topic: str, partition: int) -> None:
+        self._client = client
         self._topic = topic
         self._partition = partition
-        self._waiting: list[tuple[list[list[Row]], asyncio.Future[Span]]] = []
+        self._waiting: list[tuple[list[RowGroup], asyncio.Future[OffsetRange]]] = []
         self._sending: asyncio.Task[None] | None = None
 
-    def send(self, families: list[list[Row]]) -> "asyncio.Future[Span]":
-        """Done when the broker has all rows (at least one), with the offsets of the first and the last; else it fails.
+    def send(self, groups: list[RowGroup]) -> "asyncio.Future[OffsetRange]":
+        """Queue at least one row. The future holds the offsets of the first and the last row once the broker has all of them.
 
-        A family stays in one batch. Raises FatalError where that is over 4 MiB.
+        A row group stays in one batch. The future raises FatalError for a row group over `MAX_BATCH_BYTES`.
         """
-        acknowledged: asyncio.Future[Span] = asyncio.get_running_loop().create_future()
-        self._waiting.append((families, acknowledged))
+        acknowledged: asyncio.Future[OffsetRange] = asyncio.get_running_loop().create_future()
+        self._waiting.append((groups, acknowledged))
         if self._sending is None:
-            self._sending = asyncio.create_task(self._send_on())
+            self._sending = asyncio.create_task(self._send_all())
         return acknowledged
 
-    async def _send_on(self) -> None:
+    async def _send_all(self) -> None:
         while self._waiting:
-            together, self._waiting = self._waiting, []
+            requests, self._waiting = self._waiting, []
             try:
-                spans = await self._send_together([families for families, _ in together])
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-                for _, acknowledged in together:
+                ranges = await self._send_together([groups for groups, _ in requests])
+            except Exception as error:  # noqa: BLE001 - each caller receives the error through its future
+                for _, acknowledged in requests:
                     if not acknowledged.done():
                         acknowledged.set_exception(error)
             else:
-                for (_, acknowledged), span in zip(together, spans, strict=True):
+                for (_, acknowledged), offsets in zip(requests, ranges, strict=True):
                     if not acknowledged.done():
-                        acknowledged.set_result(span)
+                        acknowledged.set_result(offsets)
         self._sending = None
 
-    async def _send_together(self, together: list[list[list[Row]]]) -> list[Span]:
-        """Where the rows of each came to lie."""
-        batches = self._batches(chain.from_iterable(together))
-        sent = [await self._producer.send_batch(batch, self._topic, partition=self._partition) for batch in batches]
+    async def _send_together(self, requests: list[list[RowGroup]]) -> list[OffsetRange]:
+        """Send the rows of all requests and return the offset range of each request."""
+        batches = self._batches(chain.from_iterable(requests))
+        sent = [await self._client.send_batch(batch, self._topic, partition=self._partition) for batch in batches]
         offsets: list[int] = []
         for batch, acknowledged in zip(batches, sent, strict=True):
             first = (await acknowledged).offset
             offsets += range(first, first + batch.record_count())
-        counts = [sum(map(len, families)) for families in together]
+        counts = [sum(map(len, groups)) for groups in requests]
         return [(offsets[end - count], offsets[end - 1]) for count, end in zip(counts, accumulate(counts), strict=True)]
 
-    def _batches(self, families: Iterable[list[Row]]) -> list[Any]:
-        batches, size = [self._producer.create_batch()], 0
-        for family in families:
+    def _batches(self, groups: Iterable[RowGroup]) -> list[Any]:
+        batches, size = [self._client.create_batch()], 0
+        for group in groups:
             needed = 0
-            for key, value in family:
-                needed += len(key) + len(value) + RECORD_BYTES
-            if size and size + needed > BATCH_BYTES:
-                batches.append(self._producer.create_batch())
+            for key, value in group:
+                needed += len(key) + len(value) + RECORD_OVERHEAD_BYTES
+            if size and size + needed > TARGET_BATCH_BYTES:
+                batches.append(self._client.create_batch())
                 size = 0
             size += needed
-            for key, value in family:
+            for key, value in group:
                 if batches[-1].append(key=key, value=value, timestamp=None) is None:
-                    raise FatalError(f"rows that belong together do not fit into one batch of {self._topic}: {needed} bytes")
+                    raise FatalError(
+                        f"one row group of {self._topic}/{self._partition} needs {needed} bytes,"
+                        f" a batch holds at most {MAX_BATCH_BYTES}"
+                    )
         return batches
 
 
-def families(rows: Iterable[Row], family_bytes: int) -> list[list[Row]]:
-    """Rows whose keys begin with the same so many bytes, in the order of their first ones; 0: each by itself, as they come."""
-    if not family_bytes:
+def row_groups(rows: Iterable[Row], prefix_bytes: int) -> list[RowGroup]:
+    """Return rows grouped by the first `prefix_bytes` of their keys, in the order of each group's first row.
+
+    With 0, each row is a group of its own and the order stays as it is.
+    """
+    if not prefix_bytes:
         return [[row] for row in rows]
-    found: dict[bytes, list[Row]] = {}
+    groups: dict[bytes, RowGroup] = {}
     for key, value in rows:
-        found.setdefault(key[:family_bytes], []).append((key, value))
-    return list(found.values())
+        groups.setdefault(key[:prefix_bytes], []).append((key, value))
+    return list(groups.values())
 
 
 def aiokafka_options(settings: KafkaSettings) -> dict[str, Any]:

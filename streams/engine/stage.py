@@ -30,7 +30,7 @@ from schemas.service import telemetry
 from schemas.wire.codec import came_from, decode, encode_model, touchpoint_in
 from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Rows, Step
-from streams.engine.producer import Outbox
+from streams.engine.producer import Producer
 from streams.engine.store import Store, fenced
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,10 @@ BAD_RECORD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueErro
 class Stage:
     """A step with its store and its way out. `store` is None for a step without state."""
 
-    def __init__(self, step: Step, store: Callable[[], Store] | None, outbox: Callable[[], Outbox]) -> None:
+    def __init__(self, step: Step, store: Callable[[], Store] | None, producer: Callable[[], Producer]) -> None:
         self.step = step
         self._store = store
-        self._outbox = outbox
+        self._producer = producer
         self._published = telemetry.RECORDS.labels(step.name, "published")
         self._read = telemetry.RECORDS.labels(step.name, "read")
         self._seconds = telemetry.CHUNK.labels(step.name)
@@ -89,12 +89,14 @@ class Stage:
         refusals: list[Refusal] = []
         records = self._decode(chunk, refusals)  # 1
         changes, outputs = self._fold(records, partition, refusals)  # 2
-        published = await self._outbox().publish(outputs)  # 3
+        published = await self._producer().publish(outputs)  # 3
         letters = [self._letter(chunk[record.position], error) for record, error in refusals]
-        await self._outbox().publish(letters)  # 4
+        await self._producer().publish(letters)  # 4
         if changes and self._store:
             rows = [(key, fenced(chunk[-1].offset, row)) for key, row in changes]
-            first, last = await self._outbox().publish_rows(self.step.changelog, partition, rows, self.step.family_bytes)  # 5
+            first, last = await self._producer().publish_rows(
+                self.step.changelog, partition, rows, self.step.row_group_prefix_bytes
+            )  # 5
             if not self._store().follows(partition, first):
                 raise FatalError(
                     f"another worker wrote state of {self.step.name} partition {partition}: it has the partition now"

@@ -19,7 +19,7 @@ from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import decode, encode
 from schemas.wire.topics import TICKS
 from streams.contract import Output
-from streams.engine.producer import Outbox, aiokafka_options
+from streams.engine.producer import Producer, aiokafka_options
 from streams.engine.watchdog import Worker
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Ticks:
         self._settings = settings
         self._sent: dict[int, int] = {}
 
-    async def run(self, outbox: Outbox) -> None:
+    async def run(self, producer: Producer) -> None:
         """Tick until cancelled; while Kafka is away, later."""
         kafka = AIOKafkaConsumer(**aiokafka_options(self._settings), enable_auto_commit=False)
         await kafka.start()
@@ -62,13 +62,13 @@ class Ticks:
             while True:
                 await asyncio.sleep(LOOK_SECONDS)
                 try:
-                    await self._send(kafka, outbox, boundary(time.time_ns() // 1_000_000, self._seconds))
+                    await self._send(kafka, producer, boundary(time.time_ns() // 1_000_000, self._seconds))
                 except (KafkaError, TimeoutError) as error:
                     log.warning("a tick was not sent, Kafka does not answer (%s); trying again", type(error).__name__)
         finally:
             await asyncio.shield(kafka.stop())
 
-    async def _send(self, kafka: AIOKafkaConsumer, outbox: Outbox, at: int) -> None:
+    async def _send(self, kafka: AIOKafkaConsumer, producer: Producer, at: int) -> None:
         if self._worker.ready():
             return
         mine = sorted(place.partition for place in self._worker.committed() if place.topic == TICKS)
@@ -77,7 +77,7 @@ class Ticks:
                 seen = await asyncio.wait_for(newest(kafka, partition), ANSWER_SECONDS)
                 found = due(at, seen, partition)
                 if found is not None:
-                    await outbox.publish([found])
+                    await producer.publish([found])
                 self._sent[partition] = at
 
 

@@ -23,7 +23,7 @@ from schemas.service.connection import KafkaSettings
 from schemas.service.health import Heartbeat
 from schemas.wire.topics import TOPICS
 from streams.contract import Step
-from streams.engine.producer import Outbox
+from streams.engine.producer import Producer
 from streams.engine.replica import Replica
 from streams.engine.stage import EXIT, Stage
 from streams.engine.store import Store
@@ -57,7 +57,7 @@ class Assignor(PartitionAssignor):
 class App(faust.App):
     """A Faust app that opens its way out to Kafka before the first agent starts, and closes it after the last one."""
 
-    outbox: Outbox
+    output_producer: Producer
 
     def prepare(self, steps: Sequence[Step], settings: KafkaSettings, replicas: Sequence[Replica], tick_seconds: int) -> None:
         """What the app needs before it starts; Faust owns the constructor."""
@@ -90,11 +90,11 @@ class App(faust.App):
         self.add_future(self._heartbeat.run())
         self.add_future(Watch(self, self._steps, self._settings).run())
         Thread(target=watch_loop, args=[self._heartbeat], name="watch-loop", daemon=True).start()
-        self.outbox = await Outbox.open(self._settings)
+        self.output_producer = await Producer.open(self._settings)
         for replica in self._replicas:
             self.add_future(replica.follow(self._settings))
         if self._tick_seconds:
-            self.add_future(Ticks(self, self._tick_seconds, self._settings).run(self.outbox))
+            self.add_future(Ticks(self, self._tick_seconds, self._settings).run(self.output_producer))
         self.add_future(self._watch())
         await super().on_start()
 
@@ -107,7 +107,7 @@ class App(faust.App):
 
     async def on_shutdown(self) -> None:
         await super().on_shutdown()
-        await self.outbox.close()
+        await self.output_producer.close()
 
     async def _watch(self) -> None:
         """What ops watch, once a second: the lag of each stage, and rows still to recover."""
@@ -175,7 +175,7 @@ def _add(app: App, step: Step) -> None:
             assert isinstance(data, Store)
             return data
 
-    stage = Stage(step, store, lambda: app.outbox)
+    stage = Stage(step, store, lambda: app.output_producer)
 
     async def agent(stream: Any) -> None:
         await stage.run(stream)

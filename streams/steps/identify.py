@@ -19,7 +19,7 @@ class Identify:
     topics = tuple(source_topic(source) for source in FAMILIES)
     table = ""
     changelog = ""
-    family_bytes = 0
+    row_group_prefix_bytes = 0
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup

@@ -36,7 +36,7 @@ class Join:
     topics = (RESOLVED, TICKS)
     table = "customers"
     changelog = CUSTOMER_STATE
-    family_bytes = ID_BYTES
+    row_group_prefix_bytes = ID_BYTES
 
     def __init__(self, signals: Sequence[Signal], kept_touchpoints: int = BLOCK * BLOCKS) -> None:
         """`kept_touchpoints` of a customer at least are kept: the bound of lateness and of exact skipping."""

@@ -33,7 +33,7 @@ class Link:
     topics = (IDENTITY_REQUESTS,)
     table = "identity"
     changelog = IDENTITY_STATE
-    family_bytes = 0
+    row_group_prefix_bytes = 0
 
     def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         outputs: list[Output] = []

@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from schemas.service.connection import KafkaSettings
 from streams.contract import Output
-from streams.engine.producer import Outbox
+from streams.engine.producer import Producer
 
 PIECE = 20_000
 TICKS = 20
@@ -25,16 +25,16 @@ def publish(outputs: Iterable[Output], count: int, progress: Progress, what: str
 
 async def _publish(outputs: Iterable[Output], count: int, progress: Progress, what: str, rate: int | None) -> None:
     task, stream = progress.add_task(what, total=count), islice(outputs, count)
-    outbox = await Outbox.open(KafkaSettings())
+    producer = await Producer.open(KafkaSettings())
     begin, sent = time.monotonic(), 0
     try:
         while sent < count:
             due = PIECE if rate is None else int((time.monotonic() - begin) * rate) - sent
-            published = await outbox.publish(islice(stream, due))
+            published = await producer.publish(islice(stream, due))
             sent += published
             progress.advance(task, published)
             if rate is not None:
                 await asyncio.sleep(1 / TICKS)
     finally:
-        await outbox.close()
+        await producer.close()
         progress.remove_task(task)

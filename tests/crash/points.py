@@ -23,7 +23,7 @@ class Point(NamedTuple):
     takeover: bool = False
 
 
-OUTBOX = "streams.engine.producer:Outbox"
+PRODUCER = "streams.engine.producer:Producer"
 CONSUMER = "streams.engine.transport:Consumer"
 STORE = "streams.engine.store:Store"
 CONNECT = (
@@ -36,9 +36,9 @@ CONNECT = (
 STAGE = (
     Point("decode", "work", 1, "streams.engine.stage:Stage._decode"),
     Point("fold", "work", 2, "streams.engine.stage:Stage._fold"),
-    Point("outputs", "work", 3, f"{OUTBOX}.publish", turn=1),
-    Point("letters", "work", 4, f"{OUTBOX}.publish", turn=2),
-    Point("changelog", "work", 5, f"{OUTBOX}.publish_rows"),
+    Point("outputs", "work", 3, f"{PRODUCER}.publish", turn=1),
+    Point("letters", "work", 4, f"{PRODUCER}.publish", turn=2),
+    Point("changelog", "work", 5, f"{PRODUCER}.publish_rows"),
     Point("store", "work", 6, f"{STORE}.write"),
     Point("acknowledge", "work", 7, "faust.events:Event.ack"),
 )

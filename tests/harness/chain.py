@@ -9,7 +9,7 @@ from schemas.errors import RecordError
 from schemas.wire.codec import decode, encode
 from schemas.wire.topics import IDENTITY, RESOLVED, TICKS, source_topic
 from streams.contract import Record, Rows, Step
-from streams.engine.producer import families
+from streams.engine.producer import row_groups
 from streams.signals import signals
 from streams.steps.customer import Touchpoint, decode_block, decode_customer
 from streams.steps.history import History
@@ -69,9 +69,9 @@ class Chain:
                 self.copy[output.key] = customer_in(output.value)
         changes = list(rows.changes())
         if self.crashes and self.chance.random() < 0.2:
-            whole = families(changes, step.family_bytes)  # the changelog keeps a family or loses it
-            for family in whole[: self.chance.randint(0, len(whole))]:
-                store.update(family)
+            groups = row_groups(changes, step.row_group_prefix_bytes)  # the changelog keeps a row group or loses it
+            for group in groups[: self.chance.randint(0, len(groups))]:
+                store.update(group)
             self.position[at] -= len(chunk)  # the offset was not committed: all of it comes again
         else:
             store.update(changes)

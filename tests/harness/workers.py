@@ -21,7 +21,7 @@ from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import decode, encode
 from schemas.wire.topics import IDENTITY_REQUESTS, RESOLVED, TOPICS, source_topic
 from streams.contract import Output
-from streams.engine.producer import Outbox
+from streams.engine.producer import Producer
 from streams.engine.worker import GROUP
 from tests.harness.stack import TOUCHLINE
 
@@ -52,11 +52,11 @@ def publish(orders: Iterable[Mapping[str, Any]]) -> None:
 
 
 async def _publish(outputs: list[Output]) -> None:
-    outbox = await Outbox.open(KafkaSettings())
+    producer = await Producer.open(KafkaSettings())
     try:
-        await outbox.publish(outputs)
+        await producer.publish(outputs)
     finally:
-        await outbox.close()
+        await producer.close()
 
 
 @contextmanager

@@ -10,18 +10,18 @@ from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.structs import RecordMetadata, TopicPartition
 
 from streams.contract import Output
-from streams.engine.producer import Outbox
+from streams.engine.producer import Producer
 
 TP = TopicPartition("t", 0)
 SENDERS, PATIENCE, EVERY = 30, 3.0, 0.03
 
 
-class Producer:
+class FakeClient:
     """aiokafka's own queue of batches, which a broker that takes one every 30 ms empties: all are gone after 0.9 s of 3."""
 
     def __init__(self) -> None:
         self.queue = MessageAccumulator(ClusterMetadata(), 2**20, 0, 60)
-        self.outbox = Outbox(self)
+        self.producer = Producer(self)
 
     def create_batch(self) -> Any:
         return self.queue.create_builder()
@@ -41,22 +41,22 @@ class Producer:
             batch.future.set_result(RecordMetadata(TP.topic, TP.partition, TP, offset, -1, 0, 0))
 
 
-async def stock(producer: Producer, number: int) -> None:
-    batch = producer.create_batch()
+async def stock(client: FakeClient, number: int) -> None:
+    batch = client.create_batch()
     batch.append(key=b"", value=b"%d" % number, timestamp=None)
-    await (await producer.send_batch(batch, TP.topic, partition=TP.partition))
+    await (await client.send_batch(batch, TP.topic, partition=TP.partition))
 
 
-async def ours(producer: Producer, number: int) -> None:
-    await producer.outbox.publish([Output(TP.topic, TP.partition, b"", b"%d" % number)])
+async def ours(client: FakeClient, number: int) -> None:
+    await client.producer.publish([Output(TP.topic, TP.partition, b"", b"%d" % number)])
 
 
 @pytest.mark.parametrize(("send", "lost"), [(stock, "some"), (ours, "none")], ids=["aiokafka", "ours"])
 def test_whoever_waits_behind_others_does_not_lose_patience_early(send: Any, lost: str) -> None:
     async def everyone() -> list[Any]:
-        producer = Producer()
-        broker = asyncio.create_task(producer.broker())
-        found = await asyncio.gather(*(send(producer, number) for number in range(SENDERS)), return_exceptions=True)
+        client = FakeClient()
+        broker = asyncio.create_task(client.broker())
+        found = await asyncio.gather(*(send(client, number) for number in range(SENDERS)), return_exceptions=True)
         broker.cancel()
         return found
 

@@ -12,7 +12,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from deploy.local.state import Stack
 from schemas.service.connection import KafkaSettings
 from streams.contract import Output
-from streams.engine.producer import Outbox
+from streams.engine.producer import Producer
 from tests.losses.line import Partition, running
 from tests.losses.work import Work, value
 
@@ -64,21 +64,21 @@ class Stock(Work):
 
 
 class Ours(Work):
-    """Sends through the outbox."""
+    """Sends through the producer."""
 
     def __init__(self, topic: str, size: int) -> None:
         super().__init__()
         self.topic, self.payload = topic, noise(size)
 
     async def open(self, app: Any) -> None:
-        self.outbox = await Outbox.open(KafkaSettings())
+        self.producer = await Producer.open(KafkaSettings())
 
     async def send(self, number: int) -> None:
-        await self.outbox.publish([Output(self.topic, 0, b"k", self.payload)])
+        await self.producer.publish([Output(self.topic, 0, b"k", self.payload)])
         await super().send(number)
 
     async def close(self) -> None:
-        await self.outbox.close()
+        await self.producer.close()
 
 
 ENGINES = {"stock": Stock, "ours": Ours}

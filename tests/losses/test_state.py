@@ -56,7 +56,7 @@ async def stock(folder: Path) -> int:
 
 
 class Out:
-    """Stands where the outbox stands: acknowledges everything and gives changelog rows their offsets."""
+    """Stands where the producer stands: acknowledges everything and gives changelog rows their offsets."""
 
     def __init__(self) -> None:
         self.end = 0
@@ -64,7 +64,7 @@ class Out:
     async def publish(self, outputs: list[Any]) -> int:
         return len(outputs)
 
-    async def publish_rows(self, topic: str, partition: int, rows: list[Any], family_bytes: int) -> tuple[int, int]:
+    async def publish_rows(self, topic: str, partition: int, rows: list[Any], row_group_prefix_bytes: int) -> tuple[int, int]:
         first, self.end = self.end, self.end + len(rows)
         return first, self.end - 1
 

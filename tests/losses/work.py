@@ -63,7 +63,7 @@ class Codec(faust.Codec):
 class Forward:
     """The same work as a step: an output for each record."""
 
-    name, topics, table, changelog, family_bytes = "forward", (TOPIC,), "", "", 0
+    name, topics, table, changelog, row_group_prefix_bytes = "forward", (TOPIC,), "", "", 0
 
     def __init__(self, work: Work) -> None:
         self.work = work

@@ -97,7 +97,7 @@ class Effects:
         self.published += outputs
         return len(outputs)
 
-    async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]], family: int) -> tuple[int, int]:
+    async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]], prefix: int) -> tuple[int, int]:
         self.note("changelog")
         return self.first, self.first + len(rows) - 1
 
@@ -122,7 +122,7 @@ class Count:
     topics = ("touchline.erp",)
     table = "counts"
     changelog = "counts-changelog"
-    family_bytes = 0
+    row_group_prefix_bytes = 0
 
     def process(self, records: list[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         outputs = []

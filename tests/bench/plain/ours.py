@@ -20,7 +20,7 @@ class Plain:
     topics = (TOPIC,)
     table = "customers"
     changelog = CUSTOMER_STATE
-    family_bytes = 0
+    row_group_prefix_bytes = 0
     _idle = True
 
     def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:

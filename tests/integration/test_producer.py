@@ -10,7 +10,7 @@ from schemas.errors import FatalError
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output
-from streams.engine.producer import Outbox
+from streams.engine.producer import Producer
 
 pytestmark = pytest.mark.integration
 MEGABYTE = 1024 * 1024
@@ -42,11 +42,11 @@ def test_records_larger_than_a_batch_arrive_whole_and_in_order(own_topics: Stack
     begin = end_of(DEAD_LETTERS)
 
     async def publish() -> int:
-        outbox = await Outbox.open(KafkaSettings())
+        producer = await Producer.open(KafkaSettings())
         try:
-            return await outbox.publish(Output(DEAD_LETTERS, 0, b"k", value) for value in values)
+            return await producer.publish(Output(DEAD_LETTERS, 0, b"k", value) for value in values)
         finally:
-            await outbox.close()
+            await producer.close()
 
     assert asyncio.run(publish()) == len(values)
     assert read_from(DEAD_LETTERS, begin, len(values)) == values
@@ -56,28 +56,28 @@ def test_rows_are_acknowledged_with_the_offsets_of_the_first_and_the_last_one(ow
     begin = end_of(DEAD_LETTERS)
 
     async def publish() -> tuple[int, int]:
-        outbox = await Outbox.open(KafkaSettings())
+        producer = await Producer.open(KafkaSettings())
         try:
-            return await outbox.publish_rows(DEAD_LETTERS, 0, [(b"%016d" % n, b"x" * 400_000) for n in range(5)], 16)
+            return await producer.publish_rows(DEAD_LETTERS, 0, [(b"%016d" % n, b"x" * 400_000) for n in range(5)], 16)
         finally:
-            await outbox.close()
+            await producer.close()
 
     assert asyncio.run(publish()) == (begin, begin + 4)
 
 
-@pytest.mark.parametrize(("family_bytes", "refused"), [(0, False), (16, True)], ids=["each by itself", "one family"])
-def test_only_rows_that_belong_together_must_fit_into_one_batch(own_topics: Stack, *, family_bytes: int, refused: bool) -> None:
+@pytest.mark.parametrize(("prefix_bytes", "refused"), [(0, False), (16, True)], ids=["each by itself", "one row group"])
+def test_only_rows_that_belong_together_must_fit_into_one_batch(own_topics: Stack, *, prefix_bytes: int, refused: bool) -> None:
     rows = [(b"icrm_contact\x1fsales/%d" % number, b"x" * 400_000) for number in range(15)]
 
     async def publish() -> tuple[int, int]:
-        outbox = await Outbox.open(KafkaSettings())
+        producer = await Producer.open(KafkaSettings())
         try:
-            return await outbox.publish_rows(DEAD_LETTERS, 0, rows, family_bytes)
+            return await producer.publish_rows(DEAD_LETTERS, 0, rows, prefix_bytes)
         finally:
-            await outbox.close()
+            await producer.close()
 
     if refused:
-        with pytest.raises(FatalError, match="do not fit into one batch"):
+        with pytest.raises(FatalError, match="one row group of"):
             asyncio.run(publish())
     else:
         first, last = asyncio.run(publish())
@@ -86,11 +86,11 @@ def test_only_rows_that_belong_together_must_fit_into_one_batch(own_topics: Stac
 
 def test_a_record_that_the_broker_refuses_raises(own_topics: Stack) -> None:
     async def publish() -> None:
-        outbox = await Outbox.open(KafkaSettings())
+        producer = await Producer.open(KafkaSettings())
         try:
-            await outbox.publish([Output(DEAD_LETTERS, 99, b"k", b"no such partition")])
+            await producer.publish([Output(DEAD_LETTERS, 99, b"k", b"no such partition")])
         finally:
-            await outbox.close()
+            await producer.close()
 
     with pytest.raises(Exception, match="partition"):
         asyncio.run(publish())
