@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkab
 
 from pydantic import BaseModel
 
-from connectors.http.rate_limit import Budget
+from connectors.http.rate_limit import RateLimit
 from schemas.errors import RecordError
 from schemas.records.touchpoint import Touchpoint
 
@@ -51,7 +51,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RejectedRecord:
     """One record that could not even be read as a record. `raw` may be cut short; `size` is its full length in bytes."""
 
     raw: bytes
@@ -64,13 +64,13 @@ class Refused:
 class Batch:
     """Records in the order of the source, and the cursor AFTER them; an empty one where there is no place to go on from.
 
-    `share` is how much of the stream lies behind this batch, 0 to 1, for progress bars: 1 for the last one.
+    `progress` is how much of the stream lies behind this batch, 0 to 1, for progress bars: 1 for the last one.
     """
 
-    records: Sequence[Record | Refused]
+    records: Sequence[Record | RejectedRecord]
     cursor: Cursor
     phase: Phase = Phase.NEXT
-    share: float = 0.0
+    progress: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +101,14 @@ class Window(NamedTuple):
     start: datetime | None = None
     end: datetime | None = None
 
-    def share(self, at: datetime, now: datetime) -> float:
+    def progress_at(self, at: datetime, now: datetime) -> float:
         """How much of the window lies before `at`, 0 to 1; 0 where it has no beginning."""
         if self.start is None or at <= self.start:
             return 0.0
         return min(1.0, (at - self.start) / ((self.end or now) - self.start))
 
 
-WHOLE = Window()
+UNBOUNDED = Window()
 
 
 class Connector(Protocol):
@@ -137,14 +137,14 @@ class Connector(Protocol):
     """The pause between two rounds."""
     start: datetime | None
     """Where live reading began: nothing older is read but by a backfill. None: from the beginning."""
-    budget: Budget
+    rate_limit: RateLimit
     """What the account still allows; the runner lowers it for a backfill."""
 
     def check(self) -> str:
         """One line saying what was found. Raises ConfigError with what to change."""
         ...
 
-    def streams(self, saved: Mapping[str, Cursor]) -> Iterable[str]:
+    def list_streams(self, saved: Mapping[str, Cursor]) -> Iterable[str]:
         """The streams that have something to read; `saved` holds the cursor of each stream read before.
 
         A stream's text before the first `:` is its feed, the rest its part of the feed. The result is consumed lazily,
@@ -152,11 +152,11 @@ class Connector(Protocol):
         """
         ...
 
-    def spec(self, stream: str) -> StreamSpec:
+    def describe_stream(self, stream: str) -> StreamSpec:
         """What the stream is like; always the same."""
         ...
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """What lies after the cursor and within the window, in batches of at most 2,000 records and some megabytes. Finite.
 
         A timed stream begins at the window's start where there is no cursor, keeps records of equal time apart by their key,
@@ -168,7 +168,7 @@ class Connector(Protocol):
         """
         ...
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """The record as a touchpoint: a pure function of the record and the settings. Raises RecordError."""
         ...
 
@@ -189,7 +189,7 @@ class Listener(Protocol):
     to abandon it is to have them send again. There is no end to be read to and nothing to be read again by time.
     """
 
-    def listen(self, *, keep: bool) -> str:
+    def listen(self, *, acknowledge: bool) -> str:
         """Open the door and return its address; called once, before `streams`. Raises ConfigError where that cannot be.
 
         With `keep` false every sender is told to send again, whatever is read: for a look at what comes.

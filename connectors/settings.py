@@ -44,26 +44,26 @@ class SourceSettings(BaseSettings):
     requests_per_minute: int | None = Field(default=None, ge=1)
 
 
-def variable(name: str, field: str = "") -> str:
+def secret_variable(name: str, field: str = "") -> str:
     """The environment variable of a secret setting of the instance `name`; without a field, what they all begin with."""
     return f"TOUCHLINE_{name.replace('-', '_').upper()}_{field.upper()}"
 
 
-def names() -> list[str]:
+def list_connectors() -> list[str]:
     """The connectors there are: folders beside this file that hold a `connector.py`."""
     return sorted(path.parent.name for path in FOLDER.glob("*/connector.py"))
 
 
 def open_connector(name: str, settings_file: Path, overrides: dict[str, Any]) -> Connector:
     """The connector `name` with the settings of a YAML file; `overrides` replace top-level settings."""
-    if name not in names():
-        raise ConfigError(f"there is no connector {name}: there are {', '.join(names())} (`touchline connectors`)")
+    if name not in list_connectors():
+        raise ConfigError(f"there is no connector {name}: there are {', '.join(list_connectors())} (`touchline connectors`)")
     kind = importlib.import_module(f"connectors.{name}.connector").Connector
     connector: Connector = kind(_settings(kind.settings_model, settings_file, overrides))
     return connector
 
 
-def loaded(path: Path) -> dict[str, Any]:
+def load_yaml(path: Path) -> dict[str, Any]:
     """The entries of a YAML file. Raises ConfigError."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -78,7 +78,9 @@ def loaded(path: Path) -> dict[str, Any]:
     return data
 
 
-def explained(error: ValidationError, model: type[BaseModel], variables: Mapping[str, str] = MappingProxyType({})) -> str:
+def describe_validation_error(
+    error: ValidationError, model: type[BaseModel], variables: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """The first errors as one line, each with its place and what to do; `variables` are those that set the model's secrets."""
     lines = []
     errors = error.errors(include_input=False, include_url=False)
@@ -103,7 +105,7 @@ def _follows(error: ErrorDetails, errors: list[ErrorDetails]) -> bool:
 
 
 def _settings(model: type[BaseModel], path: Path, overrides: dict[str, Any]) -> BaseModel:
-    data = loaded(path)
+    data = load_yaml(path)
     if "root" in data and "root" not in overrides:
         data["root"] = path.parent / str(data["root"])
     given = {**data, **overrides}
@@ -112,11 +114,11 @@ def _settings(model: type[BaseModel], path: Path, overrides: dict[str, Any]) -> 
         raise ConfigError(f"{path}: name: {NAMING}")
     secrets = [field for field, info in model.model_fields.items() if info.annotation is SecretStr]
     if written := [field for field in secrets if field in given]:
-        raise ConfigError(f"{path}: {written[0]}: a secret does not belong into a file: set {variable(name, written[0])}")
+        raise ConfigError(f"{path}: {written[0]}: a secret does not belong into a file: set {secret_variable(name, written[0])}")
     try:
         if issubclass(model, BaseSettings):
-            return model(_env_prefix=variable(name), **given)
+            return model(_env_prefix=secret_variable(name), **given)
         return model.model_validate(given)
     except ValidationError as error:
-        variables = {field: variable(name, field) for field in secrets}
-        raise ConfigError(f"{path}: {explained(error, model, variables)}") from None
+        variables = {field: secret_variable(name, field) for field in secrets}
+        raise ConfigError(f"{path}: {describe_validation_error(error, model, variables)}") from None

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from connectors.bluesky.frames import POSTS, Frame, expired, firehose, jetstream
 from connectors.bluesky.settings import BlueskySettings
 from connectors.bluesky.wire import Socket, clock, library, opened
-from connectors.contract import WHOLE, Batch, Cursor, Record, StreamSpec, Window
-from connectors.http.rate_limit import Budget
-from connectors.mapping.record_mapping import Items, mapped
+from connectors.contract import UNBOUNDED, Batch, Cursor, Record, StreamSpec, Window
+from connectors.http.rate_limit import RateLimit
+from connectors.mapping.record_mapping import RecordMapping, load_mappings
 from schemas.records.fields import milliseconds
 from schemas.records.touchpoint import Touchpoint
 
@@ -37,11 +37,11 @@ class Connector:
     def __init__(self, settings: BlueskySettings) -> None:
         library()
         self.name, self.poll_seconds, self.start = settings.name, settings.poll_seconds, settings.start
-        self.budget = Budget(settings.requests_per_minute)
+        self.rate_limit = RateLimit(settings.requests_per_minute)
         self.settings = settings
         self._frame: Callable[[Any], Frame] = jetstream if settings.protocol == "jetstream" else firehose()
-        mapping = mapped(Path(__file__).with_name("mapping.yaml"), settings.name)["posts"].mapping
-        self._posts = Items(settings.name, "posts", mapping.model_copy(update={"system": settings.system}))
+        mapping = load_mappings(Path(__file__).with_name("mapping.yaml"), settings.name)["posts"].mapping
+        self._posts = RecordMapping(settings.name, "posts", mapping.model_copy(update={"system": settings.system}))
         self._url = re.sub("^http", "ws", settings.url).rstrip("/") + PATHS[settings.protocol]
 
     def check(self) -> str:
@@ -49,17 +49,17 @@ class Connector:
         with self._opened(None):
             return f"a {self.settings.protocol} at {self.settings.url}"
 
-    def streams(self, saved: Mapping[str, Cursor]) -> Iterable[str]:
+    def list_streams(self, saved: Mapping[str, Cursor]) -> Iterable[str]:
         """`posts` alone."""
         return ["posts"]
 
-    def spec(self, stream: str) -> StreamSpec:
+    def describe_stream(self, stream: str) -> StreamSpec:
         """By the server's time; deletes are events of their own."""
         return replace(self._posts.spec, deletes="log")
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """The event mapped. Raises RecordError."""
-        return self._posts.touchpoint(record)
+        return self._posts.map_record(record)
 
     def count(self, stream: str, window: Window) -> int | None:
         """A stream does not count."""
@@ -68,7 +68,7 @@ class Connector:
     def close(self) -> None:
         """Nothing stays open between two rounds."""
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """The events after the cursor until the time at which the round began. Raises CursorExpiredError for a lost place."""
         place = seq = cursor["seq"] if cursor else None
         with self._opened(self._first(window) if place is None else place) as socket:
@@ -81,7 +81,7 @@ class Connector:
                 events += [event for event in frame.events if self._wanted(event, window)]
                 read += 1
                 if len(events) >= self.settings.batch or read >= MOST_FRAMES:
-                    batch = self._batch(events, seq, window.share(datetime.fromisoformat(str(frame.time)), end))
+                    batch = self._batch(events, seq, window.progress_at(datetime.fromisoformat(str(frame.time)), end))
                     yield batch
                     events, read = [], 0
         if events or read or cursor is None:
@@ -100,7 +100,7 @@ class Connector:
             yield frame
 
     def _batch(self, events: list[dict[str, Any]], seq: int | None, share: float) -> Batch:
-        return Batch(self._posts.records(events, clock(timedelta(0))), {"seq": seq}, share=share)
+        return Batch(self._posts.create_records(events, clock(timedelta(0))), {"seq": seq}, progress=share)
 
     def _wanted(self, event: dict[str, Any], window: Window) -> bool:
         early = window.start and datetime.fromisoformat(event["time"]) < window.start
@@ -122,4 +122,4 @@ class Connector:
                 *(("dids", did) for did in self.settings.dids),
             ]
         protocols = ["xrpc.v1.json"] if jet else []
-        return opened(self._url, query, self.budget, protocols=protocols, timeout=self.settings.timeout_seconds)
+        return opened(self._url, query, self.rate_limit, protocols=protocols, timeout=self.settings.timeout_seconds)

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from connectors.errors import CursorExpiredError, RateLimitedError
 from connectors.http.client import CONNECT_SECONDS
-from connectors.http.rate_limit import Budget, seconds_until
+from connectors.http.rate_limit import RateLimit, seconds_until
 from schemas.errors import ConfigError, RetryableError
 
 MAX_FRAME = 16 * 1024 * 1024
@@ -54,11 +54,13 @@ class Socket:
 
 
 @contextmanager
-def opened(url: str, query: list[tuple[str, str]], budget: Budget, *, protocols: list[str], timeout: float) -> Iterator[Socket]:
+def opened(
+    url: str, query: list[tuple[str, str]], rate_limit: RateLimit, *, protocols: list[str], timeout: float
+) -> Iterator[Socket]:
     """A connection until the block ends."""
     websockets = library()
     host = urlsplit(url).netloc
-    budget.take()
+    rate_limit.acquire()
     with ExitStack() as stack:
         with _failures(host):
             try:
@@ -72,15 +74,15 @@ def opened(url: str, query: list[tuple[str, str]], budget: Budget, *, protocols:
                 )
                 connection = stack.enter_context(connect)
             except websockets.exceptions.InvalidStatus as error:
-                raise _refused(error.response, host, budget) from None
+                raise _refused(error.response, host, rate_limit) from None
         yield Socket(connection, host, timeout)
 
 
-def _refused(response: Any, host: str, budget: Budget) -> Exception:
+def _refused(response: Any, host: str, rate_limit: RateLimit) -> Exception:
     status, said = response.status_code, f"{host} answers {response.status_code}"
     seconds = seconds_until(response.headers.get("Retry-After"), _date(response.headers.get("Date")))
     if status == 429:
-        budget.block(seconds or 0.0)
+        rate_limit.block(seconds or 0.0)
         return RateLimitedError(f"{said}: asked too often", seconds)
     if status >= 500:
         return RetryableError(f"{said}: it is down or busy", seconds)

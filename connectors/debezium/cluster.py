@@ -18,7 +18,7 @@ from kafka.errors import (
 
 from connectors.debezium.settings import DebeziumSettings
 from connectors.errors import AuthError, CursorExpiredError
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from schemas.errors import FatalError, RetryableError
 from schemas.records.fields import instant, milliseconds
 
@@ -135,7 +135,7 @@ class Cluster:
         except OffsetOutOfRangeError as error:
             raise CursorExpiredError("the topic no longer holds the next offset") from error
         except SaslAuthenticationFailedError as error:
-            raise AuthError(REFUSED.format(self._where, variable(self._settings.name, "sasl_password"))) from error
+            raise AuthError(REFUSED.format(self._where, secret_variable(self._settings.name, "sasl_password"))) from error
         except AuthorizationError as error:
             raise AuthError(NOT_ALLOWED.format(type(error).__name__)) from error
         except KafkaTimeoutError as error:

@@ -12,14 +12,14 @@ from typing import ClassVar, NamedTuple
 
 from pydantic import BaseModel
 
-from connectors.contract import WHOLE, Batch, Cursor, Record, Refused, StreamSpec, Window
+from connectors.contract import UNBOUNDED, Batch, Cursor, Record, RejectedRecord, StreamSpec, Window
 from connectors.debezium.change import Change, change
 from connectors.debezium.cluster import Cluster, Known, Message
 from connectors.debezium.formats import Registry, from_json
 from connectors.debezium.settings import DebeziumSettings, Topic
 from connectors.errors import CursorExpiredError
-from connectors.http.rate_limit import Budget
-from connectors.mapping.mapping import TouchpointMapping
+from connectors.http.rate_limit import RateLimit
+from connectors.mapping.touchpoint_mapping import TouchpointMapping
 from schemas.errors import RecordError, RetryableError
 from schemas.records.touchpoint import Touchpoint
 
@@ -49,7 +49,7 @@ class Connector:
     def __init__(self, settings: DebeziumSettings, cluster: Cluster | None = None) -> None:
         self.settings = settings
         self.name, self.poll_seconds, self.start = settings.name, settings.poll_seconds, settings.start
-        self.budget = Budget()
+        self.rate_limit = RateLimit()
         self.cluster = cluster or Cluster(settings)
         self.registry = Registry(settings) if settings.registry else None
         self._decode = self.registry.read if self.registry else from_json
@@ -74,7 +74,7 @@ class Connector:
                 said += f"; the newest record of {feed}:{partition} cannot be read: {wrong}" if wrong else ""
         return said
 
-    def streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
+    def list_streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
         """Every partition of every topic that there is."""
         known = self._known()
         for feed, topic in self.settings.topics.items():
@@ -83,33 +83,33 @@ class Connector:
                 log.warning("%s: there is no topic %s yet: Debezium makes it with the first change", self.name, topic.topic)
             yield from (f"{feed}:{partition}" for partition in known.get(topic.topic, Known("", ())).partitions)
 
-    def spec(self, stream: str) -> StreamSpec:
+    def describe_stream(self, stream: str) -> StreamSpec:
         """As the settings say. What a stream is read by is the time at which its records came to Kafka."""
         topic = self._topic(stream)
         return StreamSpec(topic.source, deletes="log", timed=True, snapshot=topic.snapshot)
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """The changes after the cursor, up to what the partition holds now."""
         place = self._place(stream)
         offset, left_out = self._begin(place, cursor, window), 0
         end = self._at(place, window.end) if window.end else place.end
         if offset >= end and (cursor is None or self._due(stream)):
-            yield Batch((), {"topic": place.id, "offset": offset}, share=1.0)
+            yield Batch((), {"topic": place.id, "offset": offset}, progress=1.0)
         begin = offset
         for messages, position in self.cluster.messages(place.topic, place.partition, offset, end, self.settings.batch):
             found = [self._record(stream, message) for message in messages if message.value is not None]
             records = [record for record in found if record]
             left_out += len(found) - len(records)
-            yield Batch(records, {"topic": place.id, "offset": position}, share=(position - begin) / (end - begin))
+            yield Batch(records, {"topic": place.id, "offset": position}, progress=(position - begin) / (end - begin))
         if left_out:
             log.info("%s: %s: %d rows of a snapshot left out: `snapshot_map` would publish them", self.name, stream, left_out)
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """The change mapped. Raises RecordError."""
         feed = record.stream.partition(":")[0]
         mapping = self._snapshots[feed] if record.data["op"] == "r" else self._maps[feed]
         try:
-            return mapping.touchpoint(record.key, record.version, record.data, record.read_at, {})
+            return mapping.create_touchpoint(record.key, record.version, record.data, record.read_at, {})
         except RecordError as error:
             if error.reason == "missing_identifier" and record.deleted and self._topic(feed).replica_identity == "default":
                 raise RecordError(error.reason, error.detail + MORE) from None
@@ -170,14 +170,14 @@ class Connector:
             self._idle[stream] = now
         return due
 
-    def _record(self, stream: str, message: Message) -> Record | Refused | None:
+    def _record(self, stream: str, message: Message) -> Record | RejectedRecord | None:
         """The message as a record; None for a row of a snapshot that nobody asked for."""
         assert message.value is not None
         position = str(message.offset)
         try:
             found = self._change(stream, message)
         except RecordError as error:
-            return Refused(message.value, len(message.value), position, error)
+            return RejectedRecord(message.value, len(message.value), position, error)
         if found.op == "r" and stream.partition(":")[0] not in self._snapshots:
             return None
         key, version, now = found.name, found.version, datetime.now(UTC)

@@ -16,9 +16,9 @@ from fastavro import parse_schema, schemaless_reader
 from urllib3.util import make_headers
 
 from connectors.debezium.settings import DebeziumSettings
-from connectors.http.client import Action, Answer, Client, Headers, decide
-from connectors.http.rate_limit import Budget
-from connectors.settings import variable
+from connectors.http.client import Action, Client, Headers, Response, choose_action
+from connectors.http.rate_limit import RateLimit
+from connectors.settings import secret_variable
 from schemas.errors import ConfigError, RecordError
 
 Format = Callable[[bytes], Any]
@@ -67,9 +67,9 @@ class Registry:
 
     def __init__(self, settings: DebeziumSettings) -> None:
         self._settings = settings
-        fix = f"set {variable(settings.name, 'registry_password')}, and look at registry_username"
+        fix = f"set {secret_variable(settings.name, 'registry_password')}, and look at registry_username"
         url, seconds = settings.registry or "", settings.timeout_seconds
-        self._client = Client(url, Budget(), timeout=seconds, fix=fix, login=self._login, decide=_decide)
+        self._client = Client(url, RateLimit(), timeout=seconds, credentials_hint=fix, login=self._login, choose_action=_decide)
         self._schemas: dict[int, Any] = {}
 
     def check(self) -> None:
@@ -113,11 +113,11 @@ class Registry:
         return make_headers(basic_auth=f"{name}:{self._settings.registry_password.get_secret_value()}") if name else {}
 
 
-def _decide(answer: Answer) -> Action:
+def _decide(answer: Response) -> Action:
     """A schema that the registry does not know is one record's trouble; a path that it does not know is the address's."""
     if answer.status == 404 and f'"error_code":{NO_SUCH_SCHEMA}'.encode() in answer.body.replace(b" ", b""):
         return Action.ACCEPT
-    return decide(answer)
+    return choose_action(answer)
 
 
 def _plain(value: Any) -> Any:

@@ -10,22 +10,22 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from connectors.contract import WHOLE, Batch, Cursor, Window
+from connectors.contract import UNBOUNDED, Batch, Cursor, Window
 from connectors.example_reviews.settings import ReviewsSettings
 from connectors.http.client import Client
-from connectors.http.http_connector import Polled
-from connectors.http.keyset import walk
-from connectors.settings import variable
+from connectors.http.http_connector import HttpConnector
+from connectors.http.keyset import paginate
+from connectors.settings import secret_variable
 
 
-class Connector(Polled):
+class Connector(HttpConnector):
     """One account. Cursor: {at, key, done}, as `connectors/http/keyset.py` keeps it."""
 
     settings_model: ClassVar[type[BaseModel]] = ReviewsSettings
 
     def __init__(self, settings: ReviewsSettings) -> None:
-        fix = f"set {variable(settings.name, 'secret')} to the account's API secret"
-        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=fix)
+        fix = f"set {secret_variable(settings.name, 'secret')} to the account's API secret"
+        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), credentials_hint=fix)
         self.settings = settings
 
     def login(self, client: Client) -> dict[str, str]:
@@ -35,11 +35,11 @@ class Connector(Polled):
 
     def check(self) -> str:
         """How many reviews there are. Raises ConfigError with what to change."""
-        return f"{self.count('reviews', WHOLE)} reviews at {self.settings.url}"
+        return f"{self.count('reviews', UNBOUNDED)} reviews at {self.settings.url}"
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """The reviews changed since, oldest first."""
-        return walk(self._page, self.items[stream], self.client.now, self.settings.page, cursor, window)
+        return paginate(self._page, self.mappings[stream], self.client.now, self.settings.page, cursor, window)
 
     def count(self, stream: str, window: Window) -> int:
         """The service's own count."""

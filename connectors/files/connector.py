@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from connectors.contract import WHOLE, Batch, Cursor, Phase, Record, Refused, StreamSpec, Window
+from connectors.contract import UNBOUNDED, Batch, Cursor, Phase, Record, RejectedRecord, StreamSpec, Window
 from connectors.files.feed import FeedReader
 from connectors.files.settings import FilesSettings
-from connectors.http.rate_limit import Budget
+from connectors.http.rate_limit import RateLimit
 from schemas.errors import ConfigError, RetryableError
 from schemas.records.touchpoint import Touchpoint
 
@@ -41,7 +41,7 @@ class Connector:
         self.name = settings.name
         self.poll_seconds = settings.poll_seconds
         self.start: datetime | None = None
-        self.budget = Budget()
+        self.rate_limit = RateLimit()
         self._feeds = {name: FeedReader(settings.name, name, feed) for name, feed in settings.feeds.items()}
         self._read_under: dict[tuple[str, str], str] = {}
 
@@ -55,7 +55,7 @@ class Connector:
         waiting = f"; no file yet for {', '.join(empty)}" if empty else ""
         return f"{len(self._feeds)} feeds, {found.total()} files below {root}{waiting}"
 
-    def streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
+    def list_streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
         """`<feed>:<path below root>` of each settled file that is new, changed or not read to its end."""
         self._read_under = {
             (stream.partition(":")[0], cursor["sha256"]): stream for stream, cursor in saved.items() if cursor["done"]
@@ -76,11 +76,11 @@ class Connector:
         if unsettled:
             log.info("%s: %d files changed less than settle_seconds ago: left for a later round", self.name, unsettled)
 
-    def spec(self, stream: str) -> StreamSpec:
+    def describe_stream(self, stream: str) -> StreamSpec:
         """The event family of the stream's feed; files show no deletes and are not read by time."""
         return StreamSpec(self._feeds[stream.partition(":")[0]].feed.source)
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """The file's records after the cursor; before them, as REPLAY, those that the cursor has behind it."""
         name, _, path = stream.partition(":")
         with _opened(self.settings.root / path) as file:
@@ -90,7 +90,7 @@ class Connector:
             now = {"sha256": digest, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
             unchanged = cursor is not None and cursor["sha256"] == digest
             if cursor and unchanged and cursor["done"]:
-                yield Batch((), {**cursor, **now}, share=1.0)
+                yield Batch((), {**cursor, **now}, progress=1.0)
                 return
             if self._read_under.get((name, digest), stream) != stream:
                 yield Batch((), {**now, "rows": 0, "done": True}, Phase.RESTART, 1.0)
@@ -99,9 +99,9 @@ class Connector:
             yield from self._batches(stream, file, now, cursor["rows"] if cursor and unchanged else None)
         self._read_under[name, digest] = stream
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """The record mapped by its feed. Raises RecordError."""
-        return self._feeds[record.stream.partition(":")[0]].touchpoint(record)
+        return self._feeds[record.stream.partition(":")[0]].map_record(record)
 
     def count(self, stream: str, window: Window) -> int | None:
         """Files cannot say."""
@@ -113,7 +113,7 @@ class Connector:
         """Batches of the whole file. `behind` rows were published before; None begins the totals anew."""
         feed = self._feeds[stream.partition(":")[0]]
         equal_rows: Counter[bytes] = Counter()
-        records: list[Record | Refused] = []
+        records: list[Record | RejectedRecord] = []
         phase = Phase.RESTART if behind is None else Phase.NEXT
         rows, size, read_at = 0, 0, datetime.now(UTC)
         for row in feed.rows(file):

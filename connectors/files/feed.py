@@ -6,13 +6,13 @@ from datetime import datetime
 from hashlib import sha256
 from io import BufferedReader
 
-from connectors.contract import Record, Refused
+from connectors.contract import Record, RejectedRecord
 from connectors.files import csv_rows, jsonl_rows, parquet_rows
 from connectors.files.row import Row
 from connectors.files.settings import Feed
 from connectors.mapping.expressions import compile_expression, evaluate
-from connectors.mapping.functions import identifier
-from connectors.mapping.mapping import TouchpointMapping
+from connectors.mapping.functions import to_identifier
+from connectors.mapping.touchpoint_mapping import TouchpointMapping
 from schemas.errors import RecordError
 from schemas.records.touchpoint import Touchpoint
 
@@ -42,7 +42,7 @@ class FeedReader:
         """The rows of one open file."""
         return FORMATS[self.feed.format](file, self.feed)
 
-    def record(self, row: Row, stream: str, read_at: datetime, equal_rows: Counter[bytes]) -> Record | Refused:
+    def record(self, row: Row, stream: str, read_at: datetime, equal_rows: Counter[bytes]) -> Record | RejectedRecord:
         """The row with its identity. `equal_rows` counts the rows of this file so far that have no key of their own."""
         position = str(row.number)
         try:
@@ -53,15 +53,15 @@ class FeedReader:
             key = self._identity("key", row) if self._key else self._occurrence(digest, equal_rows)
             version = self._identity("version", row) if self._version else digest.hex()
         except RecordError as error:
-            return Refused(row.raw, row.size, position, error)
+            return RejectedRecord(row.raw, row.size, position, error)
         return Record(stream, key, version, row.data, row.raw, position, read_at)
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """The mapped record. Raises RecordError."""
         extra = {}
         if self.feed.unknown_columns == "keep" and not record.data.keys() <= self.columns:
             extra = {name: value for name, value in record.data.items() if name not in self.columns}
-        return self.mapping.touchpoint(record.key, record.version, record.data, record.read_at, extra)
+        return self.mapping.create_touchpoint(record.key, record.version, record.data, record.read_at, extra)
 
     def _refuse_unknown(self, row: Row) -> None:
         assert isinstance(row.data, dict)
@@ -78,7 +78,7 @@ class FeedReader:
         expression = self._key if what == "key" else self._version
         assert expression is not None
         assert isinstance(row.data, dict)
-        found = identifier(evaluate(expression, row.data, what))
+        found = to_identifier(evaluate(expression, row.data, what))
         if found is None:
             raise RecordError("missing_field", f"field {what} is required and nothing came of its expression")
         return found

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from connectors.mapping.mapping import Family
+from connectors.mapping.touchpoint_mapping import Family
 from schemas.records.fields import Name
 
 Expression = Annotated[str, Field(min_length=1)]

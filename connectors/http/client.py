@@ -16,15 +16,15 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, SSLError
 
 from connectors.errors import AuthError, CursorExpiredError, RateLimitedError
-from connectors.http.rate_limit import Budget, seconds_until
+from connectors.http.rate_limit import RateLimit, seconds_until
 from schemas.errors import ConfigError, RetryableError
 
-MAX_BODY = 32 * 1024 * 1024
+MAX_BODY_BYTES = 32 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 Headers = Mapping[str, str]
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """Status, headers (any case) and whole body of one request."""
 
     status: int
@@ -50,7 +50,7 @@ class Action(Enum):
     STOP = auto()
 
 
-def decide(answer: Answer) -> Action:
+def choose_action(answer: Response) -> Action:
     """By HTTP's own meaning of a status; a connector whose source differs passes its own function."""
     status = answer.status
     if 200 <= status < 300 or status == 304:
@@ -63,19 +63,19 @@ def decide(answer: Answer) -> Action:
 class Client:
     """Asks below `url` only: a path is all that a request can name, so no token ever goes to another host.
 
-    `login` fetches the headers that sign a request, at first and after a 401; `fix` names what a person must change when the
-    credentials are refused.
+    `login` fetches the headers that sign a request, at first and after a 401. `credentials_hint` names the setting or variable to
+    change after the source refused the credentials.
     """
 
     def __init__(
         self,
         url: str,
-        budget: Budget,
+        rate_limit: RateLimit,
         *,
         timeout: float,
-        fix: str,
+        credentials_hint: str,
         login: Callable[["Client"], Headers],
-        decide: Callable[[Answer], Action] = decide,
+        choose_action: Callable[[Response], Action] = choose_action,
     ) -> None:
         try:
             found = urllib3.util.parse_url(url)
@@ -87,22 +87,22 @@ class Client:
             url, timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=timeout), retries=False
         )
         self._host, self._base = str(found.netloc), found.path or "/"
-        self._budget, self._login, self._decide, self._fix = budget, login, decide, fix
+        self._rate_limit, self._login, self._decide, self._credentials_hint = rate_limit, login, choose_action, credentials_hint
         self._signed: Headers | None = None
         self._skew = timedelta(0)
 
-    def get(self, path: str, query: Mapping[str, Any] | None = None, headers: Headers | None = None) -> Answer:
+    def get(self, path: str, query: Mapping[str, Any] | None = None, headers: Headers | None = None) -> Response:
         """The answer to a GET; None values of `query` are left out. Raises the errors of `connectors/errors.py`."""
         given = {name: value for name, value in (query or {}).items() if value is not None}
         target = f"{path}?{urlencode(given, quote_via=quote)}" if given else path
         return self._signed_request("GET", target, dict(headers or {}), None)
 
-    def post(self, path: str, body: Any, *, signed: bool = True) -> Answer:
+    def post(self, path: str, body: Any, *, signed: bool = True) -> Response:
         """The answer to a POST of JSON; unsigned for the login itself."""
         ask = self._signed_request if signed else self._accepted
         return ask("POST", path, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
-    def form(self, path: str, fields: Mapping[str, str]) -> Answer:
+    def post_form(self, path: str, fields: Mapping[str, str]) -> Response:
         """The answer to a signed POST of form fields, which is how OAuth 2.0 asks for a token."""
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._signed_request("POST", path, kind, urlencode(fields).encode())
@@ -115,7 +115,7 @@ class Client:
         """Close the connections."""
         self._pool.close()
 
-    def _signed_request(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    def _signed_request(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> Response:
         """Signed, and once more with a fresh token where the source refuses the one at hand."""
         for last in (False, True):
             self._signed = self._signed or self._login(self)
@@ -125,38 +125,38 @@ class Client:
             self._signed = None
         return self._checked(method, target, answer)
 
-    def _accepted(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    def _accepted(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> Response:
         return self._checked(method, target, self._answer(method, target, headers, body))
 
-    def _answer(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> Answer:
-        self._budget.take()
+    def _answer(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> Response:
+        self._rate_limit.acquire()
         with self._failures(method, target):
             response = self._pool.request(
                 method, self._below(target), body=body, headers=headers, preload_content=False, redirect=False
             )
             try:
-                answer = Answer(response.status, response.headers, b"".join(_bounded(response, self._host)))
+                answer = Response(response.status, response.headers, b"".join(_bounded(response, self._host)))
             except BaseException:
                 response.close()
                 raise
             response.release_conn()
         self._skew = _date(answer.headers) - datetime.now(UTC)
-        self._budget.learn(answer.headers, self.now())
+        self._rate_limit.update(answer.headers, self.now())
         return answer
 
-    def _checked(self, method: str, target: str, answer: Answer) -> Answer:
+    def _checked(self, method: str, target: str, answer: Response) -> Response:
         action = self._decide(answer)
         said = f"{self._said(method, target)} answers {answer.status}"
         seconds = seconds_until(answer.headers.get("Retry-After"), self.now())
         if action is Action.WAIT:
-            self._budget.block(seconds or 0.0)
+            self._rate_limit.block(seconds or 0.0)
             raise RateLimitedError(f"{said}: asked too often, wait {_shown(seconds)}", seconds)
         if action is Action.RETRY:
             raise RetryableError(f"{said}: it is down or busy, wait {_shown(seconds)}", seconds)
         if action is Action.GAP:
             raise CursorExpiredError(said)
         if action is Action.REFRESH or answer.status == 403:
-            raise AuthError(f"{said}: {self._fix}")
+            raise AuthError(f"{said}: {self._credentials_hint}")
         if action is Action.STOP:
             raise ConfigError(f"{said}: is `url` right, and does the source still speak this version?")
         return answer
@@ -183,8 +183,8 @@ def _bounded(response: urllib3.BaseHTTPResponse, host: str) -> Iterator[bytes]:
     size = 0
     for part in response.stream(65_536):
         size += len(part)
-        if size > MAX_BODY:
-            raise ConfigError(f"{host} answers with more than {MAX_BODY} bytes: ask it for smaller pages")
+        if size > MAX_BODY_BYTES:
+            raise ConfigError(f"{host} answers with more than {MAX_BODY_BYTES} bytes: ask it for smaller pages")
         yield part
 
 

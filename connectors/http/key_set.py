@@ -14,37 +14,37 @@ from connectors.contract import Cursor
 
 Ranges = list[list[int]]
 """[first, last] of each run of integers, ascending."""
-MOST_BYTES = 48_000
+MAX_PACKED_BYTES = 48_000
 
 
-class Keys:
+class KeySet:
     """A set of keys, integers as ranges."""
 
     def __init__(self, ranges: Ranges, others: set[str]) -> None:
         self.ranges = ranges
         self.others = others
 
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there is no key."""
         return not self.ranges and not self.others
 
-    def packed(self) -> str | None:
+    def pack(self) -> str | None:
         """As text for a cursor; None where they are too many for one."""
         steps = [number - before for before, number in pairwise([0, *(bound for found in self.ranges for bound in found)])]
         text = b64encode(zlib.compress(json.dumps([steps, sorted(self.others)]).encode(), 9)).decode()
-        return text if len(text) <= MOST_BYTES else None
+        return text if len(text) <= MAX_PACKED_BYTES else None
 
-    def without(self, other: "Keys") -> Iterator[Any]:
+    def difference(self, other: "KeySet") -> Iterator[Any]:
         """The keys that the other set lacks, integers first, in order."""
         yield from _missing(self.ranges, other.ranges)
         yield from sorted(self.others - other.others)
 
-    def less(self, some: Iterable[Any]) -> "Keys":
+    def remove(self, some: Iterable[Any]) -> "KeySet":
         """The set without these keys."""
-        return collected(self.without(collected(some)))
+        return build_key_set(self.difference(build_key_set(some)))
 
 
-def collected(keys: Iterable[Any]) -> Keys:
+def build_key_set(keys: Iterable[Any]) -> KeySet:
     """The set of these keys, integers ascending."""
     ranges: Ranges = []
     others = set()
@@ -55,35 +55,35 @@ def collected(keys: Iterable[Any]) -> Keys:
             ranges[-1][1] = key
         else:
             ranges.append([key, key])
-    return Keys(ranges, others)
+    return KeySet(ranges, others)
 
 
-def compared(there: Keys, cursor: Cursor | None, now: str, size: int) -> Iterator[tuple[list[Any], Cursor | None]]:
+def find_missing_keys(there: KeySet, cursor: Cursor | None, now: str, size: int) -> Iterator[tuple[list[Any], Cursor | None]]:
     """The keys that were there at the cursor and are no more, at most `size` at a time, each page with the cursor after it.
 
     The last page is empty, and its cursor is that of now. Cursors are {at, keys}; None where the keys are too many for one.
     """
-    before = unpacked(cursor["keys"]) if cursor else there
-    missing = before.without(there)
+    before = unpack_key_set(cursor["keys"]) if cursor else there
+    missing = before.difference(there)
     while cursor and (some := list(islice(missing, size))):
-        before = before.less(some)
+        before = before.remove(some)
         yield some, _cursor(cursor["at"], before)
     yield [], _cursor(now, there)
 
 
-def _cursor(at: str, keys: Keys) -> Cursor | None:
-    packed = keys.packed()
+def _cursor(at: str, keys: KeySet) -> Cursor | None:
+    packed = keys.pack()
     return None if packed is None else {"at": at, "keys": packed}
 
 
-def unpacked(text: str) -> Keys:
+def unpack_key_set(text: str) -> KeySet:
     """The set that was packed."""
     steps, others = json.loads(zlib.decompress(b64decode(text)))
     bounds, at = [], 0
     for step in steps:
         at += step
         bounds.append(at)
-    return Keys([list(pair) for pair in zip(bounds[::2], bounds[1::2], strict=True)], set(others))
+    return KeySet([list(pair) for pair in zip(bounds[::2], bounds[1::2], strict=True)], set(others))
 
 
 def _missing(these: Ranges, those: Ranges) -> Iterator[int]:

@@ -9,21 +9,21 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
-from connectors.contract import Batch, Cursor, Record, Refused, Window
-from connectors.mapping.record_mapping import Items
+from connectors.contract import Batch, Cursor, Record, RejectedRecord, Window
+from connectors.mapping.record_mapping import RecordMapping
 from schemas.errors import ConfigError
 
 Place = tuple[datetime | None, str]
 Page = Callable[[datetime | None, str], list[dict[str, Any]]]
 
 
-def walk(
-    page: Page, items: Items, now: Callable[[], datetime], size: int, cursor: Cursor | None, window: Window
+def paginate(
+    page: Page, items: RecordMapping, now: Callable[[], datetime], size: int, cursor: Cursor | None, window: Window
 ) -> Iterator[Batch]:
     """Batches of the stream after `cursor` within `window`. Cursor: {at, key, done}.
 
     `page(at, key)` asks for at most `size` items in the order of time and key, of which the first one's (time, key) is greater
-    than (at, key); `now` is the source's clock. Items of the future wait for a later walk. Raises ConfigError where a page
+    than (at, key); `now` is the source's clock. Future items wait for a later round. Raises ConfigError where a page
     is not in that order, or gives no place to go on.
     """
     at, key = _begin(cursor, items.spec.lookback, window)
@@ -31,22 +31,22 @@ def walk(
     while more:
         found = page(at, key)
         end = min(now(), window.end) if window.end else now()
-        records = _settled(items.records(found, now()), end)
+        records = _settled(items.create_records(found, now()), end)
         more = len(records) == len(found) == size
         before = at, key
         at, key = _last(records, before)
         if more and (at, key) == before:
             raise ConfigError("a page gives no place to go on: do the mapping's key, version and time fit the source?")
-        share = window.share(at, end) if at and more else 1.0
-        yield Batch(records, {"at": at and at.isoformat(), "key": key, "done": not more}, share=share)
+        progress = window.progress_at(at, end) if at and more else 1.0
+        yield Batch(records, {"at": at and at.isoformat(), "key": key, "done": not more}, progress=progress)
 
 
-def _settled(records: list[Record | Refused], end: datetime) -> list[Record | Refused]:
+def _settled(records: list[Record | RejectedRecord], end: datetime) -> list[Record | RejectedRecord]:
     """The records before the first one whose time has not come."""
-    return list(takewhile(lambda one: isinstance(one, Refused) or (one.time is not None and one.time < end), records))
+    return list(takewhile(lambda one: isinstance(one, RejectedRecord) or (one.time is not None and one.time < end), records))
 
 
-def _last(records: list[Record | Refused], place: Place) -> Place:
+def _last(records: list[Record | RejectedRecord], place: Place) -> Place:
     """The place of the last record that has one. Raises ConfigError where they do not come in the order of time."""
     for record in records:
         if isinstance(record, Record) and record.time:

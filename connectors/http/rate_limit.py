@@ -17,7 +17,7 @@ EPOCH_MILLISECONDS = 1_000_000_000_000
 PREFIXES = ("X-RateLimit-", "RateLimit-", "X-Rate-Limit-")
 
 
-class Budget:
+class RateLimit:
     """Requests that may still be made. `reserve` is the share left to others: a backfill leaves half to live reading."""
 
     def __init__(self, per_minute: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +29,7 @@ class Budget:
         self._left = self._limit = 0
         self._renewed = 0.0
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Count one request. Raises RateLimitedError when it would be one too many."""
         now = self._clock()
         seconds = max(self._blocked - now, self._until_renewed(now), self._until_room(now))
@@ -43,7 +43,7 @@ class Budget:
         """The source has said to ask nothing for so long."""
         self._blocked = self._clock() + seconds
 
-    def learn(self, headers: Mapping[str, str], at: datetime) -> None:
+    def update(self, headers: Mapping[str, str], at: datetime) -> None:
         """Take over what an answer of `at`, the source's own clock, says of limit, remaining requests and their renewal."""
         for prefix in PREFIXES:
             left, limit = headers.get(f"{prefix}Remaining", ""), headers.get(f"{prefix}Limit", "")

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from pydantic import SecretStr
 
-from connectors.contract import Record, Refused
+from connectors.contract import Record, RejectedRecord
 from connectors.intake import cloudevents, segment, snowplow, webhooks
 from connectors.intake.quota import Quota
 from connectors.intake.request import BadRequestError, Item, Request, digest
 from connectors.intake.schemes import SCHEMES, key_bytes, signer
 from connectors.intake.settings import OPEN, IntakeSettings, keys
 from connectors.mapping.expressions import Expression, compile_expression, evaluate
-from connectors.mapping.functions import identifier
+from connectors.mapping.functions import to_identifier
 from schemas.errors import RecordError
 
 TRACKER = frozenset({"/com.snowplowanalytics.snowplow/tp2", "/i"})
@@ -39,7 +39,7 @@ class Admitted(NamedTuple):
     """The records of a request that was let in, and the answer to it once they are kept."""
 
     stream: str
-    records: Sequence[Record | Refused]
+    records: Sequence[Record | RejectedRecord]
     status: int = 200
     media: str = "application/json"
     body: bytes = b'{"success":true}'
@@ -80,7 +80,7 @@ class Gate:
         try:
             items = self._items(name, request)
         except BadRequestError as error:
-            letter = Refused(request.body, len(request.body), "-", RecordError("broken_line", str(error)))
+            letter = RejectedRecord(request.body, len(request.body), "-", RecordError("broken_line", str(error)))
             self._count(name, number, 1)
             return Admitted(name, [letter], 400, "text/plain", str(error).encode())
         self._count(name, number, len(items))
@@ -129,7 +129,7 @@ class Gate:
             raise RejectedError(401, f"not known here: send {what} of an endpoint")
         return found
 
-    def _items(self, name: str, request: Request) -> list[Item | Refused]:
+    def _items(self, name: str, request: Request) -> list[Item | RejectedRecord]:
         protocol = self._endpoints[name].protocol
         if protocol in SCHEMES:
             return webhooks.events(SCHEMES[protocol], request)
@@ -140,11 +140,11 @@ class Gate:
         if quota and (seconds := quota.take(events)):
             raise RejectedError(429, "the key's events of this minute are used up", math.ceil(seconds))
 
-    def _record(self, name: str, item: Item, request: Request) -> Record | Refused:
+    def _record(self, name: str, item: Item, request: Request) -> Record | RejectedRecord:
         expression = self._record_keys.get(name)
         try:
-            key = identifier(evaluate(expression, item.data, "key")) if expression else item.id
+            key = to_identifier(evaluate(expression, item.data, "key")) if expression else item.id
         except RecordError as error:
-            return Refused(item.raw, len(item.raw), item.id, error)
+            return RejectedRecord(item.raw, len(item.raw), item.id, error)
         key = key or digest(item.raw)
         return Record(name, key, "", item.data, item.raw, key, request.at)

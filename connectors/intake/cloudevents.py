@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from connectors.contract import Refused
+from connectors.contract import RejectedRecord
 from connectors.intake.request import BadRequestError, Item, Request, json_object, refused, time, told, word
 from schemas.errors import RecordError
 
@@ -22,7 +22,7 @@ def bearer(request: Request) -> str | None:
     return value.strip() if kind.lower() == "bearer" else None
 
 
-def events(request: Request) -> list[Item | Refused]:
+def events(request: Request) -> list[Item | RejectedRecord]:
     """The events of a request. Raises BadRequestError where it is none of the three modes."""
     media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media == BATCH:
@@ -41,7 +41,7 @@ def _entries(body: bytes) -> list[msgspec.Raw]:
         raise BadRequestError("the body of a batch must be a JSON list of events") from None
 
 
-def _structured(raw: bytes, request: Request) -> Item | Refused:
+def _structured(raw: bytes, request: Request) -> Item | RejectedRecord:
     try:
         event = json_object(raw)
         if isinstance(packed := event.pop("data_base64", None), str):
@@ -53,7 +53,7 @@ def _structured(raw: bytes, request: Request) -> Item | Refused:
         return refused(raw, error)
 
 
-def _binary(request: Request, media: str) -> Item | Refused:
+def _binary(request: Request, media: str) -> Item | RejectedRecord:
     told = {name.lower()[3:]: unquote(value) for name, value in request.headers.items() if name.lower().startswith("ce-")}
     raw = msgspec.json.encode({**told, "datacontenttype": media, "data_base64": base64.b64encode(request.body).decode()})
     try:

@@ -14,15 +14,15 @@ from typing import Any, ClassVar
 import yaml
 from pydantic import BaseModel
 
-from connectors.contract import WHOLE, Batch, Cursor, Record, StreamSpec, Window
-from connectors.http.rate_limit import Budget
+from connectors.contract import UNBOUNDED, Batch, Cursor, Record, StreamSpec, Window
+from connectors.http.rate_limit import RateLimit
 from connectors.intake.admission import Gate
 from connectors.intake.inbox import Inbox
 from connectors.intake.schemes import SCHEMES
 from connectors.intake.server import Server
 from connectors.intake.settings import Endpoint, IntakeSettings
-from connectors.mapping.functions import text_of
-from connectors.mapping.mapping import TouchpointMapping
+from connectors.mapping.functions import to_text
+from connectors.mapping.touchpoint_mapping import TouchpointMapping
 from schemas.errors import ConfigError
 from schemas.records.families import FAMILIES
 from schemas.records.touchpoint import Touchpoint
@@ -44,7 +44,7 @@ class Connector:
         self.name = settings.name
         self.poll_seconds = 0.0
         self.start: datetime | None = None
-        self.budget = Budget()
+        self.rate_limit = RateLimit()
         self._inbox = Inbox(settings.most_waiting)
         self._mappings = {name: _mapping(settings.name, name, endpoint) for name, endpoint in settings.endpoints.items()}
         self._sources = {name: _source(name, endpoint) for name, endpoint in settings.endpoints.items()}
@@ -55,39 +55,39 @@ class Connector:
         """The endpoints and where each is sent to. Raises ConfigError where one has no key."""
         return ", ".join(f"{name} at {path}" for name, path in self._gate().paths().items())
 
-    def listen(self, *, keep: bool) -> str:
+    def listen(self, *, acknowledge: bool) -> str:
         """Open the server, once, and return its address."""
         if self._server is None:
-            self._keep = keep
-            self._server = Server(self.settings, self._gate(), self._inbox, keep=keep)
+            self._keep = acknowledge
+            self._server = Server(self.settings, self._gate(), self._inbox, keep=acknowledge)
             self._server.start()
         return f"http://{self.settings.host}:{self._server.port}"
 
-    def streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
+    def list_streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
         """The endpoints in which something waits, after half a second at most; for a preview, a second after the first came."""
         if not self._keep:
             self._inbox.waiting(None)
             time.sleep(PREVIEW_SECONDS)
         yield from self._inbox.waiting(ROUND_SECONDS)
 
-    def spec(self, stream: str) -> StreamSpec:
+    def describe_stream(self, stream: str) -> StreamSpec:
         """The endpoint's event family; nothing tells of deletes but its own events."""
         return StreamSpec(self._sources[stream])
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """One batch of what waits. Asked to go on, its senders are told that it is kept; abandoned, to send again."""
         entries, kept = self._inbox.take(stream), False
         try:
             if entries:
-                yield Batch([record for _, record in entries], {}, share=1.0)
+                yield Batch([record for _, record in entries], {}, progress=1.0)
             kept = True
         finally:
             self._inbox.settle(entries, kept=kept)
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """The event mapped, with its properties as attributes. Raises RecordError."""
         more = _attributes(record.data.get("more"))
-        return self._mappings[record.stream].touchpoint(record.key, record.version, record.data, record.read_at, more)
+        return self._mappings[record.stream].create_touchpoint(record.key, record.version, record.data, record.read_at, more)
 
     def count(self, stream: str, window: Window) -> int | None:
         """Unknown: senders are not asked."""
@@ -129,7 +129,7 @@ def _attributes(more: Any) -> dict[str, str]:
     """Properties as far as attributes can hold them, at most 50; what identifies somebody is an identifier, and no attribute."""
     found: dict[str, str] = {}
     for name, value in more.items() if isinstance(more, dict) else ():
-        text = text_of(value) if value is not None else ""
+        text = to_text(value) if value is not None else ""
         fits = 0 < len(name) <= LONGEST_NAME and len(text) <= LONGEST_VALUE and len(found) < MOST_MORE
         if text and fits and name not in IDENTIFYING:
             found[name] = text

@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 
-from connectors.contract import Record, Refused
+from connectors.contract import Record, RejectedRecord
 
 MOST_RECORDS = 2_000
 Answer = Callable[[bool], None]
@@ -25,7 +25,7 @@ class Delivery:
         self.left, self.size, self.answer, self.kept, self.late = left, size, answer, True, False
 
 
-Entry = tuple[Delivery, Record | Refused]
+Entry = tuple[Delivery, Record | RejectedRecord]
 
 
 class Inbox:
@@ -49,7 +49,7 @@ class Inbox:
         with self._changed:
             self._held -= size
 
-    def put(self, stream: str, records: Sequence[Record | Refused], size: int, answer: Answer) -> Delivery:
+    def put(self, stream: str, records: Sequence[Record | RejectedRecord], size: int, answer: Answer) -> Delivery:
         """Let the events of one request wait; its room of `size` bytes is given back when all are settled."""
         delivery = Delivery(len(records), size, answer)
         with self._changed:

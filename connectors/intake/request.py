@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from connectors.contract import Refused
+from connectors.contract import RejectedRecord
 from connectors.mapping.functions import iso
 from schemas.errors import RecordError
 
@@ -57,9 +57,9 @@ def json_object(raw: bytes | msgspec.Raw) -> dict[str, Any]:
     return found
 
 
-def refused(raw: bytes, error: RecordError) -> Refused:
+def refused(raw: bytes, error: RecordError) -> RejectedRecord:
     """An event that cannot be read, with its bytes."""
-    return Refused(raw, len(raw), "-", error)
+    return RejectedRecord(raw, len(raw), "-", error)
 
 
 def time(value: object) -> datetime | None:

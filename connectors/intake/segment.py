@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from connectors.contract import Refused
+from connectors.contract import RejectedRecord
 from connectors.intake.request import BadRequestError, Item, Request, corrected, digest, json_object, refused, time, told, word
 from schemas.errors import RecordError
 
@@ -48,7 +48,7 @@ def write_key(request: Request) -> str | None:
         return None
 
 
-def events(request: Request) -> list[Item | Refused]:
+def events(request: Request) -> list[Item | RejectedRecord]:
     """The events of a call. Raises BadRequestError for a body that is none, or a call that does not exist."""
     call = request.path.rpartition("/")[2]
     found = envelope(request)
@@ -59,7 +59,7 @@ def events(request: Request) -> list[Item | Refused]:
     return [_event(request.body, found.sent_at, kind, request)]
 
 
-def _event(raw: bytes, sent: object, kind: str | None, request: Request) -> Item | Refused:
+def _event(raw: bytes, sent: object, kind: str | None, request: Request) -> Item | RejectedRecord:
     try:
         data = json_object(raw)
         kind = kind or data.get("type")

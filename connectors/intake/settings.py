@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connectors.intake.schemes import SCHEMES
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from schemas.errors import ConfigError
 from schemas.records.fields import Name
 
@@ -63,7 +63,7 @@ class IntakeSettings(BaseModel):
 
 def keys(name: str, endpoint: str) -> list[SecretStr]:
     """The active keys of an endpoint of the instance `name`. Raises ConfigError where there are none."""
-    wanted = variable(name, f"{endpoint.replace('-', '_')}_keys")
+    wanted = secret_variable(name, f"{endpoint.replace('-', '_')}_keys")
     found = [one.strip() for one in os.environ.get(wanted, "").split(",") if one.strip()]
     if not found:
         raise ConfigError(f"endpoints.{endpoint}: set the environment variable {wanted} to its key; to several with commas")

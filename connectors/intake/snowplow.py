@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from connectors.contract import Refused
+from connectors.contract import RejectedRecord
 from connectors.intake.request import BadRequestError, Item, Request, corrected, digest, json_object, refused, told, word
 from connectors.mapping.functions import epoch_ms
 from schemas.errors import RecordError
@@ -23,7 +23,7 @@ class Payload(msgspec.Struct):
     data: list[msgspec.Raw]
 
 
-def events(request: Request) -> list[Item | Refused]:
+def events(request: Request) -> list[Item | RejectedRecord]:
     """The events of a request. Raises BadRequestError for a body that is no payload."""
     if request.method == "GET":
         raw = request.query.encode("utf-8", "surrogateescape")
@@ -35,7 +35,7 @@ def events(request: Request) -> list[Item | Refused]:
     return [_event(bytes(raw), None, request.at) for raw in payload.data]
 
 
-def _event(raw: bytes, fields: dict[str, Any] | None, received: datetime) -> Item | Refused:
+def _event(raw: bytes, fields: dict[str, Any] | None, received: datetime) -> Item | RejectedRecord:
     try:
         data = json_object(raw) if fields is None else fields
         event, contexts = _described(data, "ue_pr", "ue_px"), _described(data, "co", "cx")

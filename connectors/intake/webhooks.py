@@ -2,19 +2,19 @@
 
 import msgspec
 
-from connectors.contract import Refused
+from connectors.contract import RejectedRecord
 from connectors.intake.request import BadRequestError, Item, Request, digest, json_object, refused
 from connectors.intake.schemes import Scheme
 from schemas.errors import RecordError
 
 
-def events(scheme: Scheme, request: Request) -> list[Item | Refused]:
+def events(scheme: Scheme, request: Request) -> list[Item | RejectedRecord]:
     """The delivery's events. Raises BadRequestError for a body that is no JSON object or list."""
     raws = _entries(request.body) if request.body.lstrip()[:1] == b"[" else [request.body]
     delivery = request.headers.get(scheme.id, "") if scheme.id else ""
     told = {"topic": scheme.topic, "triggered": scheme.triggered}
     own = {name: request.headers.get(header) if header else None for name, header in told.items()} | {"happened": request.at}
-    found: list[Item | Refused] = []
+    found: list[Item | RejectedRecord] = []
     for number, raw in enumerate(raws):
         try:
             body = json_object(raw)

@@ -106,14 +106,14 @@ def lookup(value: Any, table: Any) -> Any:
     if value is None:
         return None
     try:
-        return table[identifier(value)]
+        return table[to_identifier(value)]
     except KeyError:
         if "*" in table:
             return table["*"]
         raise RecordError("unknown_value", 'lookup() has no entry for this value, and none for "*"') from None
 
 
-def identifier(value: Any) -> str | None:
+def to_identifier(value: Any) -> str | None:
     """A text, number or boolean as text without surrounding blanks; null where nothing is left (JMESPath: `id`)."""
     if isinstance(value, str):
         return value.strip() or None
@@ -156,16 +156,16 @@ CALLABLE: dict[str, Callable[..., Any]] = {
     "email": email,
     "html_text": html_text,
     "lookup": lookup,
-    "id": identifier,
+    "id": to_identifier,
     "number": number,
 }
 
 
-def text_of(value: Any) -> str:
+def to_text(value: Any) -> str:
     """Any mapped value as attribute text; lists and objects as JSON."""
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False, default=str)
-    return value if isinstance(value, str) else identifier(value) or ""
+    return value if isinstance(value, str) else to_identifier(value) or ""
 
 
 class Functions(functions.Functions):
@@ -177,7 +177,7 @@ class Functions(functions.Functions):
     _func_email = signature({"types": []})(lambda _, value: email(value))
     _func_html_text = signature({"types": []})(lambda _, value: html_text(value))
     _func_lookup = signature({"types": []}, {"types": []})(lambda _, value, table: lookup(value, table))
-    _func_id = signature({"types": []})(lambda _, value: identifier(value))
+    _func_id = signature({"types": []})(lambda _, value: to_identifier(value))
     _func_number = signature({"types": []})(lambda _, value: number(value))
 
 

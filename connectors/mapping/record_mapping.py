@@ -23,11 +23,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from connectors.contract import Record, Refused, StreamSpec
+from connectors.contract import Record, RejectedRecord, StreamSpec
 from connectors.mapping.expressions import compile_expression, evaluate
-from connectors.mapping.functions import identifier, text_of
-from connectors.mapping.mapping import Family, TouchpointMapping
-from connectors.settings import explained, loaded
+from connectors.mapping.functions import to_identifier, to_text
+from connectors.mapping.touchpoint_mapping import Family, TouchpointMapping
+from connectors.settings import describe_validation_error, load_yaml
 from schemas.errors import ConfigError, RecordError
 from schemas.records.fields import Name
 from schemas.records.touchpoint import Touchpoint
@@ -54,11 +54,11 @@ class StreamMapping(BaseModel):
     map: dict[str, str | dict[str, str]]
 
 
-def mapped(file: Path, connector: str) -> "dict[str, Items]":
+def load_mappings(file: Path, connector: str) -> "dict[str, RecordMapping]":
     """The streams of a mapping file, made ready for one instance. Raises ConfigError where a mapping cannot work."""
-    found = loaded(file)
+    found = load_yaml(file)
     try:
-        return {stream: Items(connector, stream, _stream(stream, mapping)) for stream, mapping in found.items()}
+        return {stream: RecordMapping(connector, stream, _stream(stream, mapping)) for stream, mapping in found.items()}
     except ConfigError as error:
         raise ConfigError(f"{file.parent.name}/{file.name}: {error}") from None
 
@@ -67,10 +67,10 @@ def _stream(stream: str, mapping: Any) -> StreamMapping:
     try:
         return StreamMapping.model_validate(mapping)
     except ValidationError as error:
-        raise ConfigError(f"{stream}: {explained(error, StreamMapping)}") from None
+        raise ConfigError(f"{stream}: {describe_validation_error(error, StreamMapping)}") from None
 
 
-class Items:
+class RecordMapping:
     """One stream's items: `record` gives one its identity, `touchpoint` maps it."""
 
     def __init__(self, connector: str, stream: str, mapping: StreamMapping) -> None:
@@ -100,11 +100,11 @@ class Items:
         }
         self._told: set[str] = set()
 
-    def records(self, items: Iterable[dict[str, Any]], read_at: datetime) -> list[Record | Refused]:
+    def create_records(self, items: Iterable[dict[str, Any]], read_at: datetime) -> list[Record | RejectedRecord]:
         """The items of one page."""
-        return [self.record(item, read_at) for item in items]
+        return [self.create_record(item, read_at) for item in items]
 
-    def record(self, item: dict[str, Any], read_at: datetime) -> Record | Refused:
+    def create_record(self, item: dict[str, Any], read_at: datetime) -> Record | RejectedRecord:
         """The item with its identity; refused where it has none."""
         raw = json.dumps(item, ensure_ascii=False).encode("utf-8", "surrogatepass")
         try:
@@ -115,19 +115,19 @@ class Items:
             if self.spec.timed and not isinstance(time, datetime):
                 raise RecordError("missing_field", "field time is required and its expression gives no time")
         except RecordError as error:
-            return Refused(raw, len(raw), "-", error)
+            return RejectedRecord(raw, len(raw), "-", error)
         return Record(self._stream, key, version, item, raw, key, read_at, time, bool(self._value(item, "deleted")))
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """The record mapped, with its unknown fields as attributes. Raises RecordError."""
         data = record.data
-        return self._touchpoints.touchpoint(record.key, record.version, data, record.read_at, self._unknown(data))
+        return self._touchpoints.create_touchpoint(record.key, record.version, data, record.read_at, self._unknown(data))
 
     def _unknown(self, data: Mapping[str, Any]) -> dict[str, str]:
         """What the mapping does not know of, as far as an attribute can hold it; each new field is one line in the log."""
         found: dict[str, str] = {}
         for name in sorted(data.keys() - self._columns):
-            text = text_of(data[name]) if data[name] is not None else ""
+            text = to_text(data[name]) if data[name] is not None else ""
             fits = 0 < len(name) <= LONGEST_NAME and len(text) <= LONGEST_VALUE and len(found) < MOST_ATTRIBUTES // 2
             if text and fits:
                 found[name] = text
@@ -142,7 +142,7 @@ class Items:
     def _required(self, item: dict[str, Any], name: str, raw: bytes) -> str:
         if name not in self._own:
             return sha256(raw).hexdigest()
-        found = identifier(self._value(item, name))
+        found = to_identifier(self._value(item, name))
         if found is None:
             raise RecordError("missing_field", f"field {name} is required and nothing came of its expression")
         return found

@@ -14,14 +14,14 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel
 
-from connectors.contract import WHOLE, Batch, Cursor, Record, Refused, StreamSpec, Window
+from connectors.contract import UNBOUNDED, Batch, Cursor, Record, RejectedRecord, StreamSpec, Window
 from connectors.http.client import Client
-from connectors.http.http_connector import Polled
-from connectors.mapping.record_mapping import Items
+from connectors.http.http_connector import HttpConnector
+from connectors.mapping.record_mapping import RecordMapping
 from connectors.mastodon.feed import Feed, Found, Mentions, Tagged, oldest_first, placed_at
 from connectors.mastodon.settings import MastodonSettings
 from connectors.mastodon.watch import Post, Watched
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from schemas.errors import ConfigError
 from schemas.records.fields import instant
 from schemas.records.touchpoint import Touchpoint
@@ -31,7 +31,7 @@ MOST_IDS = 20
 BEGINNING: Cursor = {"after": 0, "done": False, "watched": {}, "gone": {}}
 
 
-class Connector(Polled):
+class Connector(HttpConnector):
     """One account of one server. Streams: `mentions`, and `tags:<tag>` each.
 
     Cursor: {after, done, watched, gone}: the place in the stream, whether the last walk came to its end, the posts to look at
@@ -41,11 +41,11 @@ class Connector(Polled):
     settings_model: ClassVar[type[BaseModel]] = MastodonSettings
 
     def __init__(self, settings: MastodonSettings) -> None:
-        fix = FIX.format(variable(settings.name, "token"))
-        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=fix)
+        fix = FIX.format(secret_variable(settings.name, "token"))
+        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), credentials_hint=fix)
         self.settings = settings
         own = {"system": settings.system, "late_seconds": settings.watch_hours * 3_600}
-        self._posts = Items(settings.name, "statuses", self.items["statuses"].mapping.model_copy(update=own))
+        self._posts = RecordMapping(settings.name, "statuses", self.mappings["statuses"].mapping.model_copy(update=own))
         feeds: list[Feed] = [*([Mentions()] if settings.mentions else []), *(Tagged(tag) for tag in settings.tags)]
         self._feeds = {feed.stream: feed for feed in feeds}
 
@@ -59,19 +59,19 @@ class Connector(Polled):
             self._page(feed, limit=1)
         return f"may read {', '.join(self._feeds)} at {self.settings.url}"
 
-    def streams(self, saved: Mapping[str, Cursor]) -> list[str]:
+    def list_streams(self, saved: Mapping[str, Cursor]) -> list[str]:
         """`mentions`, then the tags in the order of the settings."""
         return list(self._feeds)
 
-    def spec(self, stream: str) -> StreamSpec:
+    def describe_stream(self, stream: str) -> StreamSpec:
         """The same for all: they hold the same kind of post, and one may be in several."""
         return replace(self._posts.spec, shared=True)
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """The post mapped: the same event in whatever stream it was found."""
-        return self._posts.touchpoint(record)
+        return self._posts.map_record(record)
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """First the deletes that are owed, then the posts after the cursor, oldest first, then what has gone meanwhile."""
         feed, place, lookback = self._feeds[stream], dict(cursor or BEGINNING), self._posts.spec.lookback
         if place["gone"]:
@@ -91,7 +91,7 @@ class Connector(Polled):
             records = self._records(one for one in found if one.at is None or not window.start or one.at >= window.start)
             place = {"after": after, "done": not follows, "watched": watched.packed(), "gone": {}}
             at = next((one.at for one in reversed(found) if one.at), None)
-            yield Batch(records, place, share=window.share(at, end) if at and follows else 1.0)
+            yield Batch(records, place, progress=window.progress_at(at, end) if at and follows else 1.0)
             page = follows or None
         if window.end is None:
             yield from self._gone(watched, watched.missing(begin, seen), place)
@@ -99,13 +99,13 @@ class Connector(Polled):
     def _page(self, feed: Feed, **query: int) -> list[Found]:
         return oldest_first(feed, self.client.get(feed.path, {**feed.query, **query}).json())
 
-    def _records(self, found: Iterable[Found]) -> list[Record | Refused]:
+    def _records(self, found: Iterable[Found]) -> list[Record | RejectedRecord]:
         now = self.client.now()
         return [self._record(one, now) for one in found]
 
-    def _record(self, found: Found, now: datetime) -> Record | Refused:
+    def _record(self, found: Found, now: datetime) -> Record | RejectedRecord:
         at = placed_at(found.post)
-        record = self._posts.record({**found.post, "placed_at": at and at.isoformat()}, now)
+        record = self._posts.create_record({**found.post, "placed_at": at and at.isoformat()}, now)
         return replace(record, time=found.at) if isinstance(record, Record) else record
 
     def _gone(self, watched: Watched, missing: Mapping[int, Post], place: Cursor) -> Iterator[Batch]:
@@ -120,7 +120,7 @@ class Connector(Polled):
         now = self.client.now().isoformat()
         gone = {post.status: (post.account, post.at, now) for post in lost.values()}
         place = {**place, "watched": watched.packed(), "gone": gone}
-        yield Batch(self._records(here), place, share=1.0)
+        yield Batch(self._records(here), place, progress=1.0)
         if gone:
             yield self._deletes(place)
 
@@ -138,7 +138,7 @@ class Connector(Polled):
             {"id": name, "account": {"id": account}, "placed_at": instant(at).isoformat(), "deleted_at": found}
             for name, (account, at, found) in place["gone"].items()
         ]
-        return Batch(self._posts.records(items, self.client.now()), {**place, "gone": {}}, share=1.0)
+        return Batch(self._posts.create_records(items, self.client.now()), {**place, "gone": {}}, progress=1.0)
 
 
 def _settled(page: list[Found], after: int, end: datetime) -> list[Found]:

@@ -11,13 +11,13 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel
 
-from connectors.contract import WHOLE, Batch, Cursor, Record, Refused, Window
-from connectors.http.client import Action, Answer, Client, decide
-from connectors.http.http_connector import Polled
-from connectors.mapping.record_mapping import Items
+from connectors.contract import UNBOUNDED, Batch, Cursor, Record, RejectedRecord, Window
+from connectors.http.client import Action, Client, Response, choose_action
+from connectors.http.http_connector import HttpConnector
+from connectors.mapping.record_mapping import RecordMapping
 from connectors.request_tracker.joined import Item, by, joined
 from connectors.request_tracker.settings import RequestTrackerSettings
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from schemas.errors import ConfigError
 
 FIX = "set {} to a token of a user with the rights SeeQueue and ShowTicket"
@@ -43,19 +43,24 @@ class Place(NamedTuple):
         return {"id": self.id, "at": self.at and self.at.isoformat(), "held": self.held, "done": done}
 
 
-class Connector(Polled):
+class Connector(HttpConnector):
     """One Request Tracker. Cursor: {id, at, held, done}, a place and whether the walk came to its end there."""
 
     settings_model: ClassVar[type[BaseModel]] = RequestTrackerSettings
 
     def __init__(self, settings: RequestTrackerSettings) -> None:
-        self.fix = FIX.format(variable(settings.name, "token"))
-        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=self.fix)
+        self.fix = FIX.format(secret_variable(settings.name, "token"))
+        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), credentials_hint=self.fix)
         self.settings = settings
-        mapping = self.items["tickets"].mapping.model_copy(update={"system": settings.system})
-        self.items = {"tickets": Items(settings.name, "tickets", mapping)}
+        mapping = self.mappings["tickets"].mapping.model_copy(update={"system": settings.system})
+        self.mappings = {"tickets": RecordMapping(settings.name, "tickets", mapping)}
         self.client = Client(
-            settings.url, self.budget, timeout=settings.timeout_seconds, fix=self.fix, login=self.login, decide=_decide
+            settings.url,
+            self.rate_limit,
+            timeout=settings.timeout_seconds,
+            credentials_hint=self.fix,
+            login=self.login,
+            choose_action=_decide,
         )
 
     def login(self, client: Client) -> dict[str, str]:
@@ -70,20 +75,20 @@ class Connector(Polled):
             return f"Request Tracker {version}: no ticket in sight; if there is one, {self.fix}"
         return f"Request Tracker {version} at {self.settings.url}, its last event of {newest[0]['Created']}"
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """The transactions after the cursor by id. A page may be short where RT hides some, so only an empty one is the end."""
         place = self._begin(cursor, window)
         found = self._after(place.id)
         while True:
             now = self.client.now()
             end = min(now, window.end) if window.end else now
-            records = self.items[stream].records(self._joined(found), now)
+            records = self.mappings[stream].create_records(self._joined(found), now)
             place = _moved(place, records, found, end)
             settled = [one for one in records if _settled(one, end)]
             found = self._after(place.id) if settled or (found and window.end is None) else []
-            share = window.share(place.at, now) if place.at and found else 1.0
+            share = window.progress_at(place.at, now) if place.at and found else 1.0
             inside = [one for one in settled if not _early(one, window.start)]
-            yield Batch(inside, place.cursor(done=not found), share=share)
+            yield Batch(inside, place.cursor(done=not found), progress=share)
             if not found:
                 return
 
@@ -95,7 +100,7 @@ class Connector(Polled):
         if not cursor["done"]:
             return place
         least = max(0, place.id - OVERLAP)
-        again = self._first(least, place.at - self.items["tickets"].spec.lookback) if place.at else place.id + 1
+        again = self._first(least, place.at - self.mappings["tickets"].spec.lookback) if place.at else place.id + 1
         return Place(min(place.id + 1, again, place.held or again) - 1, place.at)
 
     def _first(self, after: int, since: datetime) -> int:
@@ -168,26 +173,26 @@ class Connector(Polled):
             if len(found) < MOST:
                 return
 
-    def _found(self, answer: Answer) -> Any:
+    def _found(self, answer: Response) -> Any:
         if answer.status == 404:
             raise ConfigError(f"{self.settings.url} has no REST 2 interface: `url` must be RT's own WebURL, without /REST/2.0")
         return answer.json()
 
 
-def _decide(answer: Answer) -> Action:
+def _decide(answer: Response) -> Action:
     """A ticket that is gone is no error; what else is not found is told where it is asked for."""
-    return Action.ACCEPT if answer.status == 404 else decide(answer)
+    return Action.ACCEPT if answer.status == 404 else choose_action(answer)
 
 
-def _settled(record: Record | Refused, now: datetime) -> bool:
-    return isinstance(record, Refused) or (record.time is not None and record.time < now)
+def _settled(record: Record | RejectedRecord, now: datetime) -> bool:
+    return isinstance(record, RejectedRecord) or (record.time is not None and record.time < now)
 
 
-def _early(record: Record | Refused, start: datetime | None) -> bool:
+def _early(record: Record | RejectedRecord, start: datetime | None) -> bool:
     return isinstance(record, Record) and start is not None and record.time is not None and record.time < start
 
 
-def _moved(place: Place, records: list[Record | Refused], found: list[Item], end: datetime) -> Place:
+def _moved(place: Place, records: list[Record | RejectedRecord], found: list[Item], end: datetime) -> Place:
     times = [one.time for one in records if isinstance(one, Record) and one.time and _settled(one, end)]
     ahead = [int(one.key) for one in records if not _settled(one, end) and isinstance(one, Record)]
     return Place(

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import feedparser
 from pydantic import BaseModel
 
-from connectors.contract import WHOLE, Batch, Cursor, Window
-from connectors.http.client import Answer
-from connectors.http.http_connector import Polled
-from connectors.mapping.record_mapping import Items
+from connectors.contract import UNBOUNDED, Batch, Cursor, Window
+from connectors.http.client import Response
+from connectors.http.http_connector import HttpConnector
+from connectors.mapping.record_mapping import RecordMapping
 from connectors.rss.settings import RssSettings
 from schemas.errors import ConfigError, RetryableError
 
@@ -30,37 +30,37 @@ LONGEST_END = 16_384
 MOST_ENTRIES = 2_000
 
 
-class Connector(Polled):
+class Connector(HttpConnector):
     """One feed. Cursor: {etag, modified, seen}, `seen` the entries of the feed as it was last, 8 bytes of hash each."""
 
     settings_model: ClassVar[type[BaseModel]] = RssSettings
 
     def __init__(self, settings: RssSettings) -> None:
-        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=FIX)
+        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), credentials_hint=FIX)
         self.settings = settings
-        mapping = self.items["entries"].mapping
+        mapping = self.mappings["entries"].mapping
         own = {"system": settings.system, "map": {**mapping.map, "identifiers": settings.identifiers}}
-        self.items = {"entries": Items(settings.name, "entries", mapping.model_copy(update=own))}
+        self.mappings = {"entries": RecordMapping(settings.name, "entries", mapping.model_copy(update=own))}
 
     def check(self) -> str:
         """How many entries the feed has. Raises ConfigError where there is no feed."""
         return f"{len(_entries(self._ask({})))} entries at {self.settings.url}"
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """The entries that were not in the feed before, or not in this version, and are not older than the window."""
         before = cursor or {"etag": None, "modified": None, "seen": []}
         answer = self._ask({"If-None-Match": before["etag"], "If-Modified-Since": before["modified"]})
         if answer.status == 304:
-            yield Batch((), before, share=1.0)
+            yield Batch((), before, progress=1.0)
             return
         entries = _entries(answer)[:MOST_ENTRIES]
         names = {sha256(f"{one['id']}\x1f{one['version']}".encode()).hexdigest()[:16]: one for one in entries}
         seen = set(before["seen"])
         fresh = [entry for name, entry in reversed(names.items()) if name not in seen and not _early(entry, window.start)]
         now = {"etag": answer.headers.get("ETag"), "modified": answer.headers.get("Last-Modified"), "seen": list(names)}
-        yield Batch(self.items[stream].records(fresh, datetime.now(UTC)), now, share=1.0)
+        yield Batch(self.mappings[stream].create_records(fresh, datetime.now(UTC)), now, progress=1.0)
 
-    def _ask(self, headers: dict[str, str | None]) -> Answer:
+    def _ask(self, headers: dict[str, str | None]) -> Response:
         query = urlsplit(self.settings.url).query
         given = {name: value for name, value in headers.items() if value}
         return self.client.get(f"?{query}" if query else "", headers=given)
@@ -70,7 +70,7 @@ def _early(entry: dict[str, Any], start: datetime | None) -> bool:
     return start is not None and entry["at"] is not None and datetime.fromisoformat(entry["at"]) < start
 
 
-def _entries(answer: Answer) -> list[dict[str, Any]]:
+def _entries(answer: Response) -> list[dict[str, Any]]:
     """The feed's entries, newest first as feeds have them. Raises RetryableError for half a feed, ConfigError for none."""
     found = feedparser.parse(BytesIO(answer.body), response_headers={"content-type": answer.headers.get("Content-Type", "")})
     if not found.get("version"):

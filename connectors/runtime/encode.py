@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from connectors.contract import Batch, Connector, Record, Refused
+from connectors.contract import Batch, Connector, Record, RejectedRecord
 from connectors.errors import CursorExpiredError
 from connectors.runtime.deduplication import Projections
 from schemas.errors import RecordError
@@ -40,7 +40,7 @@ def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID], s
 
     `said` holds what a snapshot's touchpoints said last; one that says the same again counts as repeated.
     """
-    source = connector.spec(stream).source
+    source = connector.describe_stream(stream).source
     limit = LIMITS[source_topic(source)]
     touchpoints, letters, repeated, newest = [], [], 0, None
     timed: list[tuple[UUID, datetime]] = []
@@ -49,9 +49,9 @@ def outgoing(connector: Connector, stream: str, batch: Batch, seen: set[UUID], s
     for record in batch.records:
         at = record.time if isinstance(record, Record) else at
         try:
-            if isinstance(record, Refused):
+            if isinstance(record, RejectedRecord):
                 raise record.error
-            touchpoint = connector.touchpoint(record)
+            touchpoint = connector.map_record(record)
             encoded = _encoded(source, touchpoint, limit)
             if touchpoint.event_id in seen or (said and not said.news(record.key, touchpoint)):
                 repeated += 1
@@ -95,8 +95,8 @@ def _encoded(source: str, touchpoint: Touchpoint, limit: int) -> tuple[bytes, by
     return f"{first.kind}:{first.value}".encode(), value
 
 
-def _dead_letter(error: RecordError, record: Record | Refused, origin: str, source: str, connector: str) -> DeadLetter:
+def _dead_letter(error: RecordError, record: Record | RejectedRecord, origin: str, source: str, connector: str) -> DeadLetter:
     letter = refused(error, record.raw, stage=STAGE, origin=origin, source=source, connector=connector)
-    if isinstance(record, Refused) and record.size > len(record.raw):
+    if isinstance(record, RejectedRecord) and record.size > len(record.raw):
         return letter.model_copy(update={"size": record.size, "truncated": True})
     return letter

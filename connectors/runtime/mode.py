@@ -25,7 +25,7 @@ class Reading(Protocol):
         """The name that the stream's state is kept under."""
         ...
 
-    def streams(self, connector: Connector, states: States) -> Iterable[str]:
+    def list_streams(self, connector: Connector, states: States) -> Iterable[str]:
         """The streams to read in this round."""
         ...
 
@@ -44,8 +44,8 @@ class Live:
     def name(self, stream: str) -> str:
         return stream
 
-    def streams(self, connector: Connector, states: States) -> Iterable[str]:
-        return connector.streams({name: _cursor(state) for name, state in states.items() if not name.startswith(BACKFILL)})
+    def list_streams(self, connector: Connector, states: States) -> Iterable[str]:
+        return connector.list_streams({name: _cursor(state) for name, state in states.items() if not name.startswith(BACKFILL)})
 
     def read(self, connector: Connector, stream: str, states: States, since: datetime | None = None) -> Iterator[Batch]:
         cursor = _cursor(states[stream]) if stream in states and since is None else None
@@ -74,11 +74,11 @@ class Backfill:
     def name(self, stream: str) -> str:
         return BACKFILL + stream
 
-    def streams(self, connector: Connector, states: States) -> Iterable[str]:
-        found = [stream for stream in connector.streams({}) if connector.spec(stream).timed]
+    def list_streams(self, connector: Connector, states: States) -> Iterable[str]:
+        found = [stream for stream in connector.list_streams({}) if connector.describe_stream(stream).timed]
         if not found:
             raise ConfigError(f"{connector.name}: none of its streams is read by time, so --backfill has nothing to read")
-        connector.budget.reserve = BACKFILL_RESERVE
+        connector.rate_limit.reserve = BACKFILL_RESERVE
         return [stream for stream in found if stream not in self._done]
 
     def read(self, connector: Connector, stream: str, states: States, since: datetime | None = None) -> Iterator[Batch]:

@@ -43,7 +43,7 @@ class Publisher:
         self._producer: KafkaProducer | None = self._open()
 
     def _open(self) -> KafkaProducer:
-        with kafka_errors(self._settings):
+        with translate_kafka_errors(self._settings):
             return KafkaProducer(
                 **self._settings.kafka_python(),
                 client_id="touchline-connect",
@@ -64,14 +64,14 @@ class Publisher:
         """Hand one record to the client; nothing is known about it before `acknowledged()`."""
         if self._producer is None:
             self._producer = self._open()
-        with kafka_errors(self._settings):
+        with translate_kafka_errors(self._settings):
             self._waiting.append(self._producer.send(topic, value=value, key=key))
 
     def acknowledged(self) -> None:
         """Return when everything sent is written. Raises RetryableError or FatalError for the first that is not."""
         deadline = time.monotonic() + DELIVERY_SECONDS
         patience = time.monotonic() + PATIENCE_SECONDS
-        with kafka_errors(self._settings):
+        with translate_kafka_errors(self._settings):
             while not self._flushed():
                 now = time.monotonic()
                 deadline = min(deadline, now + LEAVING_SECONDS) if self._stop.is_set() else deadline
@@ -110,7 +110,7 @@ def save_state(publisher: Publisher, state: ConnectorState) -> None:
     publisher.acknowledged()
 
 
-def saved_states(settings: KafkaSettings, connector: str) -> dict[str, ConnectorState]:
+def load_states(settings: KafkaSettings, connector: str) -> dict[str, ConnectorState]:
     """The last saved state of each stream of the connector. Raises RetryableError, or FatalError for damaged states."""
     states = {}
     prefix = f"{connector}/".encode()
@@ -134,7 +134,7 @@ def _times(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _whole_topic(settings: KafkaSettings) -> Iterator[tuple[bytes, bytes, int]]:
     """Key, value and offset of everything in the state topic, to the end that it had at the beginning."""
-    with kafka_errors(settings):
+    with translate_kafka_errors(settings):
         consumer = KafkaConsumer(
             **settings.kafka_python(),
             enable_auto_commit=False,
@@ -143,7 +143,7 @@ def _whole_topic(settings: KafkaSettings) -> Iterator[tuple[bytes, bytes, int]]:
             metrics_enabled=False,
         )
     try:
-        with kafka_errors(settings):
+        with translate_kafka_errors(settings):
             partition = TopicPartition(CONNECTOR_STATE, 0)
             consumer.assign([partition])
             consumer.seek_to_beginning(partition)
@@ -160,7 +160,7 @@ def _whole_topic(settings: KafkaSettings) -> Iterator[tuple[bytes, bytes, int]]:
 
 
 @contextmanager
-def kafka_errors(settings: KafkaSettings) -> Iterator[None]:
+def translate_kafka_errors(settings: KafkaSettings) -> Iterator[None]:
     """The client's errors by what to do: those that may pass are RetryableError, the others FatalError."""
     try:
         yield

@@ -32,7 +32,7 @@ from connectors.errors import CursorExpiredError, RateLimitedError
 from connectors.runtime.deduplication import Memory
 from connectors.runtime.encode import STAGE, Outgoing, gap, outgoing
 from connectors.runtime.mode import BACKFILL, Backfill, Live, Reading
-from connectors.runtime.publisher import Publisher, save_state, saved_states
+from connectors.runtime.publisher import Publisher, load_states, save_state
 from schemas.errors import RetryableError
 from schemas.records.connector_state import ConnectorState
 from schemas.records.fields import EPOCH
@@ -73,7 +73,7 @@ class Runner:
         self._settings = settings
         self._stop = stop
         self._watch = watch
-        self.states = saved_states(settings, connector.name)
+        self.states = load_states(settings, connector.name)
         self._backfill = Backfill(since, self.states) if since else None
         self._reading: Reading = self._backfill or Live()
         live = [state for name, state in self.states.items() if not name.startswith(BACKFILL)]
@@ -141,7 +141,7 @@ class Runner:
         """One pass over all streams; a stream that cannot be read now does not keep the others from it."""
         failure = None
         try:
-            for stream in self._reading.streams(self._connector, self.states):
+            for stream in self._reading.list_streams(self._connector, self.states):
                 error = self._stream(stream)
                 failure = error or failure
                 if self._stop.is_set() or (isinstance(error, RateLimitedError) and error.scope == "account"):
@@ -166,7 +166,7 @@ class Runner:
 
     def _reconcile(self) -> None:
         """Show how the backfills ended: their own processes are gone before anybody asks them."""
-        for name, state in saved_states(self._settings, self._connector.name).items():
+        for name, state in load_states(self._settings, self._connector.name).items():
             if name.startswith(BACKFILL) and state.backfill_difference is not None:
                 stream = name.removeprefix(BACKFILL)
                 CONNECTOR_RECONCILIATION.labels(self._connector.name, stream).set(state.backfill_difference)
@@ -174,7 +174,7 @@ class Runner:
 
     def _stream(self, stream: str) -> RetryableError | None:
         """Read one stream to its end. Returns an error of the source; raises one of Kafka, which all streams share."""
-        spec = self._connector.spec(stream)
+        spec = self._connector.describe_stream(stream)
         self._timed |= spec.timed
         memory = self._memory(stream, spec)
         batches = self._reading.read(self._connector, stream, self.states)
@@ -224,7 +224,7 @@ class Runner:
 
     def _after_gap(self, stream: str, error: CursorExpiredError) -> Iterator[Batch]:
         """Record the gap, and read by time from where the stream stood; never from now on, as if nothing had been missed."""
-        name, spec = self._reading.name(stream), self._connector.spec(stream)
+        name, spec = self._reading.name(stream), self._connector.describe_stream(stream)
         state = self.states.get(name)
         position = state.position_at - spec.lookback if state and state.position_at else None
         since = max((at for at in (position, error.oldest, self._connector.start) if at), default=EPOCH)
@@ -237,7 +237,7 @@ class Runner:
         return self._reading.read(self._connector, stream, self.states, since)
 
     def _deliver(self, stream: str, batch: Batch, found: Outgoing, memory: Memory) -> None:
-        topic = source_topic(self._connector.spec(stream).source)
+        topic = source_topic(self._connector.describe_stream(stream).source)
         state = self._state(stream, batch, found, memory)
         with self._publishing():
             for key, value in found.touchpoints:  # step 3
@@ -249,7 +249,7 @@ class Runner:
         self.states[state.stream] = state
         self._saved += 1
         self._count(found)
-        self._watch(state, batch.share)
+        self._watch(state, batch.progress)
 
     def _save(self, state: ConnectorState, *, now: bool) -> None:
         """Save the state now, or once a second has passed since the last one of its stream was."""

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from connectors.contract import WHOLE, Batch, Cursor, Record, StreamSpec, Window
-from connectors.http.key_set import collected, compared
-from connectors.http.rate_limit import Budget
-from connectors.mapping.record_mapping import Items, StreamMapping
+from connectors.contract import UNBOUNDED, Batch, Cursor, Record, StreamSpec, Window
+from connectors.http.key_set import build_key_set, find_missing_keys
+from connectors.http.rate_limit import RateLimit
+from connectors.mapping.record_mapping import RecordMapping, StreamMapping
 from connectors.sql.database import Database, Place, Row, moment, text
 from connectors.sql.settings import SqlSettings, SqlTable
 from schemas.errors import ConfigError, RetryableError
@@ -48,10 +48,10 @@ class Connector:
     def __init__(self, settings: SqlSettings, database: Database | None = None) -> None:
         self.settings = settings
         self.name, self.poll_seconds, self.start = settings.name, settings.poll_seconds, settings.start
-        self.budget = Budget(settings.requests_per_minute)
+        self.rate_limit = RateLimit(settings.requests_per_minute)
         self.database = database or _database(settings)
         self._known_times: set[str] = set()
-        self._items = {stream: Items(settings.name, stream, _mapping(settings, stream)) for stream in self._streams()}
+        self._mappings = {stream: RecordMapping(settings.name, stream, _mapping(settings, stream)) for stream in self._streams()}
 
     def check(self) -> str:
         """Which database it is, and what its newest rows say. Raises ConfigError with what to change."""
@@ -66,24 +66,24 @@ class Connector:
                 said += f"; {name} has rows, but none to be read by its time: is {table.changed} null, or no time?"
         return f"{said}; reads {', '.join(self.settings.tables)}"
 
-    def streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
+    def list_streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
         """Every table, and the keys of those that are compared and due."""
         for stream in self._streams():
             cursor = saved.get(stream)
             if not stream.endswith(GONE) or cursor is None or self._due(stream, cursor):
                 yield stream
 
-    def spec(self, stream: str) -> StreamSpec:
+    def describe_stream(self, stream: str) -> StreamSpec:
         """As the settings say."""
-        return self._items[stream].spec
+        return self._mappings[stream].spec
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """The rows changed since, oldest first; or the keys that are gone since."""
         return self._gone(stream, cursor) if stream.endswith(GONE) else self._rows(stream, cursor, window)
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """The row mapped. Raises RecordError."""
-        return self._items[record.stream].touchpoint(record)
+        return self._mappings[record.stream].map_record(record)
 
     def count(self, stream: str, window: Window) -> int:
         """The database's own count."""
@@ -105,7 +105,7 @@ class Connector:
         self._timed(stream, table)
         place, more = self._begin(cursor, window), True
         while more:
-            self.budget.take()
+            self.rate_limit.acquire()
             clock = self.database.clock()  # before the page, as `clock` says
             end = min(clock.settled, window.end) if window.end else clock.settled
             rows = self.database.page(table, place, end, size)
@@ -113,10 +113,10 @@ class Connector:
             _distinct(rows, stream, table)
             if rows:
                 place = Place(rows[-1][table.changed], rows[-1][table.key])
-            records = self._items[stream].records(rows, datetime.now(UTC))
+            records = self._mappings[stream].create_records(rows, datetime.now(UTC))
             at = moment(place.at)
-            share = window.share(at, end) if at and more else 1.0
-            yield Batch(records, {**place._asdict(), "done": not more}, share=share)
+            share = window.progress_at(at, end) if at and more else 1.0
+            yield Batch(records, {**place._asdict(), "done": not more}, progress=share)
         if clock.now - clock.settled > HELD_BACK:
             log.warning("%s: %s: a transaction open since %s holds back newer rows", self.name, stream, clock.settled)
 
@@ -148,17 +148,17 @@ class Connector:
     def _gone(self, stream: str, cursor: Cursor | None) -> Iterator[Batch]:
         """What was there at the cursor and is no more. Its version is the cursor's time: read again, it is the same event."""
         table = self._table(stream)
-        self.budget.take()
+        self.rate_limit.acquire()
         now = self.database.clock().now.isoformat()
-        there = collected(self.database.keys(table))
-        if cursor and there.empty():
+        there = build_key_set(self.database.keys(table))
+        if cursor and there.is_empty():
             raise RetryableError(EMPTY.format(stream))
         since = cursor["at"] if cursor else now
-        for missing, after in compared(there, cursor, now, self.settings.page):
+        for missing, after in find_missing_keys(there, cursor, now, self.settings.page):
             if after is None:
                 raise ConfigError(TOO_MANY_KEYS.format(stream))
             rows = [{table.key: key, "gone_at": now, "since": since} for key in missing]
-            yield Batch(self._items[stream].records(rows, datetime.now(UTC)), after, share=float(not missing))
+            yield Batch(self._mappings[stream].create_records(rows, datetime.now(UTC)), after, progress=float(not missing))
 
 
 def _distinct(rows: list[Row], stream: str, table: SqlTable) -> None:

@@ -12,7 +12,7 @@ from pymysql.converters import encoders
 from pymysql.cursors import SSDictCursor
 
 from connectors.errors import AuthError
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from connectors.sql.database import TOO_SLOW, Database, Row
 from connectors.sql.settings import SqlSettings
 from schemas.errors import ConfigError, RetryableError
@@ -95,7 +95,7 @@ class MariaDB(Database):
     def _said(self, error: Exception, what: str, *, connected: bool) -> Exception:
         code = error.args[0] if error.args else 0
         if code == ER.ACCESS_DENIED_ERROR:
-            secret = variable(self.settings.name, "password")
+            secret = secret_variable(self.settings.name, "password")
             return AuthError(f"the server refuses the user: is {secret} right, and may the user come from this host?")
         if code in DATABASE and not connected:
             database = unquote(urlsplit(self.settings.url).path.strip("/"))

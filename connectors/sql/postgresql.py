@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 from psycopg.types.string import TextLoader
 
 from connectors.errors import AuthError
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from connectors.sql.database import TOO_SLOW, Database, Row
 from connectors.sql.settings import SqlSettings
 from schemas.errors import ConfigError, RetryableError
@@ -63,7 +63,7 @@ class PostgreSQL(Database):
         except RetryableError:
             if pq.PGconn.ping(self._given().encode()) != pq.Ping.OK:
                 raise
-            secret = variable(self.settings.name, "password")
+            secret = secret_variable(self.settings.name, "password")
             raise AuthError(f"the server answers and refuses: is {secret} right, and does it know user and database?") from None
         if found["encoding"] == "SQL_ASCII":
             raise ConfigError("url: the database has the encoding SQL_ASCII, so nobody knows what its texts mean")

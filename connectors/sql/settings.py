@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from connectors.mapping.mapping import Family
+from connectors.mapping.touchpoint_mapping import Family
 from connectors.settings import SourceSettings
 from schemas.records.fields import Name
 

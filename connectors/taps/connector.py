@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from connectors.contract import WHOLE, Batch, Cursor, Record, Refused, StreamSpec, Window
-from connectors.http.rate_limit import Budget
-from connectors.mapping.record_mapping import Items, StreamMapping
+from connectors.contract import UNBOUNDED, Batch, Cursor, Record, RejectedRecord, StreamSpec, Window
+from connectors.http.rate_limit import RateLimit
+from connectors.mapping.record_mapping import RecordMapping, StreamMapping
 from connectors.taps.dialects import DIALECTS, Entry, Row, Said, State
 from connectors.taps.process import Line, Process
 from connectors.taps.progress import Progress
@@ -39,9 +39,9 @@ class Connector:
         self.settings = settings
         self.name, self.poll_seconds = settings.name, settings.poll_seconds
         self.start: datetime | None = None
-        self.budget = Budget()
+        self.rate_limit = RateLimit()
         self._dialect = DIALECTS[settings.protocol]
-        self._items = {name: self._mapped(name, stream.key) for name, stream in settings.streams.items()}
+        self._mappings = {name: self._mapped(name, stream.key) for name, stream in settings.streams.items()}
         self._catalog: dict[str, Entry] = {}
 
     def check(self) -> str:
@@ -54,15 +54,15 @@ class Connector:
             self._keyed(stream, self._entry(stream))
         return f"{self._program} has {len(self._catalog)} streams; reads {', '.join(self.settings.streams)}"
 
-    def streams(self, saved: Mapping[str, Cursor]) -> list[str]:
+    def list_streams(self, saved: Mapping[str, Cursor]) -> list[str]:
         """Every stream of the settings."""
         return list(self.settings.streams)
 
-    def spec(self, stream: str) -> StreamSpec:
+    def describe_stream(self, stream: str) -> StreamSpec:
         """As the settings say. The tap alone knows how to read by time, so it cannot be backfilled from a date of ours."""
-        return replace(self._items[stream].spec, timed=False)
+        return replace(self._mappings[stream].spec, timed=False)
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """What the tap sends after its state, but for what it has sent before."""
         given, progress = self.settings.streams[stream], Progress(cursor)
         entry = self._entry(stream)
@@ -72,9 +72,9 @@ class Connector:
         with self._process(self._dialect.read, **files) as process:
             yield from self._batches(process, self._dialect.names(entry), self._keyed(stream, entry), progress)
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """The row mapped. Raises RecordError."""
-        return self._items[record.stream].touchpoint(record)
+        return self._mappings[record.stream].map_record(record)
 
     def count(self, stream: str, window: Window) -> int | None:
         """A tap cannot say."""
@@ -87,16 +87,16 @@ class Connector:
         command = self.settings.command
         return Path(next((part for part in reversed(command) if not part.startswith("-")), command[0])).name
 
-    def _batches(self, process: Process, names: set[str], items: Items, progress: Progress) -> Iterator[Batch]:
+    def _batches(self, process: Process, names: set[str], items: RecordMapping, progress: Progress) -> Iterator[Batch]:
         """A batch ends at each state, when it is full, and when the tap falls silent."""
-        records: list[Record | Refused] = []
+        records: list[Record | RejectedRecord] = []
         size = 0
         for line in process.lines():
             found = self._message(process, line) if line else None
             if isinstance(found, State):
                 progress.state = found.value
             elif found:
-                record = found if isinstance(found, Refused) else self._record(found, names, items)
+                record = found if isinstance(found, RejectedRecord) else self._record(found, names, items)
                 if progress.new(record.raw):
                     records.append(record)
                     size += len(record.raw)
@@ -105,16 +105,16 @@ class Connector:
                 yield Batch(records, progress.cursor())
                 records, size = [], 0
         process.finished()
-        yield Batch(records, progress.cursor(), share=1.0)
+        yield Batch(records, progress.cursor(), progress=1.0)
 
-    def _record(self, row: Row, names: set[str], items: Items) -> Record | Refused:
+    def _record(self, row: Row, names: set[str], items: RecordMapping) -> Record | RejectedRecord:
         if row.stream not in names:
             raise ConfigError(
                 f"{self._program} sends rows of {row.stream} where it was asked for {', '.join(sorted(names))} alone"
             )
-        return items.record(row.data, datetime.now(UTC))
+        return items.create_record(row.data, datetime.now(UTC))
 
-    def _message(self, process: Process, line: Line) -> Row | State | Refused | None:
+    def _message(self, process: Process, line: Line) -> Row | State | RejectedRecord | None:
         """What a line says. Raises ConfigError where it says that the config is wrong."""
         if not line.raw.startswith(b"{") and (self._dialect.chatty or not line.raw.strip()):
             process.note(line.raw)
@@ -122,7 +122,7 @@ class Connector:
         try:
             said = self._said(line)
         except RecordError as error:
-            return Refused(line.raw[:MOST_KEPT], line.size, "-", error)
+            return RejectedRecord(line.raw[:MOST_KEPT], line.size, "-", error)
         if not isinstance(said, Said):
             return said
         process.note(line.raw)
@@ -173,14 +173,14 @@ class Connector:
             with Process(self._program, command, settings.root, log, settings.timeout_seconds) as process:
                 yield process
 
-    def _keyed(self, name: str, entry: Entry) -> Items:
+    def _keyed(self, name: str, entry: Entry) -> RecordMapping:
         """The stream's items, by their own key where the settings give none. Raises ConfigError where `columns` lacks it."""
         return self._mapped(name, self.settings.streams[name].key or _joined(self._dialect.key(entry)))
 
-    def _mapped(self, name: str, key: str | None) -> Items:
+    def _mapped(self, name: str, key: str | None) -> RecordMapping:
         stream = self.settings.streams[name]
         own = stream.model_dump(include=StreamMapping.model_fields.keys() - {"key"})
-        return Items(self.name, name, StreamMapping(**own, key=key))
+        return RecordMapping(self.name, name, StreamMapping(**own, key=key))
 
 
 def _joined(columns: list[str]) -> str | None:

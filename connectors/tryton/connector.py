@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from connectors.contract import WHOLE, Batch, Cursor, Refused, Window
+from connectors.contract import UNBOUNDED, Batch, Cursor, RejectedRecord, Window
 from connectors.http.client import Client
-from connectors.http.http_connector import Polled
-from connectors.http.key_set import collected, compared
-from connectors.http.keyset import walk
-from connectors.mapping.record_mapping import Items
-from connectors.settings import variable
+from connectors.http.http_connector import HttpConnector
+from connectors.http.key_set import build_key_set, find_missing_keys
+from connectors.http.keyset import paginate
+from connectors.mapping.record_mapping import RecordMapping
+from connectors.settings import secret_variable
 from connectors.tryton.feeds import CHANGED, FEEDS, GONE, LOG, Feed
 from connectors.tryton.rpc import Rpc, typed
 from connectors.tryton.settings import TrytonSettings
@@ -29,19 +29,19 @@ TOO_MANY = "parties.gone: the ids of the parties are too many to be remembered: 
 NOBODY = "parties.gone: there is no party any more, which is no reason to call everybody deleted: is the database being restored?"
 
 
-class Connector(Polled):
+class Connector(HttpConnector):
     """One database. Cursor: {at, key, done} (`connectors/http/keyset.py`); for `parties.gone`: {at, keys} of known parties."""
 
     settings_model: ClassVar[type[BaseModel]] = TrytonSettings
 
     def __init__(self, settings: TrytonSettings) -> None:
-        fix = f"set {variable(settings.name, 'password')} to the password of `user`"
-        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), fix=fix)
+        fix = f"set {secret_variable(settings.name, 'password')} to the password of `user`"
+        super().__init__(settings, Path(__file__).with_name("mapping.yaml"), credentials_hint=fix)
         self.settings = settings
         self.rpc = Rpc(self.client)
         own = {"system": settings.system}
-        mappings = {stream: self.items[stream].mapping.model_copy(update=own) for stream in settings.streams}
-        self.items = {stream: Items(settings.name, stream, mapping) for stream, mapping in mappings.items()}
+        mappings = {stream: self.mappings[stream].mapping.model_copy(update=own) for stream in settings.streams}
+        self.mappings = {stream: RecordMapping(settings.name, stream, mapping) for stream, mapping in mappings.items()}
 
     def login(self, client: Client) -> dict[str, str]:
         """A session, which Tryton ends when nobody uses it."""
@@ -49,23 +49,23 @@ class Connector(Polled):
 
     def check(self) -> str:
         """The streams that can be read. Raises ConfigError where a module is missing or the user lacks a right."""
-        wanted = dict.fromkeys(module for stream in self.items for module in FEEDS[stream].modules)
+        wanted = dict.fromkeys(module for stream in self.mappings for module in FEEDS[stream].modules)
         activated = [["name", "in", list(wanted)], ["state", "=", "activated"]]
         there = {row["name"] for row in self.rpc.search("ir.module", activated, ("name",))}
         if missing := next((module for module in wanted if module not in there), None):
-            without = ", ".join(stream for stream in self.items if missing in FEEDS[stream].modules)
+            without = ", ".join(stream for stream in self.mappings if missing in FEEDS[stream].modules)
             raise ConfigError(f"the database lacks the module {missing}: activate it, or leave {without} out of `streams`")
-        for stream in self.items:
+        for stream in self.mappings:
             self._rows(FEEDS[stream], [], 1)
-        return f"{', '.join(self.items)} at {self.settings.url}"
+        return f"{', '.join(self.mappings)} at {self.settings.url}"
 
-    def streams(self, saved: Mapping[str, Cursor]) -> list[str]:
+    def list_streams(self, saved: Mapping[str, Cursor]) -> list[str]:
         """Those of the settings; parties are compared when their time has come."""
         since = datetime.fromisoformat(saved[GONE]["at"]) if GONE in saved else None
         due = since is None or self.client.now() - since >= timedelta(seconds=self.settings.compare_seconds)
-        return [stream for stream in self.items if stream != GONE or due]
+        return [stream for stream in self.mappings if stream != GONE or due]
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """What happened since, oldest first."""
         if stream == GONE:
             return self._gone(cursor)
@@ -74,7 +74,7 @@ class Connector(Polled):
         def page(at: datetime | None, key: str) -> list[dict[str, Any]]:
             return self._told(stream, self._rows(feed, _after(feed.time, at, key), self.settings.page))
 
-        batches = walk(page, self.items[stream], self.client.now, self.settings.page, cursor, window)
+        batches = paginate(page, self.mappings[stream], self.client.now, self.settings.page, cursor, window)
         return map(_changes, batches) if stream == CHANGED else batches
 
     def count(self, stream: str, window: Window) -> int | None:
@@ -86,17 +86,17 @@ class Connector(Polled):
 
     def _gone(self, cursor: Cursor | None) -> Iterator[Batch]:
         """The parties that are no more and of whom the log does not tell. Read again, one is the same event, by its `since`."""
-        there = collected(self._parties())
-        if there.empty() and cursor:
+        there = build_key_set(self._parties())
+        if there.is_empty() and cursor:
             raise RetryableError(NOBODY)
         read_at = self.client.now()
         now = read_at.isoformat()
-        for missing, after in compared(there, cursor, now, self.settings.page):
+        for missing, after in find_missing_keys(there, cursor, now, self.settings.page):
             if after is None:
                 raise ConfigError(TOO_MANY)
             since = cursor["at"] if cursor else now
             rows = [{"id": party, "gone_at": now, "since": since} for party in self._untold(missing)]
-            yield Batch(self.items[GONE].records(rows, read_at), after, share=float(not missing))
+            yield Batch(self.mappings[GONE].create_records(rows, read_at), after, progress=float(not missing))
 
     def _parties(self) -> Iterator[int]:
         feed, last = FEEDS[GONE], 0
@@ -160,7 +160,7 @@ class Connector(Polled):
 
 def _changes(batch: Batch) -> Batch:
     """The batch without what `parties.new` tells."""
-    return replace(batch, records=[one for one in batch.records if isinstance(one, Refused) or not _first(one.data)])
+    return replace(batch, records=[one for one in batch.records if isinstance(one, RejectedRecord) or not _first(one.data)])
 
 
 def _first(row: dict[str, Any]) -> bool:

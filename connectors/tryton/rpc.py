@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from connectors.errors import AuthError
-from connectors.http.client import Answer, Client
+from connectors.http.client import Client, Response
 from schemas.errors import ConfigError, RetryableError
 
 PATH = "/rpc/"
@@ -43,7 +43,7 @@ def _request(method: str, *params: Any) -> dict[str, Any]:
     return {"id": 1, "method": method, "params": params}
 
 
-def _result(answer: Answer, method: str) -> Any:
+def _result(answer: Response, method: str) -> Any:
     """The result of a call. The server's own words stay with it: they may name a customer."""
     found = answer.json()
     if not isinstance(found, dict) or not found.keys() & {"result", "error"}:

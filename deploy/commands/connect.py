@@ -88,7 +88,7 @@ def listening(connector: Connector, *, keep: bool) -> None:
     from connectors.contract import Listener
 
     if isinstance(connector, Listener):
-        click.echo(f"{connector.name}: listening at {connector.listen(keep=keep)}", err=True)
+        click.echo(f"{connector.name}: listening at {connector.listen(acknowledge=keep)}", err=True)
 
 
 def publish(connector: Connector, *, once: bool, since: datetime | None) -> None:

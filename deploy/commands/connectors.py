@@ -11,9 +11,9 @@ def command() -> None:
     """
     from importlib import import_module
 
-    from connectors.settings import FOLDER, names
+    from connectors.settings import FOLDER, list_connectors
 
-    for name in names():
+    for name in list_connectors():
         summary = (import_module(f"connectors.{name}").__doc__ or "").strip().splitlines()[0]
         sample = (FOLDER / name / "minimal.yaml").relative_to(FOLDER.parent)
         click.echo(f"{click.style(name, bold=True)}  {summary}")

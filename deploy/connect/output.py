@@ -8,7 +8,7 @@ from typing import Self
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from connectors.contract import Connector, Record, Refused, Window
+from connectors.contract import Connector, Record, RejectedRecord, Window
 from deploy.terminal.console import console
 from deploy.terminal.table import table
 from deploy.terminal.text import count_of, printable
@@ -83,7 +83,7 @@ def show_preview(connector: Connector, count: int) -> None:
     """Print the first `count` mapped touchpoints of each feed, and refused records with their reason. Nothing is published."""
     on = console()
     shown: dict[str, list[tuple[Text, ...]]] = {}
-    for stream in connector.streams({}):
+    for stream in connector.list_streams({}):
         rows = shown.setdefault(stream.partition(":")[0], [])
         for position, found in _mapped(connector, stream, count - len(rows)):
             file = stream.partition(":")[2].rpartition("/")[2]
@@ -107,11 +107,11 @@ def _mapped(connector: Connector, stream: str, count: int) -> Iterator[tuple[str
             return
 
 
-def _touchpoint(connector: Connector, record: Record | Refused) -> Touchpoint | RecordError:
-    if isinstance(record, Refused):
+def _touchpoint(connector: Connector, record: Record | RejectedRecord) -> Touchpoint | RecordError:
+    if isinstance(record, RejectedRecord):
         return record.error
     try:
-        return connector.touchpoint(record)
+        return connector.map_record(record)
     except RecordError as error:
         return error
 

@@ -23,7 +23,7 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import CoordinatorNotAvailableError, KafkaError
 
-from connectors.runtime.publisher import kafka_errors
+from connectors.runtime.publisher import translate_kafka_errors
 from deploy.dead_letters.dead_letter import Letter, batches
 from deploy.dead_letters.queries import Content
 from schemas.errors import RetryableError
@@ -42,7 +42,7 @@ def wait_until_stored(settings: KafkaSettings) -> None:
     """Step 1. Raises RetryableError where the sinks of dead letters do not catch up within half a minute."""
     readers = [table.name for table in tables().values() if table.topic == DEAD_LETTERS]
     deadline = time.monotonic() + PATIENCE_SECONDS
-    with kafka_errors(settings):
+    with translate_kafka_errors(settings):
         admin = KafkaAdminClient(**settings.kafka_python(), client_id="touchline-letters", bootstrap_timeout_ms=5_000)
         try:
             while waiting := _waiting(admin, readers):
@@ -118,7 +118,7 @@ def sending(settings: KafkaSettings) -> Iterator[Sender]:
 
     Not idempotent: after one record that the broker refuses, kafka-python's idempotent producer refuses all others, too.
     """
-    with kafka_errors(settings):
+    with translate_kafka_errors(settings):
         producer = KafkaProducer(
             **settings.kafka_python(),
             client_id="touchline-letters",

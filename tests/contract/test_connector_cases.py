@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from connectors.contract import Batch, Connector, Phase
 from connectors.runtime.deduplication import Recent
 from connectors.runtime.encode import Outgoing, outgoing
-from connectors.settings import FOLDER, names, open_connector, variable
+from connectors.settings import FOLDER, list_connectors, open_connector, secret_variable
 from schemas.records.dead_letter import DeadLetter
 from schemas.records.fields import instant
 from schemas.wire.codec import decode
@@ -60,7 +60,7 @@ def opened(case: Path, tmp_path: Path) -> Iterator[Open]:
 
 def read_all(connector: Connector) -> dict[str, list[tuple[Batch, Outgoing]]]:
     found = {}
-    for stream in connector.streams({}):
+    for stream in connector.list_streams({}):
         seen: set[UUID] = set()
         found[stream] = [(batch, outgoing(connector, stream, batch, seen)) for batch in connector.read(stream, None)]
     return found
@@ -114,9 +114,9 @@ def test_reading_can_be_abandoned_after_any_batch_and_resumed_without_loss(case:
         published = [value[5:21] for _, part in batches for _, value in part.touchpoints]
         for cut, (last, _) in enumerate(batches, 1):
             connector = opened()
-            list(connector.streams({}))
+            list(connector.list_streams({}))
             kept = [part for _, part in batches[:cut]]
-            recent = Recent(b"", connector.spec(stream).lookback)
+            recent = Recent(b"", connector.describe_stream(stream).lookback)
             recent.learn(one for part in kept for one in part.timed)
             seen = recent.ids()
             for batch in connector.read(stream, json.loads(json.dumps(dict(last.cursor)))):
@@ -138,7 +138,7 @@ def secrets(name: str) -> list[str]:
     return [field for field, info in model.model_fields.items() if info.annotation is SecretStr]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", list_connectors())
 def test_the_readme_and_the_full_sample_have_every_setting_and_the_readme_says_what_to_expect(name: str) -> None:
     readme = (FOLDER / name / "README.md").read_text(encoding="utf-8")
     full = yaml.safe_load((FOLDER / name / "full.yaml").read_text(encoding="utf-8"))
@@ -148,12 +148,12 @@ def test_the_readme_and_the_full_sample_have_every_setting_and_the_readme_says_w
     assert [part for part in PARTS if not re.search(rf"{part}\b", readme)] == []
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", list_connectors())
 def test_each_connector_has_its_readme_two_samples_that_parse_and_cases(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = FOLDER / name
     assert (folder / "README.md").is_file()
     assert [path for path in CASES + PUSHED if path.is_relative_to(folder)]
     for sample in ("minimal.yaml", "full.yaml"):
         for field in secrets(name):
-            monkeypatch.setenv(variable(yaml.safe_load((folder / sample).read_text())["name"], field), "secret")
+            monkeypatch.setenv(secret_variable(yaml.safe_load((folder / sample).read_text())["name"], field), "secret")
         assert open_connector(name, folder / sample, {}).name

@@ -12,12 +12,12 @@ from uuid import UUID
 
 import pytest
 
-from connectors.contract import WHOLE, Batch, Connector, Cursor, Record, Window
+from connectors.contract import UNBOUNDED, Batch, Connector, Cursor, Record, Window
 from connectors.errors import AuthError, RateLimitedError
-from connectors.http.rate_limit import Budget
+from connectors.http.rate_limit import RateLimit
 from connectors.runtime.deduplication import Recent
 from connectors.runtime.encode import outgoing
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from schemas.errors import RetryableError
 from schemas.records.touchpoint import Touchpoint
 from schemas.wire.codec import decode
@@ -38,7 +38,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 def needs(server: Server, what: str) -> None:
     """Skip what does not apply: a source that is not read by time, has no secrets or lasting ones, or whose items are closed."""
     has = {
-        "time": server.connector().spec(server.module.STREAM).timed,
+        "time": server.connector().describe_stream(server.module.STREAM).timed,
         "secrets": bool(server.module.SECRETS),
         "tokens": bool(server.module.SECRETS) and server.peer.logins is not None,
         "fields": server.module.UNKNOWN_FIELDS,
@@ -65,7 +65,9 @@ def keys(batch: Batch) -> list[str]:
     return [record.key for record in batch.records if isinstance(record, Record)]
 
 
-def read(connector: Connector, stream: str, cursor: Cursor | None = None, window: Window = WHOLE) -> tuple[Counter[str], Cursor]:
+def read(
+    connector: Connector, stream: str, cursor: Cursor | None = None, window: Window = UNBOUNDED
+) -> tuple[Counter[str], Cursor]:
     """One walk to the end: how often each key came, and the last cursor."""
     found: Counter[str] = Counter()
     for batch in connector.read(stream, cursor, window):
@@ -88,7 +90,7 @@ def persist(server: Server, stream: str) -> tuple[Counter[str], list[RetryableEr
                 cursor = saved(batch)
         except RetryableError as error:
             errors.append(error)
-            connector.budget.block(0)
+            connector.rate_limit.block(0)
         else:
             return found, errors
     raise AssertionError(f"{errors}")
@@ -98,18 +100,18 @@ def test_a_check_asks_the_source_and_a_walk_gives_every_record_once_in_small_bat
     wanted = filled(server)
     connector = server.connector()
     assert connector.check()
-    assert server.module.STREAM in connector.streams({})
+    assert server.module.STREAM in connector.list_streams({})
     found = list(connector.read(server.module.STREAM, None))
     assert Counter(key for batch in found for key in keys(batch)) == wanted
     assert max(len(batch.records) for batch in found) <= 2_000
-    assert all(connector.touchpoint(record) for batch in found for record in batch.records if isinstance(record, Record))
+    assert all(connector.map_record(record) for batch in found for record in batch.records if isinstance(record, Record))
 
 
 def test_abandoned_after_any_batch_and_resumed_nothing_is_lost_or_read_twice(server: Server) -> None:
     wanted = filled(server)
     stream = server.module.STREAM
     whole = list(server.connector().read(stream, None))
-    assert len(whole) > PAGES or not server.connector().spec(stream).timed
+    assert len(whole) > PAGES or not server.connector().describe_stream(stream).timed
     for cut in range(1, len(whole)):
         before = Counter(key for batch in whole[:cut] for key in keys(batch))
         after, _ = read(server.connector(), stream, saved(whole[cut - 1]))
@@ -137,7 +139,7 @@ def test_records_of_one_instant_are_not_lost_at_page_edges(server: Server) -> No
 def test_a_later_round_reads_again_no_more_than_its_overlap_and_sees_what_is_new_and_late(server: Server) -> None:
     wanted = filled(server)
     connector = server.connector()
-    lookback = connector.spec(server.module.STREAM).lookback
+    lookback = connector.describe_stream(server.module.STREAM).lookback
     _, cursor = read(connector, server.module.STREAM)
     newest = DAY + (len(wanted) - 1) * timedelta(hours=1)
     fresh = {server.peer.put(90_000, newest + timedelta(minutes=1)), server.peer.put(90_001, newest - lookback / 2)}
@@ -190,7 +192,7 @@ def test_credentials_that_are_refused_stop_it_with_what_to_change(server: Server
         monkeypatch.setitem(server.module.SECRETS, field, "changed at the source")
     with pytest.raises(AuthError) as raised:
         server.connector().check()
-    variables = [variable(server.module.SETTINGS["name"], field) for field in server.module.SECRETS]
+    variables = [secret_variable(server.module.SETTINGS["name"], field) for field in server.module.SECRETS]
     assert any(name in str(raised.value) for name in variables), f"{raised.value}: names none of {variables}"
 
 
@@ -209,14 +211,14 @@ def test_a_token_that_expires_in_the_middle_is_fetched_once_more(server: Server)
 def test_a_delete_is_seen_or_declared_invisible(server: Server) -> None:
     filled(server)
     connector = server.connector()
-    cursors = {stream: read(connector, stream)[1] for stream in connector.streams({})}
+    cursors = {stream: read(connector, stream)[1] for stream in connector.list_streams({})}
     gone = server.peer.delete(0, DAY + timedelta(days=30))
     found = [one for stream in cursors for one in records(connector, stream, cursors[stream]) if one.key == gone]
-    if {connector.spec(stream).deletes for stream in cursors} == {"none"}:
+    if {connector.describe_stream(stream).deletes for stream in cursors} == {"none"}:
         assert found == []
     else:
         assert found[-1].deleted
-        assert connector.touchpoint(found[-1]).type.endswith(".deleted")
+        assert connector.map_record(found[-1]).type.endswith(".deleted")
 
 
 def test_a_record_from_the_future_waits_and_hides_nothing(server: Server) -> None:
@@ -249,7 +251,7 @@ def test_an_unknown_field_travels_as_an_attribute_and_is_told_once(server: Serve
     server.peer.put(1, DAY, loyalty_tier="gold")
     server.peer.put(2, DAY, loyalty_tier="gold", huge="x" * 5_000)
     connector = server.connector()
-    found = [connector.touchpoint(record) for record in records(connector, server.module.STREAM)]
+    found = [connector.map_record(record) for record in records(connector, server.module.STREAM)]
     assert [touchpoint.attributes["loyalty_tier"] for touchpoint in found] == ["gold", "gold"]
     assert caplog.text.count("loyalty_tier") == 1
     assert "gold" not in caplog.text
@@ -310,20 +312,20 @@ def test_the_same_record_is_the_same_event_and_a_changed_one_is_another(server: 
 
 
 def events(connector: Connector, stream: str) -> set[UUID]:
-    return {touchpoint.event_id for touchpoint in map(connector.touchpoint, records(connector, stream))}
+    return {touchpoint.event_id for touchpoint in map(connector.map_record, records(connector, stream))}
 
 
 def test_an_overlap_read_again_counts_as_repeated_and_publishes_nothing(server: Server) -> None:
     needs(server, "time")
     server.peer.put(1, DAY)
     connector, stream = server.connector(), server.module.STREAM
-    recent = Recent(b"", connector.spec(stream).lookback)
+    recent = Recent(b"", connector.describe_stream(stream).lookback)
     [first] = [outgoing(connector, stream, batch, set()) for batch in connector.read(stream, None)]
     recent.learn(first.timed)
-    kept = Recent(recent.packed(), connector.spec(stream).lookback)
+    kept = Recent(recent.packed(), connector.describe_stream(stream).lookback)
     [again] = [outgoing(connector, stream, batch, kept.ids()) for batch in connector.read(stream, None)]
     assert (len(first.touchpoints), len(again.touchpoints), again.repeated) == (1, 0, 1)
     assert again.known == first.timed
-    assert isinstance(connector.budget, Budget)
+    assert isinstance(connector.rate_limit, RateLimit)
     fields = decode(first.touchpoints[0][1])[1]
     assert set(fields) >= set(Touchpoint.model_fields)

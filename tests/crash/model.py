@@ -58,7 +58,7 @@ class Life(NamedTuple):
 def expect(settings: Path, expected: Expected) -> Expected:
     """Read and map the drops of the connector's settings file that `expected` does not know of yet."""
     connector = open_connector("files", settings, {})
-    for stream in connector.streams({}):
+    for stream in connector.list_streams({}):
         if stream in expected.rows:
             continue
         known: set[UUID] = set()

@@ -30,7 +30,7 @@ import click
 import yaml
 
 from connectors.contract import Connector
-from connectors.settings import FOLDER, open_connector, variable
+from connectors.settings import FOLDER, open_connector, secret_variable
 
 PATIENCE = 0.5
 FAULTS = ("429 seconds", "429 date", "500", "503", "timeout", "truncated", "half", "reset", "token")
@@ -58,7 +58,7 @@ class Server:
         """The server until the block ends, with the secrets in the environment."""
         thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        secrets = {variable(self.module.SETTINGS["name"], field): value for field, value in self.module.SECRETS.items()}
+        secrets = {secret_variable(self.module.SETTINGS["name"], field): value for field, value in self.module.SECRETS.items()}
         try:
             with patch.dict(os.environ, secrets):
                 yield self
@@ -146,7 +146,7 @@ def serve(name: str, count: int = 1_000) -> None:
         with server.running(), suppress(KeyboardInterrupt):
             settings = server.write_settings()
             instance = server.module.SETTINGS["name"]
-            secrets = [f"{variable(instance, field)}={value}" for field, value in server.module.SECRETS.items()]
+            secrets = [f"{secret_variable(instance, field)}={value}" for field, value in server.module.SECRETS.items()]
             click.echo(" ".join([*secrets, ".venv/bin/touchline connect", name, "--settings", str(settings), "--check"]))
             threading.Event().wait()
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors.runtime.publisher import saved_states
+from connectors.runtime.publisher import load_states
 from schemas.records.connector_state import ConnectorState
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import decode
@@ -163,4 +163,4 @@ def totals(states: dict[str, ConnectorState]) -> list[int]:
 
 
 def states(kafka: KafkaSettings, connector: str) -> dict[str, ConnectorState]:
-    return saved_states(kafka, connector)
+    return load_states(kafka, connector)

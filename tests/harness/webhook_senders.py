@@ -18,7 +18,7 @@ from unittest.mock import patch
 import yaml
 
 from connectors.contract import Connector
-from connectors.settings import open_connector, variable
+from connectors.settings import open_connector, secret_variable
 from tests.harness.webhook_signatures import signed
 
 PATIENCE = 20
@@ -33,7 +33,7 @@ def sending(name: str, case: Path) -> Iterator[Connector]:
     answers: list[int] = []
     threads = []
     with closing(connector), patch.object(connector._inbox, "put", wraps=connector._inbox.put) as put:
-        address = connector.listen(keep=True)
+        address = connector.listen(acknowledge=True)
         for number, request in enumerate(json.loads(case.read_text(encoding="utf-8")), 1):
             threads.append(threading.Thread(target=lambda one=request: answers.append(answer(address, one))))
             threads[-1].start()
@@ -48,7 +48,7 @@ def opened(name: str, settings: Path) -> Any:
     """The connector of a settings file, its endpoints' keys in the environment while it begins to listen."""
     given = yaml.safe_load(settings.read_text(encoding="utf-8"))
     for each, endpoint in given["endpoints"].items():
-        os.environ[variable(given["name"], f"{each}_keys")] = KEYS.get(endpoint["protocol"], "secret")
+        os.environ[secret_variable(given["name"], f"{each}_keys")] = KEYS.get(endpoint["protocol"], "secret")
     return open_connector(name, settings, {})
 
 

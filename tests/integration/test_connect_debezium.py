@@ -223,14 +223,14 @@ def test_a_backfill_reads_what_live_reading_left_out(topic: Topic) -> None:
 def test_partitions_added_later_are_read(topic: Topic) -> None:
     topic.make()
     connector = topic.opened()
-    assert list(connector.streams({})) == ["orders:0"]
+    assert list(connector.list_streams({})) == ["orders:0"]
     topic.admin.create_partitions({topic.topic: 3})
-    assert list(connector.streams({})) == ["orders:0", "orders:1", "orders:2"]
+    assert list(connector.list_streams({})) == ["orders:0", "orders:1", "orders:2"]
 
 
 def test_check_says_in_one_line_what_is_wrong(topic: Topic, caplog: pytest.LogCaptureFixture) -> None:
     assert topic.opened().check() == f"0 of 1 topics, 0 partitions; no topic yet: {topic.topic}"
-    assert list(topic.opened().streams({})) == []
+    assert list(topic.opened().list_streams({})) == []
     assert f"no topic {topic.topic} yet" in caplog.text
     topic.make()
     topic.put(1)

@@ -15,13 +15,13 @@ from uuid import uuid4
 import pytest
 from prometheus_client import REGISTRY
 
-from connectors.contract import WHOLE, Batch, Connector, Cursor, Window
+from connectors.contract import UNBOUNDED, Batch, Connector, Cursor, Window
 from connectors.errors import CursorExpiredError, RateLimitedError
 from connectors.example_reviews.connector import Connector as Reviews
 from connectors.example_reviews.settings import ReviewsSettings
 from connectors.runtime import deduplication as memory
 from connectors.runtime.runner import Runner
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from deploy.local.state import Stack
 from schemas.errors import RetryableError
 from schemas.records.connector_state import ConnectorState
@@ -48,7 +48,7 @@ def name() -> str:
 
 @pytest.fixture
 def server(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv(variable(name, "secret"), "peer-secret")
+    monkeypatch.setenv(secret_variable(name, "secret"), "peer-secret")
     with Server("example_reviews", tmp_path).running() as running:
         for number in range(25):
             running.peer.put(number, DAY + number * HOUR)
@@ -173,7 +173,7 @@ class Forgetful(Reviews):
     oldest: datetime | None = None
     windows: ClassVar[list[Window]] = []
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         self.windows.append(window)
         if cursor and self.forgotten:
             raise CursorExpiredError("GET /v1/reviews of here answers 410", self.oldest)
@@ -217,11 +217,11 @@ class Paired(Reviews):
 
     def __init__(self, settings: ReviewsSettings) -> None:
         super().__init__(settings)
-        self.items = {"limited": self.items["reviews"], **self.items}
+        self.mappings = {"limited": self.mappings["reviews"], **self.mappings}
         self.errors: list[RetryableError] = []
         self.asked: list[str] = []
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         self.asked.append(stream)
         if stream == "reviews":
             yield from super().read(stream, cursor, window)
@@ -287,7 +287,7 @@ def test_a_backfill_leaves_half_of_the_rate_and_live_reading_none(server: Server
     live, backfill = server.connector(name=name), server.connector(name=name)
     run(live, kafka).close()
     run(backfill, kafka, DAY).close()
-    assert (live.budget.reserve, backfill.budget.reserve) == (0.0, 0.5)
+    assert (live.rate_limit.reserve, backfill.rate_limit.reserve) == (0.0, 0.5)
 
 
 def sample(metric: str, name: str, **labels: str) -> float | None:
@@ -341,14 +341,14 @@ def test_a_check_says_in_one_line_what_is_wrong_and_how_to_mend_it(server: Serve
     code, _, err = finished(connect(server, kafka, name, "--check"))
     assert (code, err.count("\n")) == (1, 1)
     assert "POST /v1/token of 127.0.0.1" in err
-    os.environ[variable(name, "secret")] = "wrong"
+    os.environ[secret_variable(name, "secret")] = "wrong"
     code, _, err = finished(connect(server, kafka, name, "--check"))
     assert (code, err.count("\n")) == (2, 1)
-    assert f"set {variable(name, 'secret')} to the account's API secret" in err
-    del os.environ[variable(name, "secret")]
+    assert f"set {secret_variable(name, 'secret')} to the account's API secret" in err
+    del os.environ[secret_variable(name, "secret")]
     code, _, err = finished(connect(server, kafka, name, "--check"))
     assert (code, err.count("\n")) == (2, 1)
-    assert f"set the environment variable {variable(name, 'secret')}" in err
+    assert f"set the environment variable {secret_variable(name, 'secret')}" in err
     code, _, err = finished(connect(server, kafka, name, "--check", secret="here"))
     assert (code, err.count("\n")) == (2, 1)
     assert "a secret does not belong into a file" in err

@@ -113,7 +113,7 @@ def source(server: Server, kafka: KafkaSettings, tmp_path: Path) -> Iterator[Sou
 def read(connector: Connector) -> list[Record]:
     return [
         record
-        for stream in connector.streams({})
+        for stream in connector.list_streams({})
         for batch in connector.read(stream, None)
         for record in batch.records
         if isinstance(record, Record)
@@ -122,7 +122,7 @@ def read(connector: Connector) -> list[Record]:
 
 def told(connector: Connector) -> list[tuple[str, dict[str, Any]]]:
     """Type and what else was said, in the order of the topic."""
-    found = [connector.touchpoint(record) for record in read(connector)]
+    found = [connector.map_record(record) for record in read(connector)]
     return [
         (each.type, {"id": each.order_id, "by": each.identifiers[0].value, "amount": str(each.amount), **each.attributes})  # type: ignore[attr-defined]
         for each in found
@@ -201,7 +201,7 @@ def test_of_a_deleted_row_all_is_told_where_the_table_has_its_identity_full(sour
     deleted = read(connector)[-1]
     assert deleted.deleted
     with pytest.raises(RecordError, match="REPLICA IDENTITY FULL"):
-        connector.touchpoint(deleted)
+        connector.map_record(deleted)
 
 
 def test_what_debezium_tells_again_after_it_was_killed_is_the_same_event(source: Source) -> None:
@@ -238,7 +238,7 @@ def test_what_debezium_tells_again_after_it_was_killed_is_the_same_event(source:
 
 
 def ids(connector: Connector) -> Counter[UUID]:
-    return Counter(connector.touchpoint(record).event_id for record in read(connector))
+    return Counter(connector.map_record(record).event_id for record in read(connector))
 
 
 def test_killed_at_each_step_nothing_is_lost_or_told_twice(source: Source) -> None:

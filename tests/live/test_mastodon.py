@@ -17,7 +17,7 @@ import urllib3
 import yaml
 
 from connectors.errors import RateLimitedError
-from connectors.settings import open_connector, variable
+from connectors.settings import open_connector, secret_variable
 from schemas.records.fields import instant
 from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
@@ -129,7 +129,7 @@ def write(folder: Path, server: Server, name: str, **others: object) -> Path:
 def connect(settings: Path, *options: str, token: str = TOKENS["acme"]) -> subprocess.Popen[str]:
     name = yaml.safe_load(settings.read_text())["name"]
     command = [*TOUCHLINE, "connect", "mastodon", "--settings", str(settings), *options]
-    environment = {**os.environ, variable(name, "token"): token}
+    environment = {**os.environ, secret_variable(name, "token"): token}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -155,7 +155,7 @@ def test_killed_at_each_step_no_post_is_lost_and_none_counted_twice(
     wanted = [server.post(f"it broke again #{word} {number}") for number in range(POSTS)]
     settings = write(tmp_path, server, name, tags=[word], page=3)
     time.sleep(SETTLED)
-    killed_at_each_step(settings, kafka, "mastodon", **{variable(name, "token"): TOKENS["acme"]})
+    killed_at_each_step(settings, kafka, "mastodon", **{secret_variable(name, "token"): TOKENS["acme"]})
     read(settings, "--once")
     found = list(records(kafka, "touchline.social", name))
     assert {record["event_id"] for record in found} == {event_id("mastodon", f"statuses:{one}", "first").bytes for one in wanted}
@@ -250,7 +250,7 @@ def test_told_to_wait_it_asks_nothing_and_a_check_says_what_to_change(
 ) -> None:
     word = tag()
     settings = write(tmp_path, server, name, tags=[word])
-    monkeypatch.setenv(variable(name, "token"), TOKENS["acme"])
+    monkeypatch.setenv(secret_variable(name, "token"), TOKENS["acme"])
     connector = open_connector("mastodon", settings, {})
     assert connector.check() == f"may read tags:{word} at {server.url}"
     server.fault(f"/api/v1/timelines/tag/{word}", 1, type="ratelimit")
@@ -268,7 +268,7 @@ def test_a_post_comes_through_the_line(line: Line, tmp_path: Path, server: Serve
     word = tag()
     server.post(f"first #{word}")
     settings = write(tmp_path, server, name, tags=[word], system="mastodon-lag", poll_seconds=0.5)
-    with line.connect("mastodon", settings, **{variable(name, "token"): TOKENS["acme"]}):
+    with line.connect("mastodon", settings, **{secret_variable(name, "token"): TOKENS["acme"]}):
         eventually(lambda: count(kafka, name) > 0)
         found = line.measure_lag(
             "mastodon", "mastodon-lag", "a post under a hashtag", lambda: server.post(f"#{word}"), scored=False

@@ -17,7 +17,7 @@ from connectors.contract import Record, Window
 from connectors.errors import AuthError
 from connectors.odata.connector import Connector
 from connectors.odata.settings import ODataSettings
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from deploy.local.state import Stack
 from schemas.errors import ConfigError
 from schemas.records.families.erp import Erp
@@ -54,7 +54,7 @@ def read(connector: Connector, stream: str = "sales_orders", **options: Any) -> 
 
 
 def touchpoints(connector: Connector, stream: str = "sales_orders", **options: Any) -> list[Touchpoint]:
-    return [connector.touchpoint(record) for record in read(connector, stream, **options)]
+    return [connector.map_record(record) for record in read(connector, stream, **options)]
 
 
 def orders(connector: Connector, **options: Any) -> list[Erp]:
@@ -150,7 +150,7 @@ def test_killed_at_each_step_nothing_is_lost_and_the_totals_are_exact(cap: Cap, 
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"kill-{uuid4().hex[:12]}"
     path = settings_file(tmp_path, cap, name)
-    killed_at_each_step(path, kafka, "odata", **{variable(name, "password"): PASSWORD})
+    killed_at_each_step(path, kafka, "odata", **{secret_variable(name, "password"): PASSWORD})
     code, _, err = finished(connect(path, kafka, "--once"), 120)
     assert code == 0, err
     connector = opened(cap, 2, name=name)

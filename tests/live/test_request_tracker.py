@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from schemas.records.fields import instant
 from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
@@ -47,7 +47,7 @@ def write(folder: Path, server: RequestTracker, name: str, **settings: object) -
 def connect(settings: Path, token: str, *options: str) -> subprocess.Popen[str]:
     name = yaml.safe_load(settings.read_text())["name"]
     command = [*TOUCHLINE, "connect", "request_tracker", "--settings", str(settings), *options]
-    environment = {**os.environ, variable(name, "token"): token}
+    environment = {**os.environ, secret_variable(name, "token"): token}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -76,7 +76,7 @@ def test_killed_at_each_step_of_one_instant_nothing_is_lost_and_nothing_counted_
     tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, page=2)
-    killed_at_each_step(settings, kafka, "request_tracker", **{variable(name, "token"): server.token})
+    killed_at_each_step(settings, kafka, "request_tracker", **{secret_variable(name, "token"): server.token})
     wanted = seeded(server)
     assert len(wanted) == TICKETS
     read(settings, server.token, "--once")
@@ -173,7 +173,7 @@ def test_a_reopened_ticket_moves_the_score_of_its_customer(line: Line, tmp_path:
     settings = write(tmp_path, server, name, system=name, start=start.isoformat(), poll_seconds=0.5)
     ticket = server.open("dora@example.org", "It is broken.")
     server.change(ticket, Status="resolved")
-    with line.connect("request_tracker", settings, **{variable(name, "token"): server.token}):
+    with line.connect("request_tracker", settings, **{secret_variable(name, "token"): server.token}):
         eventually(lambda: scored(name) == 2, 60)
         found = line.measure_lag("request_tracker", name, "a ticket is reopened", lambda: server.change(ticket, Status="open"))
     assert 0 < found.touchpoint <= found.score

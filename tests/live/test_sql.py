@@ -16,9 +16,9 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from connectors.contract import WHOLE, Cursor, Record, Window
+from connectors.contract import UNBOUNDED, Cursor, Record, Window
 from connectors.errors import AuthError
-from connectors.settings import open_connector, variable
+from connectors.settings import open_connector, secret_variable
 from connectors.sql.connector import Connector
 from deploy.local.state import Stack
 from schemas.errors import ConfigError, RetryableError
@@ -115,7 +115,7 @@ def opened(folder: Path, server: Server, table: dict[str, Any] | None = None, **
 
 
 def read(
-    connector: Connector, cursor: Cursor | None = None, stream: str = "orders", window: Window = WHOLE
+    connector: Connector, cursor: Cursor | None = None, stream: str = "orders", window: Window = UNBOUNDED
 ) -> tuple[list[Record], Cursor]:
     found: list[Record] = []
     for batch in connector.read(stream, cursor, window):
@@ -266,14 +266,14 @@ def test_a_change_is_another_event_and_a_mark_is_a_delete(server: Server, shop: 
     settle()
     after = read(connector, cursor)[0][-1]
     assert after.deleted
-    assert connector.touchpoint(after).type == "order.deleted"
-    assert connector.touchpoint(after).event_id not in {connector.touchpoint(one).event_id for one in before}
+    assert connector.map_record(after).type == "order.deleted"
+    assert connector.map_record(after).event_id not in {connector.map_record(one).event_id for one in before}
 
 
 def test_keys_that_are_gone_are_told_once_whatever_else_changed(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 40)
     connector = opened(tmp_path, server, table={"gone": {"every_seconds": 1, "map": GONE}})
-    assert list(connector.streams({})) == ["orders", "orders.gone"]
+    assert list(connector.list_streams({})) == ["orders", "orders.gone"]
     first, cursor = read(connector, None, "orders.gone")
     shop.run("DELETE FROM orders WHERE id BETWEEN 8 AND 20")
     shop.run(INSERT, 41, "new")
@@ -282,9 +282,9 @@ def test_keys_that_are_gone_are_told_once_whatever_else_changed(server: Server, 
     assert [len(batch.records) for batch in batches] == [10, 3, 0]
     again, last = read(connector, batches[0].cursor, "orders.gone")
     assert keys(again) == [18, 19, 20]
-    assert all(one.deleted and connector.touchpoint(one).type == "order.deleted" for one in again)
+    assert all(one.deleted and connector.map_record(one).type == "order.deleted" for one in again)
     assert read(connector, last, "orders.gone")[0] == []
-    assert list(connector.streams({"orders": {}, "orders.gone": last})) == ["orders"]
+    assert list(connector.list_streams({"orders": {}, "orders.gone": last})) == ["orders"]
     shop.run("DELETE FROM orders")
     with pytest.raises(RetryableError, match="has become empty"):
         read(connector, last, "orders.gone")
@@ -428,7 +428,7 @@ def test_killed_at_each_step_nothing_is_lost_or_told_twice(
     )
     shop.run(f"INSERT INTO orders (id, customer, total, changed_at) SELECT n, concat('c', n), 1, {at} FROM {rows}")
     settings = written(tmp_path, server, name, page=500)
-    with patch.dict(os.environ, {variable(name, "password"): PASSWORD}):
+    with patch.dict(os.environ, {secret_variable(name, "password"): PASSWORD}):
         killed_at_each_step(settings, kafka, "sql")
         code, out, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="sql"), 120)
     assert code == 0, out + err

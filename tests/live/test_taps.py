@@ -176,7 +176,7 @@ def test_a_tap_gives_every_row_once_and_then_what_is_new(server: Server, shop: S
     shop.run("UPDATE orders SET gone = true, changed_at = now() WHERE id = 7")
     shop.run("DELETE FROM orders WHERE id = 8")
     found, cursor = read(connector, cursor)
-    assert [(record.key, record.deleted, connector.touchpoint(record).type) for record in found] == [("7", True, "order.deleted")]
+    assert [(record.key, record.deleted, connector.map_record(record).type) for record in found] == [("7", True, "order.deleted")]
 
 
 def test_a_tap_abandoned_in_mid_read_goes_on_where_it_was(server: Server, shop: Session, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_manifest_gives_every_order_once_and_then_what_is_new(cap: Cap, tmp_pa
     time.sleep(0.01)
     cap.order(910_000, OverallSDDocumentRejectionSts="C")
     found, cursor = read(connector, cursor)
-    assert [connector.touchpoint(record).type for record in found] == ["order.cancelled"]
+    assert [connector.map_record(record).type for record in found] == ["order.cancelled"]
     cap.order(910_000, "DELETE")
     assert read(connector, cursor)[0] == []
 
@@ -274,7 +274,7 @@ def test_killed_at_each_step_no_order_is_lost_or_told_twice(cap: Cap, tmp_path: 
     assert code == 0, out + err
     connector = opened(manifest(tmp_path, cap, name))
     records, _ = read(connector)
-    assert set(published(kafka, name)) == {connector.touchpoint(record).event_id.bytes for record in records}
+    assert set(published(kafka, name)) == {connector.map_record(record).event_id.bytes for record in records}
     (state,) = states(kafka, name).values()
     assert (state.read, state.published, state.dead_lettered, state.repeated) == (len(records), len(records), 0, 0)
 

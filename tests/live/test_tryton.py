@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 import yaml
 
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from schemas.records.fields import instant
 from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
@@ -46,7 +46,7 @@ def write(folder: Path, server: Tryton, name: str, **settings: object) -> Path:
 def connect(settings: Path, *options: str, password: str = PASSWORD) -> subprocess.Popen[str]:
     name = yaml.safe_load(settings.read_text())["name"]
     command = [*TOUCHLINE, "connect", "tryton", "--settings", str(settings), *options]
-    environment = {**os.environ, variable(name, "password"): password}
+    environment = {**os.environ, secret_variable(name, "password"): password}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -155,7 +155,7 @@ def test_killed_at_each_step_at_pages_of_one_instant_nothing_is_lost_and_nothing
     wanted = happened(server)
     assert max(Counter(wanted.values()).values()) == at_once
     time.sleep(1.1)  # the server's `Date` has no fractions: what happened within this second waits for a later round
-    killed_at_each_step(settings, kafka, "tryton", **{variable(name, "password"): PASSWORD})
+    killed_at_each_step(settings, kafka, "tryton", **{secret_variable(name, "password"): PASSWORD})
     read(settings, "--once")
     found = Counter(record["event_id"] for record in published(kafka, name, source))
     assert found.keys() == wanted.keys()
@@ -364,7 +364,7 @@ def test_a_confirmed_order_moves_the_risk_of_its_customer(
 ) -> None:
     settings = write(tmp_path, server, name, system="tryton-lag", start=datetime.now(UTC).isoformat(), poll_seconds=0.5)
     server.call("sale.sale.quote", [3])
-    with line.connect("tryton", settings, **{variable(name, "password"): PASSWORD}):
+    with line.connect("tryton", settings, **{secret_variable(name, "password"): PASSWORD}):
         eventually(lambda: count(kafka, name) > 0)
         found = line.measure_lag("tryton", "tryton-lag", "an order is confirmed", lambda: server.call("sale.sale.confirm", [3]))
     assert 0 < found.touchpoint <= found.score

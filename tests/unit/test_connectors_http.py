@@ -22,7 +22,7 @@ from connectors.contract import Window
 from connectors.errors import AuthError, CursorExpiredError, RateLimitedError
 from connectors.http import client as edge
 from connectors.http.client import Client
-from connectors.http.rate_limit import Budget, seconds_until
+from connectors.http.rate_limit import RateLimit, seconds_until
 from connectors.settings import open_connector
 from schemas.errors import ConfigError, RetryableError
 
@@ -70,7 +70,7 @@ def source() -> Iterator[Source]:
 @pytest.fixture
 def client(source: Source) -> Iterator[Client]:
     url = f"http://127.0.0.1:{source.server.server_port}/base/"
-    found = Client(url, Budget(), timeout=5, fix="give it a new token", login=lambda _: {})
+    found = Client(url, RateLimit(), timeout=5, credentials_hint="give it a new token", login=lambda _: {})
     yield found
     found.close()
 
@@ -114,7 +114,7 @@ def test_an_absolute_address_stays_below_the_url(client: Client, source: Source)
 
 
 def test_a_body_beyond_the_bound_is_not_read_to_its_end(client: Client, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "MAX_BODY", 100_000)
+    monkeypatch.setattr(edge, "MAX_BODY_BYTES", 100_000)
     source.reply = 200, {"Content-Encoding": "gzip"}, gzip.compress(b"x" * 50_000_000)
     with pytest.raises(ConfigError, match="smaller pages"):
         client.get("/bomb")
@@ -125,7 +125,7 @@ def test_a_page_of_a_proxy_is_no_json_and_a_source_that_is_away_can_be_tried_aga
     with pytest.raises(RetryableError, match="no JSON"):
         client.get("/a").json()
     with pytest.raises(RetryableError, match=r"failed \(NewConnectionError\): is `url` right"):
-        Client("http://127.0.0.1:1", Budget(), timeout=1, fix="", login=lambda _: {}).get("/a")
+        Client("http://127.0.0.1:1", RateLimit(), timeout=1, credentials_hint="", login=lambda _: {}).get("/a")
 
 
 def test_a_source_that_never_answers_is_given_up_after_the_timeout() -> None:
@@ -133,14 +133,16 @@ def test_a_source_that_never_answers_is_given_up_after_the_timeout() -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         began = time.monotonic()
         with pytest.raises(RetryableError, match=r"failed \(ReadTimeoutError\)"):
-            Client(url, Budget(), timeout=0.2, fix="", login=lambda _: {}).get("/a")
+            Client(url, RateLimit(), timeout=0.2, credentials_hint="", login=lambda _: {}).get("/a")
         assert time.monotonic() - began < edge.CONNECT_SECONDS
 
 
 def test_an_answer_may_take_longer_than_a_connection(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "CONNECT_SECONDS", 0.5)
     source.pause = 1.0
-    client = Client(f"http://127.0.0.1:{source.server.server_port}", Budget(), timeout=30, fix="", login=lambda _: {})
+    client = Client(
+        f"http://127.0.0.1:{source.server.server_port}", RateLimit(), timeout=30, credentials_hint="", login=lambda _: {}
+    )
     assert client.get("/slow").status == 200
     client.close()
 
@@ -161,7 +163,7 @@ def test_the_sources_clock_is_the_one_that_counts(client: Client, source: Source
 @pytest.mark.parametrize("url", ["reviews.example.com", "ftp://x", "http://", "https://[", ""])
 def test_an_address_that_is_none_is_told_at_once(url: str) -> None:
     with pytest.raises(ConfigError, match="https://host/path"):
-        Client(url, Budget(), timeout=1, fix="", login=lambda _: {})
+        Client(url, RateLimit(), timeout=1, credentials_hint="", login=lambda _: {})
 
 
 @pytest.mark.parametrize(
@@ -194,10 +196,10 @@ class Clock:
         return self.now
 
 
-def wait(budget: Budget) -> float:
+def wait(rate_limit: RateLimit) -> float:
     """How long to wait before the next request; 0 where it was counted."""
     try:
-        budget.take()
+        rate_limit.acquire()
     except RateLimitedError as error:
         return error.retry_after or 0.0
     return 0.0
@@ -206,20 +208,20 @@ def wait(budget: Budget) -> float:
 @pytest.mark.parametrize("prefix", ["X-RateLimit-", "RateLimit-", "X-Rate-Limit-"])
 def test_a_budget_asks_nothing_beyond_what_is_left_until_it_is_renewed(prefix: str) -> None:
     clock = Clock()
-    budget = Budget(clock=clock)
-    budget.learn({f"{prefix}Limit": "100", f"{prefix}Remaining": "2", f"{prefix}Reset": "30"}, NOW)
-    assert [wait(budget) for _ in range(3)] == [0, 0, 30]
+    rate_limit = RateLimit(clock=clock)
+    rate_limit.update({f"{prefix}Limit": "100", f"{prefix}Remaining": "2", f"{prefix}Reset": "30"}, NOW)
+    assert [wait(rate_limit) for _ in range(3)] == [0, 0, 30]
     clock.now += 30
-    assert wait(budget) == 0
+    assert wait(rate_limit) == 0
 
 
 def test_a_backfill_leaves_half_of_the_rate_to_live_reading() -> None:
     clock = Clock()
-    budget = Budget(clock=clock)
-    budget.reserve = 0.5
-    budget.learn({"RateLimit-Limit": "10", "RateLimit-Remaining": "7", "RateLimit-Reset": "30"}, NOW)
-    assert [wait(budget) for _ in range(3)] == [0, 0, 30]
-    fixed = Budget(4, clock)
+    rate_limit = RateLimit(clock=clock)
+    rate_limit.reserve = 0.5
+    rate_limit.update({"RateLimit-Limit": "10", "RateLimit-Remaining": "7", "RateLimit-Reset": "30"}, NOW)
+    assert [wait(rate_limit) for _ in range(3)] == [0, 0, 30]
+    fixed = RateLimit(4, clock)
     fixed.reserve = 0.5
     assert [wait(fixed) for _ in range(3)] == [0, 0, 60]
 
@@ -227,21 +229,21 @@ def test_a_backfill_leaves_half_of_the_rate_to_live_reading() -> None:
 @given(st.lists(st.floats(0, 40), min_size=1, max_size=60), st.integers(1, 8))
 def test_never_more_requests_in_any_minute_than_the_fixed_rate(pauses: list[float], rate: int) -> None:
     clock = Clock()
-    budget = Budget(rate, clock)
+    rate_limit = RateLimit(rate, clock)
     made: list[float] = []
     for pause in pauses:
         clock.now += pause
-        if waiting := wait(budget):
+        if waiting := wait(rate_limit):
             clock.now += waiting + 1e-6
-            assert wait(budget) == 0
+            assert wait(rate_limit) == 0
         made.append(clock.now)
     assert all(sum(first <= at < first + 60 for at in made) <= rate for first in made)
 
 
 def test_a_share_of_a_window_is_between_nothing_and_all() -> None:
     window = Window(NOW, NOW + timedelta(hours=4))
-    assert [window.share(NOW + timedelta(hours=hours), NOW) for hours in (-1, 0, 1, 4, 9)] == [0, 0, 0.25, 1, 1]
-    assert Window().share(NOW, NOW) == 0
+    assert [window.progress_at(NOW + timedelta(hours=hours), NOW) for hours in (-1, 0, 1, 4, 9)] == [0, 0, 0.25, 1, 1]
+    assert Window().progress_at(NOW, NOW) == 0
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from connectors.contract import Batch, Record, Refused
+from connectors.contract import Batch, Record, RejectedRecord
 from connectors.intake.admission import Gate, RejectedError
 from connectors.intake.connector import Connector
 from connectors.intake.request import Request
@@ -127,7 +127,7 @@ def test_it_happened_when_the_vendor_says_however_often_it_is_sent(settings: Int
         sent = delivery(scheme, body, NOW + timedelta(minutes=minutes))
         [record] = connector._gate().admit(replace(sent, at=NOW + timedelta(minutes=minutes))).records
         assert isinstance(record, Record)
-        happened = connector.touchpoint(record).occurred_at
+        happened = connector.map_record(record).occurred_at
         assert happened.replace(microsecond=0) == datetime(2026, 3, 1, 10, tzinfo=UTC)
         assert happened.microsecond == (0 if scheme == "stripe" else 500_000)
 
@@ -138,7 +138,7 @@ def test_where_no_time_is_told_it_happened_when_it_came(settings: IntakeSettings
     body = '{"time": "at noon", "email": "ann@example.com"}'  # a trigger's body is whatever its author writes
     [record] = connector._gate().admit(delivery(scheme, body)).records
     assert isinstance(record, Record)
-    assert connector.touchpoint(record).occurred_at == NOW
+    assert connector.map_record(record).occurred_at == NOW
 
 
 def test_a_ticket_that_is_solved_again_in_the_same_words_is_another_event(gate: Gate) -> None:
@@ -175,7 +175,7 @@ def test_a_delivery_whose_signed_time_is_far_from_ours_is_not_let_in(gate: Gate,
 def test_a_list_is_as_many_events_and_a_broken_one_among_them_is_refused_with_its_bytes(gate: Gate) -> None:
     good, bad, other = gate.admit(delivery("hubspot", '[{"eventId": 1}, 17 , {"b": 2}]')).records
     assert isinstance(good, Record)
-    assert isinstance(bad, Refused)
+    assert isinstance(bad, RejectedRecord)
     assert isinstance(other, Record)
     assert (good.raw, bad.raw, other.raw) == (b'{"eventId": 1}', b"17", b'{"b": 2}')
     assert good.key != other.key
@@ -203,7 +203,7 @@ def test_a_body_that_cannot_be_read_is_kept_where_the_key_was_right(gate: Gate) 
     found = gate.admit(request("/v1/batch", b'{"batch": [{"type"', Authorization=basic("other-key")))
     assert found.status == 400
     [letter] = found.records
-    assert isinstance(letter, Refused)
+    assert isinstance(letter, RejectedRecord)
     assert letter.raw == b'{"batch": [{"type"'
     with pytest.raises(RejectedError):
         gate.admit(request("/v1/batch", b'{"batch": [{"type"', Authorization=basic("nobody")))
@@ -250,7 +250,7 @@ def test_settings_name_the_variable_of_a_missing_key_and_refuse_what_cannot_work
 @pytest.fixture
 def listening(settings: IntakeSettings) -> Iterator[tuple[Connector, str]]:
     with closing(Connector(settings)) as connector:
-        yield connector, connector.listen(keep=True)
+        yield connector, connector.listen(acknowledge=True)
 
 
 def post(address: str, body: bytes, **headers: str) -> tuple[int, str | None]:
@@ -271,7 +271,7 @@ def acknowledging(connector: Connector, *, kept: bool) -> threading.Thread:
     """What the runner does, once: read what comes; ask for more, or leave it."""
 
     def run() -> None:
-        for stream in connector.streams({}):
+        for stream in connector.list_streams({}):
             batches = connector.read(stream, None)
             next(batches)
             if kept:
@@ -300,7 +300,7 @@ def test_without_an_acknowledgement_in_time_it_is_to_be_sent_again(listening: tu
 def test_it_is_never_more_than_it_has_room_for(settings: IntakeSettings) -> None:
     small = settings.model_copy(update={"most_waiting": 2 * settings.most_body})
     with closing(Connector(small)) as connector:
-        address = connector.listen(keep=True)
+        address = connector.listen(acknowledge=True)
         assert connector._inbox.reserve(2 * settings.most_body - 1)
         assert post(address, BATCH) == (503, "2")
 
@@ -317,7 +317,7 @@ def test_too_large_bodies_are_refused_packed_ones_while_they_are_unpacked(listen
 
 def test_who_waits_when_it_ends_is_told_to_send_again(settings: IntakeSettings) -> None:
     connector = Connector(settings.model_copy(update={"answer_seconds": 30}))
-    address = connector.listen(keep=True)
+    address = connector.listen(acknowledge=True)
     answers: list[tuple[int, str | None]] = []
     thread = threading.Thread(target=lambda: answers.append(post(address, BATCH)))
     thread.start()
@@ -330,13 +330,13 @@ def test_who_waits_when_it_ends_is_told_to_send_again(settings: IntakeSettings) 
 def test_a_taken_address_is_said_so(settings: IntakeSettings, listening: tuple[Connector, str]) -> None:
     port = int(listening[1].rpartition(":")[2])
     with pytest.raises(ConfigError, match="cannot listen at"):
-        Connector(settings.model_copy(update={"port": port})).listen(keep=True)
+        Connector(settings.model_copy(update={"port": port})).listen(acknowledge=True)
 
 
 def test_browsers_of_named_origins_may_send(settings: IntakeSettings) -> None:
     origin = "https://www.shop.example"
     with closing(Connector(settings.model_copy(update={"origins": [origin]}))) as connector:
-        address = connector.listen(keep=True)
+        address = connector.listen(acknowledge=True)
         for named, allowed in ((origin, origin), ("https://elsewhere.example", None)):
             asked = urllib.request.Request(f"{address}/v1/t", headers={"Origin": named}, method="OPTIONS")
             with urllib.request.urlopen(asked, timeout=10) as answer:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.contract import Refused
+from connectors.contract import RejectedRecord
 from connectors.intake.inbox import MOST_RECORDS, Inbox
 from connectors.intake.quota import Quota
 from connectors.intake.request import corrected
@@ -36,7 +36,7 @@ def test_a_request_is_answered_when_the_last_of_its_events_is_settled_and_its_ro
     answers: list[bool] = []
     assert inbox.reserve(10)
     assert not inbox.reserve(1)
-    refused = Refused(b"", 0, "-", None)  # type: ignore[arg-type]
+    refused = RejectedRecord(b"", 0, "-", None)  # type: ignore[arg-type]
     inbox.put("a", [refused] * (MOST_RECORDS + 1), 10, answers.append)
     assert inbox.waiting(0) == ["a"]
     first, rest = inbox.take("a"), inbox.take("a")
@@ -51,7 +51,7 @@ def test_a_request_is_answered_when_the_last_of_its_events_is_settled_and_its_ro
 def test_what_is_late_is_not_taken_any_more_and_its_room_is_free_once_it_is_met() -> None:
     inbox = Inbox(20)
     answers: list[tuple[str, bool]] = []
-    refused = Refused(b"", 0, "-", None)  # type: ignore[arg-type]
+    refused = RejectedRecord(b"", 0, "-", None)  # type: ignore[arg-type]
     for name in ("late", "in time"):
         assert inbox.reserve(10)
         delivery = inbox.put("a", [refused] * 3, 10, lambda kept, name=name: answers.append((name, kept)))  # type: ignore[misc]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from connectors.contract import Record
-from connectors.mapping.record_mapping import mapped
+from connectors.mapping.record_mapping import load_mappings
 from schemas.errors import ConfigError
 
 WHOLE = """claims:
@@ -26,7 +26,7 @@ WHOLE = """claims:
 def test_a_mapping_file_gives_its_streams(tmp_path: Path) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text(WHOLE)
-    assert list(mapped(path, "c")) == ["claims"]
+    assert list(load_mappings(path, "c")) == ["claims"]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_mistake_in_a_mapping_file_is_one_line_with_its_place(tmp_path: Path, 
     path = tmp_path / "mapping.yaml"
     path.write_text(WHOLE.replace(right, wrong))
     with pytest.raises(ConfigError) as raised:
-        mapped(path, "c")
+        load_mappings(path, "c")
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -58,14 +58,14 @@ def test_of_very_many_unknown_fields_fifty_are_kept_and_the_log_stays_short(
 ) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text(WHOLE)
-    claims = mapped(path, "c")["claims"]
+    claims = load_mappings(path, "c")["claims"]
     item = {"id": 1, "changed": "2026-01-01T00:00:00Z", "mail": "ann@example.org"} | {f"x{number:03}": 1 for number in range(300)}
-    record = claims.record(item, datetime(2026, 2, 1, tzinfo=UTC))
+    record = claims.create_record(item, datetime(2026, 2, 1, tzinfo=UTC))
     assert isinstance(record, Record)
-    assert list(claims.touchpoint(record).attributes) == [f"x{number:03}" for number in range(50)]
+    assert list(claims.map_record(record).attributes) == [f"x{number:03}" for number in range(50)]
     assert len(caplog.records) == 100
 
 
 def test_a_missing_mapping_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*mapping\.yaml: No such file"):
-        mapped(tmp_path / "mapping.yaml", "c")
+        load_mappings(tmp_path / "mapping.yaml", "c")

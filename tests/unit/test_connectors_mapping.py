@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connectors.mapping.expressions import compile_expression, evaluate
 from connectors.mapping.functions import html_text, number
-from connectors.mapping.mapping import TouchpointMapping
+from connectors.mapping.touchpoint_mapping import TouchpointMapping
 from schemas.errors import ConfigError, RecordError
 from schemas.records.touchpoint import Touchpoint, event_id
 
@@ -36,7 +36,7 @@ def mapping(**changes: Any) -> TouchpointMapping:
 
 def attempt(how: TouchpointMapping, data: dict[str, Any]) -> Touchpoint | RecordError:
     try:
-        return how.touchpoint("k", "v", data, NOW, {})
+        return how.create_touchpoint("k", "v", data, NOW, {})
     except RecordError as error:
         return error
 
@@ -48,7 +48,7 @@ def refused(data: dict[str, Any], **changes: Any) -> RecordError:
 
 
 def test_a_record_becomes_a_touchpoint_whose_id_comes_from_system_feed_key_and_version() -> None:
-    found = mapping().touchpoint("k", "v", DATA, NOW, {"extra": 1.0})
+    found = mapping().create_touchpoint("k", "v", DATA, NOW, {"extra": 1.0})
     assert found.event_id == event_id("sap", "f:k", "v")
     assert [(one.kind, one.value) for one in found.identifiers] == [("erp_party", "sap/7"), ("email", "ann@example.com")]
     assert (found.type, found.channel, found.occurred_at) == ("order.placed", "web", datetime(2026, 1, 1, 12, tzinfo=UTC))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.contract import StreamSpec
-from connectors.mapping.mapping import TouchpointMapping
+from connectors.mapping.touchpoint_mapping import TouchpointMapping
 from connectors.runtime import deduplication as memory
 from connectors.runtime.deduplication import MOST_IDS, MOST_KEYS, Memory, Projections, Recent
 from schemas.records.connector_state import ConnectorState
@@ -29,7 +29,7 @@ MAPPING = TouchpointMapping(connector="c", feed="f", where="f.map", source="supp
 def ticket(key: str, minute: int, state: str, tags: str = "") -> Touchpoint:
     at = NOW + timedelta(minutes=minute)
     data = {"state": state, "at": at.isoformat(), "party": "7", "tags": tags}
-    return MAPPING.touchpoint(key, at.isoformat(), data, at, {})
+    return MAPPING.create_touchpoint(key, at.isoformat(), data, at, {})
 
 
 def test_only_a_change_of_what_is_mapped_is_news_and_going_back_is_one_too() -> None:

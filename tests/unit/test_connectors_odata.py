@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pydantic import ValidationError
 
-from connectors.http.client import Answer
+from connectors.http.client import Response
 from connectors.odata.cases.peer import Peer
 from connectors.odata.dialects import DIALECTS, aligned, canonical
 from connectors.odata.reader import Reader
@@ -77,9 +77,9 @@ class Straight(NamedTuple):
 
     peer: Peer
 
-    def get(self, path: str, query: dict[str, Any], _: dict[str, str]) -> Answer:
+    def get(self, path: str, query: dict[str, Any], _: dict[str, str]) -> Response:
         given = {name: str(value) for name, value in query.items() if value is not None}
-        return Answer(*self.peer.answer("GET", path, given, {"Authorization": "Bearer token"}, b""))
+        return Response(*self.peer.answer("GET", path, given, {"Authorization": "Bearer token"}, b""))
 
 
 @given(some.lists(some.integers(0, 4), max_size=40), some.integers(1, 12))
@@ -102,8 +102,8 @@ def test_pages_of_any_size_give_each_row_once_in_the_order_of_time_and_key(insta
 class Promising(NamedTuple):
     """A server that has nothing and says there is more."""
 
-    def get(self, *_: Any) -> Answer:
-        return Answer(200, {}, b'{"d": {"results": [], "__next": "https://elsewhere.example/"}}')
+    def get(self, *_: Any) -> Response:
+        return Response(200, {}, b'{"d": {"results": [], "__next": "https://elsewhere.example/"}}')
 
 
 def test_an_empty_page_that_promises_more_is_no_end() -> None:

@@ -95,9 +95,9 @@ def test_a_file_read_to_its_end_is_not_offered_again_and_a_touched_one_is_not_re
     connector = opened(tmp_path)
     cursor = read(connector, "orders:a.csv", None)[-1][0].cursor
     assert cursor["done"]
-    assert list(connector.streams({"orders:a.csv": cursor})) == []
+    assert list(connector.list_streams({"orders:a.csv": cursor})) == []
     os.utime(path, ns=(1, 1))
-    assert list(connector.streams({"orders:a.csv": cursor})) == ["orders:a.csv"]
+    assert list(connector.list_streams({"orders:a.csv": cursor})) == ["orders:a.csv"]
     [(batch, part)] = read(connector, "orders:a.csv", cursor)
     assert (batch.records, batch.phase, part.touchpoints, batch.cursor["mtime_ns"]) == ((), Phase.NEXT, [], 1)
 
@@ -108,12 +108,12 @@ def test_the_same_content_under_a_second_name_is_done_without_reading(tmp_path: 
     connector = opened(tmp_path)
     saved: dict[str, Cursor] = {}
     found = {}
-    for stream in connector.streams(saved):
+    for stream in connector.list_streams(saved):
         found[stream] = read(connector, stream, None)
         saved[stream] = found[stream][-1][0].cursor
     assert counts(found["orders:a.csv"]) == (1, 1, 0, 0)
     assert counts(found["orders:b.csv"]) == (0, 0, 0, 0)
-    assert list(opened(tmp_path).streams(saved)) == []
+    assert list(opened(tmp_path).list_streams(saved)) == []
 
 
 def test_a_file_that_grew_is_read_from_its_start_with_the_same_ids_and_fresh_totals(tmp_path: Path) -> None:
@@ -136,28 +136,28 @@ def test_equal_rows_of_one_file_are_two_events_without_a_key_and_one_with_it(tmp
 def test_a_young_file_waits_for_its_settle_time_or_its_done_mark(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"1,2026-01-01,a\n")
     connector = opened(tmp_path, settle_seconds=60)
-    assert list(connector.streams({})) == []
+    assert list(connector.list_streams({})) == []
     (tmp_path / "a.csv.done").touch()
-    assert list(connector.streams({})) == ["orders:a.csv"]
+    assert list(connector.list_streams({})) == ["orders:a.csv"]
 
 
 def test_an_old_time_stamp_does_not_make_a_file_that_was_just_written_settled(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"1,2026-01-01,a\n")
     os.utime(tmp_path / "a.csv", (0, 0))
-    assert list(opened(tmp_path, settle_seconds=60).streams({})) == []
+    assert list(opened(tmp_path, settle_seconds=60).list_streams({})) == []
 
 
 def test_hidden_files_and_names_that_are_no_text_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / ".a.csv").write_bytes(b"1,2026-01-01,a\n")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")).write_bytes(b"1,2026-01-01,a\n")
-    assert list(opened(tmp_path).streams({})) == []
+    assert list(opened(tmp_path).list_streams({})) == []
     assert "rename it" in caplog.text
 
 
 def test_a_file_that_disappears_or_a_root_that_is_gone_can_be_tried_again(tmp_path: Path) -> None:
     connector = opened(tmp_path / "gone")
     with pytest.raises(RetryableError):
-        list(connector.streams({}))
+        list(connector.list_streams({}))
     with pytest.raises(RetryableError):
         list(connector.read("orders:a.csv", None))
     with pytest.raises(ConfigError, match="--root"):

@@ -50,7 +50,7 @@ def test_a_feed_that_did_not_change_is_not_sent_and_a_changed_one_gives_only_wha
 def test_rss_2_is_read_although_it_is_not_well_formed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     connector = serve(server, monkeypatch, RSS)
     [record] = records(read(connector))
-    found = connector.touchpoint(record)
+    found = connector.map_record(record)
     assert record.key == "g1"
     assert (found.occurred_at, found.text) == (datetime(2026, 3, 1, 8, tzinfo=UTC), "Cold soup twice now")
     assert [(one.kind, one.value) for one in found.identifiers] == [("email", "ann@example.org")]

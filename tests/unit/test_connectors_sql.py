@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.http.key_set import collected, unpacked
+from connectors.http.key_set import build_key_set, unpack_key_set
 from connectors.settings import open_connector
 from connectors.sql.connector import Connector
 from schemas.errors import ConfigError
@@ -24,25 +24,25 @@ def in_order(keys: set[Any]) -> list[Any]:
 
 @given(KEYS, KEYS)
 def test_what_is_gone_is_the_difference_of_two_sets_and_packing_keeps_them(before: set[Any], after: set[Any]) -> None:
-    packed = collected(in_order(before)).packed()
+    packed = build_key_set(in_order(before)).pack()
     assert packed is not None
-    found = unpacked(packed)
-    assert list(found.without(collected([]))) == in_order(before)
-    assert list(found.without(collected(in_order(after)))) == in_order(before - after)
-    assert list(found.less(in_order(before & after)).without(collected([]))) == in_order(before - after)
+    found = unpack_key_set(packed)
+    assert list(found.difference(build_key_set([]))) == in_order(before)
+    assert list(found.difference(build_key_set(in_order(after)))) == in_order(before - after)
+    assert list(found.remove(in_order(before & after)).difference(build_key_set([]))) == in_order(before - after)
 
 
 def test_a_million_numbers_with_a_thousand_gaps_fit_and_many_words_do_not() -> None:
-    packed = collected(number for number in range(1_000_000) if number % 1_000).packed()
+    packed = build_key_set(number for number in range(1_000_000) if number % 1_000).pack()
     assert packed is not None
     assert len(json.dumps({"keys": packed})) < 10_000
-    assert collected(f"{number * 7_919_993 % 999_983:x}-{number:x}" for number in range(20_000)).packed() is None
+    assert build_key_set(f"{number * 7_919_993 % 999_983:x}-{number:x}" for number in range(20_000)).pack() is None
 
 
 def test_before_anything_was_packed_there_are_no_keys() -> None:
-    packed = collected([]).packed()
+    packed = build_key_set([]).pack()
     assert packed is not None
-    assert list(unpacked(packed).without(collected([1]))) == []
+    assert list(unpack_key_set(packed).difference(build_key_set([1]))) == []
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.contract import Batch, Connector, Cursor, Record, Refused
+from connectors.contract import Batch, Connector, Cursor, Record, RejectedRecord
 from connectors.settings import open_connector
 from connectors.taps import cases
 from connectors.taps.connector import MOST_RECORDS
@@ -243,7 +243,7 @@ def test_rows_are_told_apart_by_all_columns_of_the_key_or_as_a_whole(
     connector = opened(tmp_path, protocol, {"key": key})
     found = [one for batch in connector.read("orders", None) for one in batch.records if isinstance(one, Record)]
     assert len(found) == 2
-    assert len({connector.touchpoint(record).event_id for record in found}) == count
+    assert len({connector.map_record(record).event_id for record in found}) == count
 
 
 def test_secrets_of_others_stay_with_us(tmp_path: Path) -> None:
@@ -257,8 +257,8 @@ def test_a_line_too_long_to_keep_is_refused_and_the_next_one_is_read(tmp_path: P
     with (tmp_path / "rows.jsonl").open("a") as rows:
         rows.write("x" * 9_000_000 + '\n{"id": 7, "changed_at": "2026-03-02T00:00:00Z", "customer": "c7"}\n')
     found = [one for batch in opened(tmp_path, "singer").read("orders", None) for one in batch.records]
-    assert [type(one) for one in found] == [Record, Refused, Record]
-    assert isinstance(found[1], Refused)
+    assert [type(one) for one in found] == [Record, RejectedRecord, Record]
+    assert isinstance(found[1], RejectedRecord)
     assert (found[1].size, found[1].error.reason) == (9_000_000, "too_long")
 
 

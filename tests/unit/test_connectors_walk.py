@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.contract import WHOLE, Window
-from connectors.http.keyset import walk
-from connectors.mapping.record_mapping import Items, StreamMapping
+from connectors.contract import UNBOUNDED, Window
+from connectors.http.keyset import paginate
+from connectors.mapping.record_mapping import RecordMapping, StreamMapping
 from schemas.errors import ConfigError
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ MAPPING = StreamMapping.model_validate(
         "map": {"type": "'post.published'", "channel": "'web'", "occurred_at": "iso(at, 'UTC')", "identifiers": {"who": "id"}},
     }
 )
-ITEMS = Items("c", "posts", MAPPING)
+ITEMS = RecordMapping("c", "posts", MAPPING)
 Rows = list[tuple[int, int]]
 
 
@@ -40,8 +40,8 @@ class Table:
         after = [row for row in self.rows if at is None or row > (at, key)]
         return [{"id": name, "at": time.isoformat()} for time, name in after[: self.size]]
 
-    def walk(self, now: int, cursor: Any = None, window: Window = WHOLE) -> Any:
-        return walk(self.page, ITEMS, lambda: DAY + now * timedelta(minutes=1), self.size, cursor, window)
+    def read(self, now: int, cursor: Any = None, window: Window = UNBOUNDED) -> Any:
+        return paginate(self.page, ITEMS, lambda: DAY + now * timedelta(minutes=1), self.size, cursor, window)
 
 
 def keys(batches: Any) -> list[str]:
@@ -60,10 +60,10 @@ def test_a_walk_gives_each_settled_row_of_its_window_once_however_it_is_cut(
     table = Table(rows, size)
     start, end = (DAY + minute * timedelta(minutes=1) for minute in sorted(bounds))
     wanted = [name for at, name in table.rows if start <= at < end and at < DAY + now * timedelta(minutes=1)]
-    assert keys(table.walk(now, None, Window(start, end))) == wanted
+    assert keys(table.read(now, None, Window(start, end))) == wanted
     found, cursor = [], None
     while cursor is None or not cursor["done"]:
-        batch = next(table.walk(now, cursor, Window(start, end)))
+        batch = next(table.read(now, cursor, Window(start, end)))
         found += keys([batch])
         cursor = dict(batch.cursor)
     assert found == wanted
@@ -72,22 +72,22 @@ def test_a_walk_gives_each_settled_row_of_its_window_once_however_it_is_cut(
 @given(first=st.lists(st.integers(0, 20), max_size=20), late=st.lists(st.integers(0, 20), max_size=20), size=st.integers(1, 5))
 def test_a_later_walk_sees_what_came_after_or_within_the_overlap(first: list[int], late: list[int], size: int) -> None:
     table = Table([(minute, number) for number, minute in enumerate(first)], size)
-    *_, last = table.walk(30)
+    *_, last = table.read(30)
     newest = max(first, default=-1)
     table.rows = sorted(table.rows + [(DAY + at * timedelta(minutes=1), f"l{number:04}") for number, at in enumerate(late)])
-    again = keys(table.walk(30, dict(last.cursor)))
+    again = keys(table.read(30, dict(last.cursor)))
     assert {f"l{number:04}" for number, at in enumerate(late) if at >= newest - 1} <= set(again)
 
 
 def test_a_source_that_sends_the_same_page_for_ever_is_told() -> None:
     table = Table([(1, 1), (2, 2)], 2)
-    again = walk(lambda at, key: table.page(None, ""), ITEMS, lambda: DAY + timedelta(days=1), 2, None, WHOLE)
+    again = paginate(lambda at, key: table.page(None, ""), ITEMS, lambda: DAY + timedelta(days=1), 2, None, UNBOUNDED)
     with pytest.raises(ConfigError, match=r"no place to go on|in the order"):
         list(again)
 
 
 def test_a_source_that_does_not_keep_the_order_is_told() -> None:
-    backwards = walk(
+    backwards = paginate(
         lambda at, key: Table([(1, 1), (2, 2)], 3).page(None, "")[::-1], ITEMS, lambda: DAY + timedelta(days=1), 3, None, Window()
     )
     with pytest.raises(ConfigError, match="in the order"):
@@ -95,6 +95,6 @@ def test_a_source_that_does_not_keep_the_order_is_told() -> None:
 
 
 def test_a_page_of_items_without_a_place_is_told() -> None:
-    blind = walk(lambda at, key: [{"id": "k"}] * 2, ITEMS, lambda: DAY, 2, None, WHOLE)
+    blind = paginate(lambda at, key: [{"id": "k"}] * 2, ITEMS, lambda: DAY, 2, None, UNBOUNDED)
     with pytest.raises(ConfigError, match="no place to go on"):
         list(blind)

@@ -26,9 +26,9 @@ def test_a_file_with_the_published_counts_is_taken() -> None:
 def test_repeated_purchases_are_events_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "CDNOW_master.txt").write_bytes(HEADER + LINE + LINE + b" 00002 19980630  5  164.00\r\n")
     connector = open_connector("files", SETTINGS, {"root": tmp_path})
-    (stream,) = connector.streams({})
+    (stream,) = connector.list_streams({})
     records = [record for batch in connector.read(stream, None) for record in batch.records]
-    orders = [connector.touchpoint(record) for record in records if isinstance(record, Record)]
+    orders = [connector.map_record(record) for record in records if isinstance(record, Record)]
     assert len({order.event_id for order in orders}) == len(records) == 3
     assert [order.occurred_at.date().isoformat() for order in orders] == ["1997-01-01", "1997-01-01", "1998-06-30"]
     assert [order.model_dump()["amount"] for order in orders] == [117_700, 117_700, 1_640_000]

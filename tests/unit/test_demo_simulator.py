@@ -39,11 +39,11 @@ def touchpoints(company: Path) -> list[tuple[str, Touchpoint]]:
 def mapped(drops: Path) -> Iterator[tuple[str, Touchpoint]]:
     """Feed and touchpoint of every row below a drop folder, by the real connector and the demo's own settings."""
     connector = open_connector("files", DEMO / "telecom.yaml", {"root": drops})
-    for stream in connector.streams({}):
+    for stream in connector.list_streams({}):
         for batch in connector.read(stream, None):
             for record in batch.records:
                 assert isinstance(record, Record), f"{stream} has a row that cannot be read"
-                yield stream.partition(":")[0], connector.touchpoint(record)
+                yield stream.partition(":")[0], connector.map_record(record)
 
 
 def truth(company: Path, name: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import yaml
 
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import DEAD_LETTERS
 from tests.harness.connectors import TOUCHLINE, records
@@ -67,7 +67,7 @@ class Intake(NamedTuple):
     @property
     def secrets(self) -> dict[str, str]:
         """The environment variables with the endpoints' keys."""
-        return {variable(self.name, f"{endpoint}_keys"): value for endpoint, value in KEYS.items()}
+        return {secret_variable(self.name, f"{endpoint}_keys"): value for endpoint, value in KEYS.items()}
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         """The process, when it listens. Its outputs go to `<settings>.log`."""

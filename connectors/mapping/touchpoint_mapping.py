@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 from pydantic import AfterValidator, ValidationError
 
 from connectors.mapping.expressions import Expression, compile_expression, evaluate
-from connectors.mapping.functions import identifier, text_of
+from connectors.mapping.functions import to_identifier, to_text
 from schemas.errors import ConfigError, RecordError
 from schemas.records.families import FAMILIES
 from schemas.records.identifiers import identify
@@ -75,7 +75,9 @@ class TouchpointMapping:
         self.identifiers = compiled["identifiers"]
         self.attributes = compiled.get("attributes", [])
 
-    def touchpoint(self, key: str, version: str, data: dict[str, Any], read_at: datetime, extra: Mapping[str, Any]) -> Touchpoint:
+    def create_touchpoint(
+        self, key: str, version: str, data: dict[str, Any], read_at: datetime, extra: Mapping[str, Any]
+    ) -> Touchpoint:
         """The touchpoint of one record; `extra` holds attributes beside the mapped ones. Raises RecordError."""
         fields: dict[str, Any] = {"received_at": read_at, **self.fixed}
         for name, expression in self.fields:
@@ -85,14 +87,14 @@ class TouchpointMapping:
         _check_time(fields.get("occurred_at"), read_at)
         attributes = {name: evaluate(expression, data, f"attributes.{name}") for name, expression in self.attributes}
         fields["attributes"] = {
-            name: text_of(value) for name, value in (*attributes.items(), *extra.items()) if value is not None
+            name: to_text(value) for name, value in (*attributes.items(), *extra.items()) if value is not None
         }
         try:
             fields["identifiers"] = self._identifiers(data)
             fields["event_id"] = event_id(self.system, self.prefix + key, version)
             return self.model.model_validate(fields)
         except ValidationError as error:
-            raise translated(error) from None
+            raise to_record_error(error) from None
         except UnicodeEncodeError:
             raise RecordError("invalid_utf8", "key or version holds half a character (a lone surrogate)") from None
 
@@ -100,14 +102,14 @@ class TouchpointMapping:
         values = {}
         for name, expression in self.identifiers:
             value = evaluate(expression, data, f"identifiers.{name}")
-            values[name] = value if value is None or isinstance(value, str) else identifier(value)
+            values[name] = value if value is None or isinstance(value, str) else to_identifier(value)
         found = identify(self.system, values)
         if not found:
             raise RecordError("missing_identifier", f"none of {', '.join(values)} holds a value that identifies somebody")
         return found
 
 
-def translated(error: ValidationError) -> RecordError:
+def to_record_error(error: ValidationError) -> RecordError:
     """A pydantic error without the values it holds: the first errors, each with its field and what was expected."""
     found = error.errors(include_input=False, include_url=False)
     reasons, details = zip(*(_words(one) for one in found[:SHOWN_ERRORS]), strict=True)
