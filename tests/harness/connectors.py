@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kafka import KafkaConsumer, TopicPartition
 
 from connectors.runtime.publisher import load_states
 from schemas.records.connector_state import ConnectorState
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import decode
 from schemas.wire.topics import DEAD_LETTERS
+from tests.harness.topics import read_topic
 
 FEED = {
     "files": "orders*.csv",
@@ -129,21 +129,11 @@ def finished(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, 
 
 
 def records(kafka: KafkaSettings, topic: str, connector: str) -> Iterator[dict[str, Any]]:
-    """What a connector has published to a topic so far, with each record's Kafka key as `key`."""
-    consumer = KafkaConsumer(**kafka.kafka_python(), enable_auto_commit=False)
-    try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(partition) < end for partition, end in ends.items()):
-            for found in consumer.poll(timeout_ms=500).values():
-                for record in found:
-                    fields = decode(record.value)[1]
-                    if fields["connector"] == connector:
-                        yield {**fields, "key": record.key}
-    finally:
-        consumer.close()
+    """Yield the fields of what a connector has published to a topic so far, with each record's Kafka key as `key`."""
+    for record in read_topic(topic, settings=kafka):
+        fields = decode(record.value)[1]
+        if fields["connector"] == connector:
+            yield {**fields, "key": record.key}
 
 
 def published(kafka: KafkaSettings, connector: str) -> list[bytes]:

@@ -2,15 +2,14 @@
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sinks.clickhouse import UnavailableError
 from sinks.contract import tables
 from tests.harness.sinks import COPIES, ask
 from tests.harness.stack import TOUCHLINE
+from tests.harness.waiting import eventually
 
 NO_MERGES = ("max_bytes_to_merge_at_max_space_in_pool", "max_bytes_to_merge_at_min_space_in_pool")
 
@@ -64,18 +63,3 @@ def rows(table: str, name: str) -> tuple[int, int]:
     sql = f"SELECT count() AS n, uniqExact(event_id) AS ids FROM {stored(table)} WHERE system = '{name}'"
     (row,) = ask(sql)
     return row["n"], row["ids"]
-
-
-def eventually(true: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for it, and for ClickHouse to be back where it was killed."""
-    end = time.monotonic() + seconds
-    while not patiently(true):
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.1)
-
-
-def patiently(true: Callable[[], bool]) -> bool:
-    try:
-        return true()
-    except UnavailableError:
-        return False

@@ -6,9 +6,8 @@ Its endpoints' keys are all `secret`, of Standard Webhooks in base64.
 import json
 import os
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ import yaml
 
 from connectors.contract import Connector
 from connectors.settings import open_connector, secret_variable
+from tests.harness.waiting import eventually
 from tests.harness.webhook_signatures import signed
 
 PATIENCE = 20
@@ -62,11 +62,3 @@ def answer(address: str, request: Mapping[str, Any]) -> int:
     sent = urllib.request.Request(address + request["path"], body, headers, method=request.get("method", "POST"))
     with urllib.request.urlopen(sent, timeout=PATIENCE) as found:
         return int(found.status)
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    """Wait for it."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.01)

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ from streams.contract import Output
 from streams.engine.producer import Producer
 from streams.engine.worker import GROUP
 from tests.harness.stack import TOUCHLINE
+from tests.harness.topics import read_topic
 
 ERP = source_topic("erp")
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
@@ -107,23 +107,9 @@ def metric(log: Path, name: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def read(topic: str) -> Iterator[Any]:
-    """Every record of a topic so far, in the order of each partition."""
-    partitions = [TopicPartition(topic, each) for each in range(PARTITIONS[topic])]
-    consumer = KafkaConsumer(**KafkaSettings().kafka_python(), enable_auto_commit=False, auto_offset_reset="earliest")
-    try:
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for records in consumer.poll(timeout_ms=500).values():
-                yield from records
-    finally:
-        consumer.close()
-
-
 def resolved(run: str) -> list[bytes]:
     """The event ids in `touchline.resolved` of a run, each as often as it was put out."""
-    found = [decode(record.value) for record in read(RESOLVED)]
+    found = [decode(record.value) for record in read_topic(RESOLVED)]
     touchpoints = [decode(fields["touchpoint"])[1] for name, fields in found if name == "resolved"]
     return [fields["event_id"] for fields in touchpoints if fields["system"] == run]
 
@@ -141,11 +127,3 @@ def waiting(*topics: str) -> int:
 
 def drained() -> bool:
     return waiting(ERP, IDENTITY_REQUESTS, RESOLVED) == 0
-
-
-def eventually(true: Any, seconds: float = 40, every: float = 0.2) -> None:
-    """Wait for it, but not for ever."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(every)

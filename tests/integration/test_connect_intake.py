@@ -10,7 +10,7 @@ import pytest
 from deploy.local import state
 from deploy.local.state import Stack
 from schemas.records.touchpoint import event_id
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 from tests.live.intake.instance import WRITE, instance
 
 pytestmark = pytest.mark.integration

@@ -3,8 +3,7 @@
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import permutations
@@ -26,6 +25,7 @@ from schemas.wire.codec import encode, encode_model
 from schemas.wire.topics import DEAD_LETTERS
 from tests.harness.sinks import ask, journey, only, publish, send, shown
 from tests.harness.stack import TOUCHLINE
+from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 SECRET = "ann@example.org"
@@ -86,13 +86,6 @@ def listed(where: str) -> dict[str, dict[str, Any]]:
     done = letters("list", "--json", "--where", where)
     assert done.returncode == 0, done.stderr
     return {letter["stage"]: letter for letter in map(json.loads, done.stdout.splitlines())}
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end, "it did not come true within a minute"
-        time.sleep(0.2)
 
 
 @contextmanager

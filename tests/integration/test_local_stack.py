@@ -26,6 +26,7 @@ from deploy.local.ports import Ports
 from deploy.local.state import Stack
 from deploy.local.tools import fetch_tools
 from schemas.errors import ConfigError
+from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.xdist_group("standard ports")]
 
@@ -103,13 +104,6 @@ def consume(running: Stack, topic: str) -> list[bytes]:
     with contextlib.closing(consumer):
         consumer.assign([TopicPartition(topic, 0)])
         return [record.value for record in consumer]
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 40) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.1)
 
 
 def back_after_kill(home: Path, name: str) -> float:

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
 
 from deploy.local.state import Stack
 from schemas.errors import FatalError
@@ -11,35 +10,15 @@ from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output
 from streams.engine.producer import Producer
+from tests.harness.topics import end_offsets, read_topic
 
 pytestmark = pytest.mark.integration
 MEGABYTE = 1024 * 1024
 
 
-def read_from(topic: str, offset: int, count: int) -> list[bytes]:
-    partition = TopicPartition(topic, 0)
-    consumer = KafkaConsumer(**KafkaSettings().kafka_python(), enable_auto_commit=False, max_partition_fetch_bytes=16 * MEGABYTE)
-    consumer.assign([partition])
-    consumer.seek(partition, offset)
-    found: list[bytes] = []
-    for _ in range(60):
-        found += [record.value for records in consumer.poll(timeout_ms=500).values() for record in records]
-        if len(found) >= count:
-            break
-    consumer.close()
-    return found
-
-
-def end_of(topic: str) -> int:
-    consumer = KafkaConsumer(**KafkaSettings().kafka_python(), enable_auto_commit=False)
-    end: int = consumer.end_offsets([TopicPartition(topic, 0)])[TopicPartition(topic, 0)]
-    consumer.close()
-    return end
-
-
 def test_records_larger_than_a_batch_arrive_whole_and_in_order(own_topics: Stack) -> None:
     values = [b"%d" % number for number in range(20)] + [b"L" * (6 * MEGABYTE)] + [b"S" * MEGABYTE] * 3 + [b"end"]
-    begin = end_of(DEAD_LETTERS)
+    begin = end_offsets(DEAD_LETTERS)[0]
 
     async def publish() -> int:
         producer = await Producer.open(KafkaSettings())
@@ -49,11 +28,11 @@ def test_records_larger_than_a_batch_arrive_whole_and_in_order(own_topics: Stack
             await producer.close()
 
     assert asyncio.run(publish()) == len(values)
-    assert read_from(DEAD_LETTERS, begin, len(values)) == values
+    assert [record.value for record in read_topic(DEAD_LETTERS, begin)] == values
 
 
 def test_rows_are_acknowledged_with_the_offsets_of_the_first_and_the_last_one(own_topics: Stack) -> None:
-    begin = end_of(DEAD_LETTERS)
+    begin = end_offsets(DEAD_LETTERS)[0]
 
     async def publish() -> tuple[int, int]:
         producer = await Producer.open(KafkaSettings())

@@ -18,8 +18,9 @@ from sinks import chunk, kafka, runner
 from sinks.clickhouse import UnexpectedError
 from sinks.contract import Table, tables
 from sinks.runner import Runner
-from tests.harness.sink_faults import eventually, unmerged
+from tests.harness.sink_faults import unmerged
 from tests.harness.sinks import ask, encoded, only, reading
+from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 COUNT = 50

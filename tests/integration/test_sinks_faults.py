@@ -16,8 +16,9 @@ from schemas.errors import RecordError
 from schemas.records.dead_letter import refused
 from sinks.kafka import MEGABYTE
 from tests.harness.clickhouse_proxy import DELAY_REPLY, DROP_REPLY, HANG, KILL, KILL_AFTER, RESET, Proxy, proxy
-from tests.harness.sink_faults import eventually, rows, sinking, unmerged
+from tests.harness.sink_faults import rows, sinking, unmerged
 from tests.harness.sinks import ask, only, publish, reading, resolved, store
+from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 TABLE = "touchline_store.touchpoints_by_event"

@@ -22,10 +22,11 @@ from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
 from sinks.intent import Intent
 from sinks.retry import write
-from tests.harness.sink_faults import eventually, rows, sinking, unmerged
+from tests.harness.sink_faults import rows, sinking, unmerged
 from tests.harness.sinks import ask, only, publish, reading, resolved, sink, store
 from tests.harness.stack import TOUCHLINE
-from tests.harness.workers import read
+from tests.harness.topics import read_topic
+from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 SIGNALS = tables()["signals"]
@@ -125,7 +126,7 @@ class Begun:
         store("signals")
         self.definition = uuid4().hex
         publish("touchline.signals", "reading", [reading(signal="test", definition=self.definition) for _ in range(count)])
-        self.records = [record for record in read("touchline.signals") if self.definition.encode() in record.value]
+        self.records = [record for record in read_topic("touchline.signals") if self.definition.encode() in record.value]
         ranges = {
             number: (min(offsets), max(offsets) + 1)
             for number in {record.partition for record in self.records}

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from deploy.local.state import Stack
 from sinks import refreshes
 from tests.harness.sinks import ask, end_sinks, only, publish, refresh, resolved, shown, store
+from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 HANGS = """CREATE VIEW touchline.refreshes AS SELECT 'none' AS table, toUInt64(sleepEachRow(3)) AS age_seconds
@@ -48,13 +49,6 @@ def without_the_view() -> Iterator[None]:
     finally:
         ask("DROP VIEW IF EXISTS touchline.refreshes")
         ask("RENAME TABLE touchline.away TO touchline.refreshes")
-
-
-def eventually(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_the_gauge_grows_until_the_table_is_made_anew(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.error import HTTPError
@@ -47,6 +47,7 @@ from tests.harness.sinks import (
     store,
 )
 from tests.harness.stack import TOUCHLINE
+from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -215,14 +216,6 @@ def service(name: str) -> psutil.Process:
             return psutil.Process(pid)
         time.sleep(0.1)
     raise AssertionError(f"{name} did not come back in 30 s")
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    """Wait for it, a minute at most."""
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end, "it did not come true within a minute"
-        time.sleep(0.1)
 
 
 def test_clickhouse_killed_in_mid_run_loses_nothing(name: str) -> None:

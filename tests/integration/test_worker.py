@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,21 +13,9 @@ import pytest
 
 from schemas.wire.codec import decode
 from schemas.wire.topics import IDENTITY_REQUESTS, TICKS
-from tests.harness.workers import (
-    ERP,
-    PARTITIONS,
-    drained,
-    eventually,
-    metric,
-    order,
-    page,
-    publish,
-    read,
-    resolved,
-    silent_kafka,
-    waiting,
-    worker,
-)
+from tests.harness.topics import read_topic
+from tests.harness.waiting import eventually
+from tests.harness.workers import ERP, PARTITIONS, drained, metric, order, page, publish, resolved, silent_kafka, waiting, worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240), pytest.mark.usefixtures("own_topics")]
 
@@ -34,6 +23,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240), pytest.mark.use
 @pytest.fixture
 def run() -> str:
     return f"run-{uuid4().hex[:8]}"
+
+
+def _less_waiting(before: int) -> bool:
+    return waiting(ERP, IDENTITY_REQUESTS) < before
 
 
 def test_a_worker_is_live_at_once_and_ready_when_its_partitions_are_recovered(tmp_path: Path, run: str) -> None:
@@ -59,7 +52,7 @@ def test_a_stop_under_load_takes_less_than_ten_seconds_and_what_was_put_out_is_n
         if not before:
             break
         with worker(run, log) as process:
-            eventually(lambda before=before: waiting(ERP, IDENTITY_REQUESTS) < before, every=0.05)
+            eventually(partial(_less_waiting, before), every=0.05)
             began = time.monotonic()
             process.terminate()
             assert process.wait(timeout=10) == 0, log.read_text()
@@ -142,7 +135,7 @@ def test_a_stop_while_kafka_is_away_takes_less_than_ten_seconds_too(tmp_path: Pa
 def ticks() -> dict[int, list[dict[str, Any]]]:
     """The ticks of each partition in their order."""
     found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for record in read(TICKS):
+    for record in read_topic(TICKS):
         found[record.partition].append(decode(record.value)[1])
     return found
 

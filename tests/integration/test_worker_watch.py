@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from schemas.wire.topics import IDENTITY_REQUESTS
-from tests.harness.workers import ERP, drained, eventually, metric, order, page, publish, resolved, silent_kafka, waiting, worker
+from tests.harness.waiting import eventually
+from tests.harness.workers import ERP, drained, metric, order, page, publish, resolved, silent_kafka, waiting, worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240), pytest.mark.usefixtures("own_topics")]
 

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from deploy.local.state import Stack
 from schemas.service.connection import KafkaSettings
-from tests.harness.sink_faults import eventually
 from tests.harness.stack import TOUCHLINE
+from tests.harness.waiting import eventually
 from tests.harness.workers import page, worker
 from tests.live.line import LAGS, Line
 

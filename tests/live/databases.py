@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pymysql
 
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 from tests.live import installed
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.harness.sink_faults import eventually
 from tests.harness.sinks import ask
 from tests.harness.stack import TOUCHLINE
+from tests.harness.waiting import eventually
 
 LAGS: "list[Lag]" = []
 QUIET_SECONDS = 2.0

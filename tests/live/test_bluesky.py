@@ -28,7 +28,7 @@ from schemas.records.fields import instant
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import DEAD_LETTERS
 from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 from tests.live import installed
 from tests.live.line import Line
 

@@ -22,7 +22,7 @@ from schemas.errors import RecordError
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import source_topic
 from tests.harness.connectors import connect, finished, killed_at_each_step, records, states
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 from tests.live.databases import Server, Session, postgresql
 from tests.live.debezium.engine import UNWRAP, avro, debezium, plain, schema_registry
 from tests.live.line import Line

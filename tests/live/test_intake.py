@@ -18,7 +18,7 @@ import pytest
 
 from deploy.local.state import Stack
 from schemas.records.touchpoint import event_id
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 from tests.live import installed
 from tests.live.intake.instance import SIGNING, WRITE, Intake, instance
 from tests.live.line import Line

@@ -16,7 +16,7 @@ import yaml
 from connectors.rss.connector import MOST_ENTRIES
 from schemas.service.connection import KafkaSettings
 from tests.harness.connectors import KILLED, TOUCHLINE, connect, dying, finished, records, states
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 from tests.live import installed
 from tests.live.line import Line
 

@@ -24,7 +24,7 @@ from schemas.errors import ConfigError, RetryableError
 from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
 from tests.harness.connectors import connect, finished, killed_at_each_step, published, states
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 from tests.live import installed
 from tests.live.cap import server as cap_server
 from tests.live.cap.server import Cap

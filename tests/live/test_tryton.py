@@ -18,7 +18,7 @@ from schemas.records.fields import instant
 from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
 from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 from tests.live.line import Line
 from tests.live.tryton.server import CUSTOMERS, PASSWORD, PATIENCE, RETURNS, Tryton, tryton
 

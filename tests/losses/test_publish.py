@@ -7,12 +7,13 @@ from typing import Any
 
 import faust
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient
 
 from deploy.local.state import Stack
 from schemas.service.connection import KafkaSettings
 from streams.contract import Output
 from streams.engine.producer import Producer
+from tests.harness.topics import end_offsets
 from tests.losses.line import Partition, running
 from tests.losses.work import Work, value
 
@@ -29,13 +30,6 @@ def admin(stack: Stack) -> Iterator[KafkaAdminClient]:
 def create(admin: KafkaAdminClient, topic: str) -> None:
     configs = {"max.message.bytes": "1000"}
     admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1, "configs": configs}})
-
-
-def stored(topic: str) -> int:
-    consumer = KafkaConsumer(**KafkaSettings().kafka_python(), enable_auto_commit=False)
-    end: int = consumer.end_offsets([TopicPartition(topic, 0)])[TopicPartition(topic, 0)]
-    consumer.close()
-    return end
 
 
 def noise(size: int) -> bytes:
@@ -127,7 +121,7 @@ def test_an_offset_is_not_committed_when_the_broker_refused_the_output(
             assert (await line.commit(), line.ended) == (committed, ended)
 
     asyncio.run(scenario())
-    assert stored(topic) == 0
+    assert end_offsets(topic)[0] == 0
 
 
 def test_exactly_once_mode_sends_to_topics_that_are_not_read_outside_the_transaction(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from connectors.taps.connector import MOST_RECORDS
 from connectors.taps.progress import MOST_ROWS, Progress
 from schemas.errors import ConfigError, RetryableError
 from tests.harness.memory_use import most_alive
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 
 TAP = Path(cases.__file__).with_name("tap.py")
 NAMES = {"singer": "shop-orders", "airbyte": "orders"}

@@ -25,7 +25,7 @@ from deploy.topics import ensure_topics
 from schemas.errors import FatalError
 from schemas.service.connection import KafkaSettings
 from tests.bench.intake.mapping import ratio
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 from tests.live import installed
 from tests.live.intake.instance import WRITE, Intake, instance
 

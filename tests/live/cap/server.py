@@ -14,7 +14,7 @@ from typing import Any
 
 import urllib3
 
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 from tests.live import installed
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)

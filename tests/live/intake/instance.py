@@ -18,7 +18,7 @@ from connectors.settings import secret_variable
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import DEAD_LETTERS
 from tests.harness.connectors import TOUCHLINE, records
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 
 SIGNING = "whsec_" + base64.b64encode(b"a secret of 24 bytes, or").decode()
 KEYS = {"app": "old-key,write-key", "billing": "bearer-key", "desk": SIGNING, "store": "shopify-secret"}

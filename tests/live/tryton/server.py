@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.harness.sink_faults import eventually
+from tests.harness.waiting import eventually
 from tests.live import installed
 
 HERE = Path(__file__).parent
