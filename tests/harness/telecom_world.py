@@ -19,8 +19,8 @@ from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
 from tests.harness.chain import Chain
+from tests.harness.demo_drops import map_drops
 from tests.harness.sinks import COPIES, STATE, Stored, refresh
-from tests.unit.test_demo_simulator import mapped
 
 SEED, CUSTOMERS = 7, 200
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
@@ -33,7 +33,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         generate(SEED, CUSTOMERS, UNTIL, folder)
-        published = [touchpoint.model_dump() for _, touchpoint in mapped(folder / "drops")]
+        published = [touchpoint.model_dump() for _, touchpoint in map_drops(folder / "drops")]
         random.Random(SEED).shuffle(published)
         chain = Chain(SEED)
         for fields in published:

@@ -5,19 +5,17 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from connectors.contract import Record
-from connectors.settings import open_connector
 from deploy.demo.simulator.company import TWICE, generate, simulate
 from deploy.demo.simulator.parameters import DEFAULTS
 from deploy.demo.simulator.truth import clusters
 from schemas.records.touchpoint import Touchpoint
+from tests.harness.demo_drops import map_drops
 
 DEMO = Path(__file__).parents[2] / "deploy" / "demo"
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
@@ -33,17 +31,7 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def touchpoints(company: Path) -> list[tuple[str, Touchpoint]]:
-    return list(mapped(company / "drops"))
-
-
-def mapped(drops: Path) -> Iterator[tuple[str, Touchpoint]]:
-    """Feed and touchpoint of every row below a drop folder, by the real connector and the demo's own settings."""
-    connector = open_connector("files", DEMO / "telecom.yaml", {"root": drops})
-    for stream in connector.list_streams({}):
-        for batch in connector.read(stream, None):
-            for record in batch.records:
-                assert isinstance(record, Record), f"{stream} has a row that cannot be read"
-                yield stream.partition(":")[0], connector.map_record(record)
+    return list(map_drops(company / "drops"))
 
 
 def truth(company: Path, name: str) -> list[dict[str, Any]]:

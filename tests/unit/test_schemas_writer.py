@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schemas.wire import registry
 from schemas.wire.codec import decode, encode
 from schemas.wire.writer import compiled, long
-from tests.unit.test_schemas_reader import LONG, SCHEMA, values, written
+from tests.harness.avro_values import LONG, SCHEMA, values, written
 
 TICK = {"at": 5, "since": None}
 EDGE = {"kind": "email", "value": "a@b.example", "customer_id": b"c" * 16, "rule": "r", "event_id": b"e" * 16, "at": 1}
