@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from schemas.errors import RecordError
-from schemas.records.dead_letter import DeadLetter, KafkaRecord, refused_record
-from schemas.wire.codec import came_from, decode
+from schemas.records.dead_letter import DeadLetter, KafkaRecord, make_record_dead_letter
+from schemas.wire.codec import decode, extract_source_and_connector
 from sinks.contract import Row, Table
 
 Record = KafkaRecord
@@ -41,5 +41,5 @@ def transform(table: Table, records: Iterable[Record]) -> Chunk:
 
 def refusal(table: Table, record: Record, error: RecordError) -> DeadLetter:
     """The dead letter of a record that this table cannot take; it names source and connector where the bytes do."""
-    source, connector = came_from(record.value)
-    return refused_record(error, record, stage=table.stage, source=source, connector=connector)
+    source, connector = extract_source_and_connector(record.value)
+    return make_record_dead_letter(error, record, stage=table.stage, source=source, connector=connector)

@@ -12,7 +12,7 @@ from aiokafka.helpers import create_ssl_context
 from schemas.service.connection import KafkaSettings
 
 MEGABYTE = 1024 * 1024
-LARGEST_RECORD = 8 * MEGABYTE
+MAX_RECORD_BYTES = 8 * MEGABYTE
 # A chunk ends with the first step that reaches one of these; only the last step may go over. It holds what is at hand, one fetch
 # at most: CHUNK_BYTES and a record.
 CHUNK_RECORDS, CHUNK_BYTES, STEP_RECORDS = 25_000, 8 * MEGABYTE, 1_000
@@ -45,7 +45,7 @@ def consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
         fetch_min_bytes=MEGABYTE,
         fetch_max_wait_ms=500,
         fetch_max_bytes=CHUNK_BYTES,
-        max_partition_fetch_bytes=LARGEST_RECORD,
+        max_partition_fetch_bytes=MAX_RECORD_BYTES,
         session_timeout_ms=6_000,
         heartbeat_interval_ms=1_500,
         max_poll_interval_ms=300_000,
@@ -56,7 +56,7 @@ def consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
 def producer(settings: KafkaSettings) -> AIOKafkaProducer:
     """A producer of dead letters: every one acknowledged by all replicas."""
     return AIOKafkaProducer(
-        **connection(settings), client_id="touchline-sink", acks="all", enable_idempotence=True, max_request_size=LARGEST_RECORD
+        **connection(settings), client_id="touchline-sink", acks="all", enable_idempotence=True, max_request_size=MAX_RECORD_BYTES
     )
 
 

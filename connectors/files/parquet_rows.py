@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from connectors.files.row import Row, whole_file
 from connectors.files.settings import Feed
 from schemas.errors import RecordError
-from schemas.records.dead_letter import MAX_PAYLOAD
+from schemas.records.dead_letter import MAX_PAYLOAD_BYTES
 
 ROWS = 500
 
@@ -56,7 +56,7 @@ def _broken_group(file: BufferedReader, group: Any, number: int, index: int) -> 
     size = sum(column.total_compressed_size for column in columns)
     file.seek(start)
     detail = f"row group {index + 1} cannot be read on from here: it is damaged"
-    return Row(number, file.read(min(size, MAX_PAYLOAD)), size, RecordError("broken_file", detail), 1.0)
+    return Row(number, file.read(min(size, MAX_PAYLOAD_BYTES)), size, RecordError("broken_file", detail), 1.0)
 
 
 def _reraise_from_the_system(error: Exception) -> None:

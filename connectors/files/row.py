@@ -8,7 +8,7 @@ from io import BufferedReader
 from typing import Any, NamedTuple
 
 from schemas.errors import RecordError
-from schemas.records.dead_letter import MAX_PAYLOAD
+from schemas.records.dead_letter import MAX_PAYLOAD_BYTES
 
 MAX_RECORD = 8 * 1024 * 1024
 
@@ -76,4 +76,4 @@ def whole_file(file: BufferedReader, detail: str) -> Row:
     """The one row of a file that cannot be read as what it should be: all its bytes, as far as a dead letter keeps them."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    return Row(1, file.read(MAX_PAYLOAD), size, RecordError("broken_file", detail), 1.0)
+    return Row(1, file.read(MAX_PAYLOAD_BYTES), size, RecordError("broken_file", detail), 1.0)

@@ -10,7 +10,7 @@ from connectors.errors import CursorExpiredError
 from connectors.runtime.deduplication import Projections
 from schemas.errors import RecordError
 from schemas.records.connector_state import ConnectorState
-from schemas.records.dead_letter import DeadLetter, refused
+from schemas.records.dead_letter import DeadLetter, make_dead_letter
 from schemas.records.touchpoint import Touchpoint
 from schemas.wire.codec import encode_model
 from schemas.wire.topics import TOPICS, source_topic
@@ -81,7 +81,7 @@ def gap(
     told = {"cursor": state and json.loads(state.cursor), "position": state and str(state.position_at), "since": str(since)}
     detail = f"the source no longer knows the cursor ({error}); read again from {since:%Y-%m-%d %H:%M:%S} UTC"
     payload = json.dumps(told).encode()
-    return refused(RecordError("gap", detail), payload, stage=STAGE, origin=origin, source=source, connector=connector)
+    return make_dead_letter(RecordError("gap", detail), payload, stage=STAGE, origin=origin, source=source, connector=connector)
 
 
 def _encoded(source: str, touchpoint: Touchpoint, limit: int) -> tuple[bytes, bytes]:
@@ -96,7 +96,7 @@ def _encoded(source: str, touchpoint: Touchpoint, limit: int) -> tuple[bytes, by
 
 
 def _dead_letter(error: RecordError, record: Record | RejectedRecord, origin: str, source: str, connector: str) -> DeadLetter:
-    letter = refused(error, record.raw, stage=STAGE, origin=origin, source=source, connector=connector)
+    letter = make_dead_letter(error, record.raw, stage=STAGE, origin=origin, source=source, connector=connector)
     if isinstance(record, RejectedRecord) and record.size > len(record.raw):
         return letter.model_copy(update={"size": record.size, "truncated": True})
     return letter

@@ -22,13 +22,13 @@ def show(name: str | None) -> None:
 
     Example: touchline schemas show erp
     """
-    from schemas.wire.registry import frozen, ids, newest
+    from schemas.wire.registry import load_schema, newest_ids, schema_versions
 
     if name is None:
-        for schema_id, versioned in sorted(ids().items()):
+        for schema_id, versioned in sorted(schema_versions().items()):
             click.echo(f"{schema_id:>4}  {versioned}")
-    elif name in newest():
-        click.echo(json.dumps(frozen(newest()[name]), indent=1))
+    elif name in newest_ids():
+        click.echo(json.dumps(load_schema(newest_ids()[name]), indent=1))
     else:
         raise ConfigError(f"there is no schema {name}: `touchline schemas show` lists them")
 
@@ -39,9 +39,9 @@ def check() -> None:
 
     Example: touchline schemas check
     """
-    from schemas.wire.registry import differing
+    from schemas.wire.registry import find_changed_models
 
-    changed = differing()
+    changed = find_changed_models()
     if changed:
         raise ConfigError(f"the models of {', '.join(changed)} changed: freeze them with `touchline schemas register`")
     click.echo("every model equals its newest frozen schema")
@@ -53,7 +53,7 @@ def register() -> None:
 
     Example: touchline schemas register
     """
-    from schemas.wire.registry import differing, register
+    from schemas.wire.registry import find_changed_models, register
 
-    for name in differing():
+    for name in find_changed_models():
         click.echo(f"froze {register(name)}")

@@ -17,8 +17,8 @@ from schemas.errors import RecordError
 from schemas.records.fields import Id, Instant
 from schemas.records.touchpoint import NAMESPACE
 
-MAX_PAYLOAD = 6 * 1024 * 1024
-MAX_KEY = 64 * 1024
+MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
+MAX_KEY_BYTES = 64 * 1024
 SOFTWARE = importlib.metadata.version("touchline")
 OFFSET_HEADER = "touchline-offset"
 REPLAYS_HEADER = "touchline-replays"
@@ -87,7 +87,9 @@ class KafkaRecord(Protocol):
     def headers(self) -> Headers: ...
 
 
-def refused(error: RecordError, payload: bytes, *, stage: str, origin: str, source: str = "", connector: str = "") -> DeadLetter:
+def make_dead_letter(
+    error: RecordError, payload: bytes, *, stage: str, origin: str, source: str = "", connector: str = ""
+) -> DeadLetter:
     """The dead letter for `payload`, refused at `stage` for `error`; deterministic but for `at`."""
     key = "\x1f".join((stage, connector, origin, sha256(payload).hexdigest()))
     return DeadLetter(
@@ -99,26 +101,28 @@ def refused(error: RecordError, payload: bytes, *, stage: str, origin: str, sour
         reason=error.reason,
         detail=error.detail,
         origin=origin,
-        payload=payload[:MAX_PAYLOAD],
+        payload=payload[:MAX_PAYLOAD_BYTES],
         size=len(payload),
-        truncated=len(payload) > MAX_PAYLOAD,
+        truncated=len(payload) > MAX_PAYLOAD_BYTES,
         replays=0,
     )
 
 
-def refused_record(error: RecordError, record: KafkaRecord, *, stage: str, source: str = "", connector: str = "") -> DeadLetter:
+def make_record_dead_letter(
+    error: RecordError, record: KafkaRecord, *, stage: str, source: str = "", connector: str = ""
+) -> DeadLetter:
     """The same for a Kafka record, by the place where it stood first."""
     offset, replays = _first_place(record)
     value, key = record.value or b"", record.key
     origin = f"{record.topic}/{record.partition}/{offset}"
-    letter = refused(error, value, stage=stage, origin=origin, source=source, connector=connector)
+    letter = make_dead_letter(error, value, stage=stage, origin=origin, source=source, connector=connector)
     place = {
         "topic": record.topic,
         "partition": record.partition,
         "offset": offset,
         "schema_id": int.from_bytes(value[1:5], "big") if len(value) >= 5 and value[0] == 0 else None,
-        "key": key if key is None else key[:MAX_KEY],
-        "truncated": letter.truncated or len(key or b"") > MAX_KEY,
+        "key": key if key is None else key[:MAX_KEY_BYTES],
+        "truncated": letter.truncated or len(key or b"") > MAX_KEY_BYTES,
         "replays": replays,
     }
     return letter.model_copy(update=place)

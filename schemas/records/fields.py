@@ -34,7 +34,7 @@ def money(amount: Decimal) -> int:
     return int((amount * 10_000).to_integral_value())
 
 
-def named_id(namespace: bytes, name: str) -> bytes:
+def uuid5_bytes(namespace: bytes, name: str) -> bytes:
     """The 16 bytes of a UUIDv5 (RFC 9562, section 5.5): the same name in the same namespace is the same id.
 
     As `uuid.uuid5`, in a third of its time; hot paths make two for each touchpoint.

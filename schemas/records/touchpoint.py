@@ -14,8 +14,8 @@ from schemas.records.fields import EventType, Id, Instant, Name, Text, Word
 from schemas.records.identifiers import Identifier
 
 NAMESPACE = uuid5(NAMESPACE_URL, "https://touchline.dev/touchpoint")
-EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
-AHEAD = timedelta(days=1)
+MIN_OCCURRED_AT = datetime(1970, 1, 2, tzinfo=UTC)
+MAX_AHEAD = timedelta(days=1)
 
 
 class Channel(StrEnum):
@@ -60,6 +60,6 @@ class Touchpoint(BaseModel):
 
     @model_validator(mode="after")
     def _plausible_time(self) -> Self:
-        if not EARLIEST <= self.occurred_at <= self.received_at + AHEAD:
+        if not MIN_OCCURRED_AT <= self.occurred_at <= self.received_at + MAX_AHEAD:
             raise ValueError("occurred_at is before 1970 or more than a day in the future")
         return self

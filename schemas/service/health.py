@@ -13,11 +13,11 @@ from threading import Thread
 from prometheus_client import REGISTRY, MetricsHandler
 
 BEAT_SECONDS = 0.5
-LONGEST_LAG = 30.0
+MAX_LAG_SECONDS = 30.0
 Probe = Callable[[], str]
 
 
-def fine() -> str:
+def always_ok() -> str:
     """The probe of a process that is alive or ready as soon as it answers."""
     return ""
 
@@ -25,7 +25,7 @@ def fine() -> str:
 class Heartbeat:
     """A task of an event loop that tells the time; what is missing until now is the loop's lag.
 
-    A loop may be held up by one step over a chunk; longer than `LONGEST_LAG`, half a minute, no healthy one is.
+    A loop may be held up by one step over a chunk; longer than `MAX_LAG_SECONDS`, half a minute, no healthy one is.
     """
 
     def __init__(self) -> None:
@@ -46,10 +46,10 @@ class Heartbeat:
     def live(self) -> str:
         """Probe: the loop turns."""
         lag = self.lag()
-        return "" if lag < LONGEST_LAG else f"the event loop stands still for {lag:.0f} s: start this process again"
+        return "" if lag < MAX_LAG_SECONDS else f"the event loop stands still for {lag:.0f} s: start this process again"
 
 
-def answer(port: int, live: Probe, ready: Probe) -> int:
+def serve_probes(port: int, live: Probe, ready: Probe) -> int:
     """Answer on loopback, at `port` or, for 0, at any free one; returns the port. A probe says why not, or nothing."""
     probes = {"/live": live, "/ready": ready}
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from schemas.service.health import Probe, answer, fine
+from schemas.service.health import Probe, always_ok, serve_probes
 
-SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
-WORK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+EVENT_AGE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
+DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 CONNECTOR_SUCCESS = Gauge(
     "touchline_connector_last_success_timestamp_seconds",
@@ -37,14 +37,14 @@ CONNECTOR_RECONCILIATION = Gauge(
 )
 RECORDS = Counter("touchline_records", "Records by what became of them", ["stage", "outcome"])
 EVENT_AGE = Histogram(
-    "touchline_event_age_seconds", "From the connector's receipt to the end of this stage", ["stage"], buckets=SECONDS
+    "touchline_event_age_seconds", "From the connector's receipt to the end of this stage", ["stage"], buckets=EVENT_AGE_BUCKETS
 )
 LAG = Gauge("touchline_consumer_lag_records", "Records waiting in Kafka for this stage", ["stage"])
 LAG_SECONDS = Gauge(
     "touchline_consumer_lag_seconds", "Age of the oldest record this stage has taken up and not finished", ["stage"]
 )
 DEAD_LETTERS = Counter("touchline_dead_letters", "Records refused, kept in touchline.dead-letters", ["stage", "reason"])
-CHUNK = Histogram("touchline_chunk_seconds", "Time to process one chunk of one partition", ["stage"], buckets=WORK)
+CHUNK = Histogram("touchline_chunk_seconds", "Time to process one chunk of one partition", ["stage"], buckets=DURATION_BUCKETS)
 LATE = Counter(
     "touchline_late_records", "Touchpoints older than the lateness bound, late or repeated: stored, not folded", ["stage"]
 )
@@ -58,12 +58,14 @@ STUCK_PARTITIONS = Gauge(
     "touchline_stuck_partitions", "Partitions in which records wait and nothing was finished for two minutes", ["stage"]
 )
 RECOVERY_STUCK = Gauge("touchline_recovery_stuck", "1 where the recovery of state has not come further for two minutes")
-SINK_INSERT = Histogram("touchline_sink_insert_seconds", "Time of one insert into ClickHouse", ["table"], buckets=WORK)
+SINK_INSERT = Histogram(
+    "touchline_sink_insert_seconds", "Time of one insert into ClickHouse", ["table"], buckets=DURATION_BUCKETS
+)
 SINK_RETRIES = Counter("touchline_sink_retries", "Inserts tried again", ["reason"])
 REFRESH_AGE = Gauge("touchline_refresh_age_seconds", "Time since a table that is made anew by itself was made last", ["table"])
 
 
-def serve(role: str, live: Probe = fine, ready: Probe = fine) -> int:
+def serve(role: str, live: Probe = always_ok, ready: Probe = always_ok) -> int:
     """Serve /metrics, /live and /ready on loopback, at `TOUCHLINE_METRICS_PORT` or any free port; returns the port.
 
     The server runs in a thread of its own, so a stuck loop stays visible. Where `TOUCHLINE_TARGETS` names a folder, a
@@ -71,7 +73,7 @@ def serve(role: str, live: Probe = fine, ready: Probe = fine) -> int:
     keeps its supervisor's process id as its instance, so that its series go on over restarts.
     """
     RESTARTS.inc(int(os.environ.get("TOUCHLINE_RESTARTS", "0")))
-    port = answer(int(os.environ.get("TOUCHLINE_METRICS_PORT", "0")), live, ready)
+    port = serve_probes(int(os.environ.get("TOUCHLINE_METRICS_PORT", "0")), live, ready)
     if folder := os.environ.get("TOUCHLINE_TARGETS"):
         _announce(Path(folder), role, port)
     return port

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from schemas.errors import RecordError
 from schemas.wire.reader import Reader
-from schemas.wire.registry import frozen, ids, newest, parsed, reader
-from schemas.wire.writer import Writer, compiled
+from schemas.wire.registry import get_reader, load_parsed_schema, load_schema, newest_ids, schema_versions
+from schemas.wire.writer import Writer, compile_writer
 
 HEADER = Struct(">BI")
 Fields = dict[str, Any]
@@ -31,8 +31,8 @@ def encode(name: str, fields: Fields) -> bytes:
 
 @cache
 def _writer(name: str) -> Writer:
-    schema_id = newest()[name]
-    return compiled(frozen(schema_id), HEADER.pack(0, schema_id))
+    schema_id = newest_ids()[name]
+    return compile_writer(load_schema(schema_id), HEADER.pack(0, schema_id))
 
 
 def encode_model(name: str, model: BaseModel) -> bytes:
@@ -45,7 +45,7 @@ def decode(value: bytes | None) -> tuple[str, Fields]:
     return _decode(_reader, value)
 
 
-def picking(wanted: Mapping[str, Sequence[str]]) -> Callable[[bytes | None], tuple[str, Any]]:
+def make_field_decoder(wanted: Mapping[str, Sequence[str]]) -> Callable[[bytes | None], tuple[str, Any]]:
     """The same as `decode`, but of the schemas named here a record is the tuple of these fields, None for those it has not."""
 
     @cache
@@ -54,8 +54,8 @@ def picking(wanted: Mapping[str, Sequence[str]]) -> Callable[[bytes | None], tup
         fields = wanted.get(name)
         if fields is None:
             return name, read
-        if newest()[name] == schema_id:
-            return name, reader(schema_id, fields)
+        if newest_ids()[name] == schema_id:
+            return name, get_reader(schema_id, fields)
 
         def picked(value: bytes, begin: int) -> tuple[Any, int]:
             found, end = read(value, begin)
@@ -77,19 +77,21 @@ def _decode(reader_of: Callable[[int], tuple[str, Reader]], value: bytes | None)
     try:
         fields, end = read(value, HEADER.size)
     except Exception as error:  # whatever a broken byte leads to: EOFError, IndexError, UnicodeDecodeError, ...
-        raise RecordError("not_avro", f"the bytes do not follow schema {ids()[schema_id]}: {type(error).__name__}") from error
+        raise RecordError(
+            "not_avro", f"the bytes do not follow schema {schema_versions()[schema_id]}: {type(error).__name__}"
+        ) from error
     if end != len(value):
-        raise RecordError("not_avro", f"{len(value) - end} bytes follow the end of a {ids()[schema_id]} record")
+        raise RecordError("not_avro", f"{len(value) - end} bytes follow the end of a {schema_versions()[schema_id]} record")
     return name, fields
 
 
 @cache
 def _reader(schema_id: int) -> tuple[str, Reader]:
     """The schema's name, and what reads its records as the newest version has them. Raises KeyError for an unknown id."""
-    name = ids()[schema_id].rpartition("-")[0]
-    if newest()[name] == schema_id:
-        return name, reader(schema_id)
-    written, wanted = parsed(schema_id), parsed(newest()[name])
+    name = schema_versions()[schema_id].rpartition("-")[0]
+    if newest_ids()[name] == schema_id:
+        return name, get_reader(schema_id)
+    written, wanted = load_parsed_schema(schema_id), load_parsed_schema(newest_ids()[name])
 
     def resolved(value: bytes, begin: int) -> tuple[Any, int]:
         body = BytesIO(value)
@@ -99,15 +101,15 @@ def _reader(schema_id: int) -> tuple[str, Reader]:
     return name, resolved
 
 
-def touchpoint_in(name: str, fields: Fields) -> Fields:
+def extract_touchpoint(name: str, fields: Fields) -> Fields:
     """The source's own record inside a `resolved` one; any other record itself. Raises RecordError where it cannot be read."""
     return decode(fields["touchpoint"])[1] if name == "resolved" else fields
 
 
-def came_from(value: bytes | None) -> tuple[str, str]:
+def extract_source_and_connector(value: bytes | None) -> tuple[str, str]:
     """Source and connector of the touchpoint in these bytes, or in a `resolved` record of it; empty where there is none."""
     try:
-        fields = touchpoint_in(*decode(value))
+        fields = extract_touchpoint(*decode(value))
     except RecordError:
         return "", ""
     return (fields["source"], fields["connector"]) if "source" in fields else ("", "")

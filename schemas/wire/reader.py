@@ -10,11 +10,11 @@ from struct import Struct
 from typing import Any
 
 Reader = Callable[[bytes, int], tuple[Any, int]]
-LONGEST_VARINT, ONE_BYTE = 10, 127
-FORGOTTEN = "_"
+MAX_VARINT_BYTES, ONE_BYTE = 10, 127
+SKIPPED = "_"
 
 
-def compiled(schema: Any, wanted: Sequence[str] = ()) -> Reader:
+def compile_reader(schema: Any, wanted: Sequence[str] = ()) -> Reader:
     """The function (bytes, where to begin) -> (value, where it ends) of a schema in JSON form.
 
     With `wanted`, a record is the tuple of these fields, None for those it does not have; the others are read and forgotten.
@@ -35,8 +35,8 @@ def compiled(schema: Any, wanted: Sequence[str] = ()) -> Reader:
 def _unrolled() -> Callable[[bytes, int, int], tuple[int, int]]:
     """What reads on in a varint whose first byte says that it goes on, without a loop. Raises ValueError beyond 64 bits."""
     lines = ["def rest(b, i, n):", " n &= 127"]
-    for place in range(LONGEST_VARINT - 1):
-        most = 127 if place < LONGEST_VARINT - 2 else 1
+    for place in range(MAX_VARINT_BYTES - 1):
+        most = 127 if place < MAX_VARINT_BYTES - 2 else 1
         lines += [f" m = b[i + {place}]; n |= (m & 127) << {7 * place + 7}", f" if m <= {most}: return n, i + {place + 1}"]
     names: dict[str, Any] = {}
     exec("\n".join([*lines, " raise ValueError('a number of more than 64 bits')"]), names)  # noqa: S102 - nothing from outside
@@ -65,7 +65,7 @@ def kind_of(schema: Any) -> str:
 class _Source:
     """Lines that read `b` from `i` on: each method adds those that leave a value in the variable `into`.
 
-    What goes to FORGOTTEN is read as strictly, but not put together.
+    What goes to SKIPPED is read as strictly, but not put together.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class _Source:
 
     def read_some(self, schema: Any, wanted: Sequence[str], into: str) -> None:
         """A record as a tuple."""
-        found = {field["name"]: self._variable() if field["name"] in wanted else FORGOTTEN for field in schema["fields"]}
+        found = {field["name"]: self._variable() if field["name"] in wanted else SKIPPED for field in schema["fields"]}
         for field in schema["fields"]:
             self.read(field["type"], found[field["name"]], 1)
         self._add(1, f"{into} = ({', '.join(found.get(name, 'None') for name in wanted)},)")
@@ -133,20 +133,20 @@ class _Source:
         self._add(depth, f"{into} = b[i] != 0; i += 1")
 
     def _record(self, schema: Any, into: str, depth: int) -> None:
-        forgotten = into == FORGOTTEN
-        fields = [(field["name"], field["type"], FORGOTTEN if forgotten else self._variable()) for field in schema["fields"]]
+        is_skipped = into == SKIPPED
+        fields = [(field["name"], field["type"], SKIPPED if is_skipped else self._variable()) for field in schema["fields"]]
         for _, kind, variable in fields:
             self.read(kind, variable, depth)
-        if not forgotten:
+        if not is_skipped:
             self._add(depth, f"{into} = {{{', '.join(f'{name!r}: {variable}' for name, _, variable in fields)}}}")
 
     def _array(self, schema: Any, into: str, depth: int) -> None:
-        forgotten = into == FORGOTTEN
-        item = FORGOTTEN if forgotten else self._variable()
+        is_skipped = into == SKIPPED
+        item = SKIPPED if is_skipped else self._variable()
         self._add(depth, f"{into} = []")
         inside = self._blocks(depth)
         self.read(schema["items"], item, inside)
-        if not forgotten:
+        if not is_skipped:
             self._add(inside, f"{into}.append({item})")
 
     def _map(self, schema: Any, into: str, depth: int) -> None:

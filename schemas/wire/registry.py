@@ -20,7 +20,7 @@ from schemas.records.families import FAMILIES
 from schemas.records.readings import Journey, Reading
 from schemas.records.resolved import Edge, Merge, Moved, Resolved, Tick
 from schemas.wire.avro import derive
-from schemas.wire.reader import Reader, compiled
+from schemas.wire.reader import Reader, compile_reader
 
 FOLDER = Path(__file__).parent / "avsc"
 MODELS: dict[str, type[BaseModel]] = {
@@ -39,42 +39,44 @@ MODELS: dict[str, type[BaseModel]] = {
 
 
 @cache
-def ids() -> dict[int, str]:
+def schema_versions() -> dict[int, str]:
     """Schema id to `name-version`."""
     return {int(key): name for key, name in json.loads((FOLDER / "ids.json").read_text()).items()}
 
 
 @cache
-def newest() -> dict[str, int]:
+def newest_ids() -> dict[str, int]:
     """Schema name to the id of its newest frozen version: what is written."""
     found: dict[str, int] = {}
-    for schema_id, versioned in sorted(ids().items()):
+    for schema_id, versioned in sorted(schema_versions().items()):
         found[versioned.rpartition("-")[0]] = schema_id
     return found
 
 
-def frozen(schema_id: int) -> dict[str, Any]:
+def load_schema(schema_id: int) -> dict[str, Any]:
     """The schema as it was released. Raises KeyError for an id that was never given."""
-    schema: dict[str, Any] = json.loads((FOLDER / f"{ids()[schema_id]}.avsc").read_text())
+    schema: dict[str, Any] = json.loads((FOLDER / f"{schema_versions()[schema_id]}.avsc").read_text())
     return schema
 
 
 @cache
-def parsed(schema_id: int) -> Any:
+def load_parsed_schema(schema_id: int) -> Any:
     """The frozen schema as fastavro wants it."""
-    return parse_schema(frozen(schema_id), named_schemas={})
+    return parse_schema(load_schema(schema_id), named_schemas={})
 
 
 @cache
-def reader(schema_id: int, wanted: Sequence[str] = ()) -> Reader:
+def get_reader(schema_id: int, wanted: Sequence[str] = ()) -> Reader:
     """The function that reads records of the frozen schema, or the `wanted` fields of them."""
-    return compiled(frozen(schema_id), wanted)
+    return compile_reader(load_schema(schema_id), wanted)
 
 
-def differing() -> list[str]:
+def find_changed_models() -> list[str]:
     """Names of the models that are not what was frozen last (or never frozen); documentation does not count."""
     return [
-        name for name in MODELS if name not in newest() or _canonical(derive(MODELS[name])) != _canonical(frozen(newest()[name]))
+        name
+        for name in MODELS
+        if name not in newest_ids() or _canonical(derive(MODELS[name])) != _canonical(load_schema(newest_ids()[name]))
     ]
 
 
@@ -88,20 +90,20 @@ def register(name: str) -> str:
     Raises ConfigError where the new version could not read records of an old one.
     """
     schema = derive(MODELS[name])
-    before = [schema_id for schema_id, versioned in ids().items() if versioned.rpartition("-")[0] == name]
+    before = [schema_id for schema_id, versioned in schema_versions().items() if versioned.rpartition("-")[0] == name]
     for schema_id in before:
-        for field in unreadable(frozen(schema_id), schema):
-            raise ConfigError(f"{name}: records of {ids()[schema_id]} have no field {field}: give it a default")
+        for field in find_unreadable_fields(load_schema(schema_id), schema):
+            raise ConfigError(f"{name}: records of {schema_versions()[schema_id]} have no field {field}: give it a default")
     versioned = f"{name}-{len(before) + 1}"
     (FOLDER / f"{versioned}.avsc").write_text(json.dumps(schema, indent=1) + "\n")
-    numbered = {**ids(), max(ids(), default=0) + 1: versioned}
+    numbered = {**schema_versions(), max(schema_versions(), default=0) + 1: versioned}
     (FOLDER / "ids.json").write_text(json.dumps({str(key): value for key, value in sorted(numbered.items())}, indent=1) + "\n")
-    ids.cache_clear()
-    newest.cache_clear()
+    schema_versions.cache_clear()
+    newest_ids.cache_clear()
     return versioned
 
 
-def unreadable(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def find_unreadable_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Fields of a new record version that an old record lacks and that have no default."""
     had = {field["name"] for field in old["fields"]}
     return [field["name"] for field in new["fields"] if field["name"] not in had and "default" not in field]

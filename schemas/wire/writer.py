@@ -11,14 +11,14 @@ from typing import Any
 from schemas.wire.reader import kind_of
 
 Writer = Callable[[Any], bytes]
-LEAST, MOST = -(2**63), 2**63 - 1
-SIX_BYTES = 1 << 35, 1 << 42  # between them lies a time in milliseconds, doubled by the zigzag
+MIN_LONG, MAX_LONG = -(2**63), 2**63 - 1
+SIX_BYTE_RANGE = 1 << 35, 1 << 42  # between them lies a time in milliseconds, doubled by the zigzag
 PAIRS = [bytes((n & 127 | 128, n >> 7 | 128)) for n in range(1 << 14)]
 LAST = [bytes((n & 127 | 128, n >> 7)) for n in range(1 << 14)]
 PAIR = (1 << 14) - 1
 
 
-def compiled(schema: Any, head: bytes = b"") -> Writer:
+def compile_writer(schema: Any, head: bytes = b"") -> Writer:
     """The function value -> `head` and the bytes of a schema in JSON form.
 
     For a value that does not fit it raises AttributeError, LookupError, TypeError, ValueError or struct.error. Raises KeyError
@@ -30,12 +30,12 @@ def compiled(schema: Any, head: bytes = b"") -> Writer:
     return writer
 
 
-def long(number: int) -> bytes:
+def encode_long(number: int) -> bytes:
     """The zigzag varint of a number. Raises ValueError beyond 64 bits."""
-    if not LEAST <= number <= MOST:
+    if not MIN_LONG <= number <= MAX_LONG:
         raise ValueError("a number of more than 64 bits")
     n = (number << 1) ^ (number >> 63)
-    if SIX_BYTES[0] <= n < SIX_BYTES[1]:
+    if SIX_BYTE_RANGE[0] <= n < SIX_BYTE_RANGE[1]:
         return PAIRS[n & PAIR] + PAIRS[n >> 14 & PAIR] + LAST[n >> 28]
     written = bytearray()
     while n > 127:
@@ -45,13 +45,13 @@ def long(number: int) -> bytes:
     return bytes(written)
 
 
-SMALL = [long(number) for number in range(8_192)]
+SMALL = [encode_long(number) for number in range(8_192)]
 
 
 def blocks(items: list[bytes]) -> bytes:
     """The items of an array or map as one block, and the empty block that ends them."""
     count = len(items)
-    return b"".join((SMALL[count] if count < len(SMALL) else long(count), *items, b"\0")) if items else b"\0"
+    return b"".join((SMALL[count] if count < len(SMALL) else encode_long(count), *items, b"\0")) if items else b"\0"
 
 
 def fail(what: str) -> bytes:
@@ -63,7 +63,7 @@ class _Source:
     """Python expressions: each method gives those whose bytes, one after the other, are the value of the expression `value`."""
 
     def __init__(self) -> None:
-        self.names = {"small": SMALL, "long": long, "double": Struct("<d").pack, "blocks": blocks, "fail": fail}
+        self.names = {"small": SMALL, "encode_long": encode_long, "double": Struct("<d").pack, "blocks": blocks, "fail": fail}
         self._number = count()
         self._named: dict[str, Any] = {}
 
@@ -93,7 +93,7 @@ class _Source:
 
     def _bytes(self, _schema: Any, value: str) -> list[str]:
         size, written = self._variable(), self._variable()
-        return [f"(small[{size}] if ({size} := len({written} := {value})) < {len(SMALL)} else long({size}))", written]
+        return [f"(small[{size}] if ({size} := len({written} := {value})) < {len(SMALL)} else encode_long({size}))", written]
 
     def _fixed(self, schema: Any, value: str) -> list[str]:
         written, size = self._variable(), schema["size"]
@@ -101,7 +101,7 @@ class _Source:
 
     def _long(self, _schema: Any, value: str) -> list[str]:
         number = self._variable()
-        return [f"(small[{number}] if 0 <= ({number} := {value}) < {len(SMALL)} else long({number}))"]
+        return [f"(small[{number}] if 0 <= ({number} := {value}) < {len(SMALL)} else encode_long({number}))"]
 
     def _double(self, _schema: Any, value: str) -> list[str]:
         return [f"double({value})"]

@@ -25,9 +25,9 @@ from functools import partial
 from typing import Any
 
 from schemas.errors import FatalError, RecordError
-from schemas.records.dead_letter import refused_record
+from schemas.records.dead_letter import make_record_dead_letter
 from schemas.service import telemetry
-from schemas.wire.codec import came_from, decode, encode_model, touchpoint_in
+from schemas.wire.codec import decode, encode_model, extract_source_and_connector, extract_touchpoint
 from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Rows, Step
 from streams.engine.producer import Producer
@@ -156,8 +156,8 @@ class Stage:
 
     def _letter(self, raw: Any, error: RecordError) -> Output:
         telemetry.DEAD_LETTERS.labels(self.step.name, error.reason).inc()
-        source, connector = came_from(raw.value)
-        letter = refused_record(error, raw, stage=self.step.name, source=source, connector=connector)
+        source, connector = extract_source_and_connector(raw.value)
+        letter = make_record_dead_letter(error, raw, stage=self.step.name, source=source, connector=connector)
         return Output(DEAD_LETTERS, 0, letter.letter_id.bytes, encode_model("dead_letter", letter))
 
     def _count(self, read: int, published: int, records: Sequence[Record]) -> None:
@@ -166,7 +166,7 @@ class Stage:
         if not records:
             return
         with suppress(RecordError):  # a source's record that is broken inside: whoever needs it refuses it
-            received = touchpoint_in(records[-1].name, records[-1].fields).get("received_at")
+            received = extract_touchpoint(records[-1].name, records[-1].fields).get("received_at")
             if received is not None:
                 self._age.observe(max(0.0, time.time() - received / 1000))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.records.fields import named_id
+from schemas.records.fields import uuid5_bytes
 from streams.journeys.definition import CLOSING, DEFINITION, FRICTION, MOMENTS_OF_TRUTH, SILENCE_MS, slow
 from streams.steps.customer import Touchpoint
 
@@ -107,7 +107,7 @@ def changes(
 
 def _record(customer_id: bytes, version: int, journey: Journey, *, deleted: bool) -> dict[str, Any]:
     return {
-        "journey_id": named_id(customer_id, f"{DEFINITION}/{journey.id.hex()}"),
+        "journey_id": uuid5_bytes(customer_id, f"{DEFINITION}/{journey.id.hex()}"),
         "customer_id": customer_id,
         "version": version,
         "deleted": deleted,

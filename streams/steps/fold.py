@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas.records.fields import named_id
+from schemas.records.fields import uuid5_bytes
 from schemas.wire.codec import encode
 from schemas.wire.topics import JOURNEYS, customer_partition
 from streams.contract import Output
@@ -173,7 +173,7 @@ def reading(signal: Signal, customer_id: bytes, key: str, at: int, event_id: byt
     return encode(
         "reading",
         {
-            "reading_id": named_id(customer_id, f"{signal.name}/{key}"),
+            "reading_id": uuid5_bytes(customer_id, f"{signal.name}/{key}"),
             "customer_id": customer_id,
             "signal": signal.name,
             "event_id": event_id,

@@ -15,7 +15,7 @@ The map is a set of small rows, kept by the sequencer (`link`) and copied to eve
 from collections.abc import Callable, Sequence
 from uuid import uuid5
 
-from schemas.records.fields import named_id
+from schemas.records.fields import uuid5_bytes
 from schemas.records.touchpoint import NAMESPACE
 from schemas.wire.codec import Fields, decode
 
@@ -36,7 +36,7 @@ def merge_key(customer_id: bytes) -> bytes:
 
 def founded(kind: str, value: str) -> bytes:
     """The id of the customer that an identifier unknown so far founds: UUIDv5, so that a replay founds the same one."""
-    return named_id(CUSTOMER, f"{kind}\x1f{value}")
+    return uuid5_bytes(CUSTOMER, f"{kind}\x1f{value}")
 
 
 def customer_in(value: bytes) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.local.state import Stack
 from schemas.wire.codec import encode
-from schemas.wire.registry import frozen, newest
+from schemas.wire.registry import load_schema, newest_ids
 from sinks.chunk import Record, transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import FOLDER, RECORD, Table, tables
@@ -84,7 +84,7 @@ def stored(table: Table, case: dict[str, Any]) -> Record:
 
 def wire(case: dict[str, Any]) -> bytes:
     """The bytes of {"schema": name, "record": fields}."""
-    return encode(case["schema"], fitted(frozen(newest()[case["schema"]]), case["record"]))
+    return encode(case["schema"], fitted(load_schema(newest_ids()[case["schema"]]), case["record"]))
 
 
 def fitted(schema: Any, value: Any) -> Any:

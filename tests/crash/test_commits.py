@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from schemas.errors import RecordError
-from schemas.records.dead_letter import refused
+from schemas.records.dead_letter import make_dead_letter
 from schemas.wire.codec import encode, encode_model
 from schemas.wire.topics import CONNECTOR_STATE, CUSTOMER_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED
 from sinks.contract import tables
@@ -85,7 +85,9 @@ def log() -> Log:
 
 
 def letter(stage: str, topic: str, offset: int) -> bytes:
-    return encode_model("dead_letter", refused(RecordError("not_avro", ""), b"poison", stage=stage, origin=f"{topic}/0/{offset}"))
+    return encode_model(
+        "dead_letter", make_dead_letter(RecordError("not_avro", ""), b"poison", stage=stage, origin=f"{topic}/0/{offset}")
+    )
 
 
 def found(log: Log, committed: Committed = COMMITTED, stored: Stored = STORED) -> list[str]:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from schemas.wire import registry
 
-SCHEMA = pytest.mark.parametrize("schema_id", sorted(registry.ids()), ids=lambda each: registry.ids()[each])
+SCHEMA = pytest.mark.parametrize(
+    "schema_id", sorted(registry.schema_versions()), ids=lambda each: registry.schema_versions()[each]
+)
 LONG = st.integers(-(2**63), 2**63 - 1)
 PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(max_size=200),
@@ -38,5 +40,5 @@ def values(schema: Any) -> st.SearchStrategy[Any]:
 
 def written(schema_id: int, fields: Any) -> bytes:
     body = BytesIO()
-    schemaless_writer(body, registry.parsed(schema_id), fields)
+    schemaless_writer(body, registry.load_parsed_schema(schema_id), fields)
     return body.getvalue()

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from deploy.demo.simulator.company import generate
 from schemas.errors import RecordError
-from schemas.records.dead_letter import refused
+from schemas.records.dead_letter import make_dead_letter
 from schemas.wire.codec import Fields, decode, encode, encode_model
 from schemas.wire.topics import CHURN, CONNECTOR_STATE, DEAD_LETTERS, IDENTITY, JOURNEYS, RESOLVED, SATISFACTION
 from sinks.chunk import transform
@@ -44,7 +44,7 @@ class World:
         state = {**STATE, "connector": "telecom", "read": len(published) + 5, "dead_lettered": 3}
         chain.topics[CONNECTOR_STATE, 0].append(encode("connector_state", {**state, "published": len(published)}))
         for number, reason in enumerate(("wrong_type", "wrong_type", "missing_field")):
-            letter = refused(RecordError(reason, "field amount"), b"?", stage="files", origin=f"orders.csv:{number}")
+            letter = make_dead_letter(RecordError(reason, "field amount"), b"?", stage="files", origin=f"orders.csv:{number}")
             chain.topics[DEAD_LETTERS, 0].append(encode_model("dead_letter", letter))
         self.chain = chain
         self.merged = chain.standing()

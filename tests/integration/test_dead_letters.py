@@ -19,7 +19,7 @@ from deploy.dead_letters import replay as replaying
 from deploy.dead_letters.dead_letter import MAX_REPLAYS
 from deploy.local.state import Stack
 from schemas.errors import RecordError, RetryableError
-from schemas.records.dead_letter import DeadLetter, Replay, refused
+from schemas.records.dead_letter import DeadLetter, Replay, make_dead_letter
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import encode, encode_model
 from schemas.wire.topics import DEAD_LETTERS
@@ -203,7 +203,7 @@ def test_refused_records_are_listed_shown_and_sent_again_until_they_pass_or_loop
 
 
 def letter(**fields: Any) -> DeadLetter:
-    made = refused(RecordError("not_avro", "no record"), uuid4().bytes, stage="test", origin="touchline.erp/0/0")
+    made = make_dead_letter(RecordError("not_avro", "no record"), uuid4().bytes, stage="test", origin="touchline.erp/0/0")
     return made.model_copy(update={"topic": "touchline.erp", "partition": 0, "offset": 0, **fields})
 
 

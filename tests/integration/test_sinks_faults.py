@@ -13,7 +13,7 @@ import pytest
 from deploy.local import state
 from deploy.local.state import Stack
 from schemas.errors import RecordError
-from schemas.records.dead_letter import refused
+from schemas.records.dead_letter import make_dead_letter
 from sinks.kafka import MEGABYTE
 from tests.harness.clickhouse_proxy import DELAY_REPLY, DROP_REPLY, HANG, KILL, KILL_AFTER, RESET, Proxy, proxy
 from tests.harness.sink_faults import rows, sinking, unmerged
@@ -147,7 +147,9 @@ def test_what_waits_stays_on_kafka_and_not_in_memory(migrated: Stack, name: str,
         between.plan(*[HANG] * 100)
         for part in range(5):
             letters = [
-                refused(RecordError("too_long", "field text"), bytes(6 * MEGABYTE), stage="files", origin=f"{name}:{part}{one}")
+                make_dead_letter(
+                    RecordError("too_long", "field text"), bytes(6 * MEGABYTE), stage="files", origin=f"{name}:{part}{one}"
+                )
                 for one in range(10)
             ]
             publish("touchline.dead-letters", "dead_letter", [letter.model_dump() for letter in letters])

@@ -22,7 +22,7 @@ from deploy.local.clickhouse import server
 from deploy.local.kafka import broker
 from deploy.local.state import Stack
 from schemas.errors import RecordError
-from schemas.records.dead_letter import refused
+from schemas.records.dead_letter import make_dead_letter
 from schemas.wire.codec import decode, encode
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
@@ -145,7 +145,7 @@ def test_broken_bytes_end_as_dead_letters_with_their_bytes_and_place(name: str) 
 
 def test_a_dead_letter_of_six_mebibytes_is_stored_whole() -> None:
     payload = os.urandom(6 * 2**20)
-    letter = refused(RecordError("too_long", "field text"), payload, stage="files", origin="posts.jsonl:1").model_dump()
+    letter = make_dead_letter(RecordError("too_long", "field text"), payload, stage="files", origin="posts.jsonl:1").model_dump()
     publish("touchline.dead-letters", "dead_letter", [letter])
     store("dead_letters")
     sql = "SELECT length(payload) FROM touchline.dead_letters WHERE letter_id = {id:UUID}"

@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.request
 
-from schemas.service.health import BEAT_SECONDS, Heartbeat, answer
+from schemas.service.health import BEAT_SECONDS, Heartbeat, serve_probes
 
 
 def ask(port: int, page: str) -> tuple[int, str]:
@@ -20,7 +20,7 @@ def ask(port: int, page: str) -> tuple[int, str]:
 
 def test_a_page_is_200_while_nothing_is_wrong_and_503_with_the_reason_otherwise() -> None:
     wrong = {"live": "", "ready": ""}
-    port = answer(0, lambda: wrong["live"], lambda: wrong["ready"])
+    port = serve_probes(0, lambda: wrong["live"], lambda: wrong["ready"])
     assert ask(port, "live") == ask(port, "ready") == (200, "ok\n")
     wrong["ready"] = "8 partitions are being recovered"
     assert ask(port, "live") == (200, "ok\n")
@@ -30,7 +30,7 @@ def test_a_page_is_200_while_nothing_is_wrong_and_503_with_the_reason_otherwise(
 
 def test_a_loop_that_stands_still_is_seen_while_it_does() -> None:
     heartbeat = Heartbeat()
-    port = answer(0, lambda: "stuck" if heartbeat.lag() > 0.7 else "", lambda: "")
+    port = serve_probes(0, lambda: "stuck" if heartbeat.lag() > 0.7 else "", lambda: "")
     seen: list[tuple[int, str]] = []
 
     def look_meanwhile() -> None:

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 
 from schemas.errors import ConfigError, RecordError
 from schemas.records.dead_letter import (
-    MAX_KEY,
-    MAX_PAYLOAD,
+    MAX_KEY_BYTES,
+    MAX_PAYLOAD_BYTES,
     OFFSET_HEADER,
     REPLAYS_HEADER,
-    refused,
-    refused_record,
+    make_dead_letter,
+    make_record_dead_letter,
     replay_headers,
 )
 from schemas.records.families import FAMILIES
@@ -48,16 +48,16 @@ EVENT: dict[str, Any] = {
 
 
 def test_every_model_equals_its_newest_frozen_schema() -> None:
-    assert registry.differing() == []
+    assert registry.find_changed_models() == []
 
 
-@pytest.mark.parametrize("schema_id", sorted(registry.ids()))
+@pytest.mark.parametrize("schema_id", sorted(registry.schema_versions()))
 def test_records_of_every_released_version_are_read_with_the_newest(schema_id: int) -> None:
-    name = registry.ids()[schema_id].rpartition("-")[0]
-    written, old = BytesIO(), registry.parsed(schema_id)
+    name = registry.schema_versions()[schema_id].rpartition("-")[0]
+    written, old = BytesIO(), registry.load_parsed_schema(schema_id)
     schemaless_writer(written, old, generate_one(old))
     written.seek(0)
-    read = schemaless_reader(written, old, registry.parsed(registry.newest()[name]))
+    read = schemaless_reader(written, old, registry.load_parsed_schema(registry.newest_ids()[name]))
     assert isinstance(read, dict)
     assert set(read) == set(registry.MODELS[name].model_fields)
 
@@ -73,8 +73,8 @@ def test_a_new_field_without_default_is_not_registered(tmp_path: Path, monkeypat
     assert registry.register("fresh") == "fresh-1"
     assert "fresh-1" in json.loads((tmp_path / "ids.json").read_text()).values()
     monkeypatch.undo()
-    registry.ids.cache_clear()
-    registry.newest.cache_clear()
+    registry.schema_versions.cache_clear()
+    registry.newest_ids.cache_clear()
 
 
 @pytest.mark.parametrize("name", sorted(registry.MODELS))
@@ -82,7 +82,7 @@ def test_wire_format_round_trip(name: str) -> None:
     fields = generate_one(parse_schema(derive(registry.MODELS[name]), named_schemas={}))
     assert isinstance(fields, dict)
     value = encode(name, fields)
-    assert HEADER.unpack_from(value) == (0, registry.newest()[name])
+    assert HEADER.unpack_from(value) == (0, registry.newest_ids()[name])
     assert decode(value)[0] == name
     assert encode(name, decode(value)[1]) == value
 
@@ -189,46 +189,46 @@ def test_an_id_belongs_to_the_system_that_gave_it() -> None:
 
 def test_a_dead_letter_keeps_the_bytes_and_the_same_refusal_has_the_same_id() -> None:
     error = RecordError("wrong_type", "field amount is no number")
-    letters = [refused(error, b"payload", stage="connect", origin="a:1", connector="files") for _ in range(2)]
-    other = refused(error, b"payload", stage="connect", origin="a:2", connector="files")
+    letters = [make_dead_letter(error, b"payload", stage="connect", origin="a:1", connector="files") for _ in range(2)]
+    other = make_dead_letter(error, b"payload", stage="connect", origin="a:2", connector="files")
     assert letters[0].letter_id == letters[1].letter_id != other.letter_id
     assert (letters[0].payload, letters[0].size, letters[0].truncated) == (b"payload", 7, False)
-    big = refused(error, b"x" * (MAX_PAYLOAD + 1), stage="connect", origin="a:1")
-    assert (len(big.payload), big.size, big.truncated) == (MAX_PAYLOAD, MAX_PAYLOAD + 1, True)
+    big = make_dead_letter(error, b"x" * (MAX_PAYLOAD_BYTES + 1), stage="connect", origin="a:1")
+    assert (len(big.payload), big.size, big.truncated) == (MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES + 1, True)
 
 
 ERROR = RecordError("not_avro", "no record")
 
 
 def test_a_record_of_kafka_is_kept_with_its_place_and_all_that_is_needed_to_send_it_again() -> None:
-    letter = refused_record(ERROR, Stored("touchline.erp", 3, 41, b"\x00\x00\x00\x00\x63rest", b"key"), stage="identify")
+    letter = make_record_dead_letter(ERROR, Stored("touchline.erp", 3, 41, b"\x00\x00\x00\x00\x63rest", b"key"), stage="identify")
     assert (letter.topic, letter.partition, letter.offset, letter.origin) == ("touchline.erp", 3, 41, "touchline.erp/3/41")
     assert (letter.payload, letter.key, letter.schema_id, letter.replays) == (b"\x00\x00\x00\x00\x63rest", b"key", 99, 0)
     assert letter.software.count(".") == 2
-    assert refused_record(ERROR, Stored("t", 0, 0, None), stage="identify").payload == b""
+    assert make_record_dead_letter(ERROR, Stored("t", 0, 0, None), stage="identify").payload == b""
 
 
 def test_a_key_that_is_cut_says_so() -> None:
-    letter = refused_record(ERROR, Stored("t", 0, 0, b"v", b"k" * (MAX_KEY + 1)), stage="identify")
-    assert (letter.key, letter.truncated) == (b"k" * MAX_KEY, True)
+    letter = make_record_dead_letter(ERROR, Stored("t", 0, 0, b"v", b"k" * (MAX_KEY_BYTES + 1)), stage="identify")
+    assert (letter.key, letter.truncated) == (b"k" * MAX_KEY_BYTES, True)
 
 
 @given(st.binary(max_size=9), st.integers(0, 2**40), st.integers(0, 2**40), st.integers(1, 99))
 def test_a_record_that_is_refused_again_has_its_former_letter(value: bytes, offset: int, later: int, replays: int) -> None:
-    first = refused_record(ERROR, Stored("touchline.erp", 3, offset, value), stage="identify")
+    first = make_record_dead_letter(ERROR, Stored("touchline.erp", 3, offset, value), stage="identify")
     again = Stored("touchline.erp", 3, later, value, headers=replay_headers(offset, replays))
-    second = refused_record(RecordError("unprocessable", "another reason"), again, stage="identify")
+    second = make_record_dead_letter(RecordError("unprocessable", "another reason"), again, stage="identify")
     assert (second.letter_id, second.origin, second.offset) == (first.letter_id, first.origin, first.offset)
     assert (second.replays, second.reason) == (replays, "unprocessable")
-    assert refused_record(ERROR, again, stage="join").letter_id != first.letter_id
-    assert refused_record(ERROR, again._replace(partition=4), stage="identify").letter_id != first.letter_id
+    assert make_record_dead_letter(ERROR, again, stage="join").letter_id != first.letter_id
+    assert make_record_dead_letter(ERROR, again._replace(partition=4), stage="identify").letter_id != first.letter_id
 
 
 @given(
     st.lists(st.tuples(st.sampled_from([OFFSET_HEADER, REPLAYS_HEADER, "other"]), st.none() | st.binary(max_size=20)), max_size=4)
 )
 def test_no_header_keeps_a_record_from_being_refused(headers: list[Any]) -> None:
-    letter = refused_record(ERROR, Stored("touchline.erp", 3, 7, b"v", headers=headers), stage="identify")
+    letter = make_record_dead_letter(ERROR, Stored("touchline.erp", 3, 7, b"v", headers=headers), stage="identify")
     whole = {
         name for name, value in headers if value and value.decode("latin-1").isascii() and value.isdigit() and len(value) < 16
     }

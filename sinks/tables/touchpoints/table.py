@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.errors import RecordError
 from schemas.records.families import FAMILIES
-from schemas.wire.codec import Fields, picking
+from schemas.wire.codec import Fields, make_field_decoder
 
 STORED = "touchpoints_by_event"
 TOPIC = "touchline.resolved"
@@ -21,7 +21,7 @@ CUSTOMER, STAGE, ATTRIBUTES = (COLUMNS.index(name) for name in ("customer_id", "
 KNOWN = {*COLUMNS, "identifiers"}
 # In the order of the schema: a set's would differ from process to process, and so would the token of the same row.
 OTHERS = {name: [field for field in model.model_fields if field not in KNOWN] for name, model in FAMILIES.items()}
-read = picking({name: (*COLUMNS, *others) for name, others in OTHERS.items()})
+read = make_field_decoder({name: (*COLUMNS, *others) for name, others in OTHERS.items()})
 
 
 def row(fields: Fields) -> tuple[Any, ...]:

@@ -24,7 +24,7 @@ from rich.table import Table
 from deploy.local.state import Stack
 from schemas.errors import FatalError
 from schemas.wire.codec import encode
-from schemas.wire.registry import frozen
+from schemas.wire.registry import load_schema
 from schemas.wire.topics import PARTITIONS
 from sinks.clickhouse import ClickHouse
 from streams.contract import Output
@@ -154,7 +154,7 @@ class Registry(BaseHTTPRequestHandler):
     """As much of a schema registry as the engine asks for: one schema by its id."""
 
     def do_GET(self) -> None:
-        body = json.dumps({"schema": json.dumps(frozen(int(self.path.rpartition("/")[2])))}).encode()
+        body = json.dumps({"schema": json.dumps(load_schema(int(self.path.rpartition("/")[2])))}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.wire.reader import compiled
+from schemas.wire.reader import compile_reader
 
 SCHEMA = Path(__file__).parents[3] / "schemas" / "wire" / "avsc" / "erp-1.avsc"
 HEADER_BYTES = 5
@@ -27,7 +27,7 @@ class Row(msgspec.Struct, array_like=True, gc=False):
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Row).decode
-_read = compiled(json.loads(SCHEMA.read_text()))
+_read = compile_reader(json.loads(SCHEMA.read_text()))
 
 
 def decode(value: bytes | None) -> Row:
