@@ -239,6 +239,19 @@ class Consumer(StockConsumer):
         for tp in revoked:
             self.ledgers.pop(tp, None)
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Leave the check for stuck partitions to `watchdog.py`, which compares committed offsets with the end of the log.
+
+        Faust compares the fetched position with the end of the log and with the time of the last event. A record that arrives
+        after five quiet minutes makes it report an error, although nothing is stuck.
+        """
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Leave the check for a stuck recovery to `watchdog.py`.
+
+        Faust compares with the start of the worker. A recovery that begins more than five minutes later looks stuck at once.
+        """
+
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         """Every partition of which something was delivered. When partitions are revoked, Faust first forgets what it was told is
         done, then commits; the ledgers are forgotten last."""

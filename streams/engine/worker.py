@@ -160,7 +160,7 @@ def _add(app: App, step: Step) -> None:
     partitions = PARTITIONS[step.topics[0]]
     store: Callable[[], Store] | None = None
     if step.table:
-        changelog = app.topic(step.changelog, schema=ChunkSchema(), partitions=partitions)
+        changelog = app.topic(step.changelog, schema=ChunkSchema(), partitions=partitions, acks=False)
         table = app.Table(
             step.table,
             partitions=partitions,

@@ -1,8 +1,16 @@
 """When something counts as stuck, without a broker."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.transport.drivers.aiokafka import Consumer as StockConsumer
+from faust.types.tuples import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.engine.transport import Consumer
 from streams.engine.watchdog import Place, Standing, standings
 
 A, B = Place("join", "touchline.resolved", 3), Place("join", "touchline.resolved", 4)
@@ -26,3 +34,27 @@ def test_a_look_without_an_answer_from_kafka_begins_the_count_anew() -> None:
     for marks in ({A: 7}, {A: 7}, {A: 7}, {}, {A: 7}, {A: 7}):
         found = standings(found, marks)
     assert found == {A: Standing(7, looks=1)}
+
+
+@pytest.mark.parametrize(("consumer", "errors"), [(StockConsumer, 1), (Consumer, 0)], ids=["stock", "ours"])
+def test_record_after_a_long_silence_is_not_reported_as_stuck(consumer: type[Any], errors: int) -> None:
+    """Faust looks in the moment between fetch and processing; the last event came 390 seconds before."""
+    tp, reported = TP("touchline.erp", 0), list[str]()
+    state = SimpleNamespace(timestamp=399_900.0, highwater=11, position=10)
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    client = SimpleNamespace(
+        _fetcher=SimpleNamespace(_subscriptions=SimpleNamespace(subscription=SimpleNamespace(assignment=assignment)))
+    )
+    thread: Any = AIOKafkaConsumerThread.__new__(AIOKafkaConsumerThread)
+    thread._consumer, thread.time_started, thread.tp_last_committed_at = client, 0.0, {tp: 10.0}
+    thread.tp_fetch_request_timeout_secs = thread.tp_stream_timeout_secs = thread.tp_commit_timeout_secs = 300.0
+    thread.log = SimpleNamespace(error=lambda text, *_: reported.append(text))
+    thread.consumer = SimpleNamespace(
+        app=SimpleNamespace(
+            monitor=SimpleNamespace(stream_inbound_time={tp: 10.0}),
+            topics=SimpleNamespace(acks_enabled_for=lambda _: True),
+            conf=SimpleNamespace(stream_processing_timeout=300.0, broker_commit_livelock_soft_timeout=300.0),
+        )
+    )
+    consumer.verify_event_path(SimpleNamespace(_thread=thread), 400.0, tp)
+    assert len(reported) == errors
