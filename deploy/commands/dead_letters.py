@@ -1,4 +1,4 @@
-"""`touchline dead-letters`: records that were refused, looked at and, once the cause is mended, sent again."""
+"""`touchline dead-letters`: list, show and replay the records that could not be processed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from deploy.dead_letters.queries import Reader
+    from deploy.dead_letters.queries import DeadLetterReader
 
-LEFT_OUT = 1
+INCOMPLETE = 1
 WHERE = click.option(
     "--where",
     metavar="SQL",
@@ -25,7 +25,9 @@ WHERE = click.option(
 
 @click.group()
 def command() -> None:
-    """Records that could not be processed: list them, show one whole, send them again.
+    """List, inspect and replay rejected records.
+
+    A record that a stage cannot process is kept whole, with the reason.
 
     Example: touchline dead-letters list --where "stage = 'identify' AND at > now() - INTERVAL 1 HOUR"
     """
@@ -33,100 +35,106 @@ def command() -> None:
 
 @command.command(name="list")
 @WHERE
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="The newest N letters.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a letter, on a line of its own.")
-def list_letters(*, where: str, limit: int, as_json: bool) -> None:
-    """Count dead letters by stage and reason, and list the newest. Prints no payload: that is customer data.
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="List the newest N dead letters.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def list_dead_letters(*, where: str, limit: int, as_json: bool) -> None:
+    """Count dead letters by stage and reason, and list the newest.
 
-    State: refused (can be sent again), replayed (was, and was not refused since), looping (refused after three replays),
-    cut short, not on Kafka or compacted (cannot be sent again; `show` says what to do instead).
+    Payloads are customer data and are not printed.
+
+    State: refused (can be replayed), replayed (and not refused since), looping (refused after three replays), truncated, not on
+    Kafka or compacted (cannot be replayed; `show` prints the next step).
 
     Example: touchline dead-letters list --where "replayed = 0" --limit 50
     """
     from deploy.dead_letters import output
+    from deploy.terminal.console import console
 
-    with reader(where) as letters:
-        found = letters.letters(where, limit)
-        groups = [] if as_json else letters.groups(where)
+    with dead_letter_reader(where) as reader:
+        found = reader.dead_letters(where, limit)
+        groups = [] if as_json else reader.groups(where)
     if as_json:
-        for letter in found:
-            click.echo(output.as_json(letter))
+        for dead_letter in found:
+            click.echo(output.to_json(dead_letter))
     elif found:
-        on = output.console()
+        on = console()
         output.show_groups(on, groups)
-        output.show_letters(on, found, sum(group.letters for group in groups))
+        output.show_list(on, found, sum(group.letters for group in groups))
     else:
-        click.echo("There is no such dead letter.")
+        click.echo("No dead letter matches.")
 
 
 @command.command()
-@click.argument("letter")
-def show(letter: str) -> None:
-    """Show all of one dead letter, its record decoded where it can be. This is customer data: do not paste it anywhere.
+@click.argument("dead_letter", metavar="ID")
+def show(dead_letter: str) -> None:
+    """Show one dead letter with its decoded record.
 
-    LETTER is a letter id; its first characters do where no other begins so.
+    The output is customer data: do not paste it anywhere. ID is the id of a dead letter, or the first characters of it.
 
     Example: touchline dead-letters show 6f1d1a52
     """
-    from deploy.dead_letters.output import console, show_letter
+    from deploy.dead_letters.output import show_dead_letter
+    from deploy.terminal.console import console
 
-    with reader("1") as letters:
-        found = letters.one(letter)
-        content = letters.contents([found])[found.letter_id]
-    show_letter(console(), found, content)
+    with dead_letter_reader("1") as reader:
+        found = reader.one(dead_letter)
+        content = reader.contents([found])[found.letter_id]
+    show_dead_letter(console(), found, content)
 
 
 @command.command()
 @WHERE
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
-@click.option("--again", is_flag=True, help="Also what was refused after three replays.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and send nothing.")
+@click.option("--again", is_flag=True, help="Include records that were refused after three replays.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 def replay(*, where: str, dry_run: bool, again: bool, yes: bool) -> None:
-    """Send records to where they were refused, once the cause is mended.
+    """Send the records again, after the cause is fixed.
 
-    Harmless when repeated or broken off: what was sent again is not sent once more before it is refused again, and a record
-    sent twice is one to every reader. A record refused again is the same dead letter; after three replays it is left out.
+    Each record goes to the topic and partition that refused it. You can repeat or interrupt a replay: a record is sent again
+    only after a new refusal, and readers see a record that was sent twice once. A record that is refused again stays the same
+    dead letter; after three replays it is left out.
 
-    Ends with 0 when all were sent now or before, with 1 when some had to be left out or Kafka or ClickHouse is away, with 2
-    when --where is wrong. --dry-run ends as the same without it would.
+    Exit codes: 0 all records sent, now or before; 1 some left out, or Kafka or ClickHouse away; 2 --where is wrong. --dry-run
+    ends with the code of the same replay.
 
     Example: touchline dead-letters replay --where "reason = 'unknown_schema'" --dry-run
     """
     from deploy.dead_letters import output
-    from deploy.dead_letters.dead_letter import plan
+    from deploy.dead_letters.dead_letter import plan_replay
+    from deploy.dead_letters.replay import open_sender, wait_until_stored
     from deploy.dead_letters.replay import replay as send
-    from deploy.dead_letters.replay import sending, wait_until_stored
+    from deploy.terminal.console import console
     from deploy.topics import require_topics
     from schemas.service.connection import KafkaSettings
 
-    settings, on = KafkaSettings(), output.console()
+    settings, on = KafkaSettings(), console()
     require_topics(settings)
-    with reader(where) as letters:
-        with on.status("waiting until ClickHouse has all dead letters"):
+    with dead_letter_reader(where) as reader:
+        with on.status("waiting until ClickHouse has stored all dead letters"):
             wait_until_stored(settings)
-        found = plan(letters.letters(where), again=again)
-        output.show_plan(on, found, dry_run=dry_run)
+        plan = plan_replay(reader.dead_letters(where), again=again)
+        output.show_plan(on, plan, dry_run=dry_run)
         failed: Counter[str] = Counter()
-        if found.send and not dry_run:
+        if plan.send and not dry_run:
             if not yes and sys.stdin.isatty():
                 click.confirm("Send them?", abort=True)
-            with sending(settings) as sender, output.bar(len(found.send)) as advance:
-                failed = send(found.send, letters.contents, sender, advance)
-            output.show_sent(on, len(found.send) - failed.total(), failed)
-    if failed or not found.complete:
-        sys.exit(LEFT_OUT)
+            with open_sender(settings) as sender, output.progress_bar(len(plan.send)) as advance:
+                failed = send(plan.send, reader.contents, sender, advance)
+            output.show_result(on, len(plan.send) - failed.total(), failed)
+    if failed or not plan.is_complete:
+        sys.exit(INCOMPLETE)
 
 
 @contextmanager
-def reader(where: str) -> Iterator[Reader]:
-    """Letters in ClickHouse, the condition checked, the connection closed at the end of the block."""
-    from deploy.dead_letters.queries import Reader
+def dead_letter_reader(where: str) -> Iterator[DeadLetterReader]:
+    """Check the condition, yield a reader, and close its connection at the end of the block."""
+    from deploy.dead_letters.queries import DeadLetterReader
     from sinks.clickhouse import ClickHouse
 
     client = ClickHouse()
     try:
-        letters = Reader(client)
-        letters.check(where)
-        yield letters
+        reader = DeadLetterReader(client)
+        reader.check(where)
+        yield reader
     finally:
         client.close()

@@ -1,4 +1,4 @@
-"""`touchline explain`: one customer's timeline, journeys, identity, and each score with the touchpoints behind it."""
+"""`touchline explain`: one customer's identity, timeline, journeys, and each score with the touchpoints that moved it."""
 
 from __future__ import annotations
 
@@ -11,49 +11,51 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from deploy.explain.queries import Reader
+    from deploy.explain.queries import CustomerReader
 
 FORMATS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
 
 
 @click.command()
-@click.argument("who", metavar="IDENTIFIER|CUSTOMER")
+@click.argument("customer", metavar="IDENTIFIER|CUSTOMER_ID")
 @click.option(
     "--at", metavar="TIME", type=click.DateTime(FORMATS), help="As of this UTC time, as 2026-11-01 or 2026-11-01T12:00."
 )
-@click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="The newest N touchpoints.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object, times in ISO 8601.")
-def command(*, who: str, at: datetime | None, limit: int, as_json: bool) -> None:
-    """Explain one customer: who it is, what happened, and why each score is what it is, down to event ids.
+@click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="Show the newest N touchpoints.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, times in ISO 8601.")
+def command(*, customer: str, at: datetime | None, limit: int, as_json: bool) -> None:
+    """Show one customer's timeline, journeys and scores.
 
-    IDENTIFIER is kind:value, or a bare mail address, phone number or number of some system; CUSTOMER is a customer id. With
-    --at, later touchpoints, readings, identifiers and merges are left out; a journey that had begun is shown as it stands now,
-    and marked where it went on since.
+    Each score comes with the touchpoints that moved it. IDENTIFIER is an e-mail address, a phone number, a number of some
+    system, or kind:value. CUSTOMER_ID is a UUID.
 
-    This is customer data: do not paste it anywhere.
+    --at leaves out later touchpoints, readings, identifiers and merges. A journey that began before that time is shown in its
+    current state, and marked if it has later touchpoints.
 
-    Example: touchline explain email:ann@example.com --at 2026-11-01T12:00
+    The output is customer data: do not paste it anywhere.
+
+    Example: touchline explain ann@example.com --at 2026-11-01T12:00
     """
-    from deploy.dead_letters.output import console
-    from deploy.explain.customer import asked, plain
-    from deploy.explain.output import show_story
+    from deploy.explain.customer import parse_lookup, to_json
+    from deploy.explain.output import show_history
+    from deploy.terminal.console import console
 
-    with reader(at) as customers:
-        story = customers.story(asked(who), limit)
+    with customer_reader(at) as customers:
+        history = customers.history(parse_lookup(customer), limit)
     if as_json:
-        click.echo(json.dumps(plain(story), ensure_ascii=False))
+        click.echo(json.dumps(to_json(history), ensure_ascii=False))
     else:
-        show_story(console(), story)
+        show_history(console(), history)
 
 
 @contextmanager
-def reader(at: datetime | None) -> Iterator[Reader]:
-    """Customers in ClickHouse as of a time in UTC, the connection closed at the end of the block."""
-    from deploy.explain.queries import Reader
+def customer_reader(at: datetime | None) -> Iterator[CustomerReader]:
+    """Yield a reader as of a time in UTC, and close its connection at the end of the block."""
+    from deploy.explain.queries import CustomerReader
     from sinks.clickhouse import ClickHouse
 
     client = ClickHouse()
     try:
-        yield Reader(client, at and at.replace(tzinfo=UTC))
+        yield CustomerReader(client, at and at.replace(tzinfo=UTC))
     finally:
         client.close()

@@ -1,37 +1,37 @@
-"""`touchline identity`: which identifiers are one customer, and why."""
+"""`touchline identity`: the identifiers that belong to one customer, and the touchpoints that joined them."""
 
 import json
 
 import click
 
-from deploy.commands.explain import reader
+from deploy.commands.explain import customer_reader
 
 
 @click.group()
 def command() -> None:
-    """Who a customer is.
+    """Show which identifiers are one customer.
 
-    Example: touchline identity show email:ann@example.com
+    Example: touchline identity show ann@example.com
     """
 
 
 @command.command()
-@click.argument("who", metavar="IDENTIFIER|CUSTOMER")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object, times in ISO 8601.")
-def show(*, who: str, as_json: bool) -> None:
-    """Show a customer's identifiers and the former customers that are part of it, each with the touchpoint that says so.
+@click.argument("customer", metavar="IDENTIFIER|CUSTOMER_ID")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, times in ISO 8601.")
+def show(*, customer: str, as_json: bool) -> None:
+    """Show the identifiers and merges of one customer.
 
-    This is customer data: do not paste it anywhere.
+    Each comes with the touchpoint that caused it. The output is customer data: do not paste it anywhere.
 
-    Example: touchline identity show email:ann@example.com
+    Example: touchline identity show ann@example.com
     """
-    from deploy.dead_letters.output import console
-    from deploy.explain.customer import asked, plain
+    from deploy.explain.customer import parse_lookup, to_json
     from deploy.explain.output import show_identity
+    from deploy.terminal.console import console
 
-    with reader(None) as customers:
-        identity = customers.identity(asked(who))
+    with customer_reader(None) as customers:
+        identity = customers.identity(parse_lookup(customer))
     if as_json:
-        click.echo(json.dumps(plain(identity), ensure_ascii=False))
+        click.echo(json.dumps(to_json(identity), ensure_ascii=False))
     else:
         show_identity(console(), identity, None)

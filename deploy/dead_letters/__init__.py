@@ -1,1 +1,1 @@
-"""Dead letters for people: chosen, shown, and their records sent again."""
+"""Dead letters for `touchline dead-letters`: list them, show one, replay their records."""

@@ -1,4 +1,4 @@
-"""A dead letter as a person handles it, and whether its record may be sent again. Pure."""
+"""A dead letter, its state, and the plan of a replay. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,34 +10,34 @@ from uuid import UUID
 from schemas.wire.topics import TOPICS
 
 MAX_REPLAYS = 3
-BATCH_LETTERS = 500
-BATCH_BYTES = 8 * 1024 * 1024
+MAX_BATCH = 500
+MAX_BATCH_BYTES = 8 * 1024 * 1024
 COMPACTED = frozenset(topic.name for topic in TOPICS if topic.compacted)
 
 
 class State(StrEnum):
-    """What may become of a letter: only a `refused` one is sent again."""
+    """State of a dead letter. A replay sends only those in state `refused`."""
 
     REFUSED = "refused"
     REPLAYED = "replayed"
     LOOPING = "looping"
-    CUT = "cut short"
-    SOURCE = "not on Kafka"
+    TRUNCATED = "truncated"
+    NOT_ON_KAFKA = "not on Kafka"
     COMPACTED = "compacted"
 
 
-WHY = {
-    State.REPLAYED: "sent again before and not refused since: nothing to do",
-    State.LOOPING: f"refused after {MAX_REPLAYS} replays or more: mend the cause, then add --again",
-    State.CUT: "too large to be kept whole: have the source read again once the cause is mended",
-    State.SOURCE: "refused by a connector before it reached Kafka: mend the connector's settings and have its source read again",
-    State.COMPACTED: "the topic keeps the newest record of each key, which an old one must not replace: once the cause is mended,"
-    " take the consumer group of the stage back to the record's offset",
+NEXT_STEPS = {
+    State.REPLAYED: "replayed, and not refused since: nothing to do",
+    State.LOOPING: f"refused after {MAX_REPLAYS} replays or more: fix the cause, then add --again",
+    State.TRUNCATED: "too large to be kept whole: fix the cause, then have the connector read the source again",
+    State.NOT_ON_KAFKA: "refused by a connector before Kafka: fix the connector's settings, then have it read the source again",
+    State.COMPACTED: "an old record must not replace a newer one of its key: fix the cause, then reset the stage's consumer group"
+    " to the offset of the record",
 }
 
 
-class Letter(NamedTuple):
-    """One row of the view `touchline.dead_letters`, which says what each column is; without key and payload: personal data."""
+class DeadLetter(NamedTuple):
+    """One row of the view `touchline.dead_letters`, which documents the columns; without key and payload: personal data."""
 
     letter_id: UUID
     at: datetime
@@ -60,51 +60,51 @@ class Letter(NamedTuple):
 
     @property
     def state(self) -> State:
-        """The first of these that holds."""
+        """Return the first state that applies."""
         if self.replayed:
             return State.REPLAYED
         if self.topic is None:
-            return State.SOURCE
+            return State.NOT_ON_KAFKA
         if self.truncated:
-            return State.CUT
+            return State.TRUNCATED
         if self.topic in COMPACTED:
             return State.COMPACTED
         return State.LOOPING if self.replays >= MAX_REPLAYS else State.REFUSED
 
 
 class Plan(NamedTuple):
-    """Letters to send, and how many are left out for which reason."""
+    """Dead letters to send, and the number left out per state."""
 
-    send: list[Letter]
-    left: Counter[State]
+    send: list[DeadLetter]
+    left_out: Counter[State]
 
     @property
-    def complete(self) -> bool:
-        """Whether nothing is left that should have been sent."""
-        return self.left.total() == self.left[State.REPLAYED]
+    def is_complete(self) -> bool:
+        """Return whether the plan leaves out only dead letters that were replayed before."""
+        return self.left_out.total() == self.left_out[State.REPLAYED]
 
 
-def plan(letters: Iterable[Letter], *, again: bool) -> Plan:
-    """What a replay of `letters` sends; `again` lifts the loop guard."""
+def plan_replay(dead_letters: Iterable[DeadLetter], *, again: bool) -> Plan:
+    """Return the plan of a replay; `again` includes dead letters in state `looping`."""
     sendable = {State.REFUSED, State.LOOPING} if again else {State.REFUSED}
-    found = Plan([], Counter())
-    for letter in letters:
-        if letter.state in sendable:
-            found.send.append(letter)
+    plan = Plan([], Counter())
+    for dead_letter in dead_letters:
+        if dead_letter.state in sendable:
+            plan.send.append(dead_letter)
         else:
-            found.left[letter.state] += 1
-    return found
+            plan.left_out[dead_letter.state] += 1
+    return plan
 
 
-def batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
-    """Letters in order, in lists of at most 500 and, but for one giant, 8 MiB of payload: what is in memory at a time."""
-    batch: list[Letter] = []
+def split_batches(dead_letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    """Yield lists of at most 500 dead letters and 8 MiB of payload, in order. A larger payload is a batch of its own."""
+    batch: list[DeadLetter] = []
     size = 0
-    for letter in letters:
-        if batch and (len(batch) == BATCH_LETTERS or size + letter.size > BATCH_BYTES):
+    for dead_letter in dead_letters:
+        if batch and (len(batch) == MAX_BATCH or size + dead_letter.size > MAX_BATCH_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(letter)
-        size += letter.size
+        batch.append(dead_letter)
+        size += dead_letter.size
     if batch:
         yield batch

@@ -1,4 +1,4 @@
-"""What a person sees of dead letters. Only `show_letter` prints customer data."""
+"""Terminal output of dead letters. Only `show_dead_letter` prints customer data."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,148 +10,136 @@ from uuid import UUID
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from deploy.dead_letters.dead_letter import WHY, Letter, Plan, State
+from deploy.dead_letters.dead_letter import NEXT_STEPS, DeadLetter, Plan, State
 from deploy.dead_letters.queries import Content, Group
+from deploy.terminal.console import console, print_line
+from deploy.terminal.program import command
+from deploy.terminal.table import table
+from deploy.terminal.text import MINUTE, count_of, printable, short_id
 from schemas.errors import RecordError
 from schemas.records.fields import instant
 from schemas.wire.codec import decode
 
 COLOURS = {State.REFUSED: "yellow", State.REPLAYED: "green"}
-WIDTH = 160
-SHORT_ID = 8
-SHOWN_TEXT = 2_000
-SHOWN_BYTES = 1_024
-LINE_BYTES = 16
-MINUTE = "%Y-%m-%d %H:%M"
-
-
-def console() -> Console:
-    """As wide as the terminal; elsewhere wide enough to keep a letter on a line."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=WIDTH)
+MAX_TEXT = 2_000
+MAX_BYTES = 1_024
+BYTES_PER_LINE = 16
+UUID_BYTES = 16
 
 
 def show_groups(on: Console, groups: Sequence[Group]) -> None:
-    """Counts by stage and reason, before the letters themselves."""
-    table = _table("stage", "reason", ">letters", ">replayed", "first (UTC)", "last (UTC)")
-    _fold(*table.columns[:2])
+    """Print the counts by stage and reason."""
+    made = table("stage, reason", ">count", ">replayed", "first, last (UTC)")
     for group in groups:
-        first, last = (f"{at:{MINUTE}}" for at in (group.first, group.last))
-        table.add_row(printable(group.stage), printable(group.reason), f"{group.letters:,}", f"{group.replayed:,}", first, last)
-    on.print(table)
+        times = f"{group.first:{MINUTE}}\n{group.last:{MINUTE}}"
+        made.add_row(printable(f"{group.stage}\n{group.reason}"), f"{group.letters:,}", f"{group.replayed:,}", times)
+    on.print(made)
     on.print()
 
 
-def show_letters(on: Console, letters: Sequence[Letter], total: int) -> None:
-    """Two lines a letter, so that a narrow terminal has room for it; no customer data."""
-    table = _table("at (UTC)", "letter", "state", "refused by", "record")
-    _fold(table.columns[-1])
-    for letter in letters:
-        table.add_row(
-            f"{letter.at:{MINUTE}}",
-            str(letter.letter_id)[:SHORT_ID],
-            _state(letter),
-            printable(f"{letter.stage}\n{letter.reason}"),
-            printable(f"{letter.origin}, {decimal(letter.size)}\n{letter.detail}"),
+def show_list(on: Console, dead_letters: Sequence[DeadLetter], total: int) -> None:
+    """Print two lines per dead letter, without customer data."""
+    made = table("at (UTC), id", "state", "stage, reason", "~record")
+    for each in dead_letters:
+        made.add_row(
+            f"{each.at:{MINUTE}}\n{short_id(each.letter_id)}",
+            _state(each),
+            printable(f"{each.stage}\n{each.reason}"),
+            printable(f"{each.origin}, {decimal(each.size)}\n{each.detail}"),
         )
-    on.print(table)
-    more = f"; {total - len(letters):,} older ones with --limit" if total > len(letters) else ""
-    on.print(f"\n{len(letters):,} of {total:,} dead letters{more}. One of them whole: touchline dead-letters show LETTER")
+    on.print(made)
+    hidden = f"; --limit hides {total - len(dead_letters):,} older ones" if total > len(dead_letters) else ""
+    on.print(f"\n{len(dead_letters):,} of {count_of(total, 'dead letter')}{hidden}. Show one: {command('dead-letters show ID')}")
 
 
-def as_json(letter: Letter) -> str:
-    """One letter on one line, for programs; no customer data."""
+def to_json(dead_letter: DeadLetter) -> str:
+    """Return one dead letter as one line of JSON, without customer data."""
     return json.dumps(
-        {**letter._asdict(), "state": letter.state},
+        {**dead_letter._asdict(), "state": dead_letter.state},
         default=lambda value: value.isoformat() if hasattr(value, "isoformat") else str(value),
     )
 
 
-def show_letter(on: Console, letter: Letter, content: Content) -> None:
-    """Everything that is known of one letter, and its record: decoded, else as text, else byte by byte."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, value in letter._asdict().items():
+def show_dead_letter(on: Console, dead_letter: DeadLetter, content: Content) -> None:
+    """Print all fields of one dead letter, and its record: decoded, else as text, else as bytes."""
+    made = table("", "~")
+    made.show_header = False
+    for name, value in dead_letter._asdict().items():
         if value not in (None, ""):
-            table.add_row(Text(name, "bold"), printable(str(value)))
+            made.add_row(Text(name, "bold"), printable(str(value)))
     if content.key is not None:
-        table.add_row(Text("key", "bold"), printable(_text(content.key) or _readable(content.key)))
-    next_step = WHY.get(
-        letter.state, f"once the cause is mended: touchline dead-letters replay --where \"letter_id = '{letter.letter_id}'\""
-    )
-    table.add_row(Text("state", "bold"), Text.assemble(_state(letter), f", {next_step}"))
-    on.print(table)
-    title, lines = record(content.payload)
-    on.print(f"\n{title}", style="bold")
+        made.add_row(Text("key", "bold"), printable(_as_text(content.key) or _readable(content.key)))
+    replay = f"dead-letters replay --where \"letter_id = '{dead_letter.letter_id}'\""
+    next_step = NEXT_STEPS.get(dead_letter.state, f"fix the cause, then: {command(replay)}")
+    made.add_row(Text("state", "bold"), Text.assemble(_state(dead_letter), f", {next_step}"))
+    on.print(made)
+    title, lines = describe_payload(content.payload)
+    on.print(f"\n{title}", style="bold", markup=False)
     on.print(printable(lines))
 
 
-def record(payload: bytes) -> tuple[str, str]:
-    """A title and the payload in the most readable way that it has."""
+def describe_payload(payload: bytes) -> tuple[str, str]:
+    """Return a title and the payload in its most readable form."""
     try:
         name, fields = decode(payload)
         return f"record {name}", json.dumps(_readable(fields), indent=2, ensure_ascii=False)
     except RecordError as error:
         title = f"payload, {len(payload):,} bytes, no record: {error.detail}"
-    if text := _text(payload):
-        return title, text[:SHOWN_TEXT] + (f"\n… {len(text) - SHOWN_TEXT:,} characters more" if len(text) > SHOWN_TEXT else "")
+    if text := _as_text(payload):
+        return title, text[:MAX_TEXT] + (f"\n… {len(text) - MAX_TEXT:,} more characters" if len(text) > MAX_TEXT else "")
     return title, "\n".join(dump(payload))
 
 
 def dump(payload: bytes) -> Iterator[str]:
-    """Offset, bytes in hexadecimal, and those that are letters, of the first kibibyte."""
-    for start in range(0, min(len(payload), SHOWN_BYTES), LINE_BYTES):
-        line = payload[start : start + LINE_BYTES]
-        letters = "".join(chr(byte) if 32 <= byte < 127 else "·" for byte in line)
-        yield f"{start:08x}  {line.hex(' '):{LINE_BYTES * 3}} {letters}"
-    if len(payload) > SHOWN_BYTES:
-        yield f"… {len(payload) - SHOWN_BYTES:,} bytes more"
+    """Yield offset, hexadecimal bytes and ASCII characters, line by line, of the first kibibyte."""
+    for start in range(0, min(len(payload), MAX_BYTES), BYTES_PER_LINE):
+        line = payload[start : start + BYTES_PER_LINE]
+        characters = "".join(chr(byte) if 32 <= byte < 127 else "·" for byte in line)
+        yield f"{start:08x}  {line.hex(' '):{BYTES_PER_LINE * 3}} {characters}"
+    if len(payload) > MAX_BYTES:
+        yield f"… {len(payload) - MAX_BYTES:,} more bytes"
 
 
-def show_plan(on: Console, found: Plan, *, dry_run: bool) -> None:
-    """What is (or would be) sent where, and what is left out and why."""
-    if not found.send and not found.left:
-        on.print("There is no such dead letter.")
+def show_plan(on: Console, plan: Plan, *, dry_run: bool) -> None:
+    """Print the number of records to send per topic, and the number left out per state with its next step."""
+    if not plan.send and not plan.left_out:
+        on.print("No dead letter matches.")
         return
-    table = _table("to topic", "refused by", "reason", ">letters", ">bytes")
-    where = attrgetter("topic", "stage", "reason")
-    for names, group in groupby(sorted(found.send, key=where), key=where):
-        sizes = [letter.size for letter in group]
-        table.add_row(*map(printable, names), f"{len(sizes):,}", decimal(sum(sizes)))
-    on.print(f"{len(found.send):,} dead letters {'would be' if dry_run else 'to be'} sent again", style="bold")
-    if found.send:
-        on.print(table)
-    for state, count in found.left.most_common():
-        on.print(f"{count:,} left out, [bold]{state}[/]: {WHY[state]}", soft_wrap=True)
+    made = table("~to topic", "stage, reason", ">count", ">bytes")
+    key = attrgetter("topic", "stage", "reason")
+    for (topic, stage, reason), group in groupby(sorted(plan.send, key=key), key=key):
+        sizes = [each.size for each in group]
+        made.add_row(printable(topic), printable(f"{stage}\n{reason}"), f"{len(sizes):,}", decimal(sum(sizes)))
+    verb = "would be sent" if dry_run else "will be sent"
+    on.print(f"{count_of(len(plan.send), 'dead letter')} {verb} again", style="bold")
+    if plan.send:
+        on.print(made)
+    for state, count in plan.left_out.most_common():
+        print_line(on, f"{count:,} left out, {state}: {NEXT_STEPS[state]}")
 
 
-def show_sent(on: Console, sent: int, failed: Mapping[str, int]) -> None:
-    """What became of a plan."""
+def show_result(on: Console, sent: int, failed: Mapping[str, int]) -> None:
+    """Print the number of records sent, and of those not sent per reason."""
     on.print(f"{sent:,} sent", style="bold green" if sent else "bold")
-    for why, count in failed.items():
-        on.print(f"{count:,} not sent: {why}", style="red")
+    for reason, count in failed.items():
+        on.print(f"{count:,} not sent: {reason}", style="red")
 
 
 @contextmanager
-def bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A function that counts letters that were sent; it shows nothing where standard error is no terminal."""
-    on = Console(stderr=True)
-    columns = TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+def progress_bar(total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that advances a bar of sent records. Without a terminal on standard error, nothing is shown."""
+    on = console(stderr=True)
+    columns = TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=on, disable=not on.is_terminal) as progress:
         task = progress.add_task("sending", total=total)
         yield lambda count: progress.advance(task, count)
 
 
-def printable(text: str) -> Text:
-    """Text as it is: no markup, and nothing that could steer the terminal."""
-    return Text("".join(one if one.isprintable() or one == "\n" else "·" for one in text))
-
-
-def _text(value: bytes) -> str:
-    """Bytes that are text as text; empty for others."""
+def _as_text(value: bytes) -> str:
+    """Return printable UTF-8 bytes as text, and an empty text for other bytes."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -159,27 +147,13 @@ def _text(value: bytes) -> str:
     return text if all(one.isprintable() or one in "\r\n\t" for one in text) else ""
 
 
-def _state(letter: Letter) -> Text:
-    times = f" {letter.replays}x" if letter.replays else ""
-    return Text(letter.state + times, COLOURS.get(letter.state, "red"))
-
-
-def _table(*headings: str) -> Table:
-    """Columns that keep their lines; `>` aligns to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in headings:
-        table.add_column(heading.removeprefix(">"), no_wrap=True, justify="right" if heading.startswith(">") else "left")
-    return table
-
-
-def _fold(*columns: Column) -> None:
-    """Let these give way where the terminal is narrow."""
-    for column in columns:
-        column.no_wrap, column.overflow = False, "fold"
+def _state(dead_letter: DeadLetter) -> Text:
+    times = f" {dead_letter.replays}x" if dead_letter.replays else ""
+    return Text(dead_letter.state + times, COLOURS.get(dead_letter.state, "red"))
 
 
 def _readable(value: Any, name: str = "") -> Any:
-    """Ids as UUIDs, times as ISO 8601, a record inside a record as a record, other bytes as hexadecimal."""
+    """Return ids as UUIDs, times as ISO 8601, a nested record as a record, other bytes as hexadecimal."""
     if isinstance(value, dict):
         return {key: _readable(each, key) for key, each in value.items()}
     if isinstance(value, list):
@@ -187,7 +161,7 @@ def _readable(value: Any, name: str = "") -> Any:
     if isinstance(value, bytes):
         with suppress(RecordError):
             return _readable(decode(value)[1])
-        return str(UUID(bytes=value)) if len(value) == LINE_BYTES else value.hex()
+        return str(UUID(bytes=value)) if len(value) == UUID_BYTES else value.hex()
     if isinstance(value, int) and (name == "at" or name.endswith("_at")):
         with suppress(OverflowError):
             return instant(value).isoformat()

@@ -1,14 +1,16 @@
-"""Send the records of dead letters again. The order is the guarantee (at least once; exact for the reader by the records' ids):
+"""Replay of dead letters: their records go to Kafka again.
 
-1. wait until the sinks have stored all letters and replays that Kafka has, then read the letters that are asked for
-2. leave out those that must not be sent (`letter.py`)
-3. per batch: send key and bytes as they were, to the topic and partition where they were refused, with headers that tell
-   the first offset and the number of the replay; wait for every acknowledgement
-4. per batch: publish a `replay` record, keyed by the letter, for each that was acknowledged; wait
+The order of the steps is the guarantee: at least once on Kafka, exactly once for the reader, because ids repeat.
 
-A crash between 3 and 4 leaves letters that count as refused though their record was sent. Running it again sends it once
-more under the same number: what the stages make of it carries the same ids, and a stage that refuses it again finds its
-former letter by the headers (`schemas/records/dead_letter.py`). A letter that was marked is not sent before it is refused again.
+1. Wait until the sinks have stored all dead letters and replays that Kafka has, then read the selected dead letters.
+2. Leave out those that must not be sent (`dead_letter.py`).
+3. Per batch: send key and bytes unchanged to the topic and partition that refused them. Headers carry the first offset and the
+   number of the replay. Wait for every acknowledgement.
+4. Per batch: publish a `replay` record, keyed by the id of the dead letter, for each acknowledged record. Wait.
+
+A crash between 3 and 4 leaves dead letters in state `refused` although their records were sent. The next replay sends them
+again with the same number. Results then carry the same ids; a stage that refuses a record again finds its former dead letter by
+the headers (`schemas/records/dead_letter.py`). A dead letter with a `replay` record is sent again only after a new refusal.
 """
 
 import time
@@ -24,7 +26,7 @@ from kafka.admin import OffsetSpec
 from kafka.errors import CoordinatorNotAvailableError, KafkaError
 
 from connectors.runtime.publisher import translate_kafka_errors
-from deploy.dead_letters.dead_letter import Letter, batches
+from deploy.dead_letters.dead_letter import DeadLetter, split_batches
 from deploy.dead_letters.queries import Content
 from schemas.errors import RetryableError
 from schemas.records.dead_letter import Replay, replay_headers
@@ -33,77 +35,80 @@ from schemas.wire.codec import encode_model
 from schemas.wire.topics import DEAD_LETTERS
 from sinks.contract import tables
 
-PATIENCE_SECONDS = 30.0
-LOOK_SECONDS = 0.5
-Contents = Callable[[Sequence[Letter]], Mapping[UUID, Content]]
+MAX_WAIT_SECONDS = 30.0
+POLL_SECONDS = 0.5
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+Contents = Callable[[Sequence[DeadLetter]], Mapping[UUID, Content]]
 
 
 def wait_until_stored(settings: KafkaSettings) -> None:
-    """Step 1. Raises RetryableError where the sinks of dead letters do not catch up within half a minute."""
-    readers = [table.name for table in tables().values() if table.topic == DEAD_LETTERS]
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Do step 1. Raises RetryableError when the sinks of dead letters do not catch up within half a minute."""
+    names = [table.name for table in tables().values() if table.topic == DEAD_LETTERS]
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     with translate_kafka_errors(settings):
-        admin = KafkaAdminClient(**settings.kafka_python(), client_id="touchline-letters", bootstrap_timeout_ms=5_000)
+        admin = KafkaAdminClient(**settings.kafka_python(), client_id="touchline-dead-letters", bootstrap_timeout_ms=5_000)
         try:
-            while waiting := _waiting(admin, readers):
+            while lag := _lag(admin, names):
                 if time.monotonic() > deadline:
                     raise RetryableError(
-                        f"ClickHouse is {waiting:,} records of {DEAD_LETTERS} behind: run `touchline sink {' '.join(readers)}`"
+                        f"ClickHouse is {lag:,} records of {DEAD_LETTERS} behind: run `touchline sink {' '.join(names)}`"
                     )
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
         finally:
             admin.close()
 
 
-def _waiting(admin: KafkaAdminClient, readers: Sequence[str]) -> int:
-    """How many records the slowest table has not stored."""
+def _lag(admin: KafkaAdminClient, names: Sequence[str]) -> int:
+    """Return the number of records that the slowest of these tables has not stored."""
     partition = TopicPartition(DEAD_LETTERS, 0)
-    groups = [f"touchline-sink-{reader}" for reader in readers]
+    groups = [f"touchline-sink-{name}" for name in names]
     try:
         committed: Mapping[str, Any] = admin.list_group_offsets(groups)
     except CoordinatorNotAvailableError:
-        committed = {}  # a new broker, where no group has committed anything yet
+        committed = {}  # a new broker: no group has committed yet
     end: int = admin.list_partition_offsets({partition: OffsetSpec.LATEST})[partition].offset
     stored = (committed.get(group, {}).get(partition) for group in groups)
     return max(end - (max(0, one.offset) if one else 0) for one in stored)
 
 
-def replay(letters: Sequence[Letter], contents: Contents, sender: "Sender", sent: Callable[[int], None]) -> Counter[str]:
-    """Steps 3 and 4 for all letters, telling `sent` of each batch; returns how many were not sent, and why."""
+def replay(
+    dead_letters: Sequence[DeadLetter], contents: Contents, sender: "Sender", advance: Callable[[int], None]
+) -> Counter[str]:
+    """Do steps 3 and 4 for all batches, and call `advance` after each. Returns the number of records not sent, per reason."""
     failed: Counter[str] = Counter()
-    for batch in batches(letters):
+    for batch in split_batches(dead_letters):
         failed += sender.send(batch, contents(batch))
-        sent(len(batch))
+        advance(len(batch))
     return failed
 
 
 class Sender:
-    """One producer. Raises RetryableError where Kafka does not answer; what was acknowledged by then is marked."""
+    """Producer of replays. Raises RetryableError when Kafka does not answer; acknowledged records are marked by then."""
 
     def __init__(self, producer: KafkaProducer) -> None:
         self._producer = producer
 
-    def send(self, batch: Sequence[Letter], contents: Mapping[UUID, Content]) -> Counter[str]:
-        """Steps 3 and 4 for one batch; returns why some were not sent."""
-        sent = [(letter, self._again(letter, contents[letter.letter_id])) for letter in batch if letter.letter_id in contents]
+    def send(self, batch: Sequence[DeadLetter], contents: Mapping[UUID, Content]) -> Counter[str]:
+        """Do steps 3 and 4 for one batch. Returns the number of records not sent, per reason."""
+        sent = [(each, self._send_again(each, contents[each.letter_id])) for each in batch if each.letter_id in contents]
         self._producer.flush()
-        self._mark([letter for letter, future in sent if future.succeeded()])
+        self._mark([each for each, future in sent if future.succeeded()])
         for _, future in sent:
             if future.retriable():
                 raise future.exception
         failed = Counter(type(future.exception).__name__ for _, future in sent if future.failed())
-        return failed + Counter({"gone from ClickHouse meanwhile": len(batch) - len(sent)})
+        return failed + Counter({"no longer in ClickHouse": len(batch) - len(sent)})
 
-    def _again(self, letter: Letter, content: Content) -> Any:
-        assert letter.offset is not None
-        headers = replay_headers(letter.offset, letter.replays + 1)
+    def _send_again(self, dead_letter: DeadLetter, content: Content) -> Any:
+        assert dead_letter.offset is not None
+        headers = replay_headers(dead_letter.offset, dead_letter.replays + 1)
         return self._producer.send(
-            letter.topic, value=content.payload, key=content.key, headers=headers, partition=letter.partition
+            dead_letter.topic, value=content.payload, key=content.key, headers=headers, partition=dead_letter.partition
         )
 
-    def _mark(self, letters: Sequence[Letter]) -> None:
+    def _mark(self, dead_letters: Sequence[DeadLetter]) -> None:
         now = datetime.now(UTC)
-        marks = [Replay(letter_id=letter.letter_id, replays=letter.replays + 1, at=now) for letter in letters]
+        marks = [Replay(letter_id=each.letter_id, replays=each.replays + 1, at=now) for each in dead_letters]
         futures = [
             self._producer.send(DEAD_LETTERS, value=encode_model("replay", mark), key=mark.letter_id.bytes) for mark in marks
         ]
@@ -113,19 +118,19 @@ class Sender:
 
 
 @contextmanager
-def sending(settings: KafkaSettings) -> Iterator[Sender]:
-    """A Sender that is closed at the end of the block, with the client's errors as ours.
+def open_sender(settings: KafkaSettings) -> Iterator[Sender]:
+    """Yield a Sender and close it at the end of the block. Errors of the client become TouchlineErrors.
 
-    Not idempotent: after one record that the broker refuses, kafka-python's idempotent producer refuses all others, too.
+    The producer is not idempotent: kafka-python's idempotent producer refuses all records after one that the broker refuses.
     """
     with translate_kafka_errors(settings):
         producer = KafkaProducer(
             **settings.kafka_python(),
-            client_id="touchline-letters",
+            client_id="touchline-dead-letters",
             acks="all",
             enable_idempotence=False,
             compression_type="lz4",
-            max_request_size=8 * 1024 * 1024,
+            max_request_size=MAX_REQUEST_BYTES,
             max_block_ms=10_000,
             request_timeout_ms=10_000,
             delivery_timeout_ms=30_000,

@@ -1,1 +1,1 @@
-"""One customer for people: who it is, what happened, and why each score is what it is."""
+"""One customer for `touchline explain`: identity, timeline, journeys, and scores with the touchpoints that moved them."""

@@ -1,5 +1,6 @@
-"""What is known of one customer, as plain values: from ClickHouse, to the screen or to a program. Pure."""
+"""Records of one customer as plain values, and the identifier or id that names the customer. Pure."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -7,11 +8,13 @@ from uuid import UUID
 from schemas.errors import ConfigError
 from schemas.records.identifiers import GLOBAL_KINDS, normalise
 
+PHONE_CHARACTERS = "+0123456789 ()/-."
 
-class Touch(NamedTuple):
+
+class TimelineEntry(NamedTuple):
     """One touchpoint: `answer` on the scale of a survey's `metric`, `amount` in units of `currency`.
 
-    `score` is the satisfaction after it, 0 to 100, and `change` what it brought; both are None where it said nothing.
+    `score` is the satisfaction after it, 0 to 100; `change` is its effect. Both are None for a touchpoint without effect.
     """
 
     event_id: UUID
@@ -34,7 +37,7 @@ class Touch(NamedTuple):
 
 
 class Journey(NamedTuple):
-    """A journey as it stands now; where it `went_on` after the time asked for, nothing but its start is of then."""
+    """A journey in its current state. With `has_later_touchpoints`, it continued after `--at`: only its start is as of then."""
 
     journey_id: UUID
     definition: str
@@ -47,11 +50,11 @@ class Journey(NamedTuple):
     friction: int
     channels: list[str]
     stages: list[str]
-    went_on: bool
+    has_later_touchpoints: bool
 
 
 class Driver(NamedTuple):
-    """A touchpoint behind a reading: `contribution` is signed, in the unit of the reading."""
+    """A touchpoint that moved a reading: `contribution` is signed, in the unit of the reading."""
 
     event_id: UUID
     contribution: float
@@ -59,7 +62,7 @@ class Driver(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """One signal at its latest: satisfaction 0 to 100, churn a probability, others in their own unit."""
+    """The latest reading of one signal: satisfaction 0 to 100, churn a probability, others in their own unit."""
 
     signal: str
     at: datetime
@@ -73,7 +76,7 @@ class Reading(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """An identifier, and the customer that it was first given to by a touchpoint."""
+    """An identifier, the customer it was first assigned to, and the touchpoint that assigned it."""
 
     kind: str
     value: str
@@ -84,7 +87,7 @@ class Edge(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """A former customer and the one it is part of now, found by a touchpoint."""
+    """A former customer, the customer it was merged into, and the touchpoint that caused the merge."""
 
     from_customer: UUID
     to_customer: UUID
@@ -94,63 +97,74 @@ class Merge(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Who a customer is: oldest edge and merge first."""
+    """The identifiers and merges of a customer, oldest first."""
 
     customer_id: UUID
     edges: list[Edge]
     merges: list[Merge]
 
 
-class Story(NamedTuple):
-    """All that is known of a customer by `at` (None: now); the timeline holds the newest of `touchpoints`, oldest first."""
+class CustomerHistory(NamedTuple):
+    """All records of a customer up to `at` (None: now); the timeline holds the newest of `touchpoints`, oldest first."""
 
     identity: Identity
     at: datetime | None
     touchpoints: int
-    timeline: list[Touch]
+    timeline: list[TimelineEntry]
     journeys: list[Journey]
     readings: list[Reading]
 
 
-class Asked(NamedTuple):
-    """A customer id, or an identifier in its one spelling; a kind of None is any kind but those with a spelling of their own."""
+class Candidate(NamedTuple):
+    """One possible meaning of a text: a normalised value of one kind, or of any system's kind where `kind` is None."""
 
-    customer_id: UUID | None
     kind: str | None
     value: str
 
 
-def asked(text: str) -> Asked:
-    """What a person means by a UUID, `kind:value`, or a bare address, number or other. Raises ConfigError for neither."""
+class Lookup(NamedTuple):
+    """A customer id, or the identifiers that a text may mean."""
+
+    customer_id: UUID | None
+    candidates: tuple[Candidate, ...] = ()
+
+
+def parse_lookup(text: str) -> Lookup:
+    """Return the meaning of a customer id, `kind:value`, or a bare e-mail address, phone number or other identifier.
+
+    A bare text is also tried as it is: `0010000012` may be a phone number or the customer number of an ERP system.
+    Raises ConfigError for a text that can name no customer.
+    """
     try:
-        return Asked(UUID(text), None, "")
+        return Lookup(UUID(text))
     except ValueError:
         pass
-    before, found, after = text.partition(":")
-    kind, value = (before, after) if found else (_kind(text), text)
-    spelled = normalise(kind or "", value)
-    if spelled is None:
-        raise ConfigError(
-            "that is no identifier: say a customer id, kind:value like email:ann@example.com, or a bare mail address"
-        )
-    return Asked(None, kind, spelled)
+    kind, colon, value = text.partition(":")
+    found = list(_candidates(kind, value) if colon else _bare_candidates(text))
+    if kind not in GLOBAL_KINDS and (bare := normalise("", text)):
+        found.append(Candidate(None, bare))
+    if not found:
+        raise ConfigError("this is no identifier: give a customer id, an e-mail address, a phone number, or kind:value")
+    return Lookup(None, tuple(found))
 
 
-def plain(value: Any) -> Any:
-    """The same in what JSON knows: named tuples as objects, ids and times as text."""
+def to_json(value: Any) -> Any:
+    """Return the same value in JSON types: named tuples as objects, ids and times as text."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: plain(each) for name, each in value._asdict().items()}
-    if isinstance(value, list):
-        return [plain(each) for each in value]
+        return {name: to_json(each) for name, each in value._asdict().items()}
+    if isinstance(value, list | tuple):
+        return [to_json(each) for each in value]
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value) if isinstance(value, UUID) else value
 
 
-def _kind(text: str) -> str | None:
-    return next((kind for kind in sorted(GLOBAL_KINDS - {"loyalty"}) if normalise(kind, text) and _looks(kind, text)), None)
+def _candidates(kind: str, text: str) -> Iterator[Candidate]:
+    if kind and (value := normalise(kind, text)):
+        yield Candidate(kind, value)
 
 
-def _looks(kind: str, text: str) -> bool:
-    """An identifier such as `A-1234567` normalises to a number, too, but no one writes numbers so."""
-    return kind == "email" or not text.strip("+0123456789 ()/-.")
+def _bare_candidates(text: str) -> Iterator[Candidate]:
+    yield from _candidates("email", text)
+    if not text.strip(PHONE_CHARACTERS):  # `A-1234567` has seven digits, too, but is no phone number
+        yield from _candidates("phone", text)

@@ -1,4 +1,4 @@
-"""What a person sees of a customer: who it is, what happened, why each score is what it is. All of it is customer data."""
+"""Terminal output of one customer: identity, timeline, journeys and scores. All of it is customer data."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,146 +8,126 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.dead_letters.output import printable
-from deploy.explain.customer import Identity, Journey, Reading, Story, Touch
+from deploy.explain.customer import CustomerHistory, Identity, Journey, Reading, TimelineEntry
+from deploy.terminal.table import table
+from deploy.terminal.text import MINUTE, count_of, printable, short_id
 
-MINUTE = "%Y-%m-%d %H:%M"
-SHORT_ID = 8
-SHOWN_TEXT = 200
-# How to show a signal's value, and what its drivers contribute.
-FORMS = {"satisfaction": (1.0, "{:.1f}", "{:+.1f}"), "churn": (100.0, "{:.1f} %", "{:+.1f} points")}
-OTHER_FORM = (1.0, "{:.3g}", "{:+.3g}")
+MAX_TEXT = 200
+LATER_TOUCHPOINTS = "current state: has later touchpoints"
+# Scale of a signal's value, and the formats of the value and of a driver's contribution.
+FORMATS = {"satisfaction": (1.0, "{:.1f}", "{:+.1f}"), "churn": (100.0, "{:.1f} %", "{:+.1f} points")}
+OTHER_FORMAT = (1.0, "{:.3g}", "{:+.3g}")
 
 
-def show_story(on: Console, story: Story) -> None:
-    """Everything, the latest of it last: readings end the page, where the eye is."""
-    show_identity(on, story.identity, story.at)
-    _title(on, f"Timeline, {_counted(story.touchpoints, 'touchpoint')}{_left_out(story)}")
-    on.print(_timeline(story.timeline))
-    if story.journeys:
-        _title(on, _counted(len(story.journeys), "journey"))
-        on.print(_journeys(story.journeys))
-    touches = {touch.event_id: touch for touch in story.timeline}
-    for reading in story.readings:
-        _title(on, "")
-        _reading(on, reading, touches)
+def show_history(on: Console, history: CustomerHistory) -> None:
+    """Print everything; the scores come last, next to the prompt."""
+    show_identity(on, history.identity, history.at)
+    _title(on, f"Timeline, {count_of(history.touchpoints, 'touchpoint')}{_hidden(history)}")
+    on.print(_timeline(history.timeline))
+    if history.journeys:
+        _title(on, count_of(len(history.journeys), "journey"))
+        on.print(_journeys(history.journeys))
+    entries = {entry.event_id: entry for entry in history.timeline}
+    for reading in history.readings:
+        on.print()
+        _show_reading(on, reading, entries)
 
 
 def show_identity(on: Console, identity: Identity, at: datetime | None) -> None:
-    """The customer, its identifiers and the former customers that are part of it, each with the touchpoint that says so."""
-    on.print(
-        Text.assemble(("Customer ", "bold"), (str(identity.customer_id), "bold cyan"), f", as of {at:{MINUTE}} UTC" if at else "")
-    )
-    table = _table("since (UTC)", "identifier and rule", "given to", "by event")
+    """Print the customer, its identifiers and its merges, each with the touchpoint that caused it."""
+    as_of = f", as of {at:{MINUTE}} UTC" if at else ""
+    on.print(Text.assemble(("Customer ", "bold"), (str(identity.customer_id), "bold cyan"), as_of))
+    edges = table("since (UTC)", "~identifier and rule", "assigned to", "by event")
     for edge in identity.edges:
-        whose = "this one" if edge.customer_id == identity.customer_id else _short(edge.customer_id)
-        table.add_row(f"{edge.at:{MINUTE}}", printable(f"{edge.kind}:{edge.value}\n{edge.rule}"), whose, _short(edge.event_id))
-    on.print(table)
-    merged = _table("at (UTC)", "merge and rule", "by event")
+        owner = "this one" if edge.customer_id == identity.customer_id else short_id(edge.customer_id)
+        identifier = printable(f"{edge.kind}:{edge.value}\n{edge.rule}")
+        edges.add_row(f"{edge.at:{MINUTE}}", identifier, owner, short_id(edge.event_id))
+    on.print(edges)
+    merges = table("at (UTC)", "~merge and rule", "by event")
     for merge in identity.merges:
-        told = f"{_short(merge.from_customer)} turned out to be this one\n{merge.rule}"
-        merged.add_row(f"{merge.at:{MINUTE}}", printable(told), _short(merge.event_id))
+        text = printable(f"{short_id(merge.from_customer)} was merged into this one\n{merge.rule}")
+        merges.add_row(f"{merge.at:{MINUTE}}", text, short_id(merge.event_id))
     if identity.merges:
         on.print()
-        on.print(merged)
+        on.print(merges)
 
 
-def _timeline(touches: Sequence[Touch]) -> Table:
-    table = _table("at (UTC)", "event", "what and where", "details", ">satisfaction")
-    for touch in touches:
-        where = ", ".join(filter(None, (touch.channel, touch.system, touch.stage)))
-        table.add_row(
-            f"{touch.occurred_at:{MINUTE}}",
-            _short(touch.event_id),
-            printable(f"{touch.type}\n{where}"),
-            printable(_details(touch)),
-            _moved(touch),
+def _timeline(entries: Sequence[TimelineEntry]) -> Table:
+    made = table("at (UTC), event", "~type and channel", "~details", ">satisfaction")
+    for entry in entries:
+        channel = ", ".join(filter(None, (entry.channel, entry.system, entry.stage)))
+        made.add_row(
+            f"{entry.occurred_at:{MINUTE}}\n{short_id(entry.event_id)}",
+            printable(f"{entry.type}\n{channel}"),
+            printable(_details(entry)),
+            _satisfaction(entry),
         )
-    return table
+    return made
 
 
-def _details(touch: Touch) -> str:
-    money = f"{touch.amount:,.2f} {touch.currency or ''}".strip() if touch.amount is not None else None
-    bought = ", ".join(filter(None, (touch.product, money)))
-    answer = f"{touch.metric} {touch.answer:g}" if touch.answer is not None else None
-    late = f"{touch.delay_days:g} days late" if touch.delay_days else None
-    said = touch.text and (touch.text if len(touch.text) <= SHOWN_TEXT else f"{touch.text[:SHOWN_TEXT]}…")
-    return "\n".join(filter(None, (bought, answer, late, said)))
+def _details(entry: TimelineEntry) -> str:
+    money = f"{entry.amount:,.2f} {entry.currency or ''}".strip() if entry.amount is not None else None
+    bought = ", ".join(filter(None, (entry.product, money)))
+    answer = f"{entry.metric} {entry.answer:g}" if entry.answer is not None else None
+    late = f"{entry.delay_days:g} days late" if entry.delay_days else None
+    text = entry.text and (entry.text if len(entry.text) <= MAX_TEXT else f"{entry.text[:MAX_TEXT]}…")
+    return "\n".join(filter(None, (bought, answer, late, text)))
 
 
-def _moved(touch: Touch) -> Text:
-    if touch.score is None:
+def _satisfaction(entry: TimelineEntry) -> Text:
+    if entry.score is None:
         return Text("")
-    change = touch.change or 0.0
-    return Text.assemble(f"{touch.score:.1f} ", (f"{change:+.1f}", _colour(change)))
+    change = entry.change or 0.0
+    return Text.assemble(f"{entry.score:.1f} ", (f"{change:+.1f}", _colour(change)))
 
 
 def _journeys(journeys: Sequence[Journey]) -> Table:
-    table = _table("from, to (UTC)", "status", "stages", ">touchpoints", ">friction")
+    made = table("from, to (UTC)", "~status", "~stages", ">touchpoints", ">friction")
     for journey in journeys:
-        table.add_row(
+        mark = LATER_TOUCHPOINTS if journey.has_later_touchpoints else ""
+        made.add_row(
             f"{journey.started_at:{MINUTE}}\n{journey.last_at:{MINUTE}}",
-            printable(
-                "\n".join(filter(None, (journey.status, journey.outcome, "went on since: as now" if journey.went_on else "")))
-            ),
+            printable("\n".join(filter(None, (journey.status, journey.outcome, mark)))),
             printable(" > ".join(journey.stages)),
             f"{journey.touchpoints:,}",
             f"{journey.friction:,}",
         )
-    return table
+    return made
 
 
-def _reading(on: Console, reading: Reading, touches: dict[UUID, Touch]) -> None:
-    scale, form, moved = FORMS.get(reading.signal, OTHER_FORM)
+def _show_reading(on: Console, reading: Reading, entries: dict[UUID, TimelineEntry]) -> None:
+    scale, form, contribution = FORMATS.get(reading.signal, OTHER_FORMAT)
     low, value, high = (
         form.format(each * scale) if each is not None else "-" for each in (reading.low, reading.value, reading.high)
     )
     on.print(
         Text.assemble((f"{reading.signal} {value}", "bold"), f", {low} to {high}, at {reading.at:{MINUTE}} UTC"),
-        Text(f"{_counted(reading.evidence, 'touchpoint')} behind it, {reading.definition}", "dim"),
+        Text(f"from {count_of(reading.evidence, 'touchpoint')}, {reading.definition}", "dim"),
         sep="\n",
     )
-    bad = reading.signal == "churn"
-    table = _table(">moved it by", "event", "at (UTC)", "why")
+    is_bad = reading.signal == "churn"
+    drivers = table(">moved it by", "at (UTC), event", "~reason")
     for driver in reading.drivers:
-        touch = touches.get(driver.event_id)
-        table.add_row(
-            Text(moved.format(driver.contribution * scale), _colour(-driver.contribution if bad else driver.contribution)),
-            str(driver.event_id),
-            f"{touch.occurred_at:{MINUTE}}" if touch else "earlier",
-            printable(f"{touch.type}: {driver.text}" if touch else driver.text),
+        entry = entries.get(driver.event_id)
+        drivers.add_row(
+            Text(
+                contribution.format(driver.contribution * scale), _colour(-driver.contribution if is_bad else driver.contribution)
+            ),
+            f"{entry.occurred_at:{MINUTE}}\n{driver.event_id}" if entry else f"earlier\n{driver.event_id}",
+            printable(f"{entry.type}: {driver.text}" if entry else driver.text),
         )
     if reading.drivers:
-        on.print(table)
+        on.print(drivers)
 
 
 def _title(on: Console, text: str) -> None:
-    on.print(f"\n{text}" if text else "", style="bold")
+    on.print(f"\n{text}", style="bold")
 
 
-def _left_out(story: Story) -> str:
-    left = story.touchpoints - len(story.timeline)
-    return f"; {left:,} older with --limit" if left else ""
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def _short(identifier: UUID) -> str:
-    return str(identifier)[:SHORT_ID]
+def _hidden(history: CustomerHistory) -> str:
+    hidden = history.touchpoints - len(history.timeline)
+    return f"; --limit hides {hidden:,} older ones" if hidden else ""
 
 
 def _colour(change: float) -> str:
     return "red" if change < 0 else "green"
-
-
-def _table(*headings: str) -> Table:
-    """Columns that fold where the terminal is narrow, but for times, ids and numbers; `>` aligns to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in headings:
-        keep = heading.startswith((">", "at", "since", "from")) or "event" in heading
-        table.add_column(
-            heading.removeprefix(">"), no_wrap=keep, overflow="fold", justify="right" if heading[0] == ">" else "left"
-        )
-    return table

@@ -1,23 +1,36 @@
-"""A customer as ClickHouse has it: the views of `touchline`, and the identity tables, which hold identifiers in clear."""
+"""Queries for one customer: the views of `touchline`, and the identity tables, which hold identifiers in clear."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from deploy.explain.customer import Asked, Driver, Edge, Identity, Journey, Merge, Reading, Story, Touch
+from deploy.explain.customer import (
+    Candidate,
+    CustomerHistory,
+    Driver,
+    Edge,
+    Identity,
+    Journey,
+    Lookup,
+    Merge,
+    Reading,
+    TimelineEntry,
+)
 from schemas.errors import ConfigError
 from sinks.clickhouse import ClickHouse
 
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-UNKNOWN = "no customer of this id has an identifier yet: is the id whole, and --at late enough?"
-HAS = """
+UNKNOWN_ID = "no customer with an identifier has this id: check that the id is complete"
+UNKNOWN_IDENTIFIER = "no customer has this identifier: check its spelling, or give kind:value such as email:ann@example.com"
+AMBIGUOUS = "more than one customer has this identifier: give kind:system/value"
+CUSTOMERS_BY_IDENTIFIER = """
 SELECT DISTINCT toUUID(UUIDNumToString(customer_id)) FROM touchline_store.identities FINAL
 WHERE ({kind:String} = '' OR kind = {kind:String}) AND (value = {value:String} OR endsWith(value, concat('/', {value:String})))
     AND customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
 """
-ERASED = "SELECT count() FROM touchline_store.erasures WHERE customer_id = UUIDStringToNum({customer:String})"
-NOW = """
+IS_ERASED = "SELECT count() FROM touchline_store.erasures WHERE customer_id = UUIDStringToNum({customer:String})"
+CANONICAL_CUSTOMER = """
 SELECT toUUID(UUIDNumToString(to_customer)) FROM touchline_store.merges FINAL
 WHERE from_customer = UUIDStringToNum({customer:String})
 """
@@ -58,7 +71,7 @@ LIMIT {limit:UInt32}
 JOURNEYS = """
 SELECT
     journey_id, definition, status, outcome, stage, started_at, last_at, touchpoints, friction, channels, stages,
-    toBool(last_at > fromUnixTimestamp64Milli({at:Int64})) AS went_on
+    toBool(last_at > fromUnixTimestamp64Milli({at:Int64})) AS has_later_touchpoints
 FROM touchline.journeys
 WHERE customer_id = {customer:UUID} AND started_at <= fromUnixTimestamp64Milli({at:Int64})
 ORDER BY started_at, journey_id
@@ -81,20 +94,20 @@ LIMIT 1 BY signal
 """
 
 
-class Reader:
-    """Reads customers over one connection. Raises RetryableError while ClickHouse is away."""
+class CustomerReader:
+    """Reader of customers over one connection, as of `at` (None: now). Raises RetryableError while ClickHouse is away."""
 
     def __init__(self, client: ClickHouse, at: datetime | None) -> None:
         self._client = client
         self._at = at
 
-    def story(self, who: Asked, limit: int) -> Story:
-        """The customer's story, with the newest `limit` touchpoints. Raises ConfigError where nobody is known by that."""
-        identity = self.identity(who)
+    def history(self, lookup: Lookup, limit: int) -> CustomerHistory:
+        """Return all records of the customer, with the newest `limit` touchpoints. Raises ConfigError as `identity` does."""
+        identity = self.identity(lookup)
         customer = str(identity.customer_id)
         ((touchpoints,),) = self._rows(COUNT, customer)
-        timeline = [Touch(*row) for row in self._rows(TIMELINE, customer, limit=limit)]
-        return Story(
+        timeline = [TimelineEntry(*row) for row in self._rows(TIMELINE, customer, limit=limit)]
+        return CustomerHistory(
             identity,
             self._at,
             touchpoints,
@@ -103,37 +116,38 @@ class Reader:
             [_reading(row) for row in self._rows(READINGS, customer)],
         )
 
-    def identity(self, who: Asked) -> Identity:
-        """Who that is as known now, with the edges and merges. Raises ConfigError where that is nobody, or more than one.
+    def identity(self, lookup: Lookup) -> Identity:
+        """Return the canonical customer with its edges and merges. Raises ConfigError for no customer and for more than one.
 
-        Somebody erased is nobody, as in the views.
+        An erased customer counts as no customer, as in the views.
         """
-        customer = self._standing(who.customer_id) if who.customer_id else self._has(who)
-        if self._erased(customer):
-            raise ConfigError(UNKNOWN)
+        customer = self._canonical(lookup.customer_id) if lookup.customer_id else self._find(lookup.candidates)
+        if self._is_erased(customer):
+            raise ConfigError(UNKNOWN_ID)
         merges = [Merge(*row) for row in self._rows(MERGES, str(customer))]
         edges = [Edge(*row) for row in self._rows(EDGES, str(customer))]
-        if who.customer_id and not edges and not merges:
-            raise ConfigError(UNKNOWN)
+        if lookup.customer_id and not edges and not merges:
+            raise ConfigError(UNKNOWN_ID)
         return Identity(customer, edges, merges)
 
-    def _has(self, who: Asked) -> UUID:
-        found = self._client.query(HAS, {"kind": who.kind or "", "value": who.value}).rows
-        customers = {standing for (customer,) in found if not self._erased(standing := self._standing(customer))}
+    def _find(self, candidates: Sequence[Candidate]) -> UUID:
+        found = {
+            self._canonical(customer)
+            for kind, value in candidates
+            for (customer,) in self._client.query(CUSTOMERS_BY_IDENTIFIER, {"kind": kind or "", "value": value}).rows
+        }
+        customers = [customer for customer in found if not self._is_erased(customer)]
         if len(customers) != 1:
-            several = "more than one customer has this identifier in some system: say kind:system/value"
-            raise ConfigError(
-                several if customers else "no customer has this identifier: try kind:value, as in email:ann@example.com"
-            )
-        return customers.pop()
+            raise ConfigError(AMBIGUOUS if customers else UNKNOWN_IDENTIFIER)
+        return customers[0]
 
-    def _erased(self, customer: UUID) -> bool:
-        return bool(self._client.query(ERASED, {"customer": str(customer)}).rows[0][0])
+    def _is_erased(self, customer: UUID) -> bool:
+        return bool(self._client.query(IS_ERASED, {"customer": str(customer)}).rows[0][0])
 
-    def _standing(self, customer: UUID) -> UUID:
-        found = self._client.query(NOW, {"customer": str(customer)}).rows
-        standing: UUID = found[0][0] if found else customer
-        return standing
+    def _canonical(self, customer: UUID) -> UUID:
+        found = self._client.query(CANONICAL_CUSTOMER, {"customer": str(customer)}).rows
+        canonical: UUID = found[0][0] if found else customer
+        return canonical
 
     def _rows(self, sql: str, customer: str, **params: Any) -> list[tuple[Any, ...]]:
         at = int((self._at or LATEST).timestamp() * 1000)

@@ -1,4 +1,4 @@
-"""`touchline dead-letters` on the real line: records broken in a source topic and in a sink, looked at, mended, sent again."""
+"""`touchline dead-letters` on real servers: records refused by a stage and by a sink are listed, shown and replayed."""
 
 import json
 import subprocess
@@ -70,7 +70,7 @@ JOURNEY = journey(touchpoints=-1)
 POISON = f"poison of {SECRET}".encode()
 
 
-def letters(command: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(command: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [TOUCHLINE, "dead-letters", command, *options],
         capture_output=True,
@@ -81,9 +81,9 @@ def letters(command: str, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def listed(where: str) -> dict[str, dict[str, Any]]:
-    """What `list --json` says of the letters, by their stage."""
-    done = letters("list", "--json", "--where", where)
+def list_by_stage(where: str) -> dict[str, dict[str, Any]]:
+    """Return the output of `list --json` by stage."""
+    done = run("list", "--json", "--where", where)
     assert done.returncode == 0, done.stderr
     return {letter["stage"]: letter for letter in map(json.loads, done.stdout.splitlines())}
 
@@ -105,7 +105,7 @@ def process(log: Path, *command: str | Path) -> Iterator[subprocess.Popen[bytes]
 
 @pytest.fixture(scope="module")
 def sink(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
-    """Topics, tables, and all sinks at work."""
+    """Create topics and tables, and run all sinks."""
     subprocess.run([TOUCHLINE, "migrate"], check=True, capture_output=True, timeout=60)
     with process(tmp_path_factory.mktemp("sink") / "log", TOUCHLINE, "sink", "--no-restart") as running:
         yield running
@@ -113,7 +113,7 @@ def sink(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def line(sink: subprocess.Popen[bytes], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Records refused by a worker with a bug and by a table that is too narrow; then both are mended, and the worker runs."""
+    """Have records refused by a worker with a bug and by a column that is too narrow; then fix both and run the worker."""
     folder = tmp_path_factory.mktemp("line")
     send("touchline.erp", [(SECRET.encode(), encode("erp", TOUCHPOINT)), (SECRET.encode(), POISON)])
     publish("touchline.journeys", "journey", [JOURNEY])
@@ -128,7 +128,7 @@ MINE = "stage IN ('identify', 'sink_journeys') AND offset <= 1 AND topic IN ('to
 
 
 def states() -> set[tuple[str, str, int, int]]:
-    """Stage, reason, replays and whether replayed."""
+    """Return stage, reason, replays and replayed of each dead letter of `line`."""
     found = ask(f"SELECT stage, reason, replays, replayed FROM touchline.dead_letters WHERE {MINE}")
     return {(row["stage"], row["reason"], row["replays"], row["replayed"]) for row in found}
 
@@ -145,28 +145,28 @@ def ends() -> dict[TopicPartition, int]:
     return ends
 
 
-def stored() -> tuple[int, int]:
-    """How often the reader sees the touchpoint and the journey."""
+def visible_rows() -> tuple[int, int]:
+    """Return how many rows the views have of the touchpoint and of the journey."""
     touchpoints = only("SELECT count() FROM touchline.touchpoints WHERE system = 'broken'")
     return touchpoints, only(f"SELECT count() FROM touchline.journeys WHERE journey_id = '{shown(JOURNEY['journey_id'])}'")
 
 
-def test_refused_records_are_listed_shown_and_sent_again_until_they_pass_or_loop(line: None) -> None:
+def test_refused_records_are_replayed_until_they_pass_or_loop(line: None) -> None:
     bug, poison, narrow = "unprocessable", "not_avro", "unfit_value"
     assert states() == {("identify", bug, 0, 0), ("identify", poison, 0, 0), ("sink_journeys", narrow, 0, 0)}
     before = set(ask(f"SELECT letter_id FROM touchline.dead_letters WHERE {MINE}")[0].values())
 
-    seen = letters("list", "--where", MINE)
-    assert seen.returncode == 0
-    assert all(word in seen.stdout for word in (bug, poison, narrow, "touchline.erp/", "3 of 3 dead letters"))
-    assert SECRET not in seen.stdout + letters("list", "--json").stdout
-    one = listed(f"reason = '{poison}' AND {MINE}")["identify"]
-    told = letters("show", one["letter_id"][:8]).stdout
-    assert POISON.decode() in told
-    assert f"letter_id = '{one['letter_id']}'" in told
+    listed = run("list", "--where", MINE)
+    assert listed.returncode == 0
+    assert all(word in listed.stdout for word in (bug, poison, narrow, "touchline.erp/", "3 of 3 dead letters"))
+    assert SECRET not in listed.stdout + run("list", "--json").stdout
+    one = list_by_stage(f"reason = '{poison}' AND {MINE}")["identify"]
+    shown_record = run("show", one["letter_id"][:8]).stdout
+    assert POISON.decode() in shown_record
+    assert f"letter_id = '{one['letter_id']}'" in shown_record
 
     waiting = ends()
-    dry = letters("replay", "--dry-run", "--where", MINE)
+    dry = run("replay", "--dry-run", "--where", MINE)
     assert (dry.returncode, dry.stderr) == (0, "")
     assert "3 dead letters would be sent again" in dry.stdout
     assert ends() == waiting
@@ -174,95 +174,95 @@ def test_refused_records_are_listed_shown_and_sent_again_until_they_pass_or_loop
 
     crashed = subprocess.run([sys.executable, "-c", CRASH_BEFORE_MARKS, "--where", MINE], check=False, timeout=60)
     assert crashed.returncode == 137
-    eventually(lambda: stored() == (1, 1) and ("identify", poison, 1, 0) in states())
+    eventually(lambda: visible_rows() == (1, 1) and ("identify", poison, 1, 0) in states())
     assert states() == {("identify", bug, 0, 0), ("identify", poison, 1, 0), ("sink_journeys", narrow, 0, 0)}
 
-    done = letters("replay", "--where", MINE)
+    done = run("replay", "--where", MINE)
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 sent" in done.stdout
-    mended = {("identify", bug, 1, 1), ("sink_journeys", narrow, 1, 1)}
-    eventually(lambda: states() == mended | {("identify", poison, 2, 0)})
+    fixed = {("identify", bug, 1, 1), ("sink_journeys", narrow, 1, 1)}
+    eventually(lambda: states() == fixed | {("identify", poison, 2, 0)})
 
-    once_more = letters("replay", "--where", MINE)
+    once_more = run("replay", "--where", MINE)
     assert once_more.returncode == 0
     assert "1 sent" in once_more.stdout
     assert "2 left out, replayed" in once_more.stdout
-    eventually(lambda: states() == mended | {("identify", poison, MAX_REPLAYS, 0)})
+    eventually(lambda: states() == fixed | {("identify", poison, MAX_REPLAYS, 0)})
 
-    guarded = letters("replay", "--where", MINE)
+    guarded = run("replay", "--where", MINE)
     assert guarded.returncode == 1
-    assert "0 dead letters to be sent again" in guarded.stdout
+    assert "0 dead letters will be sent again" in guarded.stdout
     assert "1 left out, looping" in guarded.stdout
-    lifted = letters("replay", "--again", "--where", MINE)
+    lifted = run("replay", "--again", "--where", MINE)
     assert (lifted.returncode, "1 sent" in lifted.stdout) == (0, True)
-    eventually(lambda: states() == mended | {("identify", poison, MAX_REPLAYS + 1, 0)})
+    eventually(lambda: states() == fixed | {("identify", poison, MAX_REPLAYS + 1, 0)})
 
-    assert stored() == (1, 1)
+    assert visible_rows() == (1, 1)
     assert before <= {row["letter_id"] for row in ask(f"SELECT letter_id FROM touchline.dead_letters WHERE {MINE}")}
     assert only("SELECT count() FROM touchline.dead_letters WHERE stage IN ('identify', 'link', 'join', 'sink_journeys')") == 3
 
 
-def letter(**fields: Any) -> DeadLetter:
+def dead_letter(**fields: Any) -> DeadLetter:
     made = make_dead_letter(RecordError("not_avro", "no record"), uuid4().bytes, stage="test", origin="touchline.erp/0/0")
     return made.model_copy(update={"topic": "touchline.erp", "partition": 0, "offset": 0, **fields})
 
 
-def publish_letters(*records: DeadLetter | Replay) -> None:
+def publish_dead_letters(*records: DeadLetter | Replay) -> None:
     names = {DeadLetter: "dead_letter", Replay: "replay"}
     send(DEAD_LETTERS, [(record.letter_id.bytes, encode_model(names[type(record)], record)) for record in records])
 
 
-def test_what_cannot_be_sent_again_is_left_out_with_what_to_do_instead(sink: subprocess.Popen[bytes]) -> None:
+def test_records_that_cannot_be_replayed_are_left_out_with_next_step(sink: subprocess.Popen[bytes]) -> None:
     stage = f"test-{uuid4().hex}"
-    publish_letters(
-        letter(stage=stage, topic=None, partition=None, offset=None),
-        letter(stage=stage, truncated=True),
-        letter(stage=stage, topic="touchline.identity"),
+    publish_dead_letters(
+        dead_letter(stage=stage, topic=None, partition=None, offset=None),
+        dead_letter(stage=stage, truncated=True),
+        dead_letter(stage=stage, topic="touchline.identity"),
     )
     waiting = ends()
-    done = letters("replay", "--where", f"stage = '{stage}'")
+    done = run("replay", "--where", f"stage = '{stage}'")
     assert (done.returncode, done.stderr) == (1, "")
-    assert "0 dead letters to be sent again" in done.stdout
+    assert "0 dead letters will be sent again" in done.stdout
     assert "1 left out, not on Kafka: refused by a connector" in done.stdout
-    assert "1 left out, cut short: too large" in done.stdout
-    assert "1 left out, compacted: the topic keeps the newest" in done.stdout
+    assert "1 left out, truncated: too large" in done.stdout
+    assert "1 left out, compacted: an old record must not replace" in done.stdout
     assert ends() == waiting
 
 
-def test_the_state_of_a_letter_does_not_depend_on_the_order_of_arrival(sink: subprocess.Popen[bytes]) -> None:
-    """Nor on clocks: all that happens here happens at one time."""
+def test_state_does_not_depend_on_order_of_arrival(sink: subprocess.Popen[bytes]) -> None:
+    """All records carry the same time, so the state cannot depend on clocks either."""
     stage, now = f"test-{uuid4().hex}", datetime.now(UTC)
     for order in permutations(range(4)):
-        one = letter(stage=stage, at=now, detail=f"{order}")
+        one = dead_letter(stage=stage, at=now, detail=f"{order}")
         facts = (
             one,
             Replay(letter_id=one.letter_id, replays=1, at=now),
             one.model_copy(update={"replays": 1, "reason": "again"}),
             Replay(letter_id=one.letter_id, replays=2, at=now),
         )
-        publish_letters(*(facts[number] for number in order))
-        publish_letters(letter(stage=stage, at=now, detail="never sent again"))
+        publish_dead_letters(*(facts[number] for number in order))
+        publish_dead_letters(dead_letter(stage=stage, at=now, detail="never replayed"))
     replaying.wait_until_stored(KafkaSettings())
     counted = f"SELECT reason, replays, replayed, count() AS n FROM touchline.dead_letters WHERE stage = '{stage}' GROUP BY ALL"
     assert sorted(tuple(row.values()) for row in ask(counted)) == [("again", 2, 1, 24), ("not_avro", 0, 0, 24)]
 
 
-def test_a_replay_waits_until_clickhouse_has_all_letters(sink: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replaying, "PATIENCE_SECONDS", 0.0)
-    eventually(caught_up)
+def test_replay_waits_until_all_dead_letters_are_stored(sink: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replaying, "MAX_WAIT_SECONDS", 0.0)
+    eventually(is_caught_up)
     psutil.Process(sink.pid).suspend()
     try:
-        publish_letters(letter())
+        publish_dead_letters(dead_letter())
         with pytest.raises(
             RetryableError, match=r"ClickHouse is 1 records of .* behind: run `touchline sink dead_letters replays`"
         ):
             replaying.wait_until_stored(KafkaSettings())
     finally:
         psutil.Process(sink.pid).resume()
-    eventually(caught_up)
+    eventually(is_caught_up)
 
 
-def caught_up() -> bool:
+def is_caught_up() -> bool:
     try:
         replaying.wait_until_stored(KafkaSettings())
     except RetryableError:
@@ -281,28 +281,34 @@ def caught_up() -> bool:
         "1 = (SELECT 1 FROM url('http://127.0.0.1:1', CSV, 'a Int8'))",
     ],
 )
-def test_a_condition_that_is_none_is_one_line_and_exit_code_2(where: str, sink: subprocess.Popen[bytes]) -> None:
-    done = letters("list", "--where", where)
+def test_invalid_condition_is_one_line_and_exit_code_2(where: str, sink: subprocess.Popen[bytes]) -> None:
+    done = run("list", "--where", where)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("touchline: --where is no condition on the columns")
+    assert done.stderr.startswith("touchline: --where is no valid condition on the columns")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_condition_that_fails_on_a_record_does_not_tell_what_is_in_it(sink: subprocess.Popen[bytes]) -> None:
+def test_condition_that_fails_on_a_record_does_not_print_its_content(sink: subprocess.Popen[bytes]) -> None:
     stage = f"test-{uuid4().hex}"
-    publish_letters(letter(stage=stage, payload=SECRET.encode()))
-    eventually(lambda: len(listed(f"stage = '{stage}'")) == 1)
-    done = letters("list", "--where", f"stage = '{stage}' AND toUInt64(payload) > 1")
+    publish_dead_letters(dead_letter(stage=stage, payload=SECRET.encode()))
+    eventually(lambda: len(list_by_stage(f"stage = '{stage}'")) == 1)
+    done = run("list", "--where", f"stage = '{stage}' AND toUInt64(payload) > 1")
     assert done.returncode == 2
     assert SECRET not in done.stderr
     assert "toUInt64OrNull" in done.stderr
 
 
-def test_a_letter_is_found_by_the_beginning_of_its_id_alone(sink: subprocess.Popen[bytes]) -> None:
-    publish_letters(*(letter(letter_id=UUID(f"{number:08x}-0000-5000-8000-000000000000")) for number in (0xABCD0001, 0xABCD0002)))
+def test_dead_letter_is_found_by_start_of_its_id(sink: subprocess.Popen[bytes]) -> None:
+    publish_dead_letters(
+        *(dead_letter(letter_id=UUID(f"{number:08x}-0000-5000-8000-000000000000")) for number in (0xABCD0001, 0xABCD0002))
+    )
     eventually(lambda: only("SELECT count() FROM touchline.dead_letters WHERE startsWith(toString(letter_id), 'abcd')") == 2)
-    assert letters("show", "ABCD0001").returncode == 0
-    for wrong, said in (("abcd", "more than one"), ("ffffffff-ffff", "no dead letter begins"), ("'; DROP", "no letter id")):
-        done = letters("show", wrong)
+    assert run("show", "ABCD0001").returncode == 0
+    for wrong, error in (
+        ("abcd", "more than one"),
+        ("ffffffff-ffff", "no dead letter has"),
+        ("'; DROP", "no id of a dead letter"),
+    ):
+        done = run("show", wrong)
         assert done.returncode == 2
-        assert said in done.stderr
+        assert error in done.stderr

@@ -1,6 +1,7 @@
-"""`touchline explain` and `touchline identity show`, on a small story that was stored by the real sinks."""
+"""`touchline explain` and `touchline identity show` on one customer that the real sinks stored."""
 
 import json
+import os
 import subprocess
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ START = int(datetime(2026, 9, 1, 8, tzinfo=UTC).timestamp() * 1000)
 
 
 class Ann(NamedTuple):
-    """A customer of a phone company, first known by a telephone number, then by an address, then as both."""
+    """A customer with two former ids: one known by e-mail, one by phone, merged later."""
 
     customer_id: UUID
     former: UUID
@@ -34,23 +35,23 @@ def iso(hours: int) -> str:
 
 @pytest.fixture(scope="module")
 def ann(migrated: Stack) -> Ann:
-    """Orders at 0 h, waits, complains at 50 h as someone else, is found to be one at 60 h, and is asked at 100 h."""
+    """Store an order at 0 h, a delay at 24 h, a complaint of another id at 50 h, a merge at 60 h and a survey at 100 h."""
     one, other = uuid4().bytes, uuid4().bytes
     mark = uuid4().hex[:8]
     email, phone = f"ann.{mark}@example.org", f"+49{int(mark, 16):010d}"
     crm = {"source": "support", "type": "ticket.opened", "stage": "support", "channel": "phone", "system": "sim-zendesk"}
-    told = "The new router blinks red and nobody calls back. 😞 [bold]Do something[/bold]\x1b[31m!"
-    asked = {"source": "feedback", "survey_id": "s", "question_id": "q", "metric": "nps", "scale_low": 0, "scale_high": 10}
+    complaint = "The new router blinks red and no one calls back. 😞 [bold]Do something[/bold]\x1b[31m!"
+    survey = {"source": "feedback", "survey_id": "s", "question_id": "q", "metric": "nps", "scale_low": 0, "scale_high": 10}
     touches = [
         resolved(customer_id=one, occurred_at=START, product="fibre-250", amount=399_900, currency="EUR", system="sim-sap"),
         resolved(
             customer_id=one, occurred_at=START + 24 * HOUR, source="inventory", type="shipment.delayed", stage="onboarding",
             channel="system", delay_days=6.0,
         ),
-        resolved(customer_id=other, occurred_at=START + 50 * HOUR, text=told, **crm),
+        resolved(customer_id=other, occurred_at=START + 50 * HOUR, text=complaint, **crm),
         resolved(
             customer_id=one, occurred_at=START + 100 * HOUR, type="survey.answered", stage="use", channel="email", answer=2.0,
-            **asked,
+            **survey,
         ),
     ]  # fmt: skip
     ids = [touch["event_id"] for touch in touches]
@@ -94,45 +95,46 @@ def driver(event: bytes, contribution: float, text: str) -> Fields:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([TOUCHLINE, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    wide = {**os.environ, "COLUMNS": "160"}
+    return subprocess.run([TOUCHLINE, *arguments], capture_output=True, text=True, timeout=60, check=False, env=wide)
 
 
-def told(*arguments: str) -> Any:
+def run_json(*arguments: str) -> Any:
     done = run(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_a_customer_is_found_by_every_way_to_name_it(ann: Ann) -> None:
+def test_customer_is_found_by_each_identifier_and_id(ann: Ann) -> None:
     ways = [
         str(ann.customer_id), str(ann.former),
         ann.email, ann.email.upper(), f"email:{ann.email}", ann.phone, f"phone:{ann.phone}",
         f"crm_contact:sim-crm/{ann.email[4:12]}", f"crm_contact:{ann.email[4:12]}", ann.email[4:12],
     ]  # fmt: skip
-    assert [told("identity", "show", way)["customer_id"] for way in ways] == [str(ann.customer_id)] * len(ways)
+    assert [run_json("identity", "show", way)["customer_id"] for way in ways] == [str(ann.customer_id)] * len(ways)
 
 
-def test_timeline_and_scores_come_with_their_events(ann: Ann) -> None:
-    story = told("explain", ann.email)
-    assert [touch["event_id"] for touch in story["timeline"]] == list(map(str, ann.events))
-    assert [touch["occurred_at"] for touch in story["timeline"]] == [iso(hours) for hours in (0, 24, 50, 100)]
-    assert [touch["score"] for touch in story["timeline"]] == [None, 62.0, None, 40.5]
-    assert [touch["change"] for touch in story["timeline"]] == [None, -8.0, None, -21.5]
-    assert story["timeline"][2]["customer_id_then"] == str(ann.former)
-    assert story["timeline"][0]["amount"] == 39.99
-    churn, satisfaction = story["readings"]
+def test_timeline_and_scores_name_their_events(ann: Ann) -> None:
+    history = run_json("explain", ann.email)
+    assert [touch["event_id"] for touch in history["timeline"]] == list(map(str, ann.events))
+    assert [touch["occurred_at"] for touch in history["timeline"]] == [iso(hours) for hours in (0, 24, 50, 100)]
+    assert [touch["score"] for touch in history["timeline"]] == [None, 62.0, None, 40.5]
+    assert [touch["change"] for touch in history["timeline"]] == [None, -8.0, None, -21.5]
+    assert history["timeline"][2]["customer_id_then"] == str(ann.former)
+    assert history["timeline"][0]["amount"] == 39.99
+    churn, satisfaction = history["readings"]
     assert (churn["signal"], churn["value"], churn["drivers"][0]["event_id"]) == ("churn", 0.31, str(ann.events[2]))
     assert (satisfaction["value"], satisfaction["event_id"]) == (40.5, str(ann.events[3]))
     assert [(each["event_id"], each["contribution"]) for each in satisfaction["drivers"]] == [
         (str(ann.events[3]), -21.5),
         (str(ann.events[1]), -8.0),
     ]
-    (journey,) = story["journeys"]
+    (journey,) = history["journeys"]
     assert (journey["touchpoints"], journey["stages"]) == (4, ["purchase", "onboarding", "support", "use"])
 
 
-def test_identity_tells_which_touchpoint_brought_what(ann: Ann) -> None:
-    identity = told("identity", "show", ann.email)
+def test_identity_names_touchpoint_of_each_identifier_and_merge(ann: Ann) -> None:
+    identity = run_json("identity", "show", ann.email)
     assert {(edge["kind"], edge["customer_id"], edge["event_id"]) for edge in identity["edges"]} == {
         ("email", str(ann.customer_id), str(ann.events[0])),
         ("crm_contact", str(ann.customer_id), str(ann.events[0])),
@@ -140,36 +142,36 @@ def test_identity_tells_which_touchpoint_brought_what(ann: Ann) -> None:
     }
     (merge,) = identity["merges"]
     assert (merge["from_customer"], merge["to_customer"]) == (str(ann.former), str(ann.customer_id))
-    assert told("explain", ann.email)["identity"] == identity
+    assert run_json("explain", ann.email)["identity"] == identity
 
 
-def test_at_leaves_out_what_came_later(ann: Ann) -> None:
-    story = told("explain", ann.email, "--at", "2026-09-03T12:00")
-    assert [touch["event_id"] for touch in story["timeline"]] == list(map(str, ann.events[:3]))
-    assert [(each["signal"], each["value"]) for each in story["readings"]] == [("satisfaction", 62.0)]
-    assert (len(story["identity"]["edges"]), story["identity"]["merges"], len(story["journeys"])) == (3, [], 1)
-    assert told("explain", ann.email, "--at", "2026-08-01")["timeline"] == []
+def test_at_leaves_out_later_records(ann: Ann) -> None:
+    history = run_json("explain", ann.email, "--at", "2026-09-03T12:00")
+    assert [touch["event_id"] for touch in history["timeline"]] == list(map(str, ann.events[:3]))
+    assert [(each["signal"], each["value"]) for each in history["readings"]] == [("satisfaction", 62.0)]
+    assert (len(history["identity"]["edges"]), history["identity"]["merges"], len(history["journeys"])) == (3, [], 1)
+    assert run_json("explain", ann.email, "--at", "2026-08-01")["timeline"] == []
 
 
-def test_a_journey_that_went_on_after_the_time_asked_for_is_marked(ann: Ann) -> None:
-    mark = "went on since: as now"
-    for at, went_on in [("2026-09-05T11:59:59", True), ("2026-09-05T12:00", False)]:
-        assert [each["went_on"] for each in told("explain", ann.email, "--at", at)["journeys"]] == [went_on]
-        assert (mark in run("explain", ann.email, "--at", at).stdout) == went_on
-    assert not told("explain", ann.email)["journeys"][0]["went_on"]
+def test_journey_with_touchpoints_after_at_is_marked(ann: Ann) -> None:
+    mark = "current state: has later touchpoints"
+    for at, is_later in [("2026-09-05T11:59:59", True), ("2026-09-05T12:00", False)]:
+        assert [each["has_later_touchpoints"] for each in run_json("explain", ann.email, "--at", at)["journeys"]] == [is_later]
+        assert (mark in run("explain", ann.email, "--at", at).stdout) == is_later
+    assert not run_json("explain", ann.email)["journeys"][0]["has_later_touchpoints"]
     assert mark not in run("explain", ann.email).stdout
 
 
-def test_the_newest_touchpoints_are_shown_and_the_others_counted(ann: Ann) -> None:
-    story = told("explain", ann.email, "--limit", "2")
-    assert [touch["event_id"] for touch in story["timeline"]] == list(map(str, ann.events[2:]))
-    assert story["touchpoints"] == 4
-    assert "2 older with --limit" in run("explain", ann.email, "--limit", "2").stdout
+def test_limit_shows_newest_touchpoints_and_counts_the_others(ann: Ann) -> None:
+    history = run_json("explain", ann.email, "--limit", "2")
+    assert [touch["event_id"] for touch in history["timeline"]] == list(map(str, ann.events[2:]))
+    assert history["touchpoints"] == 4
+    assert "--limit hides 2 older ones" in run("explain", ann.email, "--limit", "2").stdout
 
 
-def test_the_screen_tells_the_same_and_steers_no_terminal(ann: Ann) -> None:
+def test_terminal_output_has_same_facts_and_no_control_characters(ann: Ann) -> None:
     screen = run("explain", ann.email).stdout
-    for said in (
+    for text in (
         str(ann.customer_id),
         ann.email,
         ann.phone,
@@ -178,41 +180,41 @@ def test_the_screen_tells_the_same_and_steers_no_terminal(ann: Ann) -> None:
         "satisfaction 40.5",
         "churn 31.0 %",
     ):
-        assert said in screen
+        assert text in screen
     assert [str(event)[:8] in screen for event in ann.events] == [True] * 4
-    assert [str(event) in screen for event in ann.events] == [False, True, True, True]  # those behind a score are whole
+    assert [str(event) in screen for event in ann.events] == [False, True, True, True]  # drivers are printed with their whole id
     assert "[bold]Do something[/bold]" in screen
     assert "\x1b" not in screen
 
 
 @pytest.mark.parametrize(
-    ("who", "said"),
+    ("customer", "error"),
     [
         ("nobody@example.org", "no customer has this identifier"),
-        ("email:nonsense", "that is no identifier"),
-        ("-", "that is no identifier"),
-        (str(UUID(int=1)), "no customer of this id"),
+        ("email:nonsense", "this is no identifier"),
+        ("-", "this is no identifier"),
+        (str(UUID(int=1)), "no customer with an identifier has this id"),
     ],
 )
-def test_nobody_is_said_with_what_to_do(ann: Ann, who: str, said: str) -> None:
-    done = run("explain", "--", who)
+def test_unknown_customer_ends_with_next_step(ann: Ann, customer: str, error: str) -> None:
+    done = run("explain", "--", customer)
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert error in done.stderr
 
 
-def test_an_identifier_of_two_systems_is_asked_back(ann: Ann) -> None:
+def test_identifier_of_two_systems_must_be_qualified(ann: Ann) -> None:
     number = f"c-{uuid4().hex}"
     edges = [edge("crm_contact", f"{system}/{number}", uuid4().bytes, uuid4().bytes, 0) for system in ("sim-crm", "sim-other")]
     publish("touchline.identity", "edge", edges)
     store("identities")
     done = run("identity", "show", number)
     assert done.returncode == 2
-    assert "more than one customer has this identifier in some system: say kind:system/value" in done.stderr
-    assert told("identity", "show", f"crm_contact:sim-crm/{number}")["customer_id"] == str(shown(edges[0]["customer_id"]))
+    assert "more than one customer has this identifier: give kind:system/value" in done.stderr
+    assert run_json("identity", "show", f"crm_contact:sim-crm/{number}")["customer_id"] == str(shown(edges[0]["customer_id"]))
 
 
-def test_somebody_erased_is_nobody(migrated: Stack) -> None:
-    """The one who is erased, by address and by id, and whoever became part of that one."""
+def test_erased_customer_is_not_found(migrated: Stack) -> None:
+    """An erased customer, and a customer merged into it, are not found by identifier or id."""
     gone, part = uuid4().bytes, uuid4().bytes
     mark = uuid4().hex[:8]
     mails = [f"{name}.{mark}@example.org" for name in ("gone", "part")]
@@ -224,9 +226,9 @@ def test_somebody_erased_is_nobody(migrated: Stack) -> None:
         {"from_customer": part, "to_customer": gone, "rule": "exact-identifier", "event_id": event, "at": START}
     ])  # fmt: skip
     store()
-    assert [row["value"] for row in told("identity", "show", mails[1])["edges"]] == mails
+    assert [row["value"] for row in run_json("identity", "show", mails[1])["edges"]] == mails
     ask("INSERT INTO touchline_store.erasures (customer_id) SELECT UUIDStringToNum({id:String})", {"id": str(shown(gone))})
-    for who in (*mails, str(shown(gone)), str(shown(part))):
+    for customer in (*mails, str(shown(gone)), str(shown(part))):
         for command in (("explain",), ("identity", "show")):
-            done = run(*command, who)
-            assert (done.returncode, done.stdout) == (2, ""), who
+            done = run(*command, customer)
+            assert (done.returncode, done.stdout) == (2, ""), customer

@@ -1,4 +1,4 @@
-"""Which dead letters may be sent again, in which portions, and that nothing in a payload can hurt the terminal that shows it."""
+"""Dead letters: their states, the plan and batches of a replay, and safe terminal output."""
 
 import io
 import json
@@ -11,12 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from deploy.dead_letters.dead_letter import BATCH_BYTES, BATCH_LETTERS, MAX_REPLAYS, WHY, Letter, State, batches, plan
-from deploy.dead_letters.output import as_json, record, show_letter, show_letters
-from deploy.dead_letters.queries import Content
+from deploy.dead_letters.dead_letter import (
+    MAX_BATCH,
+    MAX_BATCH_BYTES,
+    MAX_REPLAYS,
+    NEXT_STEPS,
+    DeadLetter,
+    State,
+    plan_replay,
+    split_batches,
+)
+from deploy.dead_letters.output import describe_payload, show_dead_letter, show_groups, show_list, show_plan, to_json
+from deploy.dead_letters.queries import Content, Group
 from tests.harness.sinks import encoded, resolved
 
-LETTER = Letter(
+DEAD_LETTER = DeadLetter(
     letter_id=UUID(int=7),
     at=datetime(2026, 11, 22, tzinfo=UTC),
     stage="identify",
@@ -36,13 +45,13 @@ LETTER = Letter(
     replayed=0,
     replayed_at=None,
 )
-LETTERS = st.builds(
-    LETTER._replace,
+DEAD_LETTERS = st.builds(
+    DEAD_LETTER._replace,
     topic=st.sampled_from([None, "touchline.erp", "touchline.identity"]),
     truncated=st.integers(0, 1),
     replays=st.integers(0, 5),
     replayed=st.integers(0, 1),
-    size=st.integers(0, BATCH_BYTES),
+    size=st.integers(0, MAX_BATCH_BYTES),
 )
 
 
@@ -53,41 +62,41 @@ LETTERS = st.builds(
         ({"replays": MAX_REPLAYS - 1}, State.REFUSED),
         ({"replays": MAX_REPLAYS}, State.LOOPING),
         ({"replays": MAX_REPLAYS, "replayed": 1}, State.REPLAYED),
-        ({"truncated": 1}, State.CUT),
-        ({"topic": None, "truncated": 1}, State.SOURCE),
+        ({"truncated": 1}, State.TRUNCATED),
+        ({"topic": None, "truncated": 1}, State.NOT_ON_KAFKA),
         ({"topic": "touchline.connector-state"}, State.COMPACTED),
     ],
 )
-def test_the_state_of_a_letter(change: dict[str, Any], state: State) -> None:
-    assert LETTER._replace(**change).state is state
+def test_state_follows_from_fields(change: dict[str, Any], state: State) -> None:
+    assert DEAD_LETTER._replace(**change).state is state
 
 
-@given(letters=st.lists(LETTERS, max_size=8), again=st.booleans())
-def test_a_plan_sends_only_what_may_be_sent_and_accounts_for_the_rest(letters: list[Letter], *, again: bool) -> None:
-    found = plan(letters, again=again)
-    assert len(found.send) + found.left.total() == len(letters)
+@given(letters=st.lists(DEAD_LETTERS, max_size=8), again=st.booleans())
+def test_plan_sends_only_allowed_states_and_counts_the_others(letters: list[DeadLetter], *, again: bool) -> None:
+    found = plan_replay(letters, again=again)
+    assert len(found.send) + found.left_out.total() == len(letters)
     for letter in found.send:
         assert letter.topic == "touchline.erp"
         assert not letter.truncated
         assert not letter.replayed
         assert again or letter.replays < MAX_REPLAYS
-    assert not (again and found.left[State.LOOPING])
-    assert set(found.left) <= set(WHY)
-    assert found.complete == all(letter.replayed or letter in found.send for letter in letters)
+    assert not (again and found.left_out[State.LOOPING])
+    assert set(found.left_out) <= set(NEXT_STEPS)
+    assert found.is_complete == all(letter.replayed or letter in found.send for letter in letters)
 
 
-@given(st.lists(st.integers(0, BATCH_BYTES), max_size=40) | st.integers(0, 1_200).map(lambda count: [0] * count))
+@given(st.lists(st.integers(0, MAX_BATCH_BYTES), max_size=40) | st.integers(0, 1_200).map(lambda count: [0] * count))
 def test_batches_keep_order_and_bounds(sizes: list[int]) -> None:
-    letters = [LETTER._replace(letter_id=UUID(int=number), size=size) for number, size in enumerate(sizes)]
-    cut = list(batches(letters))
+    letters = [DEAD_LETTER._replace(letter_id=UUID(int=number), size=size) for number, size in enumerate(sizes)]
+    cut = list(split_batches(letters))
     assert [letter for batch in cut for letter in batch] == letters
-    assert all(0 < len(batch) <= BATCH_LETTERS for batch in cut)
-    assert all(len(batch) == 1 or sum(letter.size for letter in batch) <= BATCH_BYTES for batch in cut)
+    assert all(0 < len(batch) <= MAX_BATCH for batch in cut)
+    assert all(len(batch) == 1 or sum(letter.size for letter in batch) <= MAX_BATCH_BYTES for batch in cut)
 
 
-def test_a_record_that_decodes_is_shown_with_readable_ids_and_times() -> None:
+def test_decoded_record_has_readable_ids_and_times() -> None:
     fields = resolved(event_id=UUID(int=5).bytes, occurred_at=1_760_000_000_000, text="grüß Gott")
-    title, shown = record(encoded("resolved", fields))
+    title, shown = describe_payload(encoded("resolved", fields))
     assert title == "record resolved"
     found = json.loads(shown)["touchpoint"]
     assert found["event_id"] == str(UUID(int=5))
@@ -96,33 +105,48 @@ def test_a_record_that_decodes_is_shown_with_readable_ids_and_times() -> None:
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
-def test_a_time_that_no_calendar_has_is_shown_as_a_number(at: int) -> None:
-    found = json.loads(record(encoded("resolved", resolved(occurred_at=at)))[1])["touchpoint"]["occurred_at"]
+def test_time_outside_of_calendar_is_shown_as_number(at: int) -> None:
+    found = json.loads(describe_payload(encoded("resolved", resolved(occurred_at=at)))[1])["touchpoint"]["occurred_at"]
     assert found == at or datetime.fromisoformat(found).tzinfo is UTC
 
 
-def test_text_is_shown_as_text_and_bytes_as_bytes() -> None:
-    assert record("17;müch".encode())[1] == "17;müch"
-    assert record(b"\x00\xffAB")[1].split() == ["00000000", "00", "ff", "41", "42", "··AB"]
-    assert record(b"\xff" * 5_000)[1].endswith("… 3,976 bytes more")
-    assert record(b"a" * 5_000)[1].endswith("… 3,000 characters more")
+def test_text_is_shown_as_text_and_other_payload_as_bytes() -> None:
+    assert describe_payload("17;müch".encode())[1] == "17;müch"
+    assert describe_payload(b"\x00\xffAB")[1].split() == ["00000000", "00", "ff", "41", "42", "··AB"]
+    assert describe_payload(b"\xff" * 5_000)[1].endswith("… 3,976 more bytes")
+    assert describe_payload(b"a" * 5_000)[1].endswith("… 3,000 more characters")
 
 
 @given(st.binary(max_size=80) | st.text(max_size=30).map(str.encode), st.none() | st.binary(max_size=20))
-def test_nothing_in_a_payload_reaches_the_terminal_as_a_command(payload: bytes, key: bytes | None) -> None:
+def test_payload_sends_no_control_character_to_terminal(payload: bytes, key: bytes | None) -> None:
     out = io.StringIO()
-    show_letter(Console(file=out, width=100), LETTER, Content(key, payload))
+    show_dead_letter(Console(file=out, width=100), DEAD_LETTER, Content(key, payload))
     assert all(one.isprintable() or one == "\n" for one in out.getvalue())
 
 
-@given(st.lists(LETTERS, max_size=4), st.integers(40, 200))
-def test_a_list_fits_any_terminal(letters: list[Letter], width: int) -> None:
+@given(st.lists(DEAD_LETTERS, max_size=4), st.integers(40, 200))
+def test_list_fits_any_terminal(letters: list[DeadLetter], width: int) -> None:
     out = io.StringIO()
-    show_letters(Console(file=out, width=width), letters, len(letters))
+    show_list(Console(file=out, width=width), letters, len(letters))
     assert max(map(len, out.getvalue().splitlines())) <= width
 
 
-def test_a_letter_is_one_line_of_json() -> None:
-    found = json.loads(as_json(LETTER._replace(detail="two\nlines")))
+def test_json_is_one_line_without_customer_data() -> None:
+    found = json.loads(to_json(DEAD_LETTER._replace(detail="two\nlines")))
     assert (found["letter_id"], found["at"], found["state"]) == (str(UUID(int=7)), "2026-11-22T00:00:00+00:00", "refused")
     assert {"payload", "key"}.isdisjoint(found)
+
+
+def test_80_columns_cut_no_word() -> None:
+    out = io.StringIO()
+    on = Console(file=out, width=80)
+    stage, reason = "sink_identity_conflicts", "incompatible_schema_version"
+    one = DEAD_LETTER._replace(stage=stage, reason=reason, origin="touchline.identity-requests/11/1234567", replays=3)
+    show_groups(on, [Group(stage, reason, 1_234_567, 234_567, 10**9, one.at, one.at)])
+    show_list(on, [one], 1_234_567)
+    show_plan(on, plan_replay([one], again=True), dry_run=True)
+    shown = out.getvalue()
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80 + len(".venv/bin/")
+    assert shown.count(stage) == shown.count(reason) == 3
+    assert {"1,234,567", "234,567", "2026-11-22"} <= set(shown.split())
