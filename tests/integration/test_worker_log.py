@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.harness.workers import drained, eventually, order, page, publish, worker
+from tests.harness.waiting import eventually
+from tests.harness.workers import drained, order, page, publish, worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120), pytest.mark.usefixtures("own_topics")]
 
