@@ -1,11 +1,13 @@
 # Everything a person or CI does here, one verb a job. `make` alone explains itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-connectors crash demo up down status bench bench-intake bench-clickhouse format lock clean
+.PHONY: help setup check test test-fast test-connectors crash demo up down status bench bench-intake bench-clickhouse format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 TOUCHLINE := $(BIN)/touchline
+# Integration tests mostly wait, so two cores serve four processes.
+PROCESSES := 4
 LOCK := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q
 
 help: ## this list
@@ -28,9 +30,16 @@ check: $(STAMP) ## ruff, mypy --strict, layer rules, spelling
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
 
+PYTEST := $(BIN)/pytest --durations 20
+
 test: setup check ## every check and every test, on real Kafka and ClickHouse; leaves nothing running
-	$(BIN)/pytest -m 'not live' --numprocesses logical --maxprocesses 4 --dist loadgroup
-	$(BIN)/pytest -m 'live and not slow' --numprocesses logical --maxprocesses 4 --dist loadfile tests/live
+	@failed=0; \
+	$(PYTEST) -m 'not live' --numprocesses $(PROCESSES) --dist loadgroup || failed=1; \
+	$(PYTEST) -m 'live and not slow' --numprocesses $(PROCESSES) --dist loadfile tests/live || failed=1; \
+	exit $$failed
+
+test-fast: $(STAMP) ## the tests that need no server, in at most 90 seconds
+	$(BIN)/pytest -m 'not integration and not crash and not live' --numprocesses logical --quiet
 
 test-connectors: setup ## every connector against its real source system, which is installed for it
 	$(BIN)/pytest -m live tests/live
