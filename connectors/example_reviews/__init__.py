@@ -1,1 +1,1 @@
-"""Reviews of a fictitious review service: the example to copy for a paged JSON API."""
+"""Reviews of a fictitious service: the template for a paged JSON API."""

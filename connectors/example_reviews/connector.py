@@ -1,6 +1,6 @@
-"""Reviews of a fictitious review service, read by the time of their last change.
+"""Connector that reads the reviews of a fictitious service by the time of their last change.
 
-Guarantee: at least once, exact by event id. Deletes: a deleted review stays listed with its mark.
+Guarantee: at least once; repeated reads have the same event id. Deletes: a deleted review stays in the list with a mark.
 """
 
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ from connectors.http.keyset import paginate
 from connectors.settings import secret_variable
 
 
-class Connector(HttpConnector):
-    """One account. Cursor: {at, key, done}, as `connectors/http/keyset.py` keeps it."""
+class Connector(Polled):
+    """One account of the service. Cursor: {at, key, done}, see `connectors/http/keyset.py`."""
 
     settings_model: ClassVar[type[BaseModel]] = ReviewsSettings
 
@@ -29,28 +29,28 @@ class Connector(HttpConnector):
         self.settings = settings
 
     def login(self, client: Client) -> dict[str, str]:
-        """A token of the service, which lasts for some minutes."""
-        found = client.post("/v1/token", {"secret": self.settings.secret.get_secret_value()}, signed=False)
-        return {"Authorization": f"Bearer {found.json()['token']}"}
+        """Return the headers with a new token of the service, which is valid for some minutes."""
+        answer = client.post("/v1/token", {"secret": self.settings.secret.get_secret_value()}, signed=False)
+        return {"Authorization": f"Bearer {answer.json()['token']}"}
 
     def check(self) -> str:
-        """How many reviews there are. Raises ConfigError with what to change."""
-        return f"{self.count('reviews', UNBOUNDED)} reviews at {self.settings.url}"
+        """Return the number of reviews. Raises ConfigError with the setting to change."""
+        return f"{self.count('reviews', WHOLE)} reviews at {self.settings.url}"
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
-        """The reviews changed since, oldest first."""
-        return paginate(self._page, self.mappings[stream], self.client.now, self.settings.page, cursor, window)
+    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+        """Yield the reviews changed after the cursor, oldest first."""
+        return walk(self._page, self.items[stream], self.client.now, self.settings.page, cursor, window)
 
     def count(self, stream: str, window: Window) -> int:
-        """The service's own count."""
-        query = {"changed_from": _text(window.start), "changed_before": _text(window.end)}
+        """Return the service's own count."""
+        query = {"changed_from": _format_time(window.start), "changed_before": _format_time(window.end)}
         return int(self.client.get("/v1/reviews/count", query).json()["count"])
 
     def _page(self, at: datetime | None, key: str) -> list[dict[str, Any]]:
-        query = {"changed_from": _text(at), "after": key, "limit": self.settings.page}
-        found: list[dict[str, Any]] = self.client.get("/v1/reviews", query).json()["reviews"]
-        return found
+        query = {"changed_from": _format_time(at), "after": key, "limit": self.settings.page}
+        reviews: list[dict[str, Any]] = self.client.get("/v1/reviews", query).json()["reviews"]
+        return reviews
 
 
-def _text(at: datetime | None) -> str | None:
+def _format_time(at: datetime | None) -> str | None:
     return at.isoformat() if at else None

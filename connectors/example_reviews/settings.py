@@ -1,4 +1,4 @@
-"""The settings of one account of the review service."""
+"""Settings of one account of the review service."""
 
 from pydantic import Field, SecretStr
 
@@ -6,7 +6,7 @@ from connectors.settings import SourceSettings
 
 
 class ReviewsSettings(SourceSettings):
-    """`secret` comes from the environment alone; `page` is how many reviews one request asks for."""
+    """Settings of the `example_reviews` connector."""
 
-    secret: SecretStr
-    page: int = Field(default=100, ge=1, le=500)
+    secret: SecretStr = Field(description="API secret of the account; only from the environment.")
+    page: int = Field(default=100, ge=1, le=500, description="Reviews per request.")

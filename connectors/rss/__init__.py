@@ -1,1 +1,1 @@
-"""RSS and Atom feeds: posts, reviews and mentions, asked for only when they changed."""
+"""RSS and Atom feeds: posts, reviews and mentions."""

@@ -1,7 +1,7 @@
-"""RSS and Atom feeds, asked for only when they changed.
+"""Connector that reads an RSS or Atom feed with conditional requests.
 
-Guarantee: at least once, exact by event id, for what is in the feed when it is asked for: an entry that comes and goes between
-two rounds is never seen, and a feed does not tell of deletes.
+Guarantee: at least once for the entries that the feed holds when it is read; repeated reads have the same event id. An entry that
+appears and disappears between two rounds is lost. Deletes: none, a feed does not report them.
 """
 
 import re
@@ -24,14 +24,14 @@ from connectors.mapping.record_mapping import RecordMapping
 from connectors.rss.settings import RssSettings
 from schemas.errors import ConfigError, RetryableError
 
-FIX = "the feed is not public, and this connector has no way to sign in"
-WHOLE_FEED = re.compile(rb"</([\w.-]+:)?(rss|feed|RDF)\s*>", re.IGNORECASE)
-LONGEST_END = 16_384
-MOST_ENTRIES = 2_000
+FIX = "the feed is not public and this connector cannot log in: use the address of a public feed"
+END_OF_FEED = re.compile(rb"</([\w.-]+:)?(rss|feed|RDF)\s*>", re.IGNORECASE)
+MAX_END_BYTES = 16_384
+MAX_ENTRIES = 2_000
 
 
-class Connector(HttpConnector):
-    """One feed. Cursor: {etag, modified, seen}, `seen` the entries of the feed as it was last, 8 bytes of hash each."""
+class Connector(Polled):
+    """One feed. Cursor: {etag, modified, seen}; `seen` holds a hash of 8 bytes for each entry of the last answer."""
 
     settings_model: ClassVar[type[BaseModel]] = RssSettings
 
@@ -43,52 +43,52 @@ class Connector(HttpConnector):
         self.mappings = {"entries": RecordMapping(settings.name, "entries", mapping.model_copy(update=own))}
 
     def check(self) -> str:
-        """How many entries the feed has. Raises ConfigError where there is no feed."""
-        return f"{len(_entries(self._ask({})))} entries at {self.settings.url}"
+        """Return the number of entries. Raises ConfigError if the address serves no feed."""
+        return f"{len(_parse_entries(self._fetch({})))} entries at {self.settings.url}"
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
-        """The entries that were not in the feed before, or not in this version, and are not older than the window."""
+    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+        """Yield the entries that are new or changed since the cursor and not older than the window."""
         before = cursor or {"etag": None, "modified": None, "seen": []}
-        answer = self._ask({"If-None-Match": before["etag"], "If-Modified-Since": before["modified"]})
+        answer = self._fetch({"If-None-Match": before["etag"], "If-Modified-Since": before["modified"]})
         if answer.status == 304:
             yield Batch((), before, progress=1.0)
             return
-        entries = _entries(answer)[:MOST_ENTRIES]
+        entries = _parse_entries(answer)[:MAX_ENTRIES]
         names = {sha256(f"{one['id']}\x1f{one['version']}".encode()).hexdigest()[:16]: one for one in entries}
         seen = set(before["seen"])
-        fresh = [entry for name, entry in reversed(names.items()) if name not in seen and not _early(entry, window.start)]
+        fresh = [entry for name, entry in reversed(names.items()) if name not in seen and not _is_before(entry, window.start)]
         now = {"etag": answer.headers.get("ETag"), "modified": answer.headers.get("Last-Modified"), "seen": list(names)}
         yield Batch(self.mappings[stream].create_records(fresh, datetime.now(UTC)), now, progress=1.0)
 
-    def _ask(self, headers: dict[str, str | None]) -> Response:
+    def _fetch(self, headers: dict[str, str | None]) -> Answer:
         query = urlsplit(self.settings.url).query
         given = {name: value for name, value in headers.items() if value}
         return self.client.get(f"?{query}" if query else "", headers=given)
 
 
-def _early(entry: dict[str, Any], start: datetime | None) -> bool:
+def _is_before(entry: dict[str, Any], start: datetime | None) -> bool:
     return start is not None and entry["at"] is not None and datetime.fromisoformat(entry["at"]) < start
 
 
-def _entries(answer: Response) -> list[dict[str, Any]]:
-    """The feed's entries, newest first as feeds have them. Raises RetryableError for half a feed, ConfigError for none."""
-    found = feedparser.parse(BytesIO(answer.body), response_headers={"content-type": answer.headers.get("Content-Type", "")})
-    if not found.get("version"):
-        raise ConfigError("url: there is no RSS or Atom feed at this address: look for the feed's own link on its page")
-    if not WHOLE_FEED.search(answer.body[-LONGEST_END:].replace(b"\0", b"")):  # UTF-16 has zero bytes
-        raise RetryableError("the feed ends in the middle")
-    return [_item(dict(entry)) for entry in found.entries]
+def _parse_entries(answer: Answer) -> list[dict[str, Any]]:
+    """Return the entries, newest first as in the feed. Raises RetryableError for a truncated feed, ConfigError for no feed."""
+    feed = feedparser.parse(BytesIO(answer.body), response_headers={"content-type": answer.headers.get("Content-Type", "")})
+    if not feed.get("version"):
+        raise ConfigError("url: there is no RSS or Atom feed at this address: use the link to the feed on its page")
+    if not END_OF_FEED.search(answer.body[-MAX_END_BYTES:].replace(b"\0", b"")):  # zero bytes of UTF-16
+        raise RetryableError("the feed is truncated")
+    return [_convert_entry(dict(entry)) for entry in feed.entries]
 
 
-def _item(entry: dict[str, Any]) -> dict[str, Any]:
-    """What a mapping can read of an entry; its version is a hash of what is said and when it was changed."""
+def _convert_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that a mapping can read. The version is a hash of title, text and time of change."""
     at = entry.get("updated_parsed") or entry.get("published_parsed")
     html = next((part.value for part in entry.get("content", ())), None) or entry.get("summary")
     author = entry.get("author_detail", {})
-    said = "\x1f".join(str(part) for part in (entry.get("title"), html, entry.get("updated")))
+    content = "\x1f".join(str(part) for part in (entry.get("title"), html, entry.get("updated")))
     return {
         "id": entry.get("id") or entry.get("link"),
-        "version": sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16],
+        "version": sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16],
         "at": datetime.fromtimestamp(timegm(at), UTC).isoformat() if at else None,
         "link": entry.get("link"),
         "title": entry.get("title"),

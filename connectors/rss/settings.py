@@ -1,4 +1,4 @@
-"""The settings of one feed."""
+"""Settings of one feed."""
 
 from pydantic import Field
 
@@ -7,8 +7,12 @@ from schemas.records.fields import Name
 
 
 class RssSettings(SourceSettings):
-    """`system` is the product the feed comes from; `identifiers` says who an entry is by, as in a mapping."""
+    """Settings of the `rss` connector."""
 
-    system: Name
-    poll_seconds: float = Field(default=300, gt=0)
-    identifiers: dict[str, str] = Field(default={"email": "email(author_email)", "profile": "id(author_url)"}, min_length=1)
+    system: Name = Field(description="Product that the feed comes from; part of every event id.")
+    poll_seconds: float = Field(default=300, gt=0, description="Pause between two rounds, in seconds.")
+    identifiers: dict[str, str] = Field(
+        default={"email": "email(author_email)", "profile": "id(author_url)"},
+        min_length=1,
+        description="Identifiers of an entry's author: kind to JMESPath expression, as in a mapping.",
+    )

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from connectors.rss.connector import MOST_ENTRIES
+from connectors.rss.connector import MAX_ENTRIES
 from schemas.service.connection import KafkaSettings
 from tests.harness.connectors import KILLED, TOUCHLINE, connect, dying, finished, records, states
 from tests.harness.waiting import eventually
@@ -169,7 +169,7 @@ def test_of_a_feed_larger_than_a_round_the_newest_are_read_and_later_only_what_i
     tmp_path: Path, kafka: KafkaSettings, server: Server
 ) -> None:
     feed = server.feed("atom")
-    ids = feed.add(MOST_ENTRIES + 50)
+    ids = feed.add(MAX_ENTRIES + 50)
     feed.write()
     settings = write(tmp_path, feed)
     assert read(settings, kafka, "--once")[0] == 0
@@ -180,7 +180,7 @@ def test_of_a_feed_larger_than_a_round_the_newest_are_read_and_later_only_what_i
     feed.write()
     assert read(settings, kafka, "--once")[0] == 0
     assert Counter(record["post_id"] for record in told(kafka, feed)) == Counter([*ids[50:], *new])
-    assert totals(kafka, feed) == (MOST_ENTRIES + 5, MOST_ENTRIES + 5, 0)
+    assert totals(kafka, feed) == (MAX_ENTRIES + 5, MOST_ENTRIES + 5, 0)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Feeds: asked for only when they changed, half ones tried again, no feed told as such, RSS as well as Atom."""
+"""The rss connector: conditional requests, truncated feeds, addresses without a feed, RSS and Atom."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ def records(batch: Batch) -> list[Any]:
     return [record for record in batch.records if isinstance(record, Record)]
 
 
-def test_a_feed_that_did_not_change_is_not_sent_and_a_changed_one_gives_only_what_is_new(server: Server) -> None:
+def test_unchanged_feed_yields_nothing_and_changed_feed_yields_only_new_entries(server: Server) -> None:
     server.peer.put(1, DAY)
     connector = server.connector(timeout_seconds=5)
     first = read(connector)
@@ -47,7 +47,7 @@ def test_a_feed_that_did_not_change_is_not_sent_and_a_changed_one_gives_only_wha
     assert [record.key for record in records(read(connector, again.cursor))] == [changed, fresh]
 
 
-def test_rss_2_is_read_although_it_is_not_well_formed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_rss_2_is_read(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     connector = serve(server, monkeypatch, RSS)
     [record] = records(read(connector))
     found = connector.map_record(record)
@@ -62,34 +62,34 @@ COMMENT = b"\n<!--" + b" served from a cache" * 100 + b" -->"
 
 
 @pytest.mark.parametrize("body", [ATOM, RSS + COMMENT, RSS.decode().replace("?>", ' encoding="utf-16"?>', 1).encode("utf-16")])
-def test_a_whole_feed_is_known_by_its_end_whatever_prefix_encoding_or_comment_it_has(
+def test_end_of_feed_is_found_with_any_prefix_encoding_or_comment(
     server: Server, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     assert [record.key for record in records(read(serve(server, monkeypatch, body, "application/rss+xml")))] == ["g1"]
 
 
-def test_half_a_feed_is_tried_again_and_no_feed_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RetryableError, match="ends in the middle"):
+def test_truncated_feed_is_retryable_and_other_page_is_config_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RetryableError, match="the feed is truncated"):
         read(serve(server, monkeypatch, RSS[:-30]))
     for page in (b"<html><body>Welcome</body></html>", b"", b"/etc/passwd", b"{}"):
         with pytest.raises(ConfigError, match="no RSS or Atom feed"):
             serve(server, monkeypatch, page).check()
 
 
-def test_the_address_is_asked_as_it_was_given(server: Server) -> None:
+def test_url_is_requested_unchanged(server: Server) -> None:
     asked: list[tuple[str, dict[str, str]]] = []
     answer = server.peer.answer
 
-    def seen(method: str, path: str, query: dict[str, str], *others: Any) -> Any:
+    def record(method: str, path: str, query: dict[str, str], *others: Any) -> Any:
         asked.append((path, query))
         return answer(method, path, query, *others)
 
-    server.peer.answer = seen
+    server.peer.answer = record
     server.connector(url=f"{server.url}/feed/?category=a%20b", timeout_seconds=5).check()
     assert asked == [("/feed/", {"category": "a b"})]
 
 
-def test_what_is_older_than_the_start_is_left_out_and_not_read_later(server: Server) -> None:
+def test_entries_older_than_start_are_never_read(server: Server) -> None:
     server.peer.put(1, DAY)
     fresh = server.peer.put(2, DAY + timedelta(days=2))
     connector, window = server.connector(timeout_seconds=5), Window(DAY + timedelta(days=1))

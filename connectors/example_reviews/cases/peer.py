@@ -1,4 +1,4 @@
-"""The fictitious review service, as its documents would describe it; `tests/harness/connector_peers.py` serves it on loopback.
+"""Test server of the fictitious review service; `tests/harness/connector_peers.py` serves it on loopback.
 
 POST /v1/token {secret}                                 201 {token}; 401 for a wrong secret
 GET  /v1/reviews?changed_from=&after=&limit=            200 {reviews: [...]}, after (changed_from, after) by (changed_at, id)
@@ -21,7 +21,7 @@ LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 class Peer:
-    """The service with its reviews by id. `logins` counts the tokens given."""
+    """The service with its reviews by id. `logins` counts the issued tokens."""
 
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
@@ -29,7 +29,7 @@ class Peer:
         self._tokens: set[str] = set()
 
     def put(self, number: int, at: datetime, **others: Any) -> str:
-        """A review number `number`, new or changed at `at`; returns its key."""
+        """Create or change a review at `at` and return its key."""
         key = f"r{number:05}"
         author = {"id": f"m{number}", "email": f"m{number}@example.org"}
         item = {"id": key, "changed_at": at.isoformat(), "deleted": False, "author": author, "stars": 4, "text": "fine"}
@@ -37,17 +37,17 @@ class Peer:
         return key
 
     def delete(self, number: int, at: datetime) -> str:
-        """Take a review back at `at`."""
+        """Mark a review as deleted at `at` and return its key."""
         return self.put(number, at, deleted=True, text=None, stars=None)
 
     def expire(self) -> None:
-        """No token given so far is valid any more."""
+        """Revoke all tokens."""
         self._tokens.clear()
 
     def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of one request."""
+        """Return status, headers and body for one request."""
         status, found = self._answer(method, path, query, headers, body)
         return status, {"Content-Type": "application/json"}, json.dumps(found).encode()
 

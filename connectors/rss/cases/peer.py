@@ -1,6 +1,6 @@
-"""A weblog as RFC 4287 (Atom) and RFC 9110 (conditional requests) describe it; `items` holds its entries, XML as they stand.
+"""Test server of a weblog after RFC 4287 (Atom) and RFC 9110 (conditional requests); `items` holds its entries as XML.
 
-GET any path    200 with ETag, 304 where If-None-Match names it
+GET any path    200 with ETag; 304 if If-None-Match names the ETag
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ ENTRY = """<entry><id>{key}</id><title>{title}</title><updated>{at}</updated><li
 
 
 class Peer:
-    """The weblog. Nobody logs in."""
+    """The weblog, which needs no login."""
 
     logins = 0
 
@@ -33,25 +33,25 @@ class Peer:
         self.items: dict[str, str] = {}
 
     def put(self, number: int, at: datetime, **others: Any) -> str:
-        """An entry, new or changed at `at`; returns its key."""
+        """Create or change an entry at `at` and return its key."""
         key = f"urn:entry:{number:05}"
         title = escape(str(others.get("title", "Hello")))
         self.items[key] = ENTRY.format(key=key, number=number, at=at.isoformat(), title=title)
         return key
 
     def delete(self, number: int, at: datetime) -> str:
-        """Take an entry out of the feed."""
+        """Remove an entry from the feed and return its key."""
         key = f"urn:entry:{number:05}"
         del self.items[key]
         return key
 
     def expire(self) -> None:
-        """There are no tokens."""
+        """Do nothing: there are no tokens."""
 
     def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of one request."""
+        """Return status, headers and body for one request."""
         feed = FEED.format("\n".join(reversed(self.items.values()))).encode()
         tag = f'"{sha256(feed).hexdigest()[:8]}"'
         if headers.get("If-None-Match") == tag:
