@@ -1,1 +1,1 @@
-"""Mastodon: posts that mention an account or carry a hashtag, with their edits and deletes."""
+"""Mastodon: posts that mention an account or have a hashtag, with edits and deletes."""

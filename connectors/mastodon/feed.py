@@ -1,19 +1,19 @@
-"""The two kinds of stream: where each is asked for, what its entries say of place, time and post, and where a walk begins."""
+"""The two kinds of stream: the path of each, how to parse an entry, and where a round begins."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
-from connectors.mastodon.watch import Watched
+from connectors.mastodon.recheck import Recheck
 from schemas.errors import ConfigError
 from schemas.records.fields import instant, milliseconds
 
 RANDOM_BITS = 16
 
 
-class Found(NamedTuple):
-    """One entry: its id in the stream (None where it has none), the stream's time of it, and the post, empty where it is gone."""
+class Entry(NamedTuple):
+    """One entry of a stream: its id (None if it has none), the stream's time of it, and the post (empty if it was deleted)."""
 
     place: int | None
     at: datetime | None
@@ -21,76 +21,76 @@ class Found(NamedTuple):
 
 
 class Feed(Protocol):
-    """One stream: `path` and `query` ask for it."""
+    """One stream; `path` and `query` request a page of it."""
 
     stream: str
     path: str
     query: dict[str, Any]
 
-    def found(self, entry: dict[str, Any]) -> Found:
-        """One entry of an answer."""
+    def parse(self, entry: dict[str, Any]) -> Entry:
+        """Return one entry of an answer."""
         ...
 
-    def again(self, after: int, watched: Watched, lookback: timedelta) -> int:
-        """The place after which a walk begins that follows one which ended at `after`."""
+    def begin(self, after: int, recheck: Recheck, lookback: timedelta) -> int:
+        """Return the place after which a new round begins if the previous round ended at `after`."""
         ...
 
-    def before(self, at: datetime | None) -> int:
-        """A place before everything from `at` on, as near as the stream can tell."""
+    def place_before(self, at: datetime | None) -> int:
+        """Return the last place before all entries from `at` on, as exactly as the stream allows."""
         ...
 
 
 class Mentions:
-    """Notifications: their ids are a sequence and tell no time."""
+    """Notifications; their ids are a plain sequence and contain no time."""
 
     def __init__(self) -> None:
         self.stream = "mentions"
         self.path = "/api/v1/notifications"
         self.query: dict[str, Any] = {"types[]": "mention"}
 
-    def found(self, entry: dict[str, Any]) -> Found:
-        return Found(_number(entry["id"]), datetime.fromisoformat(entry["created_at"]), entry["status"] or {})
+    def parse(self, entry: dict[str, Any]) -> Entry:
+        return Entry(_parse_id(entry["id"]), datetime.fromisoformat(entry["created_at"]), entry["status"] or {})
 
-    def again(self, after: int, watched: Watched, lookback: timedelta) -> int:
-        return min((after, *(place - 1 for place in watched.posts)))
+    def begin(self, after: int, recheck: Recheck, lookback: timedelta) -> int:
+        return min((after, *(place - 1 for place in recheck.posts)))
 
-    def before(self, at: datetime | None) -> int:
+    def place_before(self, at: datetime | None) -> int:
         return 0
 
 
-class Tagged:
-    """The posts of one hashtag: their ids begin with the time at which their server took them in, or they claim to be written."""
+class Hashtag:
+    """Posts of one hashtag; an id begins with the time at which the server received the post, or with the author's own time."""
 
     def __init__(self, tag: str) -> None:
         self.stream = f"tags:{tag}"
         self.path = f"/api/v1/timelines/tag/{quote(tag)}"
         self.query: dict[str, Any] = {}
 
-    def found(self, entry: dict[str, Any]) -> Found:
-        return Found(_number(entry["id"]), placed_at(entry), entry)
+    def parse(self, entry: dict[str, Any]) -> Entry:
+        return Entry(_parse_id(entry["id"]), time_of_id(entry), entry)
 
-    def again(self, after: int, watched: Watched, lookback: timedelta) -> int:
-        late = self.before(instant(after >> RANDOM_BITS) - lookback)
-        return min(after, max(late, min(watched.posts) - 1) if watched.full() else late)
+    def begin(self, after: int, recheck: Recheck, lookback: timedelta) -> int:
+        late = self.place_before(instant(after >> RANDOM_BITS) - lookback)
+        return min(after, max(late, min(recheck.posts) - 1) if recheck.is_full() else late)
 
-    def before(self, at: datetime | None) -> int:
+    def place_before(self, at: datetime | None) -> int:
         return (milliseconds(at) << RANDOM_BITS) - 1 if at else 0
 
 
-def placed_at(post: dict[str, Any]) -> datetime | None:
-    """The time in a post's id. Raises ConfigError where the server gives ids of another kind."""
-    number = _number(post.get("id"))
+def time_of_id(post: dict[str, Any]) -> datetime | None:
+    """Return the time that a post's id contains. Raises ConfigError if the server uses ids of another kind."""
+    number = _parse_id(post.get("id"))
     return None if number is None else instant(number >> RANDOM_BITS)
 
 
-def _number(name: str | None) -> int | None:
-    if name is None:
+def _parse_id(text: str | None) -> int | None:
+    if text is None:
         return None
-    if not name.isdecimal():
-        raise ConfigError("url: the ids of this server tell no time: it speaks Mastodon's API and is none; use the rss connector")
-    return int(name)
+    if not text.isdecimal():
+        raise ConfigError("url: the server's ids contain no time, so it is not a Mastodon server: use the rss connector for it")
+    return int(text)
 
 
-def oldest_first(feed: Feed, page: Iterable[dict[str, Any]]) -> list[Found]:
-    """The entries of an answer, whose newest comes first."""
-    return [feed.found(entry) for entry in reversed(list(page))]
+def parse_page(feed: Feed, page: Iterable[dict[str, Any]]) -> list[Entry]:
+    """Return the entries of an answer, oldest first; the server sends the newest first."""
+    return [feed.parse(entry) for entry in reversed(list(page))]

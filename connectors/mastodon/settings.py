@@ -1,4 +1,4 @@
-"""The settings of one account of a Mastodon server."""
+"""Settings of one account of a Mastodon server."""
 
 from typing import Annotated, Self
 
@@ -11,21 +11,21 @@ Tag = Annotated[str, StringConstraints(pattern=r"^\w{1,100}$", to_lower=True)]
 
 
 class MastodonSettings(SourceSettings):
-    """`token` comes from the environment alone; `tags` are hashtags without `#`, `mentions` are those of the token's account.
+    """Settings of the `mastodon` connector."""
 
-    `system` is part of every event id and account: give each further server a name of its own. Posts of the last `watch_hours`
-    are looked at again each round, for edits and deletes. `page` is how many posts one request asks for.
-    """
-
-    token: SecretStr
-    system: Name = "mastodon"
-    mentions: bool = True
-    tags: tuple[Tag, ...] = ()
-    watch_hours: float = Field(default=24, gt=0, le=720)
-    page: int = Field(default=40, ge=1, le=40)
+    token: SecretStr = Field(description="Access token of the account; only from the environment.")
+    system: Name = Field(
+        default="mastodon", description="Part of every event id and account id; give each further server its own name."
+    )
+    mentions: bool = Field(default=True, description="Read the posts that mention the account, with any visibility.")
+    tags: tuple[Tag, ...] = Field(default=(), description="Hashtags without `#`; the connector reads their public posts.")
+    recheck_hours: float = Field(
+        default=24, gt=0, le=720, description="Each round checks the posts of this period again for edits and deletes, in hours."
+    )
+    page: int = Field(default=40, ge=1, le=40, description="Posts per request.")
 
     @model_validator(mode="after")
-    def _reads_something(self) -> Self:
+    def _check_stream(self) -> Self:
         if not self.mentions and not self.tags:
-            raise ValueError("there is nothing to read: name `tags`, or leave `mentions` on")
+            raise ValueError("there is nothing to read: set `tags`, or set `mentions` to true")
         return self

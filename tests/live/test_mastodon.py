@@ -221,7 +221,7 @@ def test_a_quiet_hashtag_does_not_tell_again_what_the_mentions_have_forgotten(
 ) -> None:
     word = tag()
     first = server.post(f"@acme where is my order #{word}")
-    settings = write(tmp_path, server, name, tags=[word], mentions=True, watch_hours=SETTLED / 3_600)
+    settings = write(tmp_path, server, name, tags=[word], mentions=True, recheck_hours=SETTLED / 3_600)
     read(settings, "--once")
     second = server.post("@acme never mind")
     read(settings, "--once")
@@ -252,7 +252,7 @@ def test_told_to_wait_it_asks_nothing_and_a_check_says_what_to_change(
     settings = write(tmp_path, server, name, tags=[word])
     monkeypatch.setenv(secret_variable(name, "token"), TOKENS["acme"])
     connector = open_connector("mastodon", settings, {})
-    assert connector.check() == f"may read tags:{word} at {server.url}"
+    assert connector.check() == f"can read tags:{word} at {server.url}"
     server.fault(f"/api/v1/timelines/tag/{word}", 1, type="ratelimit")
     for _ in range(2):
         with pytest.raises(RateLimitedError) as told_to_wait:

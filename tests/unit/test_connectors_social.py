@@ -1,4 +1,4 @@
-"""What mastodon keeps in its cursor, and the frames that end a stream of bluesky."""
+"""The cursor of mastodon, and frames of bluesky that end or advise."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from connectors.bluesky.connector import Connector
 from connectors.bluesky.frames import firehose, jetstream
 from connectors.bluesky.settings import BlueskySettings
-from connectors.mastodon.watch import MOST_WATCHED, Watched
+from connectors.mastodon.recheck import MAX_POSTS, Recheck
 from schemas.errors import ConfigError, RetryableError
 from tests.harness.connector_peers import Server
 
@@ -21,16 +21,16 @@ PLACE = 116_000_000_000_000_000
 
 
 @given(st.lists(st.integers(0, 100_000), max_size=2_000), st.integers(1, 86_400))
-def test_the_newest_posts_of_the_lookback_are_watched_and_fit_into_a_cursor(seconds: list[int], lookback: int) -> None:
-    watched = Watched({}, timedelta(seconds=lookback))
-    watched.learn((PLACE + one, str(PLACE + one), str(PLACE), DAY + timedelta(seconds=one)) for one in seconds)
+def test_recheck_keeps_newest_posts_of_lookback_and_fits_into_cursor(seconds: list[int], lookback: int) -> None:
+    recheck = Recheck({}, timedelta(seconds=lookback))
+    recheck.add((PLACE + one, str(PLACE + one), str(PLACE), DAY + timedelta(seconds=one)) for one in seconds)
     newest = max(seconds, default=0)
-    wanted = sorted(PLACE + one for one in set(seconds) if one >= newest - lookback)[-MOST_WATCHED:]
-    assert sorted(watched.posts) == wanted
-    text = json.dumps(watched.packed())
+    wanted = sorted(PLACE + one for one in set(seconds) if one >= newest - lookback)[-MAX_POSTS:]
+    assert sorted(recheck.posts) == wanted
+    text = json.dumps(recheck.pack())
     assert len(text) < 60_000
-    assert Watched(json.loads(text), timedelta(seconds=lookback)).posts == watched.posts
-    assert watched.missing(PLACE - 1, set(wanted[1:])).keys() == set(wanted[:1])
+    assert Recheck(json.loads(text), timedelta(seconds=lookback)).posts == recheck.posts
+    assert recheck.find_missing(PLACE - 1, set(wanted[1:])).keys() == set(wanted[:1])
 
 
 @pytest.mark.parametrize("data", ["", "[]", "{}", '{"$type": "message", "payload": {"$type": "#commit", "seq": "x"}}'])

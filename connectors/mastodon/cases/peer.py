@@ -1,8 +1,8 @@
-"""As much of Mastodon 4.3 as the connector asks, from its vendor's documents; `items` holds posts (Status entities) by id.
+"""Test server with the requests of Mastodon 4.3 that the connector uses; `items` holds posts (Status entities) by id.
 
 GET /api/v1/timelines/tag/acme?min_id=&limit=   200 the posts right after min_id, newest first
-GET /api/v1/statuses?id[]=                      200 those that exist
-401 for a wrong token, which never expires; the limit's renewal is a time in ISO 8601.
+GET /api/v1/statuses?id[]=                      200 the posts that exist
+401 for a wrong token; tokens do not expire. The rate limit's reset is an ISO 8601 time.
 """
 
 import json
@@ -13,14 +13,14 @@ from typing import Any
 from schemas.records.fields import milliseconds
 
 STREAM = "tags:acme"
-SETTINGS = {"name": "peer", "mentions": False, "tags": ["acme"], "watch_hours": 48, "page": 10}
+SETTINGS = {"name": "peer", "mentions": False, "tags": ["acme"], "recheck_hours": 48, "page": 10}
 SECRETS = {"token": "peer-token"}
 PAGE = 10
 UNKNOWN_FIELDS = True
 
 
 class Peer:
-    """The server with its posts."""
+    """The server and its posts."""
 
     logins = None
 
@@ -29,7 +29,7 @@ class Peer:
         self._names: dict[int, str] = {}
 
     def put(self, number: int, at: datetime, **others: Any) -> str:
-        """A post number `number`, new at `at`, or edited then where there is one; returns its key."""
+        """Create a post at `at`, or edit it if it exists, and return its key."""
         edited = number in self._names
         key = self._names.setdefault(number, str((milliseconds(at) << 16) + number % 65_536))
         url = f"https://mastodon.example/@m{number}"
@@ -40,18 +40,18 @@ class Peer:
         return key
 
     def delete(self, number: int, at: datetime) -> str:
-        """Delete a post."""
+        """Delete a post and return its key."""
         key = self._names[number]
         del self.items[key]
         return key
 
     def expire(self) -> None:
-        """Tokens do not expire."""
+        """Do nothing: tokens do not expire."""
 
     def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of one request."""
+        """Return status, headers and body for one request."""
         status, found = self._answer(path, query, headers)
         reset = datetime.now(UTC) + timedelta(minutes=5)
         limits = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299", "X-RateLimit-Reset": reset.isoformat()}
