@@ -1,1 +1,1 @@
-"""Bluesky and other servers of the AT Protocol: posts, with their edits and deletes, from a firehose or a Jetstream."""
+"""Bluesky and other AT Protocol servers: posts with edits and deletes, from a firehose or a Jetstream."""

@@ -1,4 +1,4 @@
-"""The settings of one stream of the AT Protocol."""
+"""Settings of one stream of the AT Protocol."""
 
 from typing import Annotated, Literal
 
@@ -11,14 +11,13 @@ Did = Annotated[str, StringConstraints(pattern=r"^did:[a-z]+:[A-Za-z0-9._:%-]+$"
 
 
 class BlueskySettings(SourceSettings):
-    """`url` is a server's own stream (`firehose`) or a `jetstream`; `dids` are the authors to read, all where there are none.
+    """Settings of the `bluesky` connector."""
 
-    A round ends when it has caught up, or when nothing came for `quiet_seconds`. `batch` is how many posts are published at once.
-    """
-
-    protocol: Literal["firehose", "jetstream"]
-    system: Name = "atproto"
-    dids: tuple[Did, ...] = Field(default=(), max_length=10_000)
-    poll_seconds: float = Field(default=5, gt=0)
-    quiet_seconds: float = Field(default=1, gt=0)
-    batch: int = Field(default=500, ge=1, le=1_000)
+    protocol: Literal["firehose", "jetstream"] = Field(
+        description="`firehose` (com.atproto.sync.subscribeRepos) or `jetstream` (network.bsky.jetstream.subscribeEvents)."
+    )
+    system: Name = Field(default="atproto", description="Part of every event id and account id.")
+    dids: tuple[Did, ...] = Field(default=(), max_length=10_000, description="Authors to read; empty for all authors.")
+    poll_seconds: float = Field(default=5, gt=0, description="Pause between two rounds, in seconds.")
+    quiet_seconds: float = Field(default=1, gt=0, description="A round ends after this time without a frame, in seconds.")
+    batch: int = Field(default=500, ge=1, le=1_000, description="Posts per published batch.")

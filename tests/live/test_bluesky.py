@@ -20,7 +20,7 @@ import yaml
 from websockets.sync.client import connect as websocket
 
 from connectors.bluesky.connector import PATHS, Connector
-from connectors.bluesky.frames import firehose, jetstream
+from connectors.bluesky.frames import firehose_parser, parse_jetstream
 from connectors.bluesky.settings import BlueskySettings
 from connectors.contract import Record
 from connectors.errors import CursorExpiredError
@@ -244,7 +244,7 @@ def test_a_jetstream_made_of_the_servers_commits_gives_the_same_events(server: S
     first = server.post(ann, "said")
     server.edit(ann, first, "mended")
     server.delete(ann, first)
-    direct = firehose()
+    direct = firehose_parser()
     seen: list[dict[str, Any]] = []
     with websocket(f"{server.url.replace('http', 'ws')}{PATHS['firehose']}?cursor=0", proxy=None) as source:
         while len(seen) < 3:
@@ -254,7 +254,7 @@ def test_a_jetstream_made_of_the_servers_commits_gives_the_same_events(server: S
         names = ("seq", "time", "did", "rev", "operation") + (("record",) if event["record"] else ())
         payload = {"$type": prefix, "collection": "app.bsky.feed.post", "rkey": event["uri"].rpartition("/")[2]}
         frame = {"$type": "message", "payload": {**payload, **{name: event[name] for name in names}}}
-        assert jetstream(json.dumps(frame)).events == [event]
+        assert parse_jetstream(json.dumps(frame)).events == [event]
     connector = Connector(BlueskySettings(name="same", url=server.url, protocol="firehose", dids=(ann.did,)))
     time.sleep(1.1)
     read_events = [one.data for batch in connector.read("posts", None) for one in batch.records if isinstance(one, Record)]

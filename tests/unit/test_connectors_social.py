@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.bluesky.connector import Connector
-from connectors.bluesky.frames import firehose, jetstream
+from connectors.bluesky.frames import firehose_parser, parse_jetstream
 from connectors.bluesky.settings import BlueskySettings
 from connectors.mastodon.recheck import MAX_POSTS, Recheck
 from schemas.errors import ConfigError, RetryableError
@@ -34,33 +34,40 @@ def test_recheck_keeps_newest_posts_of_lookback_and_fits_into_cursor(seconds: li
 
 
 @pytest.mark.parametrize("data", ["", "[]", "{}", '{"$type": "message", "payload": {"$type": "#commit", "seq": "x"}}'])
-def test_a_frame_that_is_none_is_an_error_of_the_source(data: str) -> None:
-    with pytest.raises(RetryableError, match="none of Jetstream's"):
-        jetstream(data)
-    with pytest.raises(RetryableError, match="none of a firehose's"):
-        firehose()(data.encode())
+def test_invalid_frame_is_retryable(data: str) -> None:
+    with pytest.raises(RetryableError, match="not Jetstream format"):
+        parse_jetstream(data)
+    with pytest.raises(RetryableError, match="not firehose format"):
+        firehose_parser()(data.encode())
 
 
-def test_errors_and_advice_of_a_stream() -> None:
+def test_stream_reports_lost_cursor_or_error() -> None:
     prefix = "network.bsky.jetstream.subscribeEvents#info"
     assert (
-        jetstream(json.dumps({"$type": "message", "payload": {"$type": prefix, "name": "OutdatedCursor"}})).lost
+        parse_jetstream(json.dumps({"$type": "message", "payload": {"$type": prefix, "name": "OutdatedCursor"}})).lost
         == "OutdatedCursor"
     )
-    assert jetstream(json.dumps({"$type": "message", "payload": {"$type": prefix, "name": "Greeting"}})).lost is None
+    assert parse_jetstream(json.dumps({"$type": "message", "payload": {"$type": prefix, "name": "Greeting"}})).lost is None
     with pytest.raises(RetryableError, match="ConsumerTooSlow"):
-        jetstream(json.dumps({"$type": "error", "error": "ConsumerTooSlow"}))
+        parse_jetstream(json.dumps({"$type": "error", "error": "ConsumerTooSlow"}))
 
 
-def test_a_jetstreams_time_is_when_it_witnessed_an_event_not_the_one_that_its_operator_may_have_imported() -> None:
-    told = {"did": "did:plc:ann", "collection": "app.bsky.feed.post", "rkey": "3k1", "rev": "r", "operation": "delete", "seq": 7}
+def test_jetstream_time_is_witnessed_time_not_imported_time() -> None:
+    commit = {
+        "did": "did:plc:ann",
+        "collection": "app.bsky.feed.post",
+        "rkey": "3k1",
+        "rev": "r",
+        "operation": "delete",
+        "seq": 7,
+    }
     times = {"time": "2023-01-01T00:00:00Z", "witnessedAt": "2026-03-01T12:00:00Z"}
     kind = {"$type": "network.bsky.jetstream.subscribeEvents#commit"}
-    frame = jetstream(json.dumps({"$type": "message", "payload": {**kind, **told, **times}}))
+    frame = parse_jetstream(json.dumps({"$type": "message", "payload": {**kind, **commit, **times}}))
     assert (frame.time, frame.events[0]["time"]) == (times["witnessedAt"], times["witnessedAt"])
 
 
-def test_silence_moves_no_place_because_a_server_that_still_searches_is_silent_too(tmp_path: Path) -> None:
+def test_silence_does_not_move_cursor(tmp_path: Path) -> None:
     with Server("bluesky", tmp_path).running() as server:
         server.peer.put(1, DAY)
         connector = server.connector(timeout_seconds=5, dids=["did:plc:m1"])
@@ -72,7 +79,7 @@ def test_silence_moves_no_place_because_a_server_that_still_searches_is_silent_t
 
 
 @pytest.mark.parametrize(("module", "package"), [("libipld", "libipld"), ("websockets.sync.client", "websockets")])
-def test_a_missing_package_is_told_with_what_to_install(module: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_error_names_package_to_install(module: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ConfigError, match=f"pip install {package}$"):
         Connector(BlueskySettings(name="x", url="wss://pds.example.com", protocol="firehose"))

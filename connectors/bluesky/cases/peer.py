@@ -1,8 +1,8 @@
-"""A Jetstream, as the lexicon `network.bsky.jetstream.subscribeEvents` describes it; `items` holds the payload of its frames.
+"""Test server of a Jetstream after the lexicon `network.bsky.jetstream.subscribeEvents`; `items` holds its payloads.
 
-GET /xrpc/network.bsky.jetstream.subscribeEvents?cursor=   101, the frames from there on as websocket texts, then a close frame
+GET /xrpc/network.bsky.jetstream.subscribeEvents?cursor=   101, the frames from the cursor on, then a close frame
 
-Its sequence is made of the time, so that a cursor of either kind means the same.
+A sequence number contains the time, so a cursor may be a sequence number or a time.
 """
 
 import json
@@ -25,7 +25,7 @@ NAME = "network.bsky.jetstream.subscribeEvents#commit"
 
 
 class Peer:
-    """The Jetstream. Nobody logs in."""
+    """The Jetstream, which needs no login."""
 
     logins = 0
 
@@ -34,35 +34,35 @@ class Peer:
         self._count = 0
 
     def put(self, number: int, at: datetime, **others: Any) -> str:
-        """A post number `number`, new or changed at `at`; returns its key."""
+        """Create or change a post at `at` and return its key."""
         record = {"$type": "app.bsky.feed.post", "text": "fine", "createdAt": at.isoformat(), "langs": ["en"], **others}
         return self._commit(number, at, "create", record=record, cid="bafy")
 
     def delete(self, number: int, at: datetime) -> str:
-        """Delete a post: the log says so, and names nothing but its address."""
+        """Delete a post and return its key; the event contains only the post's address."""
         return self._commit(number, at, "delete")
 
     def expire(self) -> None:
-        """There are no tokens."""
+        """Do nothing: there are no tokens."""
 
     def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of one request: the body is all that the websocket sends."""
+        """Return status, headers and body for one request; the body is all that the websocket sends."""
         key = sha1((headers["Sec-WebSocket-Key"] + GUID).encode(), usedforsecurity=False).digest()
         shake = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": b64encode(key).decode()}
         first = int(query.get("cursor", 10**18))
         found = sorted((one for one in self.items.values() if one["seq"] >= first), key=lambda one: int(one["seq"]))
         frames = [_frame(TEXT, json.dumps({"$type": "message", "payload": one}).encode()) for one in found]
-        shake["connection"] = "close"  # by our server, after all of it is sent
+        shake["connection"] = "close"  # the test server closes after the body
         return 101, {**shake, "Sec-WebSocket-Protocol": "xrpc.v1.json"}, b"".join(frames) + _frame(CLOSE, b"\x03\xe8")
 
     def _commit(self, number: int, at: datetime, operation: str, **others: Any) -> str:
         self._count += 1
         did, collection, rkey = f"did:plc:m{number}", "app.bsky.feed.post", f"r{number}"
         seq = milliseconds(at) * 1_000 + self._count
-        told = {"did": did, "collection": collection, "rkey": rkey, "rev": str(seq), "operation": operation, "seq": seq}
-        self.items[rkey] = {"$type": NAME, **told, "time": at.isoformat(), "witnessedAt": at.isoformat(), **others}
+        commit = {"did": did, "collection": collection, "rkey": rkey, "rev": str(seq), "operation": operation, "seq": seq}
+        self.items[rkey] = {"$type": NAME, **commit, "time": at.isoformat(), "witnessedAt": at.isoformat(), **others}
         return f"at://{did}/{collection}/{rkey}"
 
 

@@ -1,4 +1,4 @@
-"""The websocket edge: one connection, and every way it can fail as an error that says what to do. It never tries again."""
+"""Websocket connection to a stream; it maps each failure to an error with the next step and never retries."""
 
 import json
 from collections.abc import Iterator
@@ -15,93 +15,93 @@ from connectors.http.client import CONNECT_SECONDS
 from connectors.http.rate_limit import RateLimit, seconds_until
 from schemas.errors import ConfigError, RetryableError
 
-MAX_FRAME = 16 * 1024 * 1024
+MAX_FRAME_BYTES = 16 * 1024 * 1024
 
 
-def library() -> ModuleType:
-    """The client library. Raises ConfigError where the extra is not installed."""
+def import_websockets() -> ModuleType:
+    """Return the client library. Raises ConfigError if it is not installed."""
     try:
         import websockets.sync.client
     except ImportError:
-        raise ConfigError("bluesky needs one more package: pip install websockets") from None
+        raise ConfigError("bluesky needs another package: pip install websockets") from None
     return websockets
 
 
 class Socket:
-    """One open connection; `skew` is how far the server's clock is ahead of ours."""
+    """One open connection; `skew` is the server's clock minus the local clock."""
 
     def __init__(self, connection: Any, host: str, timeout: float) -> None:
         self._connection, self._host, self._timeout = connection, host, timeout
-        self.skew = _date(connection.response.headers.get("Date")) - datetime.now(UTC)
+        self.skew = _parse_date(connection.response.headers.get("Date")) - datetime.now(UTC)
 
     def frames(self, quiet: float) -> Iterator[str | bytes]:
-        """Frames until none came for `quiet` seconds and the server still answers, or until it ends the stream well."""
-        websockets = library()
-        with _failures(self._host):
+        """Yield frames until the server closes normally, or sends none for `quiet` seconds and answers a ping."""
+        websockets = import_websockets()
+        with _map_failures(self._host):
             while True:
                 try:
                     yield self._connection.recv(timeout=quiet)
                 except websockets.exceptions.ConnectionClosedOK:
                     return
                 except TimeoutError:
-                    with suppress(websockets.exceptions.ConnectionClosedOK):  # ended well just now: what is left comes next
-                        if self._answers():
+                    with suppress(websockets.exceptions.ConnectionClosedOK):  # closed normally just now: recv returns the rest
+                        if self._is_alive():
                             return
-                        raise RetryableError(f"{self._host} does not answer any more") from None
+                        raise RetryableError(f"{self._host} stopped answering") from None
 
-    def _answers(self) -> bool:
+    def _is_alive(self) -> bool:
         return bool(self._connection.ping().wait(self._timeout))
 
 
 @contextmanager
-def opened(
-    url: str, query: list[tuple[str, str]], rate_limit: RateLimit, *, protocols: list[str], timeout: float
+def open_stream(
+    url: str, query: list[tuple[str, str]], budget: Budget, *, protocols: list[str], timeout: float
 ) -> Iterator[Socket]:
-    """A connection until the block ends."""
-    websockets = library()
+    """Open a connection until the block ends."""
+    websockets = import_websockets()
     host = urlsplit(url).netloc
     rate_limit.acquire()
     with ExitStack() as stack:
-        with _failures(host):
+        with _map_failures(host):
             try:
                 connect = websockets.sync.client.connect(
                     f"{url}?{urlencode(query)}",
                     subprotocols=protocols or None,
                     open_timeout=CONNECT_SECONDS + timeout,
                     close_timeout=1,
-                    max_size=MAX_FRAME,
+                    max_size=MAX_FRAME_BYTES,
                     proxy=None,
                 )
                 connection = stack.enter_context(connect)
             except websockets.exceptions.InvalidStatus as error:
-                raise _refused(error.response, host, rate_limit) from None
+                raise _map_status(error.response, host, budget) from None
         yield Socket(connection, host, timeout)
 
 
-def _refused(response: Any, host: str, rate_limit: RateLimit) -> Exception:
-    status, said = response.status_code, f"{host} answers {response.status_code}"
-    seconds = seconds_until(response.headers.get("Retry-After"), _date(response.headers.get("Date")))
+def _map_status(response: Any, host: str, budget: Budget) -> Exception:
+    status, text = response.status_code, f"{host} answers {response.status_code}"
+    seconds = seconds_until(response.headers.get("Retry-After"), _parse_date(response.headers.get("Date")))
     if status == 429:
-        rate_limit.block(seconds or 0.0)
-        return RateLimitedError(f"{said}: asked too often", seconds)
+        budget.block(seconds or 0.0)
+        return RateLimitedError(f"{text}: too many requests", seconds)
     if status >= 500:
-        return RetryableError(f"{said}: it is down or busy", seconds)
-    if _error(response.body) == "CursorTooOld":
-        return CursorExpiredError(f"{said}: CursorTooOld")
-    return ConfigError(f"{said}: are `url` and `protocol` right?")
+        return RetryableError(f"{text}: it is down or busy", seconds)
+    if _error_code(response.body) == "CursorTooOld":
+        return CursorExpiredError(f"{text}: CursorTooOld")
+    return ConfigError(f"{text}: are `url` and `protocol` right?")
 
 
-def _error(body: bytes | None) -> Any:
+def _error_code(body: bytes | None) -> Any:
     try:
-        found = json.loads(body or b"{}")
+        answer = json.loads(body or b"{}")
     except ValueError:
         return None
-    return found.get("error") if isinstance(found, dict) else None
+    return answer.get("error") if isinstance(answer, dict) else None
 
 
 @contextmanager
-def _failures(host: str) -> Iterator[None]:
-    websockets = library()
+def _map_failures(host: str) -> Iterator[None]:
+    websockets = import_websockets()
     try:
         yield
     except websockets.exceptions.InvalidURI:
@@ -114,14 +114,14 @@ def _failures(host: str) -> Iterator[None]:
         ) from error
 
 
-def _date(text: str | None) -> datetime:
+def _parse_date(text: str | None) -> datetime:
     try:
-        found = parsedate_to_datetime(text or "")
+        date = parsedate_to_datetime(text or "")
     except ValueError:
         return datetime.now(UTC)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def clock(skew: timedelta) -> datetime:
-    """The server's time."""
+def server_time(skew: timedelta) -> datetime:
+    """Return the server's current time."""
     return datetime.now(UTC) + skew
