@@ -16,10 +16,10 @@ from pydantic import BaseModel
 from connectors.bluesky.frames import POSTS, Frame, firehose_parser, parse_jetstream
 from connectors.bluesky.settings import BlueskySettings
 from connectors.bluesky.websocket import Socket, import_websockets, open_stream, server_time
-from connectors.contract import WHOLE, Batch, Cursor, Record, StreamSpec, Window
+from connectors.contract import UNBOUNDED, Batch, Cursor, Record, StreamSpec, Window
 from connectors.errors import CursorExpiredError
-from connectors.http.rate_limit import Budget
-from connectors.mapping.record_mapping import Items, mapped
+from connectors.http.rate_limit import RateLimit
+from connectors.mapping.record_mapping import RecordMapping, load_mappings
 from schemas.records.fields import milliseconds
 from schemas.records.touchpoint import Touchpoint
 
@@ -42,8 +42,8 @@ class Connector:
         self.rate_limit = RateLimit(settings.requests_per_minute)
         self.settings = settings
         self._parse: Callable[[Any], Frame] = parse_jetstream if settings.protocol == "jetstream" else firehose_parser()
-        mapping = mapped(Path(__file__).with_name("mapping.yaml"), settings.name)["posts"].mapping
-        self._posts = Items(settings.name, "posts", mapping.model_copy(update={"system": settings.system}))
+        mapping = load_mappings(Path(__file__).with_name("mapping.yaml"), settings.name)["posts"].mapping
+        self._posts = RecordMapping(settings.name, "posts", mapping.model_copy(update={"system": settings.system}))
         self._url = re.sub("^http", "ws", settings.url).rstrip("/") + PATHS[settings.protocol]
 
     def check(self) -> str:
@@ -51,17 +51,17 @@ class Connector:
         with self._open(None):
             return f"a {self.settings.protocol} at {self.settings.url}"
 
-    def streams(self, saved: Mapping[str, Cursor]) -> Iterable[str]:
+    def list_streams(self, saved: Mapping[str, Cursor]) -> Iterable[str]:
         """Return the only stream, `posts`."""
         return ["posts"]
 
-    def spec(self, stream: str) -> StreamSpec:
+    def describe_stream(self, stream: str) -> StreamSpec:
         """Return the properties of the stream: read by the server's time; deletes are separate events."""
         return replace(self._posts.spec, deletes="log")
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """Map the event. Raises RecordError."""
-        return self._posts.touchpoint(record)
+        return self._posts.map_record(record)
 
     def count(self, stream: str, window: Window) -> int | None:
         """Return None: a stream has no count."""
@@ -70,7 +70,7 @@ class Connector:
     def close(self) -> None:
         """Do nothing: no connection stays open between two rounds."""
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """Yield the events from the cursor to the start of the round. Raises CursorExpiredError if the stream lost it."""
         place = seq = cursor["seq"] if cursor else None
         with self._open(self._first(window) if place is None else place) as socket:
@@ -83,7 +83,7 @@ class Connector:
                 events += [event for event in frame.events if self._is_wanted(event, window)]
                 read += 1
                 if len(events) >= self.settings.batch or read >= MAX_FRAMES:
-                    batch = self._batch(events, seq, window.share(datetime.fromisoformat(str(frame.time)), end))
+                    batch = self._batch(events, seq, window.progress_at(datetime.fromisoformat(str(frame.time)), end))
                     yield batch
                     events, read = [], 0
         if events or read or cursor is None:
@@ -102,7 +102,7 @@ class Connector:
             yield frame
 
     def _batch(self, events: list[dict[str, Any]], seq: int | None, share: float) -> Batch:
-        return Batch(self._posts.records(events, server_time(timedelta(0))), {"seq": seq}, share=share)
+        return Batch(self._posts.create_records(events, server_time(timedelta(0))), {"seq": seq}, progress=share)
 
     def _is_wanted(self, event: dict[str, Any], window: Window) -> bool:
         early = window.start and datetime.fromisoformat(event["time"]) < window.start
@@ -124,4 +124,4 @@ class Connector:
                 *(("dids", did) for did in self.settings.dids),
             ]
         protocols = ["xrpc.v1.json"] if jet else []
-        return open_stream(self._url, query, self.budget, protocols=protocols, timeout=self.settings.timeout_seconds)
+        return open_stream(self._url, query, self.rate_limit, protocols=protocols, timeout=self.settings.timeout_seconds)

@@ -55,7 +55,7 @@ class Socket:
 
 @contextmanager
 def open_stream(
-    url: str, query: list[tuple[str, str]], budget: Budget, *, protocols: list[str], timeout: float
+    url: str, query: list[tuple[str, str]], rate_limit: RateLimit, *, protocols: list[str], timeout: float
 ) -> Iterator[Socket]:
     """Open a connection until the block ends."""
     websockets = import_websockets()
@@ -74,15 +74,15 @@ def open_stream(
                 )
                 connection = stack.enter_context(connect)
             except websockets.exceptions.InvalidStatus as error:
-                raise _map_status(error.response, host, budget) from None
+                raise _map_status(error.response, host, rate_limit) from None
         yield Socket(connection, host, timeout)
 
 
-def _map_status(response: Any, host: str, budget: Budget) -> Exception:
+def _map_status(response: Any, host: str, rate_limit: RateLimit) -> Exception:
     status, text = response.status_code, f"{host} answers {response.status_code}"
     seconds = seconds_until(response.headers.get("Retry-After"), _parse_date(response.headers.get("Date")))
     if status == 429:
-        budget.block(seconds or 0.0)
+        rate_limit.block(seconds or 0.0)
         return RateLimitedError(f"{text}: too many requests", seconds)
     if status >= 500:
         return RetryableError(f"{text}: it is down or busy", seconds)

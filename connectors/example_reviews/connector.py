@@ -18,7 +18,7 @@ from connectors.http.keyset import paginate
 from connectors.settings import secret_variable
 
 
-class Connector(Polled):
+class Connector(HttpConnector):
     """One account of the service. Cursor: {at, key, done}, see `connectors/http/keyset.py`."""
 
     settings_model: ClassVar[type[BaseModel]] = ReviewsSettings
@@ -35,11 +35,11 @@ class Connector(Polled):
 
     def check(self) -> str:
         """Return the number of reviews. Raises ConfigError with the setting to change."""
-        return f"{self.count('reviews', WHOLE)} reviews at {self.settings.url}"
+        return f"{self.count('reviews', UNBOUNDED)} reviews at {self.settings.url}"
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """Yield the reviews changed after the cursor, oldest first."""
-        return walk(self._page, self.items[stream], self.client.now, self.settings.page, cursor, window)
+        return paginate(self._page, self.mappings[stream], self.client.now, self.settings.page, cursor, window)
 
     def count(self, stream: str, window: Window) -> int:
         """Return the service's own count."""

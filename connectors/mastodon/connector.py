@@ -16,12 +16,12 @@ from pydantic import BaseModel
 
 from connectors.contract import UNBOUNDED, Batch, Cursor, Record, RejectedRecord, StreamSpec, Window
 from connectors.http.client import Client
-from connectors.http.http_connector import Polled
-from connectors.mapping.record_mapping import Items
+from connectors.http.http_connector import HttpConnector
+from connectors.mapping.record_mapping import RecordMapping
 from connectors.mastodon.feed import Entry, Feed, Hashtag, Mentions, parse_page, time_of_id
 from connectors.mastodon.recheck import Post, Recheck
 from connectors.mastodon.settings import MastodonSettings
-from connectors.settings import variable
+from connectors.settings import secret_variable
 from schemas.errors import ConfigError
 from schemas.records.fields import instant
 from schemas.records.touchpoint import Touchpoint
@@ -31,7 +31,7 @@ MAX_IDS = 20
 BEGINNING: Cursor = {"after": 0, "done": False, "watched": {}, "gone": {}}
 
 
-class Connector(Polled):
+class Connector(HttpConnector):
     """One account of one server. Streams: `mentions`, and one `tags:<tag>` for each hashtag.
 
     Cursor: {after, done, watched, gone}. `after` is the place in the stream; `done` is true if the last round reached the end;
@@ -46,7 +46,7 @@ class Connector(Polled):
         super().__init__(settings, Path(__file__).with_name("mapping.yaml"), credentials_hint=fix)
         self.settings = settings
         own = {"system": settings.system, "late_seconds": settings.recheck_hours * 3_600}
-        self._posts = Items(settings.name, "statuses", self.items["statuses"].mapping.model_copy(update=own))
+        self._posts = RecordMapping(settings.name, "statuses", self.mappings["statuses"].mapping.model_copy(update=own))
         feeds: list[Feed] = [*([Mentions()] if settings.mentions else []), *(Hashtag(tag) for tag in settings.tags)]
         self._feeds = {feed.stream: feed for feed in feeds}
 
@@ -60,19 +60,19 @@ class Connector(Polled):
             self._page(feed, limit=1)
         return f"can read {', '.join(self._feeds)} at {self.settings.url}"
 
-    def streams(self, saved: Mapping[str, Cursor]) -> list[str]:
+    def list_streams(self, saved: Mapping[str, Cursor]) -> list[str]:
         """Return `mentions`, then the tags in the order of the settings."""
         return list(self._feeds)
 
-    def spec(self, stream: str) -> StreamSpec:
+    def describe_stream(self, stream: str) -> StreamSpec:
         """Return the same properties for all streams: one post may be in several of them."""
         return replace(self._posts.spec, shared=True)
 
-    def touchpoint(self, record: Record) -> Touchpoint:
+    def map_record(self, record: Record) -> Touchpoint:
         """Map the post; the event is the same in each stream."""
-        return self._posts.touchpoint(record)
+        return self._posts.map_record(record)
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """Yield three kinds of batches, in this order.
 
         1. The deletes in the cursor that are not published yet.
@@ -97,7 +97,7 @@ class Connector(Polled):
             records = self._records(one for one in entries if one.at is None or not window.start or one.at >= window.start)
             place = {"after": after, "done": not follows, "watched": recheck.pack(), "gone": {}}
             at = next((one.at for one in reversed(entries) if one.at), None)
-            yield Batch(records, place, share=window.share(at, end) if at and follows else 1.0)
+            yield Batch(records, place, progress=window.progress_at(at, end) if at and follows else 1.0)
             page = follows or None
         if window.end is None:
             yield from self._check_missing(recheck, recheck.find_missing(begin, seen), place)
@@ -105,13 +105,13 @@ class Connector(Polled):
     def _page(self, feed: Feed, **query: int) -> list[Entry]:
         return parse_page(feed, self.client.get(feed.path, {**feed.query, **query}).json())
 
-    def _records(self, entries: Iterable[Entry]) -> list[Record | Refused]:
+    def _records(self, entries: Iterable[Entry]) -> list[Record | RejectedRecord]:
         now = self.client.now()
         return [self._record(one, now) for one in entries]
 
-    def _record(self, entry: Entry, now: datetime) -> Record | Refused:
+    def _record(self, entry: Entry, now: datetime) -> Record | RejectedRecord:
         at = time_of_id(entry.post)
-        record = self._posts.record({**entry.post, "placed_at": at and at.isoformat()}, now)
+        record = self._posts.create_record({**entry.post, "placed_at": at and at.isoformat()}, now)
         return replace(record, time=entry.at) if isinstance(record, Record) else record
 
     def _check_missing(self, recheck: Recheck, missing: Mapping[int, Post], place: Cursor) -> Iterator[Batch]:
@@ -126,7 +126,7 @@ class Connector(Polled):
         now = self.client.now().isoformat()
         gone = {post.status: (post.account, post.at, now) for post in lost.values()}
         place = {**place, "watched": recheck.pack(), "gone": gone}
-        yield Batch(self._records(here), place, share=1.0)
+        yield Batch(self._records(here), place, progress=1.0)
         if gone:
             yield self._deletes(place)
 

@@ -30,7 +30,7 @@ MAX_END_BYTES = 16_384
 MAX_ENTRIES = 2_000
 
 
-class Connector(Polled):
+class Connector(HttpConnector):
     """One feed. Cursor: {etag, modified, seen}; `seen` holds a hash of 8 bytes for each entry of the last answer."""
 
     settings_model: ClassVar[type[BaseModel]] = RssSettings
@@ -46,7 +46,7 @@ class Connector(Polled):
         """Return the number of entries. Raises ConfigError if the address serves no feed."""
         return f"{len(_parse_entries(self._fetch({})))} entries at {self.settings.url}"
 
-    def read(self, stream: str, cursor: Cursor | None, window: Window = WHOLE) -> Iterator[Batch]:
+    def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """Yield the entries that are new or changed since the cursor and not older than the window."""
         before = cursor or {"etag": None, "modified": None, "seen": []}
         answer = self._fetch({"If-None-Match": before["etag"], "If-Modified-Since": before["modified"]})
@@ -60,7 +60,7 @@ class Connector(Polled):
         now = {"etag": answer.headers.get("ETag"), "modified": answer.headers.get("Last-Modified"), "seen": list(names)}
         yield Batch(self.mappings[stream].create_records(fresh, datetime.now(UTC)), now, progress=1.0)
 
-    def _fetch(self, headers: dict[str, str | None]) -> Answer:
+    def _fetch(self, headers: dict[str, str | None]) -> Response:
         query = urlsplit(self.settings.url).query
         given = {name: value for name, value in headers.items() if value}
         return self.client.get(f"?{query}" if query else "", headers=given)
@@ -70,7 +70,7 @@ def _is_before(entry: dict[str, Any], start: datetime | None) -> bool:
     return start is not None and entry["at"] is not None and datetime.fromisoformat(entry["at"]) < start
 
 
-def _parse_entries(answer: Answer) -> list[dict[str, Any]]:
+def _parse_entries(answer: Response) -> list[dict[str, Any]]:
     """Return the entries, newest first as in the feed. Raises RetryableError for a truncated feed, ConfigError for no feed."""
     feed = feedparser.parse(BytesIO(answer.body), response_headers={"content-type": answer.headers.get("Content-Type", "")})
     if not feed.get("version"):
