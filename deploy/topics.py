@@ -8,6 +8,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from schemas.errors import ConfigError, RetryableError
 from schemas.service.connection import KafkaSettings
+from schemas.service.kafka_probe import diagnose_kafka
 from schemas.wire.topics import TOPICS, Topic
 
 MOST_REPLICAS = 3
@@ -51,9 +52,8 @@ def ensure_topics(settings: KafkaSettings, *, dry_run: bool) -> list[Change]:
     try:
         admin = KafkaAdminClient(**settings.kafka_python(), client_id="touchline-migrate", bootstrap_timeout_ms=5_000)
     except KafkaError as error:
-        raise RetryableError(
-            f"no Kafka broker answers at {settings.bootstrap_servers} ({type(error).__name__}): start one with `touchline up`"
-        ) from error
+        unknown = f"no Kafka broker answers at {settings.bootstrap_servers} ({type(error).__name__})"
+        raise diagnose_kafka(settings) or RetryableError(unknown) from error
     try:
         changes = _ensure(admin, dry_run=dry_run)
     except KafkaError as error:

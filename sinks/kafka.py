@@ -7,7 +7,6 @@ from operator import attrgetter
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.helpers import create_ssl_context
 
 from schemas.service.connection import KafkaSettings
 
@@ -26,18 +25,10 @@ Records = dict[TopicPartition, list[ConsumerRecord]]
 log = logging.getLogger(__name__)
 
 
-def connection(settings: KafkaSettings) -> dict[str, Any]:
-    """The connection arguments of an aiokafka client."""
-    options = settings.kafka_python()
-    if settings.security_protocol in ("SSL", "SASL_SSL"):
-        options["ssl_context"] = create_ssl_context(cafile=options.pop("ssl_cafile", None))
-    return options
-
-
 def consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
     """A consumer that commits only when told to. The broker itself gathers: it answers at 1 MiB or after half a second."""
     return AIOKafkaConsumer(
-        **connection(settings),
+        **settings.aiokafka(),
         client_id=group,
         group_id=group,
         enable_auto_commit=False,
@@ -56,7 +47,7 @@ def consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
 def producer(settings: KafkaSettings) -> AIOKafkaProducer:
     """A producer of dead letters: every one acknowledged by all replicas."""
     return AIOKafkaProducer(
-        **connection(settings), client_id="touchline-sink", acks="all", enable_idempotence=True, max_request_size=MAX_RECORD_BYTES
+        **settings.aiokafka(), client_id="touchline-sink", acks="all", enable_idempotence=True, max_request_size=MAX_RECORD_BYTES
     )
 
 
@@ -86,7 +77,7 @@ async def committed(client: AIOKafkaConsumer) -> Mapping[TopicPartition, Any]:
 async def read(settings: KafkaSettings, topic: str, ranges: Mapping[int, tuple[int, int]]) -> Records:
     """The records of these ranges (next offset exclusive), whoever owns their partitions; what was compacted away is left out."""
     client = AIOKafkaConsumer(
-        **connection(settings), client_id="touchline-sink-replay", enable_auto_commit=False, auto_offset_reset="earliest"
+        **settings.aiokafka(), client_id="touchline-sink-replay", enable_auto_commit=False, auto_offset_reset="earliest"
     )
     await client.start()
     try:

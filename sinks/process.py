@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from schemas.errors import ConfigError, RetryableError, TouchlineError
 from schemas.service.connection import KafkaSettings
 from schemas.service.health import Heartbeat
+from schemas.service.kafka_probe import diagnose_kafka
 from schemas.service.telemetry import LOOP_LAG
 from sinks import kafka
 from sinks.contract import Table
@@ -63,8 +64,8 @@ class Sinks:
             running = {asyncio.create_task(runner.run()): runner for runner in self._runners}
             errors = await _watch(running, self._stop, until_idle)
         except KafkaError as error:
-            address = self._settings.bootstrap_servers
-            raise RetryableError(f"no Kafka broker answers at {address}: start one with `touchline up`") from error
+            unknown = f"no Kafka broker answers at {self._settings.bootstrap_servers} ({type(error).__name__})"
+            raise await asyncio.to_thread(diagnose_kafka, self._settings) or RetryableError(unknown) from error
         finally:
             beating.cancel()
             await kafka.closed(letters.stop(), LEAVE_WITHIN)

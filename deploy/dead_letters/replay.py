@@ -31,6 +31,7 @@ from deploy.dead_letters.queries import Content
 from schemas.errors import RetryableError
 from schemas.records.dead_letter import Replay, replay_headers
 from schemas.service.connection import KafkaSettings
+from schemas.service.kafka_probe import diagnose_kafka
 from schemas.wire.codec import encode_model
 from schemas.wire.topics import DEAD_LETTERS
 from sinks.contract import tables
@@ -46,7 +47,10 @@ def wait_until_stored(settings: KafkaSettings) -> None:
     names = [table.name for table in tables().values() if table.topic == DEAD_LETTERS]
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     with translate_kafka_errors(settings):
-        admin = KafkaAdminClient(**settings.kafka_python(), client_id="touchline-dead-letters", bootstrap_timeout_ms=5_000)
+        try:
+            admin = KafkaAdminClient(**settings.kafka_python(), client_id="touchline-dead-letters", bootstrap_timeout_ms=5_000)
+        except KafkaError as error:
+            raise diagnose_kafka(settings) or error from error
         try:
             while lag := _lag(admin, names):
                 if time.monotonic() > deadline:

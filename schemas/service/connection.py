@@ -1,33 +1,110 @@
-"""How to reach Kafka, from the environment (`TOUCHLINE_KAFKA_...`): the only source of addresses and secrets."""
+"""Kafka connection: its settings, and the arguments that each client library wants for it.
+
+All clients of Touchline get their arguments here: kafka-python (connectors, deploy), aiokafka (sinks, streams) and Faust, which
+takes the arguments of aiokafka as its credentials (`streams/engine/worker.py`). No setting has an effect in one client only.
+"""
 
 from typing import Any, Literal
 
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from schemas.errors import ConfigError
+from schemas.service import tokens
+from schemas.service.settings import EnvironmentSettings
+from schemas.service.tls import TlsSettings
+
+ENV_PREFIX = "TOUCHLINE_KAFKA_"
+Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
 
-class KafkaSettings(BaseSettings):
-    """A broker without or with TLS and SASL; the names are the Kafka clients' own."""
+class KafkaSecurity(TlsSettings):
+    """How a client proves its identity and encrypts; the names are the Kafka clients' own."""
 
-    model_config = SettingsConfigDict(env_prefix="TOUCHLINE_KAFKA_", frozen=True)
+    security_protocol: Protocol = Field(
+        default="PLAINTEXT", description="PLAINTEXT, SSL (TLS), SASL_PLAINTEXT (login without TLS) or SASL_SSL (login over TLS)."
+    )
+    sasl_mechanism: Mechanism | None = Field(
+        default=None, description="Login mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."
+    )
+    sasl_username: str | None = Field(default=None, description="User name for PLAIN and SCRAM.")
+    sasl_password: SecretStr | None = Field(default=None, description="Password for PLAIN and SCRAM.")
+    sasl_token_command: str | None = Field(
+        default=None,
+        description="For OAUTHBEARER: command that prints a token. It runs without a shell, and again before the token expires.",
+    )
 
-    bootstrap_servers: str = "127.0.0.1:9092"
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    ssl_cafile: str | None = None
-    sasl_mechanism: str | None = None
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
+    @property
+    def is_tls(self) -> bool:
+        """Whether connections use TLS."""
+        return self.security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def is_sasl(self) -> bool:
+        """Whether connections begin with a login."""
+        return self.security_protocol in ("SASL_PLAINTEXT", "SASL_SSL")
+
+    @property
+    def password(self) -> str:
+        """Return the SASL password in clear text."""
+        return self.sasl_password.get_secret_value() if self.sasl_password else ""
+
+    def check(self) -> None:
+        """Raise ConfigError for settings that contradict each other. It opens no connection and reads no file."""
+        name = self.setting
+        protocol, mechanism = self.security_protocol, self.sasl_mechanism
+        if self.is_sasl and not mechanism:
+            raise ConfigError(f"{name('security_protocol')}={protocol} needs a login mechanism: set {name('sasl_mechanism')}")
+        if mechanism and not self.is_sasl:
+            wanted = "SASL_SSL" if protocol == "SSL" else "SASL_SSL or SASL_PLAINTEXT"
+            raise ConfigError(
+                f"{name('sasl_mechanism')}={mechanism} has no effect with {name('security_protocol')}={protocol}:"
+                f" set {name('security_protocol')} to {wanted}"
+            )
+        needed = ("sasl_token_command",) if mechanism == "OAUTHBEARER" else ("sasl_username", "sasl_password")
+        for field in needed if self.is_sasl else ():
+            if not getattr(self, field):
+                raise ConfigError(f"{name('sasl_mechanism')}={mechanism} needs {name(field)}: set it")
+
+
+class KafkaConnection(KafkaSecurity):
+    """One Kafka cluster."""
+
+    bootstrap_servers: str = Field(
+        default="127.0.0.1:9092", description="Addresses of some brokers of the cluster: host:port, separated by commas."
+    )
 
     def kafka_python(self) -> dict[str, Any]:
-        """The connection arguments of a kafka-python client."""
-        options: dict[str, Any] = {
-            "bootstrap_servers": self.bootstrap_servers.split(","),
+        """Return the connection arguments of a kafka-python client. Raises ConfigError."""
+        return self._arguments(tokens.kafka_python_provider)
+
+    def aiokafka(self) -> dict[str, Any]:
+        """Return the connection arguments of an aiokafka client. Raises ConfigError."""
+        return self._arguments(tokens.aiokafka_provider)
+
+    def _arguments(self, provider: Any) -> dict[str, Any]:
+        self.check()
+        arguments: dict[str, Any] = {
+            "bootstrap_servers": [server.strip() for server in self.bootstrap_servers.split(",")],
             "security_protocol": self.security_protocol,
         }
-        if self.ssl_cafile:
-            options["ssl_cafile"] = self.ssl_cafile
-        if self.sasl_mechanism:
-            options["sasl_mechanism"] = self.sasl_mechanism
-            options["sasl_plain_username"] = self.sasl_username
-            options["sasl_plain_password"] = self.sasl_password.get_secret_value() if self.sasl_password else None
-        return options
+        if self.is_tls:
+            arguments["ssl_context"] = self.ssl_context()
+        if self.is_sasl:
+            arguments["sasl_mechanism"] = self.sasl_mechanism
+            if self.sasl_mechanism == "OAUTHBEARER":
+                arguments["sasl_oauth_token_provider"] = provider(self.sasl_token_command)
+            else:
+                arguments["sasl_plain_username"] = self.sasl_username
+                arguments["sasl_plain_password"] = self.password
+        return arguments
+
+
+class KafkaSettings(KafkaConnection, EnvironmentSettings):
+    """Touchline's own Kafka cluster, from the environment (`TOUCHLINE_KAFKA_...`)."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True)
+
+    def setting(self, field: str) -> str:
+        return ENV_PREFIX + field.upper()

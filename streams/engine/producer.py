@@ -1,7 +1,6 @@
 """Producer that returns only after the broker has acknowledged every record: idempotent, acks=all, whole batches."""
 
 import asyncio
-import ssl
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import accumulate, chain, islice
@@ -32,7 +31,7 @@ class Producer:
     @classmethod
     async def open(cls, settings: KafkaSettings) -> "Producer":
         client = AIOKafkaProducer(
-            **aiokafka_options(settings),
+            **settings.aiokafka(),
             acks="all",
             enable_idempotence=True,
             compression_type="snappy",
@@ -157,18 +156,3 @@ def row_groups(rows: Iterable[Row], prefix_bytes: int) -> list[RowGroup]:
     for key, value in rows:
         groups.setdefault(key[:prefix_bytes], []).append((key, value))
     return list(groups.values())
-
-
-def aiokafka_options(settings: KafkaSettings) -> dict[str, Any]:
-    """The connection arguments of an aiokafka client."""
-    options: dict[str, Any] = {
-        "bootstrap_servers": settings.bootstrap_servers,
-        "security_protocol": settings.security_protocol,
-    }
-    if settings.sasl_mechanism:
-        options["sasl_mechanism"] = settings.sasl_mechanism
-        options["sasl_plain_username"] = settings.sasl_username
-        options["sasl_plain_password"] = settings.sasl_password.get_secret_value() if settings.sasl_password else None
-    if settings.ssl_cafile:
-        options["ssl_context"] = ssl.create_default_context(cafile=settings.ssl_cafile)
-    return options

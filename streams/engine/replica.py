@@ -11,7 +11,6 @@ import rocksdict
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.service.connection import KafkaSettings
-from streams.engine.producer import aiokafka_options
 from streams.engine.store import options
 
 POSITION = b"\x00position"
@@ -39,7 +38,7 @@ class Replica:
 
     async def follow(self, settings: KafkaSettings) -> None:
         """Read on from where the copy stands; a chunk and its position are written together."""
-        consumer = AIOKafkaConsumer(**aiokafka_options(settings), enable_auto_commit=False, fetch_max_wait_ms=100)
+        consumer = AIOKafkaConsumer(**settings.aiokafka(), enable_auto_commit=False, fetch_max_wait_ms=100)
         await consumer.start()
         try:
             consumer.assign([self._topic])

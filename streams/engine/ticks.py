@@ -19,7 +19,7 @@ from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import decode, encode
 from schemas.wire.topics import TICKS
 from streams.contract import Output
-from streams.engine.producer import Producer, aiokafka_options
+from streams.engine.producer import Producer
 from streams.engine.watchdog import Worker
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Ticks:
 
     async def run(self, producer: Producer) -> None:
         """Tick until cancelled; while Kafka is away, later."""
-        kafka = AIOKafkaConsumer(**aiokafka_options(self._settings), enable_auto_commit=False)
+        kafka = AIOKafkaConsumer(**self._settings.aiokafka(), enable_auto_commit=False)
         await kafka.start()
         try:
             while True:

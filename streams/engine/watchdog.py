@@ -19,7 +19,6 @@ from schemas.service import telemetry
 from schemas.service.connection import KafkaSettings
 from schemas.service.health import Heartbeat
 from streams.contract import Step
-from streams.engine.producer import aiokafka_options
 from streams.engine.stage import EXIT
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ class Watch:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        kafka = AIOKafkaConsumer(**aiokafka_options(self._settings))
+        kafka = AIOKafkaConsumer(**self._settings.aiokafka())
         await kafka.start()
         try:
             while True:

@@ -4,7 +4,6 @@ import fcntl
 import gc
 import logging
 import os
-import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Thread, Timer
@@ -184,12 +183,17 @@ def _add(app: App, step: Step) -> None:
 
 
 def credentials(settings: KafkaSettings) -> CredentialsT | None:
-    """Faust's form of the broker's TLS and SASL settings."""
-    context = ssl.create_default_context(cafile=settings.ssl_cafile) if "SSL" in settings.security_protocol else None
-    if settings.sasl_mechanism:
-        password = settings.sasl_password.get_secret_value() if settings.sasl_password else None
+    """Return the arguments of an aiokafka client in Faust's form; Faust turns them back into the same arguments."""
+    arguments = settings.aiokafka()
+    context = arguments.get("ssl_context")
+    if provider := arguments.get("sasl_oauth_token_provider"):
+        return faust.OAuthCredentials(oauth_cb=provider, ssl_context=context)
+    if settings.is_sasl:
         return faust.SASLCredentials(
-            username=settings.sasl_username, password=password, ssl_context=context, mechanism=settings.sasl_mechanism
+            username=arguments["sasl_plain_username"],
+            password=arguments["sasl_plain_password"],
+            ssl_context=context,
+            mechanism=arguments["sasl_mechanism"],
         )
     return faust.SSLCredentials(context) if context else None
 

@@ -8,7 +8,6 @@ from kafka import KafkaAdminClient, KafkaProducer
 
 from deploy.local.state import Stack
 from schemas.service.connection import KafkaSettings
-from streams.engine.producer import aiokafka_options
 from tests.losses.line import HERE, Partition, running
 from tests.losses.work import Waiting, Work, value
 
@@ -98,7 +97,7 @@ def test_aiokafka_leaves_a_partition_without_a_committed_offset_where_it_is(stac
     producer.close()
 
     async def scenario() -> tuple[int, int]:
-        options = aiokafka_options(KafkaSettings())
+        options = KafkaSettings().aiokafka()
         consumer = AIOKafkaConsumer(**options, group_id="losses", auto_offset_reset="earliest", enable_auto_commit=False)
         await consumer.start()
         try:

@@ -13,7 +13,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.errors import FatalError
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import PARTITIONS
-from streams.engine.producer import aiokafka_options
 from tests.bench.plain.fold import Row, decode
 
 Rows = dict[bytes, Row]
@@ -48,7 +47,7 @@ def compare(name: str, topic: str, expected: Rows, found: Rows) -> None:
 
 async def read(topic: str) -> AsyncGenerator[Any, None]:
     """Every record that the topic has now, in the order of each partition."""
-    consumer = AIOKafkaConsumer(**aiokafka_options(KafkaSettings()), enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(**KafkaSettings().aiokafka(), enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
         partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]

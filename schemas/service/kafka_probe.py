@@ -1,0 +1,206 @@
+"""Diagnosis of a failed connection, second part: the first requests of the Kafka protocol, up to the login.
+
+The probe speaks the protocol itself, because the clients retry and log where it wants one answer, and `schemas` knows none.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
+
+from schemas.errors import ConfigError, RetryableError, TouchlineError
+from schemas.service.connection import KafkaConnection
+from schemas.service.probe import Server, open_socket, open_tls, raise_for_alert, speaks_tls
+from schemas.service.tokens import TokenError, token_command
+
+DEFAULT_PORT = 9092
+MAX_ANSWER_BYTES = 1024 * 1024
+API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE, METADATA = (18, 0), (17, 1), (36, 0), (3, 4)
+METADATA_OF_NO_TOPIC = struct.pack(">i?", 0, False)
+UNSUPPORTED_MECHANISM = 33
+SCRAM_HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
+
+
+class HungUpError(Exception):
+    """The broker closed the connection instead of answering, or answered with something that is not Kafka's protocol."""
+
+
+class Answer(NamedTuple):
+    """Answer of a SASL request: an error code, and the mechanisms or the bytes that came with it."""
+
+    code: int
+    rest: bytes
+
+
+def diagnose_kafka(kafka: KafkaConnection) -> TouchlineError | None:
+    """Return why no broker of the cluster can be used, as an error that names the setting to change; None where one can be.
+
+    Call it after a client failed. It takes up to some seconds for each address.
+    """
+    problems = []
+    try:
+        kafka.check()
+    except ConfigError as error:
+        return error
+    for host, port in addresses(kafka.bootstrap_servers):
+        try:
+            _log_in(kafka, _server(kafka, host, port))
+        except TouchlineError as error:
+            problems.append(error)
+        else:
+            return None
+    wrong = [problem for problem in problems if isinstance(problem, ConfigError)]
+    return (wrong or problems)[0]
+
+
+def addresses(bootstrap_servers: str) -> list[tuple[str, int]]:
+    """Return host and port of each server; the port is 9092 where none is given."""
+    found = []
+    for server in bootstrap_servers.split(","):
+        host, colon, port = server.strip().rpartition(":")
+        if not colon or port.endswith("]"):
+            host, port = server.strip(), str(DEFAULT_PORT)
+        found.append((host.strip("[]"), int(port) if port.isdigit() else DEFAULT_PORT))
+    return found
+
+
+def _server(kafka: KafkaConnection, host: str, port: int) -> Server:
+    protocol = kafka.setting("security_protocol")
+    return Server(
+        product="Kafka",
+        host=host,
+        port=port,
+        tls=kafka,
+        address_hint=f"correct {kafka.setting('bootstrap_servers')}",
+        tls_hint=f"set {protocol} to {'SASL_SSL' if kafka.is_sasl else 'SSL or SASL_SSL'}",
+        no_tls_hint=f"set {protocol} to {'SASL_PLAINTEXT' if kafka.is_sasl else 'PLAINTEXT'}, or use the broker's TLS port",
+        start_hint="start a local one with `touchline up`, or " if host in ("127.0.0.1", "localhost") else "",
+    )
+
+
+def _log_in(kafka: KafkaConnection, server: Server) -> None:
+    """Go through the steps of a client, one after the other; each raises the error of its own setting."""
+    connection = open_tls(server) if kafka.is_tls else open_socket(server)
+    with connection:
+        try:
+            ask(connection, API_VERSIONS, b"")
+        except (OSError, HungUpError) as error:
+            _raise_for_first_request(server, error, is_tls=kafka.is_tls)
+        try:
+            if kafka.is_sasl:
+                _choose_mechanism(kafka, server, connection)
+                _authenticate(kafka, server, connection)
+            ask(connection, METADATA, METADATA_OF_NO_TOPIC)
+        except (OSError, HungUpError) as error:
+            if kafka.is_sasl:
+                raise RetryableError(f"{server} hangs up during the login: look into the broker's log") from error
+            text = f"{server} requires a login: set {kafka.setting('security_protocol')} to"
+            raise ConfigError(f"{text} {'SASL_SSL' if kafka.is_tls else 'SASL_PLAINTEXT'}") from None
+
+
+def _raise_for_first_request(server: Server, error: Exception, *, is_tls: bool) -> NoReturn:
+    """Raise for a broker that does not answer the first request."""
+    if isinstance(error, ssl.SSLError):
+        raise_for_alert(server, error)
+    if not is_tls and speaks_tls(server):
+        raise ConfigError(f"{server} expects TLS: {server.tls_hint}") from None
+    raise RetryableError(f"{server} does not answer as a Kafka broker does: {server.address_hint}") from None
+
+
+def _choose_mechanism(kafka: KafkaConnection, server: Server, connection: socket.socket) -> None:
+    mechanism = str(kafka.sasl_mechanism)
+    answer = _sasl(connection, SASL_HANDSHAKE, struct.pack(">h", len(mechanism)) + mechanism.encode())
+    if answer.code == UNSUPPORTED_MECHANISM:
+        offered = ", ".join(_read_strings(answer.rest))
+        setting = kafka.setting("sasl_mechanism")
+        raise ConfigError(f"{server} does not offer {mechanism} but {offered}: set {setting} to one that it offers")
+    if answer.code:
+        protocol = "SSL" if kafka.is_tls else "PLAINTEXT"
+        raise ConfigError(f"{server} offers no login: set {kafka.setting('security_protocol')} to {protocol}")
+
+
+def _authenticate(kafka: KafkaConnection, server: Server, connection: socket.socket) -> None:
+    def exchange(message: bytes) -> bytes:
+        answer = _sasl(connection, SASL_AUTHENTICATE, struct.pack(">i", len(message)) + message)
+        if answer.code:
+            raise ConfigError(f"{server} rejects {rejected}")
+        return _read_auth_bytes(answer.rest)
+
+    user, command = kafka.sasl_username or "", kafka.sasl_token_command or ""
+    if kafka.sasl_mechanism == "OAUTHBEARER":
+        setting = kafka.setting("sasl_token_command")
+        rejected = f"the token: correct {setting}"
+        try:
+            token = token_command(command).fetch()
+        except TokenError as error:
+            raise ConfigError(f"{setting}: {error}") from None
+        if exchange(f"n,,\x01auth=Bearer {token}\x01\x01".encode()):
+            raise ConfigError(f"{server} rejects {rejected}")  # the broker's reason, a JSON text, instead of nothing
+        return
+    rejected = f"user or password: correct {kafka.setting('sasl_username')} or {kafka.setting('sasl_password')}"
+    if kafka.sasl_mechanism == "PLAIN":
+        exchange(f"\0{user}\0{kafka.password}".encode())
+    else:
+        _scram(SCRAM_HASHES[str(kafka.sasl_mechanism)], user, kafka.password, exchange)
+
+
+def _scram(name: str, user: str, password: str, exchange: Callable[[bytes], bytes]) -> None:
+    """Log in by SCRAM (RFC 5802) without a channel binding. The server's own signature is the clients' business."""
+    escaped = user.replace("=", "=3D").replace(",", "=2C")
+    first = f"n={escaped},r={secrets.token_hex(16)}"
+    challenge = exchange(f"n,,{first}".encode()).decode()
+    fields = dict(part.split("=", 1) for part in challenge.split(","))
+    salted = hashlib.pbkdf2_hmac(name, password.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
+    key = hmac.digest(salted, b"Client Key", name)
+    last = f"c=biws,r={fields['r']}"
+    signature = hmac.digest(hashlib.new(name, key).digest(), f"{first},{challenge},{last}".encode(), name)
+    proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature, strict=True))).decode()
+    exchange(f"{last},p={proof}".encode())
+
+
+def ask(connection: socket.socket, api: tuple[int, int], body: bytes) -> bytes:
+    """Send one request (api: key and version) and return the answer's body. Raises OSError and HungUpError."""
+    message = struct.pack(">hhih", *api, 1, -1) + body
+    connection.sendall(struct.pack(">i", len(message)) + message)
+    (size,) = struct.unpack(">i", _receive(connection, 4))
+    if not 4 <= size <= MAX_ANSWER_BYTES:
+        raise HungUpError
+    return _receive(connection, size)[4:]
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        part = connection.recv(size - len(received))
+        if not part:
+            raise HungUpError
+        received += part
+    return received
+
+
+def _sasl(connection: socket.socket, api: tuple[int, int], body: bytes) -> Answer:
+    answer = ask(connection, api, body)
+    return Answer(struct.unpack_from(">h", answer)[0], answer[2:])
+
+
+def _read_strings(rest: bytes) -> list[str]:
+    (count,), at = struct.unpack_from(">i", rest), 4
+    found = []
+    for _ in range(count):
+        (size,) = struct.unpack_from(">h", rest, at)
+        found.append(rest[at + 2 : at + 2 + size].decode())
+        at += 2 + size
+    return found
+
+
+def _read_auth_bytes(rest: bytes) -> bytes:
+    """Skip the error message, which is null where the code is 0, and return the bytes that follow."""
+    (size,) = struct.unpack_from(">h", rest)
+    at = 2 + max(0, size)
+    (length,) = struct.unpack_from(">i", rest, at)
+    return rest[at + 4 : at + 4 + max(0, length)]

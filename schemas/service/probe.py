@@ -1,0 +1,127 @@
+"""Diagnosis of a failed connection, first part: TCP and TLS, for any server.
+
+The client libraries report most failures as "no broker" or "end of file". After such a failure, a probe opens a connection of
+its own, goes through the same steps and raises one error that names the setting to change: ConfigError where a person must
+change something, RetryableError where the server may come back.
+"""
+
+import errno
+import socket
+import ssl
+from dataclasses import dataclass
+
+from schemas.errors import ConfigError, RetryableError
+from schemas.service.tls import TlsSettings
+
+PROBE_SECONDS = 5.0
+# After a handshake of TLS 1.3 the server's rejection of the client certificate is still on its way.
+ALERT_SECONDS = 1.0
+WRONG_HOST_NAME = (62, 64)  # OpenSSL's verify codes: host name, IP address
+CERTIFICATE_EXPIRED = 10
+CERTIFICATE_ALERTS = ("CERTIFICATE", "HANDSHAKE_FAILURE", "UNKNOWN_CA", "ACCESS_DENIED")
+
+
+@dataclass(frozen=True)
+class Server:
+    """One address to probe, with the hints that its error texts end with."""
+
+    product: str
+    host: str
+    port: int
+    tls: TlsSettings
+    address_hint: str
+    tls_hint: str
+    no_tls_hint: str
+    start_hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.product} at {self.host}:{self.port}"
+
+
+def open_socket(server: Server) -> socket.socket:
+    """Connect by TCP. Raises RetryableError."""
+    try:
+        return socket.create_connection((server.host, server.port), timeout=PROBE_SECONDS)
+    except socket.gaierror:
+        raise RetryableError(f"{server}: this host name is unknown: {server.address_hint}") from None
+    except ConnectionRefusedError:
+        raise RetryableError(f"{server}: no server listens there: {server.start_hint}{server.address_hint}") from None
+    except TimeoutError:
+        text = f"{server}: no answer within {PROBE_SECONDS:.0f} s: check network and firewall, or {server.address_hint}"
+        raise RetryableError(text) from None
+    except OSError as error:
+        reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        raise RetryableError(f"{server}: cannot be reached ({reason}): {server.address_hint}") from None
+
+
+def open_tls(server: Server) -> ssl.SSLSocket:
+    """Connect by TCP and TLS with the configured files. Raises ConfigError and RetryableError."""
+    context = server.tls.ssl_context()
+    plain = open_socket(server)
+    try:
+        return context.wrap_socket(plain, server_hostname=server.host)
+    except ssl.SSLCertVerificationError as error:
+        plain.close()
+        raise ConfigError(_describe_certificate(server, error)) from None
+    except OSError as error:
+        plain.close()
+        raise_for_alert(server, error)
+        if not speaks_tls(server):
+            raise ConfigError(f"{server} does not speak TLS: {server.no_tls_hint}") from None
+        raise RetryableError(f"{server} ends the TLS handshake ({_reason(error)}): look into the server's log") from None
+
+
+def speaks_tls(server: Server) -> bool:
+    """Return whether the server answers a TLS handshake; a certificate that it presents or requires does not matter here."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with open_socket(server) as plain, context.wrap_socket(plain, server_hostname=server.host):
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")
+    except (OSError, RetryableError):
+        return False
+
+
+def raise_for_alert(server: Server, error: OSError) -> None:
+    """Raise ConfigError where `error` is the server's rejection of the client certificate, or of having none."""
+    reason = _reason(error)
+    if "ALERT" not in reason or not any(word in reason for word in CERTIFICATE_ALERTS):
+        return
+    certificate, key = server.tls.setting("ssl_certfile"), server.tls.setting("ssl_keyfile")
+    if server.tls.ssl_certfile:
+        text = f"{server} rejects the client certificate: set {certificate} and {key} to one that the server's client CA signed"
+    else:
+        text = f"{server} requires a client certificate: set {certificate} and {key}"
+    raise ConfigError(text) from None
+
+
+def wait_for_alert(server: Server, connection: ssl.SSLSocket) -> None:
+    """Give the server a moment to reject the client certificate. Raises ConfigError."""
+    connection.settimeout(ALERT_SECONDS)
+    try:
+        connection.recv(1)
+    except TimeoutError:
+        return
+    except OSError as error:
+        raise_for_alert(server, error)
+    finally:
+        connection.settimeout(PROBE_SECONDS)
+
+
+def _describe_certificate(server: Server, error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code in WRONG_HOST_NAME:
+        check = server.tls.setting("ssl_check_hostname")
+        return f"{server}: its certificate is for another host name: {server.address_hint}, or set {check}=false"
+    if error.verify_code == CERTIFICATE_EXPIRED:
+        return f"{server}: its certificate has expired: renew it on the server"
+    trusted = server.tls.ssl_cafile or "the system's CA store"
+    setting = server.tls.setting("ssl_cafile")
+    text = f"{server}: {trusted} does not vouch for its certificate ({error.verify_message})"
+    return f"{text}: set {setting} to the file of the CA that signed it"
+
+
+def _reason(error: OSError) -> str:
+    return str(getattr(error, "reason", None) or type(error).__name__)
