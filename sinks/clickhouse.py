@@ -14,11 +14,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from clickhouse_driver import Client, errors
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigError, FatalError, RecordError, RetryableError, TouchlineError
-from sinks.codes import MISCONFIGURED, NAMES, RETRYABLE, UNFIT
+from sinks.codes import LOGIN_REJECTED, MISCONFIGURED, NAMES, RETRYABLE, UNFIT
+from sinks.connection import ClickHouseSettings, diagnose_clickhouse
 from sinks.server_versions import TOKEN, insert_settings
 
 # The driver logs with a traceback what it also raises, and what it raises is mapped and told here.
@@ -50,24 +49,6 @@ LOOK_EVERY = 0.2
 TAKEN = 216
 
 
-class ClickHouseSettings(BaseSettings):
-    """How to reach ClickHouse, from the environment (`TOUCHLINE_CLICKHOUSE_...`).
-
-    A server that does not go on with an answer for `answer_seconds` counts as gone.
-    """
-
-    model_config = SettingsConfigDict(env_prefix="TOUCHLINE_CLICKHOUSE_", frozen=True)
-
-    host: str = "127.0.0.1"
-    port: int = 9000
-    http_port: int = 8123
-    user: str = "default"
-    password: SecretStr = SecretStr("")
-    secure: bool = False
-    cluster: str = ""
-    answer_seconds: float = 60.0
-
-
 class UnexpectedError(FatalError):
     """ClickHouse refused with a code that no list of `codes.py` holds: nobody knows what became of the block."""
 
@@ -94,6 +75,7 @@ class ClickHouse:
         self._settings = settings or ClickHouseSettings()
         self._where = f"ClickHouse at {self._settings.host}:{self._settings.port}"
         self._insert_settings: dict[str, Any] | None = None
+        self._has_answered = False
         self._client = Client(
             self._settings.host,
             port=self._settings.port,
@@ -108,6 +90,10 @@ class ClickHouse:
             settings_is_important=True,
             settings={"server_side_params": True},
         )
+        if self._settings.secure:
+            # The driver has no option for a context of one's own, and without a CA file it uses a store that is not the system's.
+            context = self._settings.ssl_context()
+            self._client.connection._create_ssl_context = lambda _options: context  # noqa: SLF001
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> Answer:
         """Rows of a query; parameters are written `{name:Type}`. Raises RetryableError, ConfigError or FatalError."""
@@ -115,6 +101,7 @@ class ClickHouse:
             rows, columns = self._client.execute(sql, dict(params) if params else None, with_column_types=True)
         except DRIVER_ERRORS as error:
             raise self._mapped(error, detail=True) from error
+        self._has_answered = True
         return Answer([name for name, _ in columns], rows)
 
     def execute(self, sql: str) -> None:
@@ -190,13 +177,15 @@ class ClickHouse:
         if isinstance(error, errors.UnknownTypeError):
             return ConfigError(f"{self._where} sends a column type that clickhouse-driver does not know")
         if not isinstance(error, errors.ServerException):
-            text = f"{self._where} does not answer ({type(error).__name__}): is it running? See `touchline status`"
-            return UnavailableError(text, "network")
+            return self._lost_connection(error)
         name = NAMES.get(error.code, "unexpected")
         words = str(error.message).partition("Stack trace")[0].strip().removeprefix("DB::Exception: ") if detail else ""
         text = f"{self._where} refused with error {error.code} ({name}){': ' if words else ''}{words}"
         if error.code in RETRYABLE:
             return UnavailableError(text, name)
+        if error.code in LOGIN_REJECTED:
+            user, password = self._settings.setting("user"), self._settings.setting("password")
+            return ConfigError(f"{self._where} rejects user or password ({name}): correct {user} or {password}")
         if error.code in MISCONFIGURED:
             hint = (
                 "" if detail else HINTS.get(error.code, ": the tables may be older than this software, run `touchline migrate`")
@@ -205,3 +194,14 @@ class ClickHouse:
         if error.code in UNFIT:
             return RecordError("unfit_value", text)
         return UnexpectedError(text)
+
+    def _lost_connection(self, error: BaseException) -> TouchlineError:
+        """Return the error of a lost connection. Only a first connection is probed: later ones have proved the settings."""
+        text = f"{self._where} does not answer ({type(error).__name__}): is it running? See `touchline status`"
+        if not self._has_answered:
+            problem = diagnose_clickhouse(self._settings)
+            if isinstance(problem, ConfigError):
+                return problem
+            names = ", ".join(self._settings.setting(field) for field in ("port", "user", "password"))
+            text = str(problem or f"{self._where} ends the login ({type(error).__name__}): is it running, and are {names} right?")
+        return UnavailableError(text, "network")

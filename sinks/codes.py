@@ -45,6 +45,7 @@ MISCONFIGURED = {
     497: "access_denied",
     516: "authentication_failed",
 }
+LOGIN_REJECTED = frozenset({192, 193, 194, 516})
 UNFIT = {
     6: "cannot_parse_text",
     27: "cannot_parse_input",

@@ -50,7 +50,8 @@ def command(*, dry_run: bool, sql: bool) -> None:
 
 
 def _steps(*, dry_run: bool) -> list[Step]:
-    from sinks.clickhouse import ClickHouse, ClickHouseSettings
+    from sinks.clickhouse import ClickHouse
+    from sinks.connection import ClickHouseSettings
     from sinks.migrations import migrate
 
     settings = ClickHouseSettings()

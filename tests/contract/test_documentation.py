@@ -213,7 +213,7 @@ def _known_text(prefix: str) -> frozenset[str]:
 @cache
 def _settings_of_models() -> frozenset[str]:
     from schemas.service.connection import KafkaSettings
-    from sinks.clickhouse import ClickHouseSettings
+    from sinks.connection import ClickHouseSettings
     from streams.settings import StreamsSettings
 
     models = (KafkaSettings, ClickHouseSettings, StreamsSettings)

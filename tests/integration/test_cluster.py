@@ -22,7 +22,8 @@ from deploy.local.state import Stack
 from schemas.errors import TouchlineError
 from schemas.wire.codec import Fields
 from sinks.chunk import transform
-from sinks.clickhouse import ClickHouse, ClickHouseSettings
+from sinks.clickhouse import ClickHouse
+from sinks.connection import ClickHouseSettings
 from sinks.contract import tables
 from sinks.migrations import plan, views
 from tests.harness.sinks import ANEW, NOW, Stored, ask, called, encoded, journey, merge, reading, resolved, shown

@@ -12,7 +12,8 @@ from clickhouse_driver.clientinfo import ClientInfo
 
 from deploy.local.state import Stack
 from schemas.errors import ConfigError, FatalError, TouchlineError
-from sinks.clickhouse import ClickHouse, ClickHouseSettings, UnavailableError
+from sinks.clickhouse import ClickHouse, UnavailableError
+from sinks.connection import ClickHouseSettings
 from sinks.migrations import ROLES, Script, views
 from sinks.rights.masks import MASKS, masks
 from tests.harness.sinks import ANEW, ask, called, only, publish, resolved, shown, store

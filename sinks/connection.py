@@ -1,0 +1,57 @@
+"""ClickHouse connection: its settings, and the diagnosis of one that fails. The driver itself is in `sinks/clickhouse.py`."""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from schemas.errors import ConfigError, TouchlineError
+from schemas.service.probe import Server, open_tls, speaks_tls, wait_for_alert
+from schemas.service.settings import EnvironmentSettings
+from schemas.service.tls import TlsSettings
+
+ENV_PREFIX = "TOUCHLINE_CLICKHOUSE_"
+
+
+class ClickHouseSettings(TlsSettings, EnvironmentSettings):
+    """Where ClickHouse is and how to log in, from the environment (`TOUCHLINE_CLICKHOUSE_...`)."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Host name or address of the server.")
+    port: int = Field(default=9000, description="Port of the native protocol; usually 9440 with TLS.")
+    http_port: int = Field(default=8123, description="Port of the HTTP interface; `touchline up` sets it for other programs.")
+    user: str = Field(default="default", description="User name.")
+    password: SecretStr = Field(default=SecretStr(""), description="Password of the user.")
+    secure: bool = Field(default=False, description="Connect by TLS.")
+    cluster: str = Field(default="", description="Cluster name of the server's configuration, for tables on several servers.")
+    answer_seconds: float = Field(
+        default=60.0, gt=0, description="Seconds without any data from the server after which it counts as unreachable."
+    )
+
+    def setting(self, field: str) -> str:
+        return ENV_PREFIX + field.upper()
+
+
+def diagnose_clickhouse(settings: ClickHouseSettings) -> TouchlineError | None:
+    """Return why no connection is possible, as an error that names the setting to change; None where TCP and TLS work.
+
+    Call it only after a first connection failed: the ClickHouse library of the local stack ends at a connection without a login.
+    """
+    server = Server(
+        product="ClickHouse",
+        host=settings.host,
+        port=settings.port,
+        tls=settings,
+        address_hint=f"correct {settings.setting('host')} or {settings.setting('port')}",
+        tls_hint=f"set {settings.setting('secure')}=true",
+        no_tls_hint=f"set {settings.setting('secure')}=false, or {settings.setting('port')} to its TLS port (usually 9440)",
+        start_hint="start a local one with `touchline up`, or " if settings.host in ("127.0.0.1", "localhost") else "",
+    )
+    try:
+        if settings.secure:
+            with open_tls(server) as connection:
+                wait_for_alert(server, connection)
+        elif speaks_tls(server):
+            return ConfigError(f"{server} expects TLS: {server.tls_hint}")
+    except TouchlineError as error:
+        return error
+    return None
