@@ -1,4 +1,4 @@
-"""`touchline demo`: the whole line on this machine, on one real and one simulated input, with questions answered."""
+"""`touchline demo`: the whole line on this machine, on one real and one simulated input."""
 
 import click
 
@@ -10,16 +10,18 @@ import click
     envvar="DEMO_KEEP",
     show_default=True,
     show_envvar=True,
-    help="Leave the stack up for your own questions, or take it down.",
+    help="Keep Kafka and ClickHouse running at the end, for your own queries.",
 )
 def command(*, keep: bool) -> None:
-    """Run everything on real purchases (CDNOW) and a simulated telecom company, and answer an analyst's questions.
+    """Run the whole line on example data and print answers.
 
-    Starts Kafka and ClickHouse, reads the files of both, waits until all is stored, and checks that nothing is lost.
-    Harmless when repeated.
+    The inputs are real purchases (CDNOW) and a simulated telecom company. The demo starts Kafka and ClickHouse, reads the files
+    of both inputs, waits until all records are stored, answers an analyst's questions, and checks that no record is lost.
+
+    You can repeat it: the counts stay the same.
 
     Example: touchline demo --no-keep
     """
-    from deploy.demo.run import demo
+    from deploy.demo.run import run_demo
 
-    demo(keep=keep)
+    run_demo(keep=keep)

@@ -1,1 +1,1 @@
-"""The demo's input and its one-command run: real purchase histories (CDNOW) and a simulated telecom company."""
+"""The demo: real purchase histories (CDNOW) and a simulated telecom company, from source files to answers."""

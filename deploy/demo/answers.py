@@ -1,5 +1,6 @@
-"""What an analyst would ask, answered by SQL on the views alone: the questions are the files in `questions/`."""
+"""The demo's questions, answered by SQL on the views alone. Each question is a file in `questions/`."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -8,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deploy.terminal.table import table
+from deploy.terminal.text import printable, short_id
 from sinks.clickhouse import Answer, ClickHouse
 
 QUESTIONS = Path(__file__).with_name("questions")
@@ -20,97 +23,116 @@ DECIMALS = {
     "median_risk": 2,
     "mean_value_usd": 2,
 }
-ID_SHOWN = 8
 
 
 class Question(NamedTuple):
-    """A heading, the file with the SQL, how its columns are called on screen where not by their own names, a note."""
+    """A heading, the SQL file, and the layout of its columns.
+
+    `headings` renames columns. `below` puts columns on the second line of another column's cell. Columns in `wrapped` hold long
+    text.
+    """
 
     heading: str
     file: str
-    columns: dict[str, str]
+    headings: dict[str, str]
+    below: dict[str, tuple[str, ...]]
+    wrapped: tuple[str, ...] = ()
     note: str | None = None
 
 
 INPUTS = Question(
-    "What came in, and what is known now",
+    "Inputs and known customers",
     "inputs",
-    {"satisfaction": "satisf.", "median_risk": "risk", "mean_value_usd": "value (USD)"},
+    {"first": "from, to", "satisfaction": "satis-\nfaction", "median_risk": "median\nrisk", "mean_value_usd": "mean value\nUSD"},
+    {"input": ("kind",), "first": ("last",)},
 )
 SCORES = Question(
     "Survey scores by channel, with 95 % intervals (simulated)",
     "scores",
     {"low": "from", "high": "to", "answered_percent": "answered %"},
+    {},
 )
 RISKIEST = Question(
-    "The ten riskiest customers who are still there (simulated)",
+    "The ten active customers with the highest churn risk (simulated)",
     "riskiest",
-    {"customer_id": "customer", "satisfaction": "satisf.", "idle_days": "idle days", "reasons": "why"},
-    "risk: of no order or payment in 90 days; baseline: what idle days alone would say",
+    {"customer_id": "customer", "satisfaction": "satis-\nfaction", "idle_days": "idle\ndays", "baseline": "base-\nline"},
+    {},
+    ("reasons",),
+    "risk: probability of no order and no payment in 90 days; baseline: the same from idle days alone",
+)
+JOURNEY = Question(
+    "The journey of customer {customer} (simulated)",
+    "journey",
+    {"at": "day, stage", "type": "type, channel", "satisfaction": "satis-\nfaction"},
+    {"at": ("stage",), "type": ("channel",)},
+    ("details",),
 )
 PAIN_POINTS = Question(
-    "Pain points: what lowers satisfaction most, points of 100, 95 % intervals (simulated)",
+    "Pain points: change of satisfaction in points of 100, 95 % intervals (simulated)",
     "pain_points",
-    {"low_change": "from", "high_change": "to"},
+    {"type": "type, stage, channel", "low_change": "from", "high_change": "to", "touchpoints": "touch-\npoints"},
+    {"type": ("stage", "channel")},
 )
 
 
 def ask(client: ClickHouse, name: str, **parameters: Any) -> Answer:
-    """The rows of `questions/<name>.sql`."""
+    """Return the rows of `questions/<name>.sql`."""
     return client.query((QUESTIONS / f"{name}.sql").read_text(), parameters or None)
 
 
-def show(client: ClickHouse, on: Console, kinds: dict[str, str]) -> None:
-    """All questions and their answers; `kinds` says of each input whether it is real or simulated."""
+def show_answers(client: ClickHouse, on: Console, kinds: dict[str, str]) -> str:
+    """Print all questions with their answers; `kinds` holds `real` or `simulated` per input.
+
+    Returns the id of the customer whose journey is shown.
+    """
     inputs = ask(client, INPUTS.file)
-    named = [(f"{row[0]} ({kinds[row[0]]})", *row[1:]) for row in inputs.rows]
-    found = {question.file: ask(client, question.file) for question in (SCORES, RISKIEST, PAIN_POINTS)}
-    screens = [_table(INPUTS, Answer(inputs.columns, named)), _table(SCORES, found["scores"])]
-    screens += [_table(RISKIEST, found["riskiest"])]
-    for example in ask(client, "example").rows:
-        screens.append(_journey(example[0], ask(client, "journey", customer=example[0])))
-    for screen in [*screens, _table(PAIN_POINTS, found["pain_points"])]:
-        on.print(screen)
+    with_kind = Answer([*inputs.columns, "kind"], [(*row, f"({kinds[row[0]]})") for row in inputs.rows])
+    customer = str(ask(client, "example").rows[0][0])
+    journey = JOURNEY._replace(heading=JOURNEY.heading.format(customer=customer))
+    tables = [
+        answer_table(INPUTS, with_kind),
+        *(answer_table(question, ask(client, question.file)) for question in (SCORES, RISKIEST)),
+        answer_table(journey, ask(client, JOURNEY.file, customer=customer)),
+        answer_table(PAIN_POINTS, ask(client, PAIN_POINTS.file)),
+    ]
+    for each in tables:
+        on.print(each)
         on.print()
+    return customer
 
 
-def _table(question: Question, answer: Answer) -> Table:
-    table = Table(title=question.heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.caption, table.caption_justify = question.note, "left"
-    for column, values in zip(answer.columns, zip(*answer.rows, strict=True), strict=False):
-        number = all(isinstance(value, (int, float)) or value is None for value in values)
-        table.add_column(question.columns.get(column, column), justify="right" if number else "left")
+def answer_table(question: Question, answer: Answer) -> Table:
+    """Return the table of one answer, at most 80 columns wide."""
+    moved = {column for columns in question.below.values() for column in columns}
+    shown = [column for column in answer.columns if column not in moved]
+    headings = [_heading(question, answer, column) for column in shown]
+    made = table(*headings, title=question.heading, note=question.note)
     for row in answer.rows:
-        table.add_row(*(Text(_cell(column, value)) for column, value in zip(answer.columns, row, strict=True)))
-    return table
+        values = dict(zip(answer.columns, row, strict=True))
+        made.add_row(*(_cell(question, column, values) for column in shown))
+    return made
 
 
-def _journey(customer: UUID, answer: Answer) -> Table:
-    heading = f"The journey of customer {customer} (simulated)"
-    table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False, expand=True)
-    for column in ("day", "stage", "what", "channel", "satisf."):
-        table.add_column(column, justify="right" if column == "satisf." else "left", no_wrap=True)
-    table.add_column("details", no_wrap=True, overflow="ellipsis", ratio=1)
-    last = ""
-    for at, stage, kind, channel, satisfaction, what in answer.rows:
-        cells = (
-            f"{at:%Y-%m-%d}",
-            stage if stage != last else "",
-            kind,
-            channel,
-            _cell("satisfaction", satisfaction),
-            what,
-        )
-        table.add_row(*(Text(cell) for cell in cells))
-        last = stage
-    return table
+def _heading(question: Question, answer: Answer, column: str) -> str:
+    index = answer.columns.index(column)
+    is_number = all(isinstance(row[index], int | float | None) for row in answer.rows)
+    mark = ">" if is_number else "~" if column in question.wrapped else ""
+    return mark + question.headings.get(column, column)
 
 
-def _cell(column: str, value: Any) -> str:
+def _cell(question: Question, column: str, values: dict[str, Any]) -> Text:
+    first = _text(column, values[column])
+    second = ", ".join(_text(each, values[each]) for each in question.below.get(column, ()))
+    return printable(f"{first}\n{second}" if second else first)
+
+
+def _text(column: str, value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, UUID):
-        return str(value)[:ID_SHOWN]
+        return short_id(value)
+    if isinstance(value, date):
+        return f"{value:%Y-%m-%d}"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):

@@ -1,7 +1,7 @@
 """CDNOW, the real input: 23,570 customers' purchases of CDs, 1997-01-01 to 1998-06-30 (Fader, Hardie & Lee 2005).
 
-The file travels inside the `lifetimes` 0.11.3 wheel on PyPI. The wheel is downloaded for its data only: nothing of it
-is installed or imported. The drop is the file as it was published, byte for byte.
+The file is part of the `lifetimes` 0.11.3 wheel on PyPI. The wheel is downloaded for its data only: nothing of it is installed
+or imported. The drop folder holds the file as published, byte for byte.
 """
 
 import sys
@@ -21,10 +21,10 @@ MEMBER = "lifetimes/datasets/CDNOW_master.txt"
 CUSTOMERS, TRANSACTIONS = 23_570, 69_659
 
 
-def drop() -> Path:
-    """The drop folder with the purchase file in it, fetched on first use and verified on every use.
+def fetch_drop() -> Path:
+    """Return the drop folder with the purchase file, downloaded on first use and verified on every use.
 
-    Raises RetryableError when the wheel cannot be downloaded, ConfigError when the data is not the published one.
+    Raises RetryableError when the wheel cannot be downloaded, ConfigError when the data differs from the published data.
     """
     folder = home() / "demo" / "cdnow"
     if not folder.exists():
@@ -35,11 +35,11 @@ def drop() -> Path:
 
 
 def verify(data: bytes, where: Path) -> None:
-    """Raises ConfigError unless `data` holds the published counts of customers and transactions."""
+    """Raise ConfigError unless `data` holds the published counts of customers and transactions."""
     lines = data.splitlines()[1:]
     if (len(lines), len({line.split()[0] for line in lines})) != (TRANSACTIONS, CUSTOMERS):
         raise ConfigError(
-            f"{where} does not hold the {TRANSACTIONS:,} transactions of {CUSTOMERS:,} customers that CDNOW has: "
+            f"{where} does not hold the {TRANSACTIONS:,} transactions of {CUSTOMERS:,} customers of CDNOW: "
             "remove that folder and run `touchline demo` again"
         )
 
@@ -47,19 +47,11 @@ def verify(data: bytes, where: Path) -> None:
 def _fetch() -> bytes:
     with TemporaryDirectory() as name:
         temporary = Path(name)
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            WHEEL,
-        ]
+        options = ["--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [sys.executable, "-m", "pip", "download", *options, WHEEL]
         run("The CDNOW data", command, temporary)
         wheel = next(temporary.glob("*.whl"))
         if sha256(wheel.read_bytes()).hexdigest() != WHEEL_SHA256:
-            raise ConfigError(f"the registry's {WHEEL} is not the released wheel: check the package index that pip uses")
+            raise ConfigError(f"{WHEEL} from the package index is not the released wheel: check the index that pip uses")
         with ZipFile(wheel) as archive:
             return archive.read(MEMBER)

@@ -1,4 +1,4 @@
-"""Where the records are: what connectors read, and what waits in Kafka before each stage, as the broker tells it."""
+"""Progress of the records: counts of the connectors, and consumer lag before each stage, as the broker reports them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +17,11 @@ from streams.steps.identify import Identify
 from streams.steps.join import Join
 from streams.steps.link import Link
 
-WORK = "touchline-work"
+WORK_GROUP = "touchline-work"
 
 
 class Source(NamedTuple):
-    """Totals of one connector in source records; `repeated` ones had key and version of one before in the same file."""
+    """Totals of one connector in source records; a `repeated` record had key and version of an earlier one in the same file."""
 
     name: str
     read: int
@@ -31,7 +31,7 @@ class Source(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One consumer of the chain: records it is done with, and records that wait for it."""
+    """One consumer of the chain: records it has committed, and records that wait for it."""
 
     name: str
     done: int
@@ -39,26 +39,26 @@ class Stage(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """One look at the whole line."""
+    """Counts of all sources and stages at one time."""
 
     sources: list[Source]
     stages: list[Stage]
 
     @property
     def waiting(self) -> int:
-        """Records that wait anywhere."""
+        """Return the number of records that wait for any stage."""
         return sum(stage.waiting for stage in self.stages)
 
 
 def consumers() -> dict[str, tuple[str, frozenset[str]]]:
-    """Every stage of the chain: its consumer group and topics."""
-    steps = {step.name: (WORK, frozenset(step.topics)) for step in (Identify, Link, Join)}
+    """Return the consumer group and the topics of every stage of the chain."""
+    steps = {step.name: (WORK_GROUP, frozenset(step.topics)) for step in (Identify, Link, Join)}
     stores = {f"store {name}": (f"touchline-sink-{name}", frozenset({table.topic})) for name, table in tables().items()}
     return {**steps, **stores}
 
 
-class Watch:
-    """Looks at the flow; holds its connections to Kafka."""
+class FlowReader:
+    """Reader of the flow, with connections to Kafka of its own."""
 
     def __init__(self, settings: KafkaSettings, sources: Sequence[str]) -> None:
         self._sources = sources
@@ -69,24 +69,24 @@ class Watch:
         self._states: dict[tuple[str, str], Fields] = {}
         self._partitions = [TopicPartition(topic.name, number) for topic in TOPICS for number in range(topic.partitions)]
 
-    def look(self) -> Flow:
-        """Committed offsets first, ends after them: a record on its way is always counted as waiting somewhere.
+    def read(self) -> Flow:
+        """Return the flow. Committed offsets are read before end offsets, so each record on its way counts as waiting.
 
         Raises RetryableError while Kafka is away.
         """
         stages = consumers()
         try:
-            self._follow()
+            self._read_states()
             committed = self._committed({group for group, _ in stages.values()})
             ends = self._admin.list_partition_offsets(dict.fromkeys(self._partitions, OffsetSpec.LATEST))
         except KafkaError as error:
-            raise RetryableError(f"Kafka does not say where the records are: {type(error).__name__}") from error
+            raise RetryableError(f"Kafka did not return the offsets: {type(error).__name__}") from error
         found = []
         for name, (group, topics) in stages.items():
-            mine = [partition for partition in self._partitions if partition.topic in topics]
-            end = sum(ends[partition].offset for partition in mine)
-            at = committed.get(group, {})
-            done = sum(max(0, at[partition].offset) for partition in mine if partition in at)
+            partitions = [partition for partition in self._partitions if partition.topic in topics]
+            end = sum(ends[partition].offset for partition in partitions)
+            offsets = committed.get(group, {})
+            done = sum(max(0, offsets[partition].offset) for partition in partitions if partition in offsets)
             found.append(Stage(name, done, end - done))
         return Flow([self._source(name) for name in self._sources], found)
 
@@ -99,26 +99,26 @@ class Watch:
         try:
             committed: dict[str, Any] = self._admin.list_group_offsets(sorted(groups))
         except CoordinatorNotAvailableError:
-            return {}  # a new broker, where no group has committed anything yet
+            return {}  # a new broker: no group has committed yet
         return committed
 
-    def _follow(self) -> None:
-        """Take in what the connectors saved since the last look."""
+    def _read_states(self) -> None:
+        """Read the states that connectors saved since the last call."""
         for records in self._saved.poll(timeout_ms=200, max_records=10_000).values():
             for record in records:
                 _, fields = decode(record.value)
                 self._states[fields["connector"], fields["stream"]] = fields
 
     def _source(self, name: str) -> Source:
-        mine = [fields for (connector, _), fields in self._states.items() if connector == name]
-        return Source(name, *(sum(fields[total] for fields in mine) for total in Source._fields[1:]))
+        states = [fields for (connector, _), fields in self._states.items() if connector == name]
+        return Source(name, *(sum(fields[total] for fields in states) for total in Source._fields[1:]))
 
 
 @contextmanager
-def watching(settings: KafkaSettings, sources: Sequence[str]) -> Iterator[Watch]:
-    """A Watch that is closed at the end of the block."""
-    watch = Watch(settings, sources)
+def open_flow(settings: KafkaSettings, sources: Sequence[str]) -> Iterator[FlowReader]:
+    """Yield a FlowReader and close it at the end of the block."""
+    reader = FlowReader(settings, sources)
     try:
-        yield watch
+        yield reader
     finally:
-        watch.close()
+        reader.close()

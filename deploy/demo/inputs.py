@@ -1,5 +1,8 @@
-"""The two inputs of the demo, made ready in the home folder."""
+"""The two inputs of the demo, prepared in the home folder."""
 
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,24 +22,36 @@ class Input(NamedTuple):
     settings: Path
     root: Path
     ends: str
+    records: int
 
 
-def prepare(step: Step) -> tuple[Input, ...]:
-    """Both inputs, fetched and simulated the first time. Raises what `cdnow.drop` raises."""
+def prepare_inputs(step: Step) -> tuple[Input, ...]:
+    """Return both inputs; download or simulate them the first time. Raises as `cdnow.fetch_drop` does."""
     with step("CDNOW purchase histories (real)"):
-        purchases = Input("cdnow", "real", cdnow.SETTINGS, cdnow.drop(), "1998-07-01")
-    with step("a telecom company's files (simulated)"):
-        telecom = Input("telecom", "simulated", cdnow.SETTINGS.with_name("telecom.yaml"), _simulated(), UNTIL)
+        purchases = Input("cdnow", "real", cdnow.SETTINGS, cdnow.fetch_drop(), "1998-07-01", cdnow.TRANSACTIONS)
+    with step("files of a telecom company (simulated)"):
+        folder = _simulate()
+        settings = cdnow.SETTINGS.with_name("telecom.yaml")
+        telecom = Input("telecom", "simulated", settings, folder / "drops", UNTIL, count_records(folder))
     return purchases, telecom
 
 
-def _simulated() -> Path:
-    from datetime import UTC, datetime
+def total_records(inputs: Iterable[Input]) -> int:
+    """Return the number of records in all inputs."""
+    return sum(one.records for one in inputs)
 
+
+def count_records(folder: Path) -> int:
+    """Return the number of records that the simulator wrote below `folder`, for the progress bar."""
+    lines = (folder / "truth" / "counts.jsonl").read_text(encoding="utf-8").splitlines()
+    return sum(json.loads(line)["rows"] for line in lines)
+
+
+def _simulate() -> Path:
     from deploy.demo.simulator.company import generate
 
     folder = home() / "demo" / "telecom"
     if not folder.exists():
         with into(folder) as partial:
             generate(SEED, CUSTOMERS, datetime.fromisoformat(UNTIL).replace(tzinfo=UTC), partial)
-    return folder / "drops"
+    return folder

@@ -1,26 +1,26 @@
-"""The demo's own processes: connectors, worker and sink, each a `touchline` command, kept running until the demo ends.
+"""The demo's own processes: connectors, worker and sink, each a `touchline` command.
 
-One that dies is started again, as a supervisor would do, and goes on where it stood; one that ends with a configuration
-error, or dies time and again, ends the demo. None outlives the block they are started in.
+A process that dies is restarted and continues from its committed offsets or cursor. A process that ends with a configuration
+error, or dies six times, ends the demo. All processes end with the block that started them.
 """
 
 import subprocess
-import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.terminal.program import PATH as TOUCHLINE
 from schemas.errors import ConfigError, FatalError
 
-TOUCHLINE = Path(sysconfig.get_path("scripts")) / "touchline"
-MOST_STARTS = 6
-GRACE = 20.0
-LINES_SHOWN = 4
+MAX_STARTS = 6
+STOP_SECONDS = 20.0
+MAX_LINES = 4
+MAX_LINE = 200
 
 
-def touchline(*arguments: str) -> None:
-    """One command to its end. Raises FatalError with its last words where it fails."""
+def run_touchline(*arguments: str) -> None:
+    """Run one command to its end. Raises FatalError with its last output when it fails."""
     result = subprocess.run(  # noqa: S603 no shell, fixed program
         [TOUCHLINE, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
@@ -29,7 +29,7 @@ def touchline(*arguments: str) -> None:
 
 
 class Child:
-    """One command with its log. `once` commands are done when they end well; the others only when they are stopped."""
+    """One command with its log. A `once` command is done when it ends with code 0; the others run until they are stopped."""
 
     def __init__(self, name: str, arguments: list[str], log: Path, *, once: bool = False) -> None:
         self.name, self.once, self.log = name, once, log
@@ -38,7 +38,7 @@ class Child:
         self.start()
 
     def start(self) -> None:
-        """Start it, the first time with an empty log. A session of its own keeps Ctrl-C with the demo."""
+        """Start the command, the first time with an empty log. Its own session keeps Ctrl-C away from it."""
         with self.log.open("ab" if self.starts else "wb") as log:
             self.process = subprocess.Popen(  # noqa: S603 no shell, fixed program
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -46,27 +46,27 @@ class Child:
         self.starts += 1
 
     @property
-    def done(self) -> bool:
-        """A `once` command that ended well."""
+    def is_done(self) -> bool:
+        """Return whether this is a `once` command that ended with code 0."""
         return self.once and self.process.poll() == 0
 
-    def tend(self) -> None:
-        """Start it again where it died. Raises ConfigError or FatalError where that would be in vain."""
+    def restart_if_dead(self) -> None:
+        """Restart the command after its death. Raises ConfigError or FatalError when a restart cannot help."""
         code = self.process.poll()
-        if code is None or self.done:
+        if code is None or self.is_done:
             return
         if code == ConfigError.exit_code:
-            raise ConfigError(f"{self.name} cannot run: {self._last_words()}")
-        if self.starts == MOST_STARTS:
-            raise FatalError(f"{self.name} ended {self.starts} times, last with {code}: {self._last_words()}")
+            raise ConfigError(f"{self.name} cannot run: {self._last_output()}")
+        if self.starts == MAX_STARTS:
+            raise FatalError(f"{self.name} ended {self.starts} times, last with {code}: {self._last_output()}")
         self.start()
 
-    def _last_words(self) -> str:
-        return f"{_indented(self.log.read_text(errors='replace').splitlines())}\nAll of it is in {self.log}"
+    def _last_output(self) -> str:
+        return f"{_indented(self.log.read_text(errors='replace').splitlines())}\nThe whole log is {self.log}"
 
 
 class Processes:
-    """All children of one demo run."""
+    """All processes of one demo run."""
 
     def __init__(self, logs: Path) -> None:
         self.children: dict[str, Child] = {}
@@ -78,22 +78,22 @@ class Processes:
         child = self.children[name] = Child(name, arguments, self._logs / f"demo-{name}.log", once=once)
         return child
 
-    def tend(self) -> None:
-        """Start again whatever died."""
+    def restart_dead(self) -> None:
+        """Restart each process that died."""
         for child in self.children.values():
-            child.tend()
+            child.restart_if_dead()
 
     @property
-    def sources_done(self) -> bool:
-        """True when every `once` command has ended well."""
-        return all(child.done for child in self.children.values() if child.once)
+    def are_sources_done(self) -> bool:
+        """Return whether every `once` command ended with code 0."""
+        return all(child.is_done for child in self.children.values() if child.once)
 
     def stop(self) -> None:
-        """End them all at once: asked first, killed after a grace."""
+        """Terminate all processes at once, and kill those that still run after 20 seconds."""
         running = [child.process for child in self.children.values() if child.process.poll() is None]
         for process in running:
             process.terminate()
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + STOP_SECONDS
         for process in running:
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
@@ -103,12 +103,12 @@ class Processes:
 
 
 def _indented(lines: list[str]) -> str:
-    return "".join(f"\n  {line[:200]}" for line in lines[-LINES_SHOWN:])
+    return "".join(f"\n  {line[:MAX_LINE]}" for line in lines[-MAX_LINES:])
 
 
 @contextmanager
-def processes(logs: Path) -> Iterator[Processes]:
-    """Processes that are all ended when the block is left, however it is left."""
+def run_processes(logs: Path) -> Iterator[Processes]:
+    """Yield an empty set of processes, and stop all of them at the end of the block, also after an error."""
     started = Processes(logs)
     try:
         yield started

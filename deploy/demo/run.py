@@ -1,11 +1,11 @@
-"""The demo from start to end: one function per step, in the order in which they happen.
+"""The demo from start to end, one function per step.
 
-1. start Kafka and ClickHouse, make topics, tables and views
-2. make the inputs ready
-3. start worker, sink and one connector per input, each a process of its own
-4. wait until everything is read and nothing waits anywhere
-5. tell the worker that time has passed, so that silence shows, and wait again
-6. stop those processes, answer the questions, and reconcile
+1. Start Kafka and ClickHouse, create topics, tables and views.
+2. Prepare the inputs.
+3. Start a worker, a sink and one connector per input as processes.
+4. Wait until all records are read and no record waits for any stage.
+5. Send ticks up to the end of the data, so that the signals of silent customers are computed, and wait again.
+6. Stop the processes, answer the questions, reconcile the counts.
 """
 
 import os
@@ -16,70 +16,72 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from deploy.demo import answers
-from deploy.demo import output as screen
-from deploy.demo.flow import Flow, Watch, watching
-from deploy.demo.inputs import Input, prepare
-from deploy.demo.processes import Processes, processes, touchline
+from deploy.demo.flow import Flow, FlowReader, open_flow
+from deploy.demo.inputs import Input, prepare_inputs
+from deploy.demo.output import Show, flow_table, show_progress
+from deploy.demo.processes import Processes, run_processes, run_touchline
 from deploy.local import state
 from deploy.local.clickhouse.server import http_address
 from deploy.local.progress import shown_on
 from deploy.local.stack import down, up
+from deploy.terminal.console import console, print_line
+from deploy.terminal.program import command
 from schemas.errors import FatalError, RetryableError, TouchlineError
 from schemas.service.connection import KafkaSettings
 from sinks.clickhouse import ClickHouse
 
-LOOK_EVERY = 1.0
-QUIET_LOOKS = 3
-STALLED_AFTER = 90.0
+POLL_SECONDS = 1.0
+QUIET_POLLS = 3
+MAX_STALL_SECONDS = 90.0
 EXAMPLE = "SELECT * FROM touchline.customers LIMIT 5 FORMAT Vertical"
 ADDRESSES = ("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", "TOUCHLINE_CLICKHOUSE_PORT", "TOUCHLINE_CLICKHOUSE_HTTP_PORT")
 
 
-def demo(*, keep: bool) -> None:
-    """The whole demo. Raises TouchlineError when a step fails or the counts do not agree."""
-    on = screen.console()
+def run_demo(*, keep: bool) -> None:
+    """Run the whole demo. Raises TouchlineError when a step fails or the counts differ."""
+    on = console()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         _start_stack(on)
-        inputs = prepare(shown_on(on))
+        inputs = prepare_inputs(shown_on(on))
         _run(on, inputs)
-        _answer(on, inputs)
+        customer = _answer(on, inputs)
         if keep:
-            _say_how_to_ask(on)
+            _show_next_steps(on, customer)
     finally:
         if not keep:
             down(state.home())
 
 
-def drain(children: Processes, watch: Watch, show: screen.Show) -> Flow:
-    """Wait until every source is read to its end and nothing waits before any stage; died processes are started again.
+def drain(children: Processes, reader: FlowReader, show: Show) -> Flow:
+    """Wait until every source is read to its end and no record waits for any stage. Processes that die are restarted.
 
-    Raises FatalError when nothing moves for a long time, and what a process cannot recover from.
+    Raises FatalError when no count changes for 90 seconds, and the error of a process that cannot be restarted.
     """
-    quiet, moved_at, last = 0, time.monotonic(), Flow([], [])
-    while quiet < QUIET_LOOKS:
-        children.tend()
-        flow = _look(watch) or last
+    quiet, changed_at, last = 0, time.monotonic(), Flow([], [])
+    while quiet < QUIET_POLLS:
+        children.restart_dead()
+        flow = _read(reader) or last
         show(flow)
         if flow != last:
-            moved_at, last = time.monotonic(), flow
-        quiet = quiet + 1 if flow.stages and children.sources_done and not flow.waiting else 0
-        if time.monotonic() - moved_at > STALLED_AFTER:
-            raise FatalError(f"nothing moved for {STALLED_AFTER:.0f} s: look into {state.home() / 'log'}/demo-*.log")
-        time.sleep(LOOK_EVERY)
+            changed_at, last = time.monotonic(), flow
+        quiet = quiet + 1 if flow.stages and children.are_sources_done and not flow.waiting else 0
+        if time.monotonic() - changed_at > MAX_STALL_SECONDS:
+            raise FatalError(f"no record moved for {MAX_STALL_SECONDS:.0f} s: read {state.home() / 'log'}/demo-*.log")
+        time.sleep(POLL_SECONDS)
     return last
 
 
-def _look(watch: Watch) -> Flow | None:
+def _read(reader: FlowReader) -> Flow | None:
     try:
-        return watch.look()
+        return reader.read()
     except RetryableError:
-        return None  # Kafka is away for a moment; its supervisor brings it back
+        return None  # Kafka is away for a moment; its supervisor restarts it
 
 
-def start(children: Processes, inputs: Sequence[Input]) -> None:
-    """Worker, sink and one connector per input."""
+def start_processes(children: Processes, inputs: Sequence[Input]) -> None:
+    """Start a worker, a sink and one connector per input."""
     children.start("worker", ["work", "--name", "demo", "--no-restart"])
     children.start("sink", ["sink", "--no-restart"])
     for one in inputs:
@@ -87,27 +89,27 @@ def start(children: Processes, inputs: Sequence[Input]) -> None:
         children.start(one.name, files, once=True)
 
 
-def tick(inputs: Sequence[Input]) -> None:
-    """Time passed: to the end of each input's data, oldest first."""
+def send_ticks(inputs: Sequence[Input]) -> None:
+    """Send ticks up to the end of each input's data, oldest first."""
     before: list[str] = []
     for at in sorted(one.ends for one in inputs):
-        touchline("tick", "--at", at, *before)
+        run_touchline("tick", "--at", at, *before)
         before = ["--since", at]
 
 
 def reconcile(client: ClickHouse, on: Console, inputs: Sequence[Input]) -> None:
-    """One line per input. Raises TouchlineError where something read is neither stored once nor a dead letter."""
-    found = {row[0]: row[1:] for row in answers.ask(client, "reconciliation").rows}
+    """Print one line per input. Raises TouchlineError unless each record read is stored once or is a dead letter."""
+    counts = {row[0]: row[1:] for row in answers.ask(client, "reconciliation").rows}
     wrong = []
     for one in inputs:
-        read, stored, letters, difference = found[one.name]
-        holds = difference == 0 and read == stored + letters
-        sign, style = ("=", "green") if holds else ("≠", "red")
-        line = f"read from sources {read:,} {sign} touchpoints stored once {stored:,} + dead letters {letters:,}"
-        on.print(f"[{style}]{line}[/]   {one.name} ({one.kind})")
-        wrong += [] if holds else [one.name]
+        read, stored, dead_letters, difference = counts[one.name]
+        is_equal = difference == 0 and read == stored + dead_letters
+        sign, style = ("=", "green") if is_equal else ("≠", "red")
+        line = f"{read:,} records read {sign} {stored:,} stored once + {dead_letters:,} dead letters"
+        on.print(f"{one.name} ({one.kind}): [{style}]{line}[/]", soft_wrap=True)
+        wrong += [] if is_equal else [one.name]
     if wrong:
-        raise TouchlineError(f"the counts of {' and '.join(wrong)} do not agree: look into touchline.freshness")
+        raise TouchlineError(f"the counts of {' and '.join(wrong)} differ: query touchline.freshness")
 
 
 def _start_stack(on: Console) -> None:
@@ -116,42 +118,49 @@ def _start_stack(on: Console) -> None:
     for name in ADDRESSES:
         os.environ.pop(name, None)
     state.export_addresses()
-    os.environ["TOUCHLINE_STREAMS_TICK_SECONDS"] = "0"  # time passes to the end of the data, not to this day
+    os.environ["TOUCHLINE_STREAMS_TICK_SECONDS"] = "0"  # ticks go to the end of the data, not to today
     with step("topics, tables and views"):
-        touchline("migrate")
+        run_touchline("migrate")
 
 
 def _run(on: Console, inputs: Sequence[Input]) -> None:
     began = time.monotonic()
     with (
-        processes(state.home() / "log") as children,
-        watching(KafkaSettings(), [one.name for one in inputs]) as watch,
-        screen.progress(on, inputs) as show,
+        run_processes(state.home() / "log") as children,
+        open_flow(KafkaSettings(), [one.name for one in inputs]) as reader,
+        show_progress(on, inputs) as show,
     ):
-        start(children, inputs)
-        drain(children, watch, show)
-        tick(inputs)
-        flow = drain(children, watch, show)
-    on.print(screen.flow_table(flow, inputs, time.monotonic() - began))
-    on.print()
+        start_processes(children, inputs)
+        drain(children, reader, show)
+        send_ticks(inputs)
+        flow = drain(children, reader, show)
+    on.print(flow_table(flow, inputs))
+    on.print(f"after {time.monotonic() - began:.0f} s\n")
 
 
-def _answer(on: Console, inputs: Sequence[Input]) -> None:
+def _answer(on: Console, inputs: Sequence[Input]) -> str:
+    """Print the answers and the reconciliation; returns the id of the customer whose journey was shown."""
     client = ClickHouse()
     try:
-        answers.show(client, on, {one.name: one.kind for one in inputs})
+        customer = answers.show_answers(client, on, {one.name: one.kind for one in inputs})
         reconcile(client, on, inputs)
     finally:
         client.close()
+    return customer
 
 
-def _say_how_to_ask(on: Console) -> None:
+def _show_next_steps(on: Console, customer: str) -> None:
     stack = state.read()
     assert stack is not None
     url = f"http://{http_address(stack.ports)}"
-    on.print("\nThe stack stays up; the questions are in deploy/demo/questions/*.sql. Ask your own:")
-    on.print(f"  curl {url} -d '{EXAMPLE}'", soft_wrap=True)
-    on.print(f"  in the browser {url}/play; take it down with: touchline down")
+    on.print("\nKafka and ClickHouse keep running. The questions are in deploy/demo/questions/.")
+    for title, line in (
+        ("One customer", command(f"explain {customer}")),
+        ("Your own SQL", f"curl {url} -d '{EXAMPLE}'"),
+        ("In a browser", f"{url}/play"),
+        ("Stop all", command("down")),
+    ):
+        print_line(on, f"  {title}: {line}")
 
 
 def _interrupt(*_: object) -> None:

@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from deploy.demo.flow import WORK
+from deploy.demo.flow import WORK_GROUP
 from schemas.records.families import FAMILIES
 from schemas.wire.codec import decode
 from schemas.wire.topics import CONNECTOR_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED, source_topic
@@ -47,7 +47,7 @@ def stored(client: ClickHouse) -> Stored:
 
 def ahead(committed: Committed, log: Log, stored: Stored, rows: Mapping[str, list[bytes]]) -> list[str]:
     """What lies before a committed offset, or before a connector's cursor, and left no trace; empty where all is well."""
-    work = committed.get(WORK, {})
+    work = committed.get(WORK_GROUP, {})
     letters = log.letters()
     found = [f"files: {stream} row {row + 1}" for stream, row in _connector(log, rows)]
     found += [f"identify: {each.origin}" for each in _identify(work, log, letters)]

@@ -10,8 +10,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from deploy.demo.flow import watching
-from deploy.demo.processes import touchline
+from deploy.demo.flow import open_flow
+from deploy.demo.processes import run_touchline
 from schemas.errors import RetryableError
 from schemas.service.connection import KafkaSettings
 from sinks.clickhouse import ClickHouse
@@ -59,7 +59,7 @@ class Story:
         self.commits_ahead: list[str] = []
         for client in ("aiokafka", "sinks.kafka"):  # the poison's, which has its trouble while Kafka is away
             logging.getLogger(client).setLevel(logging.CRITICAL)
-        touchline("migrate")
+        run_touchline("migrate")
         self.poison = Poison(seed)
         self.drops.drop()
         self.line = Line(folder, self.drops.settings, workers, sinks)
@@ -163,11 +163,11 @@ class Story:
         """Wait until nothing waits anywhere; where nothing moves any more, what waits is judged as lost."""
         must = sum(totals[0] for totals in expect(self.drops.settings, self.expected).totals.values())
         before, since = None, time.monotonic()
-        with watching(KafkaSettings(), [NAME]) as watch:
+        with open_flow(KafkaSettings(), [NAME]) as reader:
             while time.monotonic() - since < STILL_WITHIN:
                 self.line.tend()
                 with suppress(RetryableError):
-                    flow = watch.look()
+                    flow = reader.read()
                     if flow.sources[0].read == must and not flow.waiting:
                         return
                     before, since = flow, since if flow == before else time.monotonic()

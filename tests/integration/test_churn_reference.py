@@ -19,7 +19,7 @@ WEEKS = 39.0
 def purchases() -> dict[str, list[date]]:
     """Days with a purchase of each customer, in order."""
     days: defaultdict[str, set[date]] = defaultdict(set)
-    file: Path = cdnow.drop() / "CDNOW_master.txt"
+    file: Path = cdnow.fetch_drop() / "CDNOW_master.txt"
     for line in file.read_text().splitlines()[1:]:
         customer, day, *_ = line.split()
         days[customer].add(date(int(day[:4]), int(day[4:6]), int(day[6:8])))

@@ -1,4 +1,4 @@
-"""CDNOW: the published counts are demanded, and lines of its shape become orders, repeated ones included."""
+"""CDNOW: the published counts are checked, and each line becomes an order, repeated lines included."""
 
 from pathlib import Path
 
@@ -13,17 +13,17 @@ HEADER = b" customer_id  date number_of_cds  dollar_value\r\n"
 LINE = b" 00001 19970101  1   11.77\r\n"
 
 
-def test_a_file_with_other_counts_is_refused_with_what_to_do() -> None:
+def test_file_with_other_counts_is_refused_with_next_step() -> None:
     with pytest.raises(ConfigError, match="remove that folder and run `touchline demo` again"):
         verify(HEADER + LINE, Path("somewhere"))
 
 
-def test_a_file_with_the_published_counts_is_taken() -> None:
+def test_file_with_published_counts_is_accepted() -> None:
     lines = [f" {number % CUSTOMERS:05d} 19970101  1   11.77\r\n" for number in range(TRANSACTIONS)]
     verify(HEADER + "".join(lines).encode(), Path("somewhere"))
 
 
-def test_repeated_purchases_are_events_of_their_own(tmp_path: Path) -> None:
+def test_repeated_purchases_are_separate_events(tmp_path: Path) -> None:
     (tmp_path / "CDNOW_master.txt").write_bytes(HEADER + LINE + LINE + b" 00002 19980630  5  164.00\r\n")
     connector = open_connector("files", SETTINGS, {"root": tmp_path})
     (stream,) = connector.list_streams({})

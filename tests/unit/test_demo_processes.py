@@ -1,4 +1,4 @@
-"""The demo's processes: started again when they die, given up when that is in vain, and never left behind."""
+"""The demo's processes: restarted after a death, given up after six starts, and stopped at the end."""
 
 import os
 import time
@@ -7,62 +7,62 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.demo.processes import MOST_STARTS, Child, processes, touchline
+from deploy.demo.processes import MAX_STARTS, Child, run_processes, run_touchline
 from schemas.errors import ConfigError, FatalError
 
 SETTINGS = Path(__file__).parents[2] / "deploy" / "demo" / "cdnow.yaml"
 
 
-def ended(child: Child) -> None:
+def wait_and_restart(child: Child) -> None:
     child.process.wait(30)
-    child.tend()
+    child.restart_if_dead()
 
 
-def test_a_command_that_ended_well_is_done_and_not_started_again(tmp_path: Path) -> None:
-    with processes(tmp_path) as children:
+def test_once_command_that_ended_with_code_0_is_not_restarted(tmp_path: Path) -> None:
+    with run_processes(tmp_path) as children:
         child = children.start("version", ["--version"], once=True)
-        ended(child)
-        children.tend()
-        assert children.sources_done
+        wait_and_restart(child)
+        children.restart_dead()
+        assert children.are_sources_done
         assert child.starts == 1
     assert "touchline, version" in (tmp_path / "demo-version.log").read_text()
 
 
-def test_a_process_that_dies_is_started_again_with_one_log(tmp_path: Path) -> None:
-    with processes(tmp_path) as children:
+def test_process_that_dies_is_restarted_with_one_log(tmp_path: Path) -> None:
+    with run_processes(tmp_path) as children:
         child = children.start("worker", ["--version"])
         first = child.process.pid
-        ended(child)
+        wait_and_restart(child)
         assert child.process.pid != first
-        assert not child.done
+        assert not child.is_done
         child.process.wait(30)
     assert (tmp_path / "demo-worker.log").read_text().count("touchline, version") == 2
 
 
-def test_a_process_that_keeps_dying_ends_the_demo_with_its_last_words_and_log(tmp_path: Path) -> None:
-    with processes(tmp_path) as children:
+def test_process_that_keeps_dying_ends_demo_with_last_output_and_log(tmp_path: Path) -> None:
+    with run_processes(tmp_path) as children:
         child = children.start("worker", ["--version"])
-        for _ in range(MOST_STARTS - 1):
-            ended(child)
-        with pytest.raises(FatalError, match=rf"worker ended {MOST_STARTS} times(?s:.*)version(?s:.*)demo-worker.log"):
-            ended(child)
+        for _ in range(MAX_STARTS - 1):
+            wait_and_restart(child)
+        with pytest.raises(FatalError, match=rf"worker ended {MAX_STARTS} times(?s:.*)version(?s:.*)demo-worker.log"):
+            wait_and_restart(child)
 
 
-def test_a_configuration_error_ends_the_demo_at_once(tmp_path: Path) -> None:
-    with processes(tmp_path) as children:
+def test_configuration_error_ends_demo_without_restart(tmp_path: Path) -> None:
+    with run_processes(tmp_path) as children:
         child = children.start("telecom", ["connect", "files", "--settings", str(tmp_path / "none.yaml")], once=True)
         with pytest.raises(ConfigError, match="telecom cannot run"):
-            ended(child)
+            wait_and_restart(child)
         assert child.starts == 1
 
 
-def test_no_process_outlives_the_block_even_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_processes_stop_when_the_block_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     command = ["connect", "files", "--settings", str(SETTINGS), "--root", str(tmp_path)]
     started = []
 
     def interrupted() -> None:
-        with processes(tmp_path) as children:
+        with run_processes(tmp_path) as children:
             started.append(children.start("cdnow", command).process.pid)
             time.sleep(0.5)
             assert psutil.pid_exists(started[0])
@@ -74,6 +74,6 @@ def test_no_process_outlives_the_block_even_when_it_fails(tmp_path: Path, monkey
     assert not psutil.pid_exists(started[0])
 
 
-def test_a_step_that_fails_is_told_with_its_own_words() -> None:
+def test_failed_command_is_reported_with_its_output() -> None:
     with pytest.raises(FatalError, match=r"`touchline sink nothing` failed:(?s:.*)there is no table nothing"):
-        touchline("sink", "nothing")
+        run_touchline("sink", "nothing")

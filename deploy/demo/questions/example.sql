@@ -1,4 +1,4 @@
--- One customer who met a stock-out, opened a ticket and answered surveys: the one with the fewest touchpoints.
+-- A customer with a stock-out, a ticket and several survey answers: of these, the one with the fewest touchpoints.
 SELECT customer_id
 FROM touchline.touchpoints
 WHERE connector = 'telecom'

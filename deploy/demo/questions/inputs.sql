@@ -1,4 +1,4 @@
--- What came in, and what is known about those customers now.
+-- Touchpoints and customers per input, with the current scores of those customers.
 WITH known AS
 (
     SELECT connector, customer_id, count() AS touchpoints, min(occurred_at) AS first_at, max(occurred_at) AS last_at

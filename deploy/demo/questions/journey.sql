@@ -1,4 +1,4 @@
--- One customer's whole journey; runs of invoices and payments without trouble are one line each.
+-- The whole journey of one customer; a run of routine invoices and payments is one row.
 WITH
     steps AS
     (
@@ -37,7 +37,7 @@ SELECT
             ]),
             ', '
         )
-    ) AS what
+    ) AS details
 FROM steps
 LEFT ANY JOIN scores USING event_id
 GROUP BY routine, if(routine, toString(run), toString(event_id))

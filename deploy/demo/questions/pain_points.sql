@@ -1,4 +1,4 @@
--- Where it hurts: the kinds of touchpoint that lower satisfaction most, where there is enough to tell (n of 20 or more).
+-- The touchpoint types that lower satisfaction most, from at least 20 readings each.
 SELECT
     stage, channel, type, customers, touchpoints,
     round(satisfaction_change, 1) AS change,

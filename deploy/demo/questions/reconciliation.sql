@@ -1,4 +1,4 @@
--- Is everything that was read stored exactly once, or kept as a dead letter? `difference` is 0 where it is.
+-- Every record read is stored exactly once or kept as a dead letter: `difference` is 0.
 WITH
     touched AS
     (
@@ -7,7 +7,7 @@ WITH
     refused AS
     (
         SELECT connector, count() AS dead_letters FROM touchline.dead_letters
-        WHERE connector != '' AND NOT replayed AND stage != 'join' -- what join refuses is stored all the same
+        WHERE connector != '' AND NOT replayed AND stage != 'join' -- a record that join refuses is stored all the same
         GROUP BY connector
     )
 SELECT

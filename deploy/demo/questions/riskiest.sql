@@ -1,5 +1,5 @@
--- The ten riskiest customers of the telecom company who are still there (active within 180 days): risk of no purchase or
--- payment in 90 days, why, and what idle days alone would say (baseline).
+-- The ten customers of the telecom company with the highest churn risk among those active within 180 days. Risk: probability of
+-- no order and no payment in 90 days. Baseline: the same from idle days alone.
 WITH latest AS
 (
     SELECT

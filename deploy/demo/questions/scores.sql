@@ -1,5 +1,5 @@
--- NPS, CSAT and CES over all time, by the channel that the survey went out on, with 95 % intervals.
--- NPS: normal, variance of a difference of shares; CSAT (4 and 5 of 5) and CES (5 to 7 of 7): Wilson.
+-- NPS, CSAT and CES over all time, by the channel of the survey, with 95 % intervals.
+-- NPS: normal, variance of a difference of shares. CSAT (4 and 5 of 5) and CES (5 to 7 of 7): Wilson.
 WITH
     1.959964 AS z,
     asked AS
