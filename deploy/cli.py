@@ -8,6 +8,7 @@ import click
 
 import deploy.commands
 from deploy.local.state import export_addresses
+from deploy.terminal.program import with_path
 from schemas.errors import TouchlineError
 
 
@@ -40,5 +41,5 @@ def main() -> None:
     try:
         touchline()
     except TouchlineError as error:
-        click.secho(f"touchline: {error}", fg="red", err=True)
+        click.secho(f"touchline: {with_path(str(error))}", fg="red", err=True)
         sys.exit(error.exit_code)

@@ -1,47 +1,51 @@
-"""`touchline doctor`: is everything here that Touchline needs, and if not, which command brings it."""
+"""`touchline doctor`: check the programs that this machine must have, and print the command that installs each missing one."""
 
 import sys
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from deploy.local import health, state
 from deploy.local.prerequisites import Finding, examine
+from deploy.terminal.console import console, print_line
+from deploy.terminal.table import table
 from schemas.errors import ConfigError
 
 
 @click.command()
 def command() -> None:
-    """Check what this machine must bring, and say how to install what is missing. Ends with 1 if something is.
+    """Check the programs that Touchline needs.
+
+    For each missing program, the command that installs it is printed. Ends with code 1 if a required program is missing.
 
     Example: touchline doctor
     """
     findings = examine(state.home())
-    show(findings)
+    show_findings(console(), findings)
     if not all(finding.ok for finding in findings if finding.required):
         sys.exit(1)
 
 
-def show(findings: list[Finding]) -> None:
-    console = Console(soft_wrap=True, highlight=False)
-    table = Table("needed", "", "found", "what for", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+def show_findings(on: Console, findings: list[Finding]) -> None:
+    """Print one row per requirement, the remedies, and the state of the local stack."""
+    made = table("requirement", "", "found", "~purpose")
     for finding in findings:
-        table.add_row(finding.name, verdict(finding), finding.found, finding.purpose)
-    console.print(table)
+        made.add_row(finding.name, _verdict(finding), finding.found, Text(finding.purpose))
+    on.print(made)
     for finding in findings:
         if not finding.ok:
-            console.print(f"{finding.name}: {finding.remedy}", markup=False)
-    console.print(running(), markup=False)
+            print_line(on, f"{finding.name}: {finding.remedy}")
+    print_line(on, _local_stack())
 
 
-def verdict(finding: Finding) -> str:
+def _verdict(finding: Finding) -> Text:
     if finding.ok:
-        return "[green]ok[/green]"
-    return "[red]missing[/red]" if finding.required else "[yellow]optional[/yellow]"
+        return Text("ok", "green")
+    return Text("missing", "red") if finding.required else Text("optional", "yellow")
 
 
-def running() -> str:
+def _local_stack() -> str:
     try:
         _, services = health.examine(state.home())
     except ConfigError as error:

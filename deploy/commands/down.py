@@ -1,22 +1,22 @@
-"""`touchline down`: no process of the local stack is left; its data stays."""
+"""`touchline down`: stop all processes of the local stack and keep its data."""
 
 import click
-from rich.console import Console
 
 from deploy.local import state
 from deploy.local.progress import shown_on
 from deploy.local.stack import down
+from deploy.terminal.console import console, print_line
 
 
 @click.command()
 def command() -> None:
-    """Stop Kafka and ClickHouse on this machine; their data stays.
+    """Stop Kafka and ClickHouse on this machine and keep their data.
 
-    Harmless when nothing runs.
+    Does nothing if they do not run.
 
     Example: touchline down
     """
-    console = Console(soft_wrap=True, highlight=False)
-    with shown_on(console)("stop Kafka and ClickHouse"):
+    on = console()
+    with shown_on(on)("stop Kafka and ClickHouse"):
         down(state.home())
-    console.print(f"Touchline is down. Its data is in {state.home()}.", markup=False)
+    print_line(on, f"Touchline is down. Its data is in {state.home()}.")

@@ -1,13 +1,15 @@
-"""touchline prometheus: watch the processes of this machine."""
+"""`touchline prometheus`: run Prometheus with the alerts of this installation."""
 
 import click
 
 
 @click.command()
-@click.option("--port", default=9090, show_default=True, help="Where Prometheus listens, on loopback.")
-@click.option("--print", "print_only", is_flag=True, help="Print the configuration and stop.")
+@click.option("--port", default=9090, show_default=True, help="Port of Prometheus on loopback.")
+@click.option("--print", "print_only", is_flag=True, help="Print the configuration and run nothing.")
 def command(port: int, *, print_only: bool) -> None:
-    """Run Prometheus with every alert of this installation, scraping every Touchline process of this machine.
+    """Run Prometheus with all alerts.
+
+    It scrapes every Touchline process of this machine.
 
     Example: touchline prometheus --port 9090
     """
@@ -27,7 +29,7 @@ def command(port: int, *, print_only: bool) -> None:
     (folder / "prometheus.yml").write_text(config)
     program = shutil.which("prometheus") or str(promtool().with_name("prometheus"))
     click.echo(f"Prometheus: http://127.0.0.1:{port}", err=True)
-    os.execv(  # noqa: S606 - becomes the program that was asked for
+    os.execv(  # noqa: S606 - becomes Prometheus
         program,
         [
             program,

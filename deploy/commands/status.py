@@ -1,4 +1,4 @@
-"""`touchline status`: what runs where, as the services themselves answer."""
+"""`touchline status`: state and address of Kafka and ClickHouse, as the services report them."""
 
 import json
 import sys
@@ -6,34 +6,40 @@ import sys
 import click
 from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
+from rich.text import Text
 
 from deploy.local import state
 from deploy.local.clickhouse.server import http_address
 from deploy.local.health import Health, State, examine
 from deploy.local.state import Stack
+from deploy.terminal.console import console, print_line
+from deploy.terminal.program import command as line
+from deploy.terminal.table import table
 
 NOT_ALL_UP = 3
 COLOURS = {State.UP: "green", State.STARTING: "yellow", State.DOWN: "red"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(*, as_json: bool) -> None:
-    """Show whether Kafka and ClickHouse run on this machine, and where. Ends with 3 unless both serve.
+    """Show state and address of Kafka and ClickHouse.
+
+    Ends with code 3 unless both of them serve.
 
     Example: touchline status --json
     """
     stack, services = examine(state.home())
     if as_json:
-        click.echo(json.dumps(document(stack, services), indent=2))
+        click.echo(json.dumps(to_json(stack, services), indent=2))
     else:
-        show(stack, services)
+        show_services(console(), stack, services)
     if any(service.state is not State.UP for service in services):
         sys.exit(NOT_ALL_UP)
 
 
-def document(stack: Stack | None, services: list[Health]) -> dict[str, object]:
+def to_json(stack: Stack | None, services: list[Health]) -> dict[str, object]:
+    """Return the document that `--json` prints."""
     return {
         "home": str(state.home()),
         "supervisor_pid": stack.supervisor_pid if stack and stack.alive else None,
@@ -42,22 +48,22 @@ def document(stack: Stack | None, services: list[Health]) -> dict[str, object]:
     }
 
 
-def show(stack: Stack | None, services: list[Health]) -> None:
-    console = Console(soft_wrap=True, highlight=False)
-    table = Table("service", "state", "address", "pid", "restarts", "data", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+def show_services(on: Console, stack: Stack | None, services: list[Health]) -> None:
+    """Print one row per service, and the next step."""
+    made = table("service", "state", "address", ">pid", ">restarts", ">data")
     for service in services:
-        table.add_row(
+        made.add_row(
             service.service,
-            f"[{COLOURS[service.state]}]{service.state}[/]",
+            Text(service.state, COLOURS[service.state]),
             service.address or "-",
             str(service.pid or "-"),
             str(service.restarts),
             decimal(service.data_bytes),
         )
-    console.print(table)
+    on.print(made)
     if stack is None or not stack.alive:
-        console.print("Start it with: touchline up")
+        print_line(on, f"Start it with: {line('up')}")
         return
     url = f"http://{http_address(stack.ports)}"
-    console.print(f"Query: curl {url} --data-binary 'SELECT version()'")
-    console.print(f"In the browser: {url}/play")
+    print_line(on, f"Query: curl {url} --data-binary 'SELECT version()'")
+    print_line(on, f"In the browser: {url}/play")

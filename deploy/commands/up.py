@@ -1,4 +1,4 @@
-"""`touchline up`: Kafka and ClickHouse on this machine, fetched the first time, kept running until `touchline down`."""
+"""`touchline up`: start Kafka and ClickHouse on this machine; they run until `touchline down`."""
 
 import click
 from rich.console import Console
@@ -9,36 +9,39 @@ from deploy.local.progress import shown_on
 from deploy.local.promtool import promtool
 from deploy.local.stack import up
 from deploy.local.tools import fetch_tools
+from deploy.terminal.console import console, print_line
 from schemas.errors import ConfigError
 
 
 @click.command()
-@click.option("--download-only", is_flag=True, help="Fetch the programs and start nothing.")
+@click.option("--download-only", is_flag=True, help="Download the programs and start nothing.")
 def command(*, download_only: bool) -> None:
     """Start Kafka and ClickHouse on this machine, without Docker.
 
-    Harmless when they run already. Everything is kept in ./.touchline, or in the folder that TOUCHLINE_HOME names.
+    The first start downloads them. Data and programs are in ./.touchline, or in the folder that TOUCHLINE_HOME names. Does
+    nothing if both run already.
 
     Example: touchline up && touchline status
     """
-    console = Console(soft_wrap=True, highlight=False)
+    on = console()
     if download_only:
-        download(console)
+        download(on)
         return
     before = state.running(state.home())
-    stack = up(state.home(), shown_on(console))
-    already = before is not None and before.supervisor_pid == stack.supervisor_pid
-    console.print("Touchline is running already." if already else "Touchline is up.", style="bold")
-    console.print(f"  Kafka       127.0.0.1:{stack.kafka_port}")
-    console.print(f"  ClickHouse  127.0.0.1:{stack.clickhouse_port}, in the browser http://{http_address(stack.ports)}/play")
+    stack = up(state.home(), shown_on(on))
+    was_running = before is not None and before.supervisor_pid == stack.supervisor_pid
+    on.print("Touchline is running already." if was_running else "Touchline is up.", style="bold")
+    print_line(on, f"  Kafka       127.0.0.1:{stack.kafka_port}")
+    print_line(on, f"  ClickHouse  127.0.0.1:{stack.clickhouse_port}, in the browser http://{http_address(stack.ports)}/play")
 
 
-def download(console: Console) -> None:
-    step = shown_on(console)
+def download(on: Console) -> None:
+    """Download all programs of the stack, and promtool if that is possible."""
+    step = shown_on(on)
     fetch_tools(state.home(), step)
     try:
-        with step("look for promtool, or fetch it"):
+        with step("find or download promtool"):
             promtool()
     except ConfigError as error:
-        console.print(f"Going on without promtool, which only `make test` needs. {error}", markup=False)
-    console.print(f"All programs are in {state.tools_folder(state.home())}.", markup=False)
+        print_line(on, f"promtool is missing; only `make test` needs it. {error}")
+    print_line(on, f"All programs are in {state.tools_folder(state.home())}.")

@@ -1,5 +1,6 @@
 """The text to type for the `touchline` command, as printed in next steps."""
 
+import re
 import shutil
 import sysconfig
 from pathlib import Path
@@ -14,6 +15,11 @@ def command(arguments: str) -> str:
     The short form needs this very installation on PATH; the path is relative where it lies below the current folder.
     """
     return f"{_name()} {arguments}"
+
+
+def with_path(text: str) -> str:
+    """Return an error text in which each quoted `touchline ...` command can be pasted into the same shell."""
+    return re.sub(r"`touchline (?=[a-z])", lambda _: f"`{_name()} ", text)
 
 
 def _name() -> str:
