@@ -71,7 +71,8 @@ def test_command_has_its_path_unless_it_is_on_path(monkeypatch: pytest.MonkeyPat
     assert program.with_path("start it with `touchline up` (see touchline.topic)") == (
         "start it with `.venv/bin/touchline up` (see touchline.topic)"
     )
-    monkeypatch.chdir("/")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     assert program.command("down") == f"{installed} down"
     monkeypatch.setenv("PATH", str(installed.parent))
     assert program.command("down") == "touchline down"
