@@ -1,6 +1,6 @@
-"""What a step is to the engine: a pure function from a chunk of records and the rows of their keys to outputs.
+"""Contract between the engine and a step. A step is a pure function of a chunk of records and the state rows of their keys.
 
-The engine (`streams/engine`) reads, decodes, loads, publishes and commits; a step never sees Kafka, Faust or a clock.
+The engine (`streams/engine`) reads, decodes, loads, publishes and commits. A step never sees Kafka, Faust or a clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ from schemas.wire.codec import Fields
 
 
 class Record(NamedTuple):
-    """One decoded record of a chunk: its schema's name, its fields, its bytes, its place in the chunk (0-based), its offset."""
+    """One decoded record of a chunk: schema name, fields, bytes, position in the chunk (from 0), Kafka offset."""
 
     name: str
     fields: Fields
@@ -21,7 +21,7 @@ class Record(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One record to publish. `partition` is explicit: the step knows whose partition it writes for."""
+    """One record to publish. The step chooses the partition."""
 
     topic: str
     partition: int
@@ -30,11 +30,11 @@ class Output(NamedTuple):
 
 
 class Rows:
-    """The state rows of one partition during one chunk: read through once, written back together after the chunk.
+    """State rows of one partition during one chunk. They are read on first use and written together after the chunk.
 
-    Keys and values are bytes; `read` decodes a stored value (or None) and `write` encodes one, so that a row that many
-    records of a chunk touch is decoded and encoded once. `load` gives the stored rows of some keys, each with its fence or
-    None; `scan` gives all rows.
+    Keys and values are bytes. `read` decodes a stored value (or None) and `write` encodes a row, so that a row that many
+    records of a chunk change is decoded and encoded once. `load` returns the stored rows of some keys, each with its last
+    applied offset, or None; `scan` returns all rows.
     """
 
     def __init__(
@@ -45,48 +45,48 @@ class Rows:
         self._load = load
         self.scan = scan
         self._stored: dict[bytes, tuple[int, bytes] | None] = {}
-        self._seen: dict[bytes, Any] = {}
+        self._decoded: dict[bytes, Any] = {}
         self._changed: dict[bytes, Callable[[Any], bytes]] = {}
 
     def fetch(self, keys: Iterable[bytes]) -> None:
-        """Load rows that will be asked for, all at once, which is cheaper than one by one."""
+        """Load the rows of many keys in one call, which is faster than one call per key."""
         missing = [key for key in keys if key not in self._stored]
         self._stored.update(zip(missing, self._load(missing), strict=True))
 
     def get(self, key: bytes, read: Callable[[bytes | None], Any]) -> Any:
-        """The row of `key`, as `read` makes it from the stored bytes or from None."""
-        if key not in self._seen:
-            stored = self._before(key)
-            self._seen[key] = read(None if stored is None else stored[1])
-        return self._seen[key]
+        """Return the row of `key`, decoded by `read` from the stored bytes or from None."""
+        if key not in self._decoded:
+            stored = self._stored_row(key)
+            self._decoded[key] = read(None if stored is None else stored[1])
+        return self._decoded[key]
 
-    def fence(self, key: bytes) -> int:
-        """The last offset that the stored row of `key` has folded, -1 for a new one: a record at or before it was seen."""
-        stored = self._before(key)
+    def last_applied_offset(self, key: bytes) -> int:
+        """Return the last offset that the stored row contains, -1 for a new row. Records up to it are repetitions."""
+        stored = self._stored_row(key)
         return -1 if stored is None else stored[0]
 
-    def _before(self, key: bytes) -> tuple[int, bytes] | None:
+    def _stored_row(self, key: bytes) -> tuple[int, bytes] | None:
         if key not in self._stored:
             self.fetch((key,))
         return self._stored[key]
 
     def put(self, key: bytes, row: Any, write: Callable[[Any], bytes]) -> None:
-        """Replace the row of `key`; `write` must not give an empty row."""
-        self._seen[key] = row
+        """Replace the row of `key`. `write` must not return an empty value, which means a deleted row."""
+        self._decoded[key] = row
         self._changed[key] = write
 
     def drop(self, key: bytes) -> None:
-        """Remove the row of `key`: an empty row takes its place."""
-        self._seen.pop(key, None)
+        """Delete the row of `key` by writing an empty value."""
+        self._decoded.pop(key, None)
         self._stored[key] = None
-        self._changed[key] = _nothing
+        self._changed[key] = _empty_value
 
     def changes(self) -> Iterator[tuple[bytes, bytes]]:
-        """What the chunk changed, encoded, in the order of first change; an empty row is one that was dropped."""
-        return ((key, write(self._seen.get(key))) for key, write in self._changed.items())
+        """Yield the encoded rows that the chunk changed, in the order of their first change. An empty value deletes the row."""
+        return ((key, write(self._decoded.get(key))) for key, write in self._changed.items())
 
 
-def _nothing(_row: Any) -> bytes:
+def _empty_value(_row: Any) -> bytes:
     return b""
 
 
@@ -96,12 +96,13 @@ Refuse = Callable[[Record, RecordError], None]
 class Step(Protocol):
     """One stage of the chain.
 
-    `topics` is what it reads: all of them have the same partition count, and only records of the first change rows.
-    `table` names its state and `changelog` the compacted topic that keeps it, both empty for a stage without state. Rows whose
-    keys begin with the same `row_group_prefix_bytes` bytes are kept or lost together in a crash; 0 is each row by itself.
-    `process` is called with one chunk of one partition, in order; it must give the same outputs for the same records and
-    rows, whenever it is called. A record it cannot use goes to `refuse` and becomes a dead letter; a record that makes it
-    fail is refused for it.
+    - `topics` are its inputs. All have the same number of partitions. Only records of the first topic may change rows.
+    - `table` names its state and `changelog` the compacted topic that stores it. Both are empty for a step without state.
+    - `row_group_prefix_bytes` forms row groups: a crash keeps or loses all rows whose keys share so many first bytes. With 0,
+      each row is a group of its own.
+    - `process` is called with one chunk of one partition at a time, in order. The same records and rows must give the same
+      outputs at any time. It passes a record that it cannot use to `refuse`, which makes it a dead letter. A record that
+      raises an error becomes a dead letter as well.
     """
 
     @property
@@ -120,10 +121,10 @@ class Step(Protocol):
     def row_group_prefix_bytes(self) -> int: ...
 
     def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
-        """Outputs of a chunk, in order; changes to state go into `rows`."""
+        """Return the outputs of a chunk in order; put state changes into `rows`."""
         ...
 
 
-def unexpected(record: Record, step: str) -> RecordError:
-    """The refusal of a record whose schema has no business in a step's topic."""
-    return RecordError("unexpected_schema", f"{step} has no use for a {record.name} record in this topic")
+def unexpected_schema(record: Record, step: str) -> RecordError:
+    """Return the error for a record whose schema does not belong in a topic of the step."""
+    return RecordError("unexpected_schema", f"{step} cannot use a {record.name} record from this topic")

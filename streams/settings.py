@@ -1,21 +1,23 @@
-"""What an operator may set about the streams, from the environment (`TOUCHLINE_STREAMS_...`)."""
+"""Settings of the streams, read from environment variables `TOUCHLINE_STREAMS_…`."""
 
 from typing import Annotated
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from streams.steps.history import BLOCK, BLOCKS, SLOTS
+from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS, SLOT_COUNT
 
 
 class StreamsSettings(BaseSettings):
-    """`kept_touchpoints`: how many of a customer's newest touchpoints are kept at least. Whatever is newer than the oldest of
-    them may come late, twice, and in any order. About 75 bytes each before compression; the same for all workers.
+    """Settings that must be the same for all workers of a group.
 
-    `tick_seconds`: how often signals may speak about silence, at each full so many seconds of the clock; 0 is never. The same
-    for all workers."""
+    `kept_touchpoints`: minimum number of touchpoints that a customer's history keeps. A touchpoint newer than the oldest kept
+    one may arrive late, repeatedly and in any order. Each kept touchpoint takes about 75 bytes before compression.
+
+    `tick_seconds`: interval of the ticks at which signals read silent customers; 0 turns ticks off.
+    """
 
     model_config = SettingsConfigDict(env_prefix="TOUCHLINE_STREAMS_", frozen=True)
 
-    kept_touchpoints: Annotated[int, Field(ge=BLOCK, le=(SLOTS - 1) * BLOCK)] = BLOCK * BLOCKS
+    kept_touchpoints: Annotated[int, Field(ge=BLOCK_SIZE, le=(SLOT_COUNT - 1) * BLOCK_SIZE)] = BLOCK_SIZE * DEFAULT_MAX_BLOCKS
     tick_seconds: Annotated[int, Field(ge=0)] = 3_600

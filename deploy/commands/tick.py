@@ -20,13 +20,13 @@ def command(at: datetime | None, since: datetime | None) -> None:
     from deploy.topics import require_topics
     from schemas.service.connection import KafkaSettings
     from schemas.wire.topics import PARTITIONS
-    from streams.engine.ticks import tick
+    from streams.engine.ticks import make_tick
 
     settings = KafkaSettings()
     require_topics(settings)
     moment = (at or datetime.now(UTC)).replace(tzinfo=UTC)
     before = milliseconds(since) if since else None
-    ticks = [tick(milliseconds(moment), before, partition) for partition in range(PARTITIONS)]
+    ticks = [make_tick(milliseconds(moment), before, partition) for partition in range(PARTITIONS)]
     producer = KafkaProducer(**settings.kafka_python(), acks="all")
     for sent in [producer.send(each.topic, each.value, each.key, partition=each.partition) for each in ticks]:
         sent.get(timeout=30)

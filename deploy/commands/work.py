@@ -21,15 +21,15 @@ def command(*, name: str, restart: bool) -> None:
     from deploy.topics import require_topics
     from schemas.service import telemetry
     from schemas.service.connection import KafkaSettings
-    from streams.engine.worker import claim, run
-    from streams.pipeline import pipeline
+    from streams.engine.worker import lock_folder, run_app
+    from streams.pipeline import build_pipeline
 
     settings = KafkaSettings()
     require_topics(settings)
     folder = home() / "work" / name
-    lock = claim(folder)
-    app = pipeline(settings, folder)
+    lock = lock_folder(folder)
+    app = build_pipeline(settings, folder)
     port = telemetry.serve("work", app.live, app.ready)
     click.echo(f"worker {name}: metrics on http://127.0.0.1:{port}/metrics", err=True)
-    run(app)
+    run_app(app)
     lock.close()

@@ -1,1 +1,1 @@
-"""The only corner that knows Faust: chunked transport, safe commits, state with an acknowledged changelog."""
+"""Faust edge of the chain: chunked transport, ordered commits, and state with an acknowledged changelog."""

@@ -1,6 +1,7 @@
-"""A read-only local copy of a compacted topic, kept up to date in the background: the identity map on every worker.
+"""Read-only local copy of a compacted topic, updated in the background: the identity map on every worker.
 
-It may lag; whoever reads it must be right with an old answer. One partition, no consumer group, restarts where it was.
+The copy may lag, so its readers must give right answers with old values. The topic has one partition. The copy uses no
+consumer group and continues at its stored position after a restart.
 """
 
 import asyncio
@@ -14,30 +15,30 @@ from schemas.service.connection import KafkaSettings
 from streams.engine.store import options
 
 POSITION = b"\x00position"
-REMEMBERED = 100_000
+MAX_CACHED_KEYS = 100_000
 
 
 class Replica:
-    """`get` answers from the local copy; `follow` runs for ever and keeps it current."""
+    """Local copy: `get` reads it, and `follow` updates it until cancelled."""
 
-    def __init__(self, topic: str, path: Path, keep: Callable[[bytes], bytes]) -> None:
-        """`keep` says what of a record's value is kept."""
+    def __init__(self, topic: str, path: Path, extract: Callable[[bytes], bytes]) -> None:
+        """`extract` returns the part of a record's value that the copy keeps."""
         self._topic = TopicPartition(topic, 0)
-        self._keep = keep
-        self._lately: dict[bytes, bytes | None] = {}
+        self._extract = extract
+        self._cache: dict[bytes, bytes | None] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._rows = rocksdict.Rdict(str(path), options())
 
     def get(self, key: bytes) -> bytes | None:
-        """The value last seen for `key`, or None. What was asked for lately is answered from memory."""
-        if key not in self._lately:
-            if len(self._lately) >= REMEMBERED:
-                self._lately.clear()
-            self._lately[key] = self._rows.get(key)
-        return self._lately[key]
+        """Return the newest known value of `key`, or None. Recent keys come from memory."""
+        if key not in self._cache:
+            if len(self._cache) >= MAX_CACHED_KEYS:
+                self._cache.clear()
+            self._cache[key] = self._rows.get(key)
+        return self._cache[key]
 
     async def follow(self, settings: KafkaSettings) -> None:
-        """Read on from where the copy stands; a chunk and its position are written together."""
+        """Read the topic from the stored position on. Each chunk is written together with its position."""
         consumer = AIOKafkaConsumer(**settings.aiokafka(), enable_auto_commit=False, fetch_max_wait_ms=100)
         await consumer.start()
         try:
@@ -52,8 +53,8 @@ class Replica:
     async def _start(self, consumer: AIOKafkaConsumer) -> int:
         first = (await consumer.beginning_offsets([self._topic]))[self._topic]
         end = (await consumer.end_offsets([self._topic]))[self._topic]
-        known = int(self._rows.get(POSITION) or 0)
-        return known if first <= known <= end else first
+        stored = int(self._rows.get(POSITION) or 0)
+        return stored if first <= stored <= end else first
 
     def _apply(self, records: list) -> None:  # type: ignore[type-arg]
         batch = rocksdict.WriteBatch(raw_mode=True)
@@ -61,7 +62,7 @@ class Replica:
             if record.value is None:
                 batch.delete(record.key)
             else:
-                batch.put(record.key, self._keep(record.value))
-            self._lately.pop(record.key, None)
+                batch.put(record.key, self._extract(record.value))
+            self._cache.pop(record.key, None)
         batch.put(POSITION, str(records[-1].offset + 1).encode())
         self._rows.write(batch)

@@ -31,11 +31,11 @@ from schemas.wire.codec import decode, encode_model, extract_source_and_connecto
 from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Rows, Step
 from streams.engine.producer import Producer
-from streams.engine.store import Store, fenced
+from streams.engine.store import Store, encode_stored_row
 
 log = logging.getLogger(__name__)
 EXIT = 70
-SIDE_BY_SIDE = 8
+MAX_CHUNKS_IN_FLIGHT = 8
 Refusal = tuple[Record, RecordError]
 Change = tuple[bytes, bytes]
 BAD_RECORD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -56,10 +56,10 @@ class Stage:
     async def run(self, stream: Any) -> None:
         """The agent body: chunks of one partition one after another, the waits of different partitions side by side.
 
-        At most `SIDE_BY_SIDE` chunks are in hand; then the stream is not asked for more, its queue fills and fetching stops.
+        At most `MAX_CHUNKS_IN_FLIGHT` chunks are in hand; then the stream is not asked for more, its queue fills and fetching stops.
         """
         newest: dict[int, asyncio.Task[None]] = {}
-        free = asyncio.Semaphore(SIDE_BY_SIDE)
+        free = asyncio.Semaphore(MAX_CHUNKS_IN_FLIGHT)
         events: AsyncIterable[Any] = stream.noack().events()
         try:
             async for event in events:
@@ -93,7 +93,7 @@ class Stage:
         letters = [self._letter(chunk[record.position], error) for record, error in refusals]
         await self._producer().publish(letters)  # 4
         if changes and self._store:
-            rows = [(key, fenced(chunk[-1].offset, row)) for key, row in changes]
+            rows = [(key, encode_stored_row(chunk[-1].offset, row)) for key, row in changes]
             first, last = await self._producer().publish_rows(
                 self.step.changelog, partition, rows, self.step.row_group_prefix_bytes
             )  # 5

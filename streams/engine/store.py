@@ -1,10 +1,10 @@
-"""Where state rows live: one small RocksDB per partition, written in one atomic batch per chunk; URL scheme `touchline://`.
+"""Store of state rows: one small RocksDB per partition, written in one atomic batch per chunk. URL scheme: `touchline://`.
 
-The batch holds the changed rows and the changelog offset they reach, so a local copy never claims more than it has.
+The batch holds the changed rows and the changelog offset of the last one, so a local copy never claims more than it has.
 
-Every stored row begins with its fence: the offset, in the step's first topic, of the chunk that wrote it (8 bytes,
-big-endian). Recovery keeps the row with the higher fence: a worker that was frozen, lost its partitions and writes once
-more when it wakes up cannot take a row back.
+Every stored row begins with its last applied offset: the offset, in the step's first topic, of the chunk that wrote it
+(8 bytes, big-endian). Recovery keeps the row with the higher offset. A worker that was frozen and lost its partitions may
+still write once when it continues; this write cannot replace a newer row.
 """
 
 import gc
@@ -16,16 +16,16 @@ from faust import stores
 from faust.stores.rocksdb import Store as StockStore
 
 SCHEME = "touchline"
-FENCE_BYTES = 8
-WRITE_BUFFER = 16 << 20
-BLOCK_CACHE = 32 << 20
+OFFSET_BYTES = 8
+WRITE_BUFFER_BYTES = 16 << 20
+BLOCK_CACHE_BYTES = 32 << 20
 
 
 def options() -> rocksdict.Options:
-    """Small, explicit options: Faust's default is a block cache of 2 GiB for each partition."""
+    """Return RocksDB options with small buffers. The default of Faust is a block cache of 2 GiB per partition."""
     chosen = rocksdict.Options(raw_mode=True)
     chosen.create_if_missing(True)
-    chosen.set_write_buffer_size(WRITE_BUFFER)
+    chosen.set_write_buffer_size(WRITE_BUFFER_BYTES)
     chosen.set_max_write_buffer_number(2)
     chosen.set_compaction_style(rocksdict.DBCompactionStyle.universal())
     chosen.set_max_open_files(64)
@@ -33,25 +33,25 @@ def options() -> rocksdict.Options:
     chosen.set_allow_mmap_reads(True)
     table = rocksdict.BlockBasedOptions()
     table.set_bloom_filter(10, False)
-    table.set_block_cache(rocksdict.Cache(BLOCK_CACHE))
+    table.set_block_cache(rocksdict.Cache(BLOCK_CACHE_BYTES))
     chosen.set_block_based_table_factory(table)
     return chosen
 
 
-def fenced(fence: int, row: bytes) -> bytes:
-    """A row as it is stored and as the changelog keeps it."""
-    return fence.to_bytes(FENCE_BYTES, "big") + row
+def encode_stored_row(last_applied_offset: int, row: bytes) -> bytes:
+    """Return a row as the store and the changelog keep it."""
+    return last_applied_offset.to_bytes(OFFSET_BYTES, "big") + row
 
 
-def unfenced(value: bytes | None) -> tuple[int, bytes] | None:
-    """Fence and row of a stored value; None for a row that was dropped or never was."""
-    if value is None or len(value) <= FENCE_BYTES:
+def decode_stored_row(value: bytes | None) -> tuple[int, bytes] | None:
+    """Return last applied offset and row of a stored value, or None for a deleted or unknown row."""
+    if value is None or len(value) <= OFFSET_BYTES:
         return None
-    return int.from_bytes(value[:FENCE_BYTES], "big"), value[FENCE_BYTES:]
+    return int.from_bytes(value[:OFFSET_BYTES], "big"), value[OFFSET_BYTES:]
 
 
 class Store(StockStore):
-    """Faust's RocksDB store with our options, batches of chunks in recovery, and a batch write for the stage."""
+    """RocksDB store of Faust with own options, recovery in chunks, and one atomic write per chunk."""
 
     def _open_for_partition(self, partition: int) -> rocksdict.Rdict:
         path = self.partition_path(partition)
@@ -59,42 +59,42 @@ class Store(StockStore):
         return rocksdict.Rdict(str(path), options())
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Callable[..., Any], to_value: Callable[..., Any]) -> None:
-        """Recovery: each event holds a chunk of changelog records of one partition."""
+        """Apply changelog records during recovery. Each event holds a chunk of one partition."""
         for event in batch:
             partition, records = event.message.partition, event.message.value
             keys = [record.key for record in records]
             newest: dict[bytes, bytes] = dict(zip(keys, self._db_for_partition(partition).get(keys), strict=True))
             for record in records:
-                if record.value[:FENCE_BYTES] >= (newest[record.key] or b"")[:FENCE_BYTES]:
+                if record.value[:OFFSET_BYTES] >= (newest[record.key] or b"")[:OFFSET_BYTES]:
                     newest[record.key] = record.value
             self.write(partition, newest.items(), event.message.offset)
 
     def write(self, partition: int, rows: Iterable[tuple[bytes, bytes]], changelog_offset: int) -> None:
-        """Apply fenced rows and the changelog offset they reach, all or nothing."""
+        """Write stored rows and the changelog offset of the last one, all or nothing."""
         batch = rocksdict.WriteBatch(raw_mode=True)
         for key, value in rows:
             batch.put(key, value)
         batch.put(self.offset_key, str(changelog_offset).encode())
         self._db_for_partition(partition).write(batch)
 
-    def follows(self, partition: int, changelog_offset: int) -> bool:
-        """Whether `changelog_offset` is the next one after what this copy holds: nobody else wrote in between."""
+    def is_next(self, partition: int, changelog_offset: int) -> bool:
+        """Return whether `changelog_offset` directly follows this copy, which means that no other worker wrote since."""
         held = self._db_for_partition(partition).get(self.offset_key)
         return changelog_offset == (0 if held is None else int(held) + 1)
 
     def load(self, partition: int, keys: list[bytes]) -> list[tuple[int, bytes] | None]:
-        """Fence and row of each key, or None."""
-        return [unfenced(value) for value in self._db_for_partition(partition).get(keys)] if keys else []
+        """Return last applied offset and row of each key, or None."""
+        return [decode_stored_row(value) for value in self._db_for_partition(partition).get(keys)] if keys else []
 
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """All rows of a partition in key order, without their fences."""
+        """Yield all rows of a partition in key order, without their last applied offsets."""
         for key, value in self._db_for_partition(partition).items():
-            found = None if key == self.offset_key else unfenced(value)
-            if found is not None:
-                yield key, found[1]
+            stored = None if key == self.offset_key else decode_stored_row(value)
+            if stored is not None:
+                yield key, stored[1]
 
     async def stop(self) -> None:
-        """Close by letting go: rocksdict closes a database with its last reference."""
+        """Close all databases by dropping the last reference to each, which is how rocksdict closes them."""
         self._dbs.clear()
         gc.collect()
 

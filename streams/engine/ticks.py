@@ -1,9 +1,9 @@
-"""Tells each partition that time has passed, at fixed moments of the clock, so that signals can speak about silence.
+"""Ticks: records that tell each partition that time has passed, so that signals can read silent customers.
 
-Whoever has a partition of `touchline.ticks` sends its ticks, one at each full `tick_seconds` since 1970: two workers that both
-think they have it send the same tick, and the readings it brings have the same ids. What was missed while nobody worked is not
-made up for tick by tick; the next one says since when. Nothing but the log of ticks is looked at, and nothing is written
-but ticks: readings follow from the log alone, so that a replay brings the same ones.
+The worker that has a partition of `touchline.ticks` sends its ticks, one at each multiple of `tick_seconds` since 1970. Two
+workers that both believe to have the partition send the same tick, and its readings have the same ids. Ticks that were missed
+while no worker ran are not sent later; the next tick names the time of the last one. Readings depend on the log of ticks
+alone, so a replay gives the same ones.
 """
 
 import asyncio
@@ -23,30 +23,30 @@ from streams.engine.producer import Producer
 from streams.engine.watchdog import Worker
 
 log = logging.getLogger(__name__)
-LOOK_SECONDS = 1.0
-ANSWER_SECONDS = 10.0
-NEWEST = 100
+CHECK_SECONDS = 1.0
+KAFKA_TIMEOUT_SECONDS = 10.0
+MAX_TICKS_READ = 100
 
 
-def tick(at: int, since: int | None, partition: int) -> Output:
-    """The tick of a partition; both times in milliseconds since 1970."""
+def make_tick(at: int, since: int | None, partition: int) -> Output:
+    """Return the tick of a partition; both times are in milliseconds since 1970."""
     return Output(TICKS, partition, b"", encode("tick", {"at": at, "since": since}))
 
 
-def boundary(now: int, seconds: int) -> int:
-    """The last full `seconds` of the clock at `now` (milliseconds since 1970)."""
+def latest_boundary(now: int, seconds: int) -> int:
+    """Return the latest multiple of `seconds` up to `now` (both times in milliseconds since 1970)."""
     return now - now % (seconds * 1000)
 
 
-def due(at: int, seen: Collection[int], partition: int) -> Output | None:
-    """The tick for a boundary, unless the log has it: since the newest one before it among the ticks `seen` in the log."""
-    if at in seen:
+def make_missing_tick(at: int, logged: Collection[int], partition: int) -> Output | None:
+    """Return the tick for a boundary, or None when the log has it. Its `since` is the newest earlier tick in the log."""
+    if at in logged:
         return None
-    return tick(at, max((each for each in seen if each < at), default=None), partition)
+    return make_tick(at, max((each for each in logged if each < at), default=None), partition)
 
 
 class Ticks:
-    """The ticks of one worker. What was sent once is remembered, so that Kafka is read only at the boundaries."""
+    """Sender of one worker's ticks. It remembers sent ticks, so it reads Kafka at the boundaries only."""
 
     def __init__(self, worker: Worker, seconds: int, settings: KafkaSettings) -> None:
         self._worker = worker
@@ -55,43 +55,43 @@ class Ticks:
         self._sent: dict[int, int] = {}
 
     async def run(self, producer: Producer) -> None:
-        """Tick until cancelled; while Kafka is away, later."""
+        """Send ticks until cancelled. While Kafka is unreachable, retry every second."""
         kafka = AIOKafkaConsumer(**self._settings.aiokafka(), enable_auto_commit=False)
         await kafka.start()
         try:
             while True:
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
                 try:
-                    await self._send(kafka, producer, boundary(time.time_ns() // 1_000_000, self._seconds))
+                    await self._send(kafka, producer, latest_boundary(time.time_ns() // 1_000_000, self._seconds))
                 except (KafkaError, TimeoutError) as error:
-                    log.warning("a tick was not sent, Kafka does not answer (%s); trying again", type(error).__name__)
+                    log.warning("a tick was not sent because Kafka does not answer (%s); retrying", type(error).__name__)
         finally:
             await asyncio.shield(kafka.stop())
 
     async def _send(self, kafka: AIOKafkaConsumer, producer: Producer, at: int) -> None:
         if self._worker.ready():
             return
-        mine = sorted(place.partition for place in self._worker.committed() if place.topic == TICKS)
-        for partition in mine:
+        assigned = sorted(each.partition for each in self._worker.committed_offsets() if each.topic == TICKS)
+        for partition in assigned:
             if self._sent.get(partition) != at:
-                seen = await asyncio.wait_for(newest(kafka, partition), ANSWER_SECONDS)
-                found = due(at, seen, partition)
-                if found is not None:
-                    await producer.publish([found])
+                logged = await asyncio.wait_for(read_newest_ticks(kafka, partition), KAFKA_TIMEOUT_SECONDS)
+                tick = make_missing_tick(at, logged, partition)
+                if tick is not None:
+                    await producer.publish([tick])
                 self._sent[partition] = at
 
 
-async def newest(kafka: AIOKafkaConsumer, partition: int) -> list[int]:
-    """The times of the newest ticks in a partition's log."""
-    place = TopicPartition(TICKS, partition)
-    first, end = (await kafka.beginning_offsets([place]))[place], (await kafka.end_offsets([place]))[place]
-    kafka.assign([place])
-    kafka.seek(place, max(first, end - NEWEST))
+async def read_newest_ticks(kafka: AIOKafkaConsumer, partition: int) -> list[int]:
+    """Return the times of the newest ticks in a partition's log."""
+    tp = TopicPartition(TICKS, partition)
+    first, end = (await kafka.beginning_offsets([tp]))[tp], (await kafka.end_offsets([tp]))[tp]
+    kafka.assign([tp])
+    kafka.seek(tp, max(first, end - MAX_TICKS_READ))
     times = []
-    while await kafka.position(place) < end:
-        for record in (await kafka.getmany(timeout_ms=500)).get(place, []):
+    while await kafka.position(tp) < end:
+        for record in (await kafka.getmany(timeout_ms=500)).get(tp, []):
             try:
                 times.append(int(decode(record.value)[1]["at"]))
             except (RecordError, KeyError):
-                continue  # no tick: the stage that reads it refuses it
+                continue  # not a tick: the stage that reads it makes it a dead letter
     return times

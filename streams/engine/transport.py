@@ -53,7 +53,7 @@ def chunks(records: Iterable[Any], most_records: int = CHUNK_RECORDS, most_bytes
         yield chunk
 
 
-def in_turn(queues: Mapping[TP, Iterable[list[Any]]]) -> Iterable[tuple[TP, list[Any]]]:
+def order_by_timestamp(queues: Mapping[TP, Iterable[list[Any]]]) -> Iterable[tuple[TP, list[Any]]]:
     """Chunks of all partitions, always the one that came to Kafka first: what belongs together meets, whatever topic it came by,
     and a stage has several partitions in hand, so that their waits overlap."""
     rests = {tp: iter(queue) for tp, queue in queues.items()}
@@ -140,7 +140,7 @@ class Consumer(StockConsumer):
             generation, seeks = self.app.consumer_generation_id, self._seeks
         if not active:
             await self.sleep(timeout)
-        for tp, chunk in in_turn({tp: chunks(records) for tp, records in fetched.items()}):
+        for tp, chunk in order_by_timestamp({tp: chunks(records) for tp, records in fetched.items()}):
             if self._outdated(generation, seeks):
                 return
             yield tp, self._message(tp, chunk, generation)

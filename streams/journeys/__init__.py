@@ -1,1 +1,1 @@
-"""The journey definition and the journeys that follow from a customer's touchpoints."""
+"""Journeys: their definition, and the fold that builds them from a customer's touchpoints."""

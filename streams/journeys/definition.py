@@ -1,7 +1,7 @@
-"""The journey definition `relationship`, version 1: which stage a touchpoint belongs to, where a journey begins and ends.
+"""Journey definition `relationship`, version 1: the stage of a touchpoint, and the begin and end of a journey.
 
 A journey begins with a customer's first touchpoint, and again with the first one after a closing touchpoint or after a
-year of silence. Surveys take the stage they ask about from the attribute `stage`.
+year of silence. A survey belongs to the stage that its attribute `stage` names.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 DEFINITION = "relationship-1"
 STAGES = ("awareness", "consideration", "purchase", "onboarding", "use", "support", "retention", "advocacy")
 SILENCE_MS = 365 * 86_400_000
-LIVE = frozenset({"phone", "chat", "store"})
-SLOW_LIVE_SECONDS = 15 * 60
-SLOW_SECONDS = 24 * 3_600
+LIVE_CHANNELS = frozenset({"phone", "chat", "store"})
+MAX_LIVE_WAIT_SECONDS = 15 * 60
+MAX_WAIT_SECONDS = 24 * 3_600
 
 STAGE_OF_TYPE = {
     "contract.cancelled": "retention",
@@ -64,17 +64,17 @@ MOMENTS_OF_TRUTH = frozenset(
         "contract.cancelled",
     }
 )
-CLOSING = {"contract.cancelled": "cancelled"}
+OUTCOME_OF_CLOSING_TYPE = {"contract.cancelled": "cancelled"}
 
 
 def stage_of(event_type: str, attributes: Mapping[str, str]) -> str:
-    """The stage of a touchpoint, empty where the definition names none."""
+    """Return the stage of a touchpoint, empty when the definition names none."""
     if event_type.startswith("survey."):
-        asked = attributes.get("stage", "")
-        return asked if asked in STAGES else ""
+        stage = attributes.get("stage", "")
+        return stage if stage in STAGES else ""
     return STAGE_OF_TYPE.get(event_type) or STAGE_OF_FAMILY.get(event_type.partition(".")[0], "")
 
 
-def slow(channel: str, wait_seconds: float | None) -> bool:
-    """Whether a customer waited too long: over a quarter of an hour where they hold the line, over a day elsewhere."""
-    return (wait_seconds or 0.0) > (SLOW_LIVE_SECONDS if channel in LIVE else SLOW_SECONDS)
+def is_slow(channel: str, wait_seconds: float | None) -> bool:
+    """Return whether a customer waited too long: over 15 minutes on a live channel, over a day elsewhere."""
+    return (wait_seconds or 0.0) > (MAX_LIVE_WAIT_SECONDS if channel in LIVE_CHANNELS else MAX_WAIT_SECONDS)

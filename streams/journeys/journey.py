@@ -1,4 +1,4 @@
-"""Journeys as a fold over a customer's touchpoints in event-time order; each journey's id is that of its first touchpoint."""
+"""Journeys as a fold over a customer's touchpoints in event-time order. The id of a journey is that of its first touchpoint."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -6,14 +6,21 @@ from typing import Any
 import msgspec
 
 from schemas.records.fields import uuid5_bytes
-from streams.journeys.definition import CLOSING, DEFINITION, FRICTION, MOMENTS_OF_TRUTH, SILENCE_MS, slow
-from streams.steps.customer import Touchpoint
+from streams.journeys.definition import (
+    DEFINITION,
+    FRICTION,
+    MOMENTS_OF_TRUTH,
+    OUTCOME_OF_CLOSING_TYPE,
+    SILENCE_MS,
+    is_slow,
+)
+from streams.touchpoint import Touchpoint
 
-MOST_MOMENTS = 100
+MAX_MOMENTS = 100
 
 
 class Journey(msgspec.Struct, array_like=True):
-    """One journey as it stands; times in milliseconds. `moments` keeps the newest 100."""
+    """State of one journey. Times are in milliseconds; `moments` keeps the newest 100 moments of truth."""
 
     id: bytes
     started_at: int
@@ -35,7 +42,7 @@ class State(msgspec.Struct, array_like=True):
 
 
 def fold(state: State, touchpoint: Touchpoint) -> State:
-    """Continue the last journey, or begin one."""
+    """Extend the last journey, or begin a new one."""
     last = state.journeys[-1] if state.journeys else None
     if last is not None and last.status == "open" and touchpoint.at - last.last_at > SILENCE_MS:
         last.status, last.outcome = "closed", "lapsed"
@@ -54,54 +61,54 @@ def _extend(journey: Journey, touchpoint: Touchpoint) -> None:
         journey.channels.append(touchpoint.channel)
     if touchpoint.stage and touchpoint.stage not in journey.stages:
         journey.stages.append(touchpoint.stage)
-    if touchpoint.type in FRICTION or slow(touchpoint.channel, touchpoint.wait_seconds):
+    if touchpoint.type in FRICTION or is_slow(touchpoint.channel, touchpoint.wait_seconds):
         journey.friction += 1
     if touchpoint.type in MOMENTS_OF_TRUTH:
-        journey.moments = [*journey.moments, touchpoint.id][-MOST_MOMENTS:]
-    if touchpoint.type in CLOSING:
-        journey.status, journey.outcome = "closed", CLOSING[touchpoint.type]
+        journey.moments = [*journey.moments, touchpoint.id][-MAX_MOMENTS:]
+    if touchpoint.type in OUTCOME_OF_CLOSING_TYPE:
+        journey.status, journey.outcome = "closed", OUTCOME_OF_CLOSING_TYPE[touchpoint.type]
 
 
-def starts(before: State, touchpoints: Iterable[Touchpoint]) -> Iterator[Touchpoint]:
-    """Those at which `fold` would begin a journey, after `before`."""
+def find_starts(before: State, touchpoints: Iterable[Touchpoint]) -> Iterator[Touchpoint]:
+    """Yield the touchpoints at which `fold` begins a journey after the state `before`."""
     last = before.journeys[-1] if before.journeys else None
     last_at = last.last_at if last is not None and last.status == "open" else None
     for each in touchpoints:
         if last_at is None or each.at - last_at > SILENCE_MS:
             yield each
-        last_at = None if each.type in CLOSING else each.at
+        last_at = None if each.type in OUTCOME_OF_CLOSING_TYPE else each.at
 
 
-def finished(state: State) -> int:
-    """How many of the journeys, from the first, no later touchpoint changes."""
+def count_finished(state: State) -> int:
+    """Return how many journeys, from the first, can no longer change with a later touchpoint."""
     return len(state.journeys) - (1 if state.journeys and state.journeys[-1].status == "open" else 0)
 
 
-def records(customer_id: bytes, version: int, journeys: Iterable[Journey]) -> Iterable[dict[str, Any]]:
-    """The `journey` records of journeys as they stand."""
+def journey_records(customer_id: bytes, version: int, journeys: Iterable[Journey]) -> Iterable[dict[str, Any]]:
+    """Yield the `journey` records of journeys."""
     return (_record(customer_id, version, journey, deleted=False) for journey in journeys)
 
 
-def changes(
+def changed_records(
     customer_id: bytes,
     version: int,
     before: Iterable[Journey],
     after: Iterable[Journey],
-    ghosts: Iterable[Journey] = (),
+    possible_retractions: Iterable[Journey] = (),
     since: int | None = None,
 ) -> Iterable[dict[str, Any]]:
-    """The `journey` records that lead from the ones to the others: changed and new journeys, and those that are no more.
+    """Yield the `journey` records that turn `before` into `after`: new and changed journeys, and retractions.
 
-    `ghosts` are journeys that an attempt which crashed may have published. From `since` on (milliseconds) it may have changed
-    journeys, or taken them back, that stand as they stood: those are told again.
+    `possible_retractions` are journeys that a crashed attempt may have published. From `since` on (milliseconds), that attempt
+    may also have changed or retracted journeys that stay as they were; they are published again.
     """
     known = {journey.id: journey for journey in before}
-    gone = {journey.id: journey for journey in ghosts} | known
+    retracted = {journey.id: journey for journey in possible_retractions} | known
     for journey in after:
-        gone.pop(journey.id, None)
+        retracted.pop(journey.id, None)
         if known.get(journey.id) != journey or (since is not None and journey.last_at >= since):
             yield _record(customer_id, version, journey, deleted=False)
-    for journey in gone.values():
+    for journey in retracted.values():
         yield _record(customer_id, version, journey, deleted=True)
 
 

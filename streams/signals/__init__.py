@@ -1,4 +1,4 @@
-"""Signals by convention: each folder here holds `signal.py` with one `SIGNAL`, and `cases/` that are its tests."""
+"""Signals, found by convention: each folder here holds `signal.py` with one `SIGNAL`, and test cases in `cases/`."""
 
 import importlib
 import pkgutil
@@ -8,7 +8,7 @@ from streams.signals.contract import Signal
 
 
 @cache
-def signals() -> tuple[Signal, ...]:
-    """Every signal of this installation, in the order of their names."""
+def load_signals() -> tuple[Signal, ...]:
+    """Return every signal of this installation, sorted by name."""
     folders = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
     return tuple(importlib.import_module(f"{__name__}.{name}.signal").SIGNAL for name in folders)

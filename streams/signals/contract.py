@@ -1,20 +1,23 @@
-"""What a signal is: a fold over touchpoints in event-time order, and a reading of its state at a time. Both pure."""
+"""Contract of a signal: a fold over touchpoints in event-time order, and a reading of the folded state. Both are pure."""
 
 from typing import Any, NamedTuple, Protocol
 
-from streams.steps.customer import Touchpoint
+from streams.touchpoint import Touchpoint
 
 
 class Driver(NamedTuple):
-    """One touchpoint's signed contribution to a reading, in the reading's unit, with words for it."""
+    """Signed contribution of one touchpoint to a reading, in the reading's unit, with a short text for people."""
 
     event_id: bytes
     contribution: float
     text: str
 
 
-class Value(NamedTuple):
-    """What a reading says: `value` with its 95 % interval in the signal's unit, where there is one, and why."""
+class Reading(NamedTuple):
+    """Value of a signal in its unit, the 95 % interval if it has one, and the reasons.
+
+    `evidence` counts the touchpoints behind the value; `numbers` are further values by name.
+    """
 
     value: float | None
     low: float | None
@@ -25,13 +28,17 @@ class Value(NamedTuple):
 
 
 class Signal(Protocol):
-    """A signal. `state` is a msgspec.Struct type whose default is the state of a customer without touchpoints.
+    """One signal.
 
-    The engine calls `fold` once per touchpoint in event-time order (late ones make it start again from an earlier state,
-    so `fold` never needs to care), then `read` with that touchpoint. A tick calls `read` with `touchpoint` None, `at` its
-    time and `since` the time of the tick before it (None for the first): whether to speak is `read`'s decision, and None
-    means nothing to say. Whether it speaks with a touchpoint must depend on that touchpoint alone: what was said once is
-    replaced when touchpoints arrive late, never taken back. `fold` may change the state it is given; `read` must not.
+    - `name` is the name of its folder. `topic` receives its readings.
+    - `definition` names the formula and its version. Another definition makes a customer's kept touchpoints fold again.
+    - `state` is a msgspec.Struct type. Its default is the state of a customer without touchpoints.
+    - `fold` receives each touchpoint once, in event-time order, and may change the state that it is given. For a late
+      touchpoint, the engine folds again from an earlier state.
+    - `read` follows each fold with that touchpoint, or None for no reading. It must not change the state. At a tick,
+      `touchpoint` is None, `at` is the time of the tick and `since` that of the tick before (None for the first one).
+    - Whether `read` returns a reading for a touchpoint must depend on that touchpoint alone: a late arrival can replace a
+      published reading but not retract it.
     """
 
     name: str
@@ -41,4 +48,4 @@ class Signal(Protocol):
 
     def fold(self, state: Any, touchpoint: Touchpoint) -> Any: ...
 
-    def read(self, state: Any, at: int, touchpoint: Touchpoint | None, since: int | None) -> Value | None: ...
+    def read(self, state: Any, at: int, touchpoint: Touchpoint | None, since: int | None) -> Reading | None: ...

@@ -1,1 +1,1 @@
-"""The steps of the chain, in the order of `streams/pipeline.py`: identify, link, join."""
+"""The three steps of the chain. They are pure: no Kafka, no Faust, no clock."""

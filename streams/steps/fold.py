@@ -1,4 +1,4 @@
-"""Fold what arrived for one customer into its row: journeys and every signal, in event-time order; say what changed."""
+"""Fold of new touchpoints into a customer's row: journeys and every signal, in event-time order, and the records that change."""
 
 from bisect import insort
 from collections.abc import Callable, Sequence
@@ -12,15 +12,16 @@ from schemas.wire.topics import JOURNEYS, customer_partition
 from streams.contract import Output
 from streams.journeys import journey
 from streams.journeys.definition import DEFINITION
-from streams.signals.contract import Signal, Value
-from streams.steps.customer import Block, Customer, Place, States, Touchpoint
-from streams.steps.history import BLOCK, BLOCKS, History, Stretch, sealed
+from streams.signals.contract import Reading, Signal
+from streams.steps.customer import Block, Customer, States
+from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS, History, RefoldRange, count_full_blocks
+from streams.touchpoint import Touchpoint
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Codec:
-    """States of journeys and signals, first that of journeys: packed by definition as a row keeps them, or as objects."""
+class StateCodec:
+    """Codec of the states of journeys (first) and of all signals. A row keeps them packed, by definition."""
 
     def __init__(self, signals: Sequence[Signal]) -> None:
         kinds: list[tuple[str, type[Any]]] = [(DEFINITION, journey.State), *((each.definition, each.state) for each in signals)]
@@ -29,30 +30,30 @@ class Codec:
         self._known = set(self._definitions)
 
     def unpack(self, packed: States) -> list[Any]:
-        """Fresh objects; the default where the row has none."""
+        """Return new state objects, with the default for each state that the row does not have."""
         return [kind() if (state := packed.get(name)) is None else decode(state) for name, kind, decode in self._kinds]
 
     def pack(self, states: Sequence[Any]) -> States:
         return dict(zip(self._definitions, map(msgspec.Raw, map(_encode, states)), strict=True))
 
-    def journeys(self, packed: States) -> journey.State:
-        """The journeys alone."""
+    def unpack_journeys(self, packed: States) -> journey.State:
+        """Return the journeys alone."""
         name, kind, decode = self._kinds[0]
         state: journey.State = decode(packed[name]) if name in packed else kind()
         return state
 
-    def state(self, packed: States, definition: str) -> Any:
-        """One signal's state, or None where the row has none."""
+    def unpack_state(self, packed: States, definition: str) -> Any:
+        """Return the state of one definition, or None when the row does not have it."""
         decode = next(decode for name, _, decode in self._kinds if name == definition)
         return decode(packed[definition]) if definition in packed else None
 
-    def complete(self, packed: States) -> bool:
-        """Whether no definition is new or changed since the row was written."""
+    def is_complete(self, packed: States) -> bool:
+        """Return whether the row has a state for every current definition."""
         return packed.keys() >= self._known
 
 
-class Folded(NamedTuple):
-    """What a fold brought: outputs, and by slot the blocks to be written, None to be dropped. The row was changed in place."""
+class FoldResult(NamedTuple):
+    """Outputs of a fold, and the blocks to write by slot (None: to delete). The customer's row is changed in place."""
 
     outputs: list[Output]
     blocks: dict[int, Block | None]
@@ -60,48 +61,52 @@ class Folded(NamedTuple):
 
 def fold(
     signals: Sequence[Signal],
-    codec: Codec,
+    codec: StateCodec,
     customer_id: bytes,
     customer: Customer,
     arrived: Sequence[Touchpoint],
     load: Callable[[int], Block],
-    most_blocks: int = BLOCKS,
-) -> Folded | None:
-    """Fold what is new among `arrived`; None where nothing is.
+    max_blocks: int = DEFAULT_MAX_BLOCKS,
+) -> FoldResult | None:
+    """Fold the new ones of `arrived` into `customer`; return None when none is new.
 
-    Where a definition is new or changed since the row was written, everything that is kept is folded again under it, and
-    read again. `load` brings the block in a slot; `most_blocks` are kept.
+    If a definition is new or changed since the row was written, all kept touchpoints are folded and read again under it.
+    `load` returns the block in a slot; at most `max_blocks` are kept.
     """
     history = History(customer, load)
-    new = history.fresh(arrived)
+    new = history.select_new(arrived)
     if not new:
         return None
-    ordered = sorted(new, key=Touchpoint.place)
-    renewed = customer.folded > 0 and not codec.complete(customer.states)
-    stretch = history.reach(ordered[0].place(), len(new), everything=renewed)
-    touchpoints = sorted([*stretch.touchpoints, *ordered], key=Touchpoint.place) if stretch.touchpoints else ordered
-    in_order = stretch.first == customer.folded and new == ordered
-    folding = _Folding(signals, codec, customer_id, customer.folded + len(new))
-    fresh = None if renewed else {each.id for each in new}
-    customer.states = codec.pack(folding.run(stretch, touchpoints, fresh))
-    blocks = history.keep(stretch.first, touchpoints, folding.bases, most_blocks)
+    ordered = sorted(new, key=Touchpoint.order_key)
+    definitions_changed = customer.folded > 0 and not codec.is_complete(customer.states)
+    refold = history.find_refold_range(ordered[0].order_key(), len(new), everything=definitions_changed)
+    touchpoints = sorted([*refold.touchpoints, *ordered], key=Touchpoint.order_key) if refold.touchpoints else ordered
+    in_order = refold.first == customer.folded and new == ordered
+    folding = _Fold(signals, codec, customer_id, customer.folded + len(new))
+    new_ids = None if definitions_changed else {each.id for each in new}
+    customer.states = codec.pack(folding.run(refold, touchpoints, new_ids))
+    blocks = history.update_row(refold.first, touchpoints, folding.bases, max_blocks)
     if in_order:
-        changes = journey.records(customer_id, customer.folded, folding.journeys[folding.finished :])
+        changes = journey.journey_records(customer_id, customer.folded, folding.journeys[folding.finished :])
     else:
-        before, ghosts = _again(codec.journeys(stretch.base), stretch.touchpoints, new)
+        before, possible_retractions = _journeys_before(codec.unpack_journeys(refold.base), refold.touchpoints, new)
         since = ordered[0].at if len(new) > 1 else None
-        changes = journey.changes(customer_id, customer.folded, before, folding.journeys, ghosts, since)
+        changes = journey.changed_records(customer_id, customer.folded, before, folding.journeys, possible_retractions, since)
     for change in changes:
         folding.outputs.append(Output(JOURNEYS, folding.partition, customer_id, encode("journey", change)))
-    return Folded(folding.outputs, blocks)
+    return FoldResult(folding.outputs, blocks)
 
 
-class _Folding:
-    """One pass over a stretch: `outputs` are readings, `journeys` all it led to, of which the first `finished` stay as they were,
-    `bases` the packed states before each block and the tail. Of the journeys a base keeps the last one: no touchpoint behind it
-    can change another."""
+class _Fold:
+    """One pass over a refold range.
 
-    def __init__(self, signals: Sequence[Signal], codec: Codec, customer_id: bytes, version: int) -> None:
+    - `outputs`: the readings.
+    - `journeys`: all resulting journeys, of which the first `finished` are unchanged.
+    - `bases`: the packed states before each block and before the tail. A base keeps the last journey only, because no later
+      touchpoint can change an earlier one.
+    """
+
+    def __init__(self, signals: Sequence[Signal], codec: StateCodec, customer_id: bytes, version: int) -> None:
         self._signals = signals
         self._codec = codec
         self._customer_id = customer_id
@@ -112,64 +117,66 @@ class _Folding:
         self.finished = 0
         self.bases: dict[int, States] = {}
 
-    def run(self, stretch: Stretch, touchpoints: Sequence[Touchpoint], fresh: set[bytes] | None) -> list[Any]:
-        """The states after all; readings of what is `fresh` (None: everything), and of what comes after it where it changes them.
+    def run(self, refold: RefoldRange, touchpoints: Sequence[Touchpoint], new_ids: set[bytes] | None) -> list[Any]:
+        """Return the states after all touchpoints. Read each new touchpoint (None: all), and later ones that it may change.
 
-        A signal whose state a fresh touchpoint leaves as it was says the same as before of all that follow.
+        If a new touchpoint leaves the state of a signal unchanged, the signal's later readings are unchanged as well.
         """
-        first, end = stretch.first, sealed(self._version) * BLOCK
-        states = self._codec.unpack(stretch.base)
-        self.finished = journey.finished(states[0])
+        first, end = refold.first, count_full_blocks(self._version) * BLOCK_SIZE
+        states = self._codec.unpack(refold.base)
+        self.finished = journey.count_finished(states[0])
         if first <= end:
-            self.bases[first] = stretch.base
-        changed = [fresh is None or not stretch.touchpoints] * len(states)
+            self.bases[first] = refold.base
+        changed = [new_ids is None or not refold.touchpoints] * len(states)
         for index, each in enumerate(touchpoints):
-            if index and first + index <= end and (first + index) % BLOCK == 0:
+            if index and first + index <= end and (first + index) % BLOCK_SIZE == 0:
                 self.journeys += states[0].journeys[:-1]
                 states[0] = journey.State(states[0].journeys[-1:])
                 self.bases[first + index] = self._codec.pack(states)
-            self._touch(states, changed, each, is_fresh=fresh is None or each.id in fresh)
+            self._apply(states, changed, each, is_new=new_ids is None or each.id in new_ids)
         self.journeys += states[0].journeys
         return states
 
-    def _touch(self, states: list[Any], changed: list[bool], each: Touchpoint, *, is_fresh: bool) -> None:
+    def _apply(self, states: list[Any], changed: list[bool], each: Touchpoint, *, is_new: bool) -> None:
         states[0] = journey.fold(states[0], each)
         for number, signal in enumerate(self._signals, 1):
-            before = _encode(states[number]) if is_fresh and not changed[number] else None
+            before = _encode(states[number]) if is_new and not changed[number] else None
             states[number] = signal.fold(states[number], each)
             if before is not None:
                 changed[number] = before != _encode(states[number])
-            if is_fresh or changed[number]:
+            if is_new or changed[number]:
                 self._read(signal, states[number], each)
 
     def _read(self, signal: Signal, state: Any, each: Touchpoint) -> None:
-        found = signal.read(state, each.at, each, None)
-        if found is not None:
+        reading = signal.read(state, each.at, each, None)
+        if reading is not None:
             key = f"event/{each.id.hex()}"
-            value = reading(signal, self._customer_id, key, each.at, each.id, self._version, found)
+            value = encode_reading(signal, self._customer_id, key, each.at, each.id, self._version, reading)
             self.outputs.append(Output(signal.topic, self.partition, self._customer_id, value))
 
 
-def _again(
+def _journeys_before(
     state: journey.State, kept: Sequence[Touchpoint], arrived: Sequence[Touchpoint]
 ) -> tuple[list[journey.Journey], list[journey.Journey]]:
-    """The journeys of a stretch as they stood, and ghosts: journeys after any first part of what arrived, which an attempt
-    with a smaller chunk may have published before it crashed."""
-    so_far, ghosts = list(kept), dict[bytes, journey.Journey]()
+    """Return the journeys of a refold range before the new touchpoints, and the possible retractions.
+
+    A possible retraction is a journey after any first part of the new touchpoints: an attempt with a smaller chunk may have
+    published it before it crashed.
+    """
+    so_far, possible_retractions = list(kept), dict[bytes, journey.Journey]()
     for each in arrived[:-1]:
-        insort(so_far, each, key=_place)
-        ghosts.update((start.id, journey.Journey(start.id, start.at, start.at)) for start in journey.starts(state, so_far))
+        insort(so_far, each, key=Touchpoint.order_key)
+        starts = journey.find_starts(state, so_far)
+        possible_retractions.update((start.id, journey.Journey(start.id, start.at, start.at)) for start in starts)
     for each in kept:
         state = journey.fold(state, each)
-    return state.journeys, list(ghosts.values())
+    return state.journeys, list(possible_retractions.values())
 
 
-def _place(touchpoint: Touchpoint) -> Place:
-    return touchpoint.at, touchpoint.id
-
-
-def reading(signal: Signal, customer_id: bytes, key: str, at: int, event_id: bytes | None, version: int, found: Value) -> bytes:
-    """The `reading` record; its id follows from signal, customer and what brought it."""
+def encode_reading(
+    signal: Signal, customer_id: bytes, key: str, at: int, event_id: bytes | None, version: int, reading: Reading
+) -> bytes:
+    """Return the `reading` record. Its id derives from the signal, the customer and `key`, which names the cause."""
     return encode(
         "reading",
         {
@@ -181,14 +188,14 @@ def reading(signal: Signal, customer_id: bytes, key: str, at: int, event_id: byt
             "version": version,
             "deleted": False,
             "definition": signal.definition,
-            "value": found.value,
-            "low": found.low,
-            "high": found.high,
-            "evidence": found.evidence,
-            "numbers": found.numbers,
+            "value": reading.value,
+            "low": reading.low,
+            "high": reading.high,
+            "evidence": reading.evidence,
+            "numbers": reading.numbers,
             "drivers": [
                 {"event_id": driver.event_id, "contribution": driver.contribution, "text": driver.text}
-                for driver in found.drivers
+                for driver in reading.drivers
             ],
         },
     )

@@ -1,127 +1,135 @@
-"""A customer's touchpoints in event-time order: what of an arrival is new, where it belongs, and what is kept of it all.
+"""History of a customer: its touchpoints in event-time order, cut into blocks and a tail.
 
-The layout follows from how many touchpoints were folded, never from how they arrived: touchpoint number n (from 0) is in
-block n // 32 once that block is full and the tail keeps at least 16. So any order, in any chunks, ends in the same bytes.
+The layout depends on the number of folded touchpoints only, never on their order of arrival. Touchpoint number n (from 0) moves
+from the tail to block n // 32 once that block is full and at least 16 newer touchpoints remain in the tail. Any order of
+arrival, in any chunks, therefore ends in the same bytes.
 
-Bound: the newest blocks and the tail are kept, by default 32 blocks, which is at least 1,040 touchpoints. A touchpoint older
-than those is late beyond the bound: it is stored for analysts, counted, and not folded; neither is an old duplicate. Whatever
-is newer is folded exactly once, however often and at whatever offset it comes.
+Bound: the tail and the newest blocks are kept, 32 blocks by default, which is at least 1,040 touchpoints. An older touchpoint
+is late beyond the bound: it is stored for analysts and counted, but not folded. Repetitions that old are counted, too. Each
+newer touchpoint is folded exactly once, however often and at whatever offset it arrives.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from schemas.service import telemetry
-from streams.steps.customer import Block, Customer, Place, States, Touchpoint, pack, unpack
+from streams.steps.customer import Block, Customer, States
+from streams.touchpoint import OrderKey, Touchpoint, pack_touchpoints, unpack_touchpoints
 
-BLOCK = 32
-TAIL = 16
-BLOCKS = 32
-SLOTS = 256
-SHORT = 2
+BLOCK_SIZE = 32
+MIN_TAIL = 16
+DEFAULT_MAX_BLOCKS = 32
+SLOT_COUNT = 256
+SHORT_ID_BYTES = 2
 LATE = telemetry.LATE.labels("join")
 
 
-class Stretch(NamedTuple):
-    """The part of a history that is folded again: its kept `touchpoints`, of which the first is number `first`, and the
-    states before them. In the usual case it begins behind the newest touchpoint and holds none."""
+class RefoldRange(NamedTuple):
+    """The part of a history that must be folded again: the kept touchpoints from number `first` on, and the states before them.
+
+    For a touchpoint that arrives in order, it begins after the newest touchpoint and is empty.
+    """
 
     first: int
     base: States
     touchpoints: list[Touchpoint]
 
 
-def sealed(folded: int) -> int:
-    """How many blocks there have been after that many touchpoints."""
-    return max(0, (folded - TAIL) // BLOCK)
+def count_full_blocks(folded: int) -> int:
+    """Return the number of full blocks after `folded` touchpoints, including those that are no longer kept."""
+    return max(0, (folded - MIN_TAIL) // BLOCK_SIZE)
 
 
 class History:
-    """The touchpoints of one customer's row; `load` brings the block that is kept in a slot (0 to 255)."""
+    """Touchpoints of one customer's row. `load` returns the block in a slot (0 to 255)."""
 
     def __init__(self, customer: Customer, load: Callable[[int], Block]) -> None:
         self.customer = customer
         self._load = load
-        self._sealed = sealed(customer.folded)
-        self._oldest = self._sealed - len(customer.blocks)
+        self._full_blocks = count_full_blocks(customer.folded)
+        self._oldest = self._full_blocks - len(customer.blocks)
 
-    def fresh(self, arrived: Iterable[Touchpoint]) -> list[Touchpoint]:
-        """What of `arrived` is new, in order of arrival. A touchpoint is known by its id, whatever its time says."""
-        found: dict[bytes, Touchpoint] = {}
+    def select_new(self, arrived: Iterable[Touchpoint]) -> list[Touchpoint]:
+        """Return the touchpoints that are not folded yet, in order of arrival.
+
+        The id alone identifies a touchpoint: a repetition with another time is still a repetition.
+        """
+        new: dict[bytes, Touchpoint] = {}
         forgotten, tail, blocks = self.customer.forgotten, self.customer.tail, self.customer.blocks
         for each in arrived:
-            if each.id in found or each.id in tail or (blocks and self._in_block(each.id)):
+            if each.id in new or each.id in tail or (blocks and self._is_in_block(each.id)):
                 continue
-            if forgotten is not None and each.place() <= forgotten:
+            if forgotten is not None and each.order_key() <= forgotten:
                 LATE.inc()
             else:
-                found[each.id] = each
-        return list(found.values())
+                new[each.id] = each
+        return list(new.values())
 
-    def _in_block(self, event_id: bytes) -> bool:
+    def _is_in_block(self, event_id: bytes) -> bool:
         return any(
-            _may_hold(short, event_id) and event_id in self._block(index).touchpoints
-            for index, (_, short) in enumerate(self.customer.blocks)
+            _may_contain(short_ids, event_id) and event_id in self._block(index).touchpoints
+            for index, (_, short_ids) in enumerate(self.customer.blocks)
         )
 
     def _block(self, index: int) -> Block:
-        return self._load((self._oldest + index) % SLOTS)
+        return self._load((self._oldest + index) % SLOT_COUNT)
 
-    def slots(self) -> list[int]:
-        """Where the kept blocks are."""
-        return [(self._oldest + index) % SLOTS for index in range(len(self.customer.blocks))]
+    def used_slots(self) -> list[int]:
+        """Return the slots of the kept blocks, oldest first."""
+        return [(self._oldest + index) % SLOT_COUNT for index in range(len(self.customer.blocks))]
 
-    def touchpoints(self) -> list[Touchpoint]:
-        """All that are kept."""
-        return self._from(0).touchpoints
+    def load_touchpoints(self) -> list[Touchpoint]:
+        """Return all kept touchpoints in event-time order."""
+        return self._range_from(0).touchpoints
 
-    def reach(self, oldest: Place, count: int, *, everything: bool) -> Stretch:
-        """What has to be folded again for `count` new touchpoints of which the first stands at `oldest`."""
+    def find_refold_range(self, oldest: OrderKey, count: int, *, everything: bool) -> RefoldRange:
+        """Return the part to fold again for `count` new touchpoints, of which the first one has the order key `oldest`."""
         customer = self.customer
         in_order = customer.newest is None or oldest > customer.newest
-        if in_order and not everything and sealed(customer.folded + count) == self._sealed:
-            return Stretch(customer.folded, customer.states, [])
-        return self._from(0 if everything else sum(oldest > end for end, _ in customer.blocks))
+        if in_order and not everything and count_full_blocks(customer.folded + count) == self._full_blocks:
+            return RefoldRange(customer.folded, customer.states, [])
+        return self._range_from(0 if everything else sum(oldest > end for end, _ in customer.blocks))
 
-    def _from(self, index: int) -> Stretch:
-        """From the kept block `index` to the end; behind the last one begins the tail."""
+    def _range_from(self, index: int) -> RefoldRange:
+        """Return the range from the kept block `index` to the end. The tail follows the last block."""
         customer = self.customer
         blocks = [self._block(each) for each in range(index, len(customer.blocks))]
-        touchpoints = [each for block in blocks for each in unpack(block.touchpoints, BLOCK)]
-        touchpoints += unpack(customer.tail, customer.folded - self._sealed * BLOCK)
-        return Stretch((self._oldest + index) * BLOCK, blocks[0].base if blocks else customer.base, touchpoints)
+        touchpoints = [each for block in blocks for each in unpack_touchpoints(block.touchpoints, BLOCK_SIZE)]
+        touchpoints += unpack_touchpoints(customer.tail, customer.folded - self._full_blocks * BLOCK_SIZE)
+        return RefoldRange((self._oldest + index) * BLOCK_SIZE, blocks[0].base if blocks else customer.base, touchpoints)
 
-    def keep(
-        self, first: int, touchpoints: Sequence[Touchpoint], bases: dict[int, States], most_blocks: int
+    def update_row(
+        self, first: int, touchpoints: Sequence[Touchpoint], bases: dict[int, States], max_blocks: int
     ) -> dict[int, Block | None]:
-        """Put what was folded, from number `first` on, into the row. By slot: blocks to be written, None to be dropped.
+        """Put the folded touchpoints from number `first` on into the row. Return the changed blocks by slot, None for deleted.
 
-        `bases` holds the states before touchpoint number n wherever a block or the tail begins (none before number 0).
+        `bases` holds the states before touchpoint number n for each n at which a block or the tail begins (none before 0).
         """
         customer = self.customer
-        customer.folded, customer.newest = first + len(touchpoints), touchpoints[-1].place()
-        end = sealed(customer.folded)
-        if first > end * BLOCK:
-            customer.tail += pack(touchpoints)
+        customer.folded, customer.newest = first + len(touchpoints), touchpoints[-1].order_key()
+        end = count_full_blocks(customer.folded)
+        if first > end * BLOCK_SIZE:
+            customer.tail += pack_touchpoints(touchpoints)
             return {}
-        ends = customer.blocks[: first // BLOCK - self._oldest]
+        ends = customer.blocks[: first // BLOCK_SIZE - self._oldest]
         changed: dict[int, Block | None] = {}
-        for number in range(first // BLOCK, end):
-            piece = touchpoints[number * BLOCK - first :][:BLOCK]
-            ends.append((piece[-1].place(), b"".join(each.id[:SHORT] for each in piece)))
-            changed[number] = Block(bases.get(number * BLOCK, {}), pack(piece))
-        customer.tail, customer.base = pack(touchpoints[end * BLOCK - first :]), bases.get(end * BLOCK, {})
-        forgotten = max(0, len(ends) - most_blocks)
-        if forgotten:
-            customer.forgotten = ends[forgotten - 1][0]
-            changed.update(dict.fromkeys(range(self._oldest, self._oldest + forgotten)))
-        customer.blocks = ends[forgotten:]
-        return {number % SLOTS: block for number, block in sorted(changed.items())}
+        for number in range(first // BLOCK_SIZE, end):
+            piece = touchpoints[number * BLOCK_SIZE - first :][:BLOCK_SIZE]
+            ends.append((piece[-1].order_key(), b"".join(each.id[:SHORT_ID_BYTES] for each in piece)))
+            changed[number] = Block(bases.get(number * BLOCK_SIZE, {}), pack_touchpoints(piece))
+        customer.tail = pack_touchpoints(touchpoints[end * BLOCK_SIZE - first :])
+        customer.base = bases.get(end * BLOCK_SIZE, {})
+        surplus = max(0, len(ends) - max_blocks)
+        if surplus:
+            customer.forgotten = ends[surplus - 1][0]
+            changed.update(dict.fromkeys(range(self._oldest, self._oldest + surplus)))
+        customer.blocks = ends[surplus:]
+        return {number % SLOT_COUNT: block for number, block in sorted(changed.items())}
 
 
-def _may_hold(short: bytes, event_id: bytes) -> bool:
-    """Whether the short ids of a block have that of `event_id` among them."""
-    at = short.find(event_id[:SHORT])
-    while at % SHORT:
-        at = -2 if at == -1 else short.find(event_id[:SHORT], at + 1)
+def _may_contain(short_ids: bytes, event_id: bytes) -> bool:
+    """Return whether the short ids of a block include that of `event_id`."""
+    at = short_ids.find(event_id[:SHORT_ID_BYTES])
+    while at % SHORT_ID_BYTES:
+        at = -2 if at == -1 else short_ids.find(event_id[:SHORT_ID_BYTES], at + 1)
     return at >= 0

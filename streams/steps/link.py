@@ -1,7 +1,7 @@
-"""link: the sequencer. One partition, so that every new identifier and every merge is decided once, in one order.
+"""link: the sequencer of the identity map. Its topic has one partition, so all decisions happen once and in one order.
 
-Deciding again gives the same answer, even where a crash kept only part of a decision's rows: of two customers the one with
-the greater id survives, whatever else is known, so merges never run in a circle.
+A repeated decision gives the same result, even if a crash kept only part of the rows of the first one. Of two customers, the
+one with the greater id stays, whatever else is known, so merges never form a cycle.
 """
 
 from collections.abc import Sequence
@@ -11,23 +11,30 @@ import msgspec
 from schemas.records.families import FAMILIES
 from schemas.wire.codec import Fields, encode
 from schemas.wire.topics import IDENTITY, IDENTITY_REQUESTS, IDENTITY_STATE, RESOLVED, customer_partition
-from streams.contract import Output, Record, Refuse, Rows, unexpected
-from streams.steps.identity import RULE, founded, identifier_key, merge_key, standing
-from streams.steps.resolved import forward
+from streams.contract import Output, Record, Refuse, Rows, unexpected_schema
+from streams.steps.identity import (
+    RULE,
+    find_canonical_customer,
+    former_customers_key,
+    identifier_key,
+    merge_key,
+    new_customer_id,
+)
+from streams.steps.resolved import forward_to_customer
 
 
-class Standing(msgspec.Struct, array_like=True):
-    """A customer that was not merged away: which former customers are part of it."""
+class CanonicalCustomer(msgspec.Struct, array_like=True):
+    """A customer that was not merged into another, with the former customers that were merged into it."""
 
     former: list[bytes] = []
 
 
-read_standing = msgspec.msgpack.Decoder(Standing).decode
-write_standing = msgspec.msgpack.Encoder().encode
+_decode_canonical = msgspec.msgpack.Decoder(CanonicalCustomer).decode
+_encode_canonical = msgspec.msgpack.Encoder().encode
 
 
 class Link:
-    """`touchline.identity-requests` in; the touchpoint, new edges and merges out."""
+    """Step from `touchline.identity-requests` to edges, merges and the touchpoint itself."""
 
     name = "link"
     topics = (IDENTITY_REQUESTS,)
@@ -41,62 +48,62 @@ class Link:
             if record.name in FAMILIES:
                 outputs.extend(_Decision(record, rows).outputs())
             else:
-                refuse(record, unexpected(record, self.name))
+                refuse(record, unexpected_schema(record, self.name))
         return outputs
 
 
-def _same(value: bytes | None) -> bytes | None:
+def _unchanged(value: bytes | None) -> bytes | None:
     return value
 
 
-def _standing(value: bytes | None) -> Standing:
-    return Standing() if value is None else read_standing(value)
+def _read_canonical(value: bytes | None) -> CanonicalCustomer:
+    return CanonicalCustomer() if value is None else _decode_canonical(value)
 
 
 class _Decision:
-    """One touchpoint's identifiers decided against the map as it stands."""
+    """Decision on the identifiers of one touchpoint against the current map."""
 
     def __init__(self, record: Record, rows: Rows) -> None:
         self.record = record
         self.fields = fields = record.fields
         self.rows = rows
-        self.keys = {identifier_key(each["kind"], each["value"]): each for each in fields["identifiers"]}
+        self.identifiers = {identifier_key(each["kind"], each["value"]): each for each in fields["identifiers"]}
 
     def outputs(self) -> list[Output]:
-        edges = {key: self._lookup(key) for key in self.keys}
-        known = list(dict.fromkeys(standing(first, self._lookup) for first in edges.values() if first))
-        survivor = max(known) if known else self._found()
-        changes = [self._edge(key, survivor) for key, edge in edges.items() if edge is None]
+        edges = {key: self._lookup(key) for key in self.identifiers}
+        known = list(dict.fromkeys(find_canonical_customer(first, self._lookup) for first in edges.values() if first))
+        survivor = max(known) if known else self._new_customer_id()
+        changes = [self._add_edge(key, survivor) for key, edge in edges.items() if edge is None]
         for customer in known:
             if customer != survivor:
                 changes.extend(self._merge(customer, survivor))
-        return [*changes, forward(self.fields, self.record.value, survivor)]
+        return [*changes, forward_to_customer(self.fields, self.record.value, survivor)]
 
     def _lookup(self, key: bytes) -> bytes | None:
-        found: bytes | None = self.rows.get(key, _same)
-        return found
+        value: bytes | None = self.rows.get(key, _unchanged)
+        return value
 
-    def _standing(self, customer: bytes) -> Standing:
-        found: Standing = self.rows.get(b"s" + customer, _standing)
-        return found
+    def _canonical(self, customer: bytes) -> CanonicalCustomer:
+        row: CanonicalCustomer = self.rows.get(former_customers_key(customer), _read_canonical)
+        return row
 
-    def _found(self) -> bytes:
+    def _new_customer_id(self) -> bytes:
         first = self.fields["identifiers"][0]
-        return founded(first["kind"], first["value"])
+        return new_customer_id(first["kind"], first["value"])
 
-    def _edge(self, key: bytes, customer: bytes) -> Output:
-        edge = {**self.keys[key], "customer_id": customer, "rule": RULE, **self._evidence()}
+    def _add_edge(self, key: bytes, customer: bytes) -> Output:
+        edge = {**self.identifiers[key], "customer_id": customer, "rule": RULE, **self._evidence()}
         self.rows.put(key, customer, bytes)
         return Output(IDENTITY, 0, key, encode("edge", edge))
 
     def _merge(self, loser: bytes, survivor: bytes) -> list[Output]:
-        """The loser and all that were part of it now point at the survivor, in one hop.
+        """Point the loser and all its former customers directly at the survivor.
 
-        The survivor's own row comes first: a changelog that ends after it makes the replay merge again, and nobody forget.
+        The survivor's own row comes first. If the changelog ends right after it, the replay merges again and loses no customer.
         """
-        lost, kept = self._standing(loser), self._standing(survivor)
+        lost, kept = self._canonical(loser), self._canonical(survivor)
         former = dict.fromkeys([*kept.former, loser, *lost.former])
-        self.rows.put(b"s" + survivor, Standing(list(former)), write_standing)
+        self.rows.put(former_customers_key(survivor), CanonicalCustomer(list(former)), _encode_canonical)
         outputs = []
         for customer in (loser, *lost.former):
             merge = {"from_customer": customer, "to_customer": survivor, "rule": RULE, **self._evidence()}

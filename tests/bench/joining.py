@@ -10,8 +10,8 @@ from typing import Any
 
 from schemas.service.connection import KafkaSettings
 from streams.contract import Output, Record, Refuse, Rows
-from streams.engine.worker import build, claim, run
-from streams.signals import signals
+from streams.engine.worker import build_app, lock_folder, run_app
+from streams.signals import load_signals
 from streams.steps.join import Join
 from tests.bench.marks import mark
 
@@ -30,8 +30,8 @@ class MarkedJoin(Join):
 
 def main(folder: Path) -> None:
     """Work until SIGTERM."""
-    lock = claim(folder)
-    app = build([MarkedJoin(signals())], [], KafkaSettings(), folder)
+    lock = lock_folder(folder)
+    app = build_app([MarkedJoin(load_signals())], [], KafkaSettings(), folder)
 
     async def assigned(*_: Any, **_more: Any) -> None:
         mark("assigned")
@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
 
     app.on_partitions_assigned.connect(assigned)
     app.on_rebalance_complete.connect(recovered)
-    run(app)
+    run_app(app)
     lock.close()
 
 

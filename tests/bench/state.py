@@ -36,8 +36,8 @@ from schemas.wire.topics import CUSTOMER_STATE, PARTITIONS, RESOLVED
 from streams.contract import Output
 from streams.engine.store import options
 from streams.engine.worker import GROUP
-from streams.steps.identity import founded
-from streams.steps.resolved import forward
+from streams.steps.identity import new_customer_id
+from streams.steps.resolved import forward_to_customer
 from tests.bench.plain.check import read
 from tests.bench.process import Figures, Watched
 from tests.bench.publish import publish
@@ -151,7 +151,7 @@ class Bench:
                 "identifiers": [identifier],
                 "attributes": {},
             }
-            yield forward(fields, encode(source, fields), founded("email", identifier["value"]))
+            yield forward_to_customer(fields, encode(source, fields), new_customer_id("email", identifier["value"]))
 
     def recovery(self) -> float:
         """Changelog records a second that a worker with an empty folder reads and writes, from assignment to readiness."""

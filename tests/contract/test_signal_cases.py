@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import streams.signals
-from streams.signals.contract import Signal, Value
-from streams.steps.customer import Touchpoint
+from streams.signals.contract import Reading, Signal
+from streams.touchpoint import Touchpoint
 
 FOLDER = Path(streams.signals.__file__).parent
 CASES = sorted(FOLDER.glob("*/cases/*.json"))
@@ -25,7 +25,7 @@ def touchpoint(number: int, fields: dict[str, Any]) -> Touchpoint:
     return Touchpoint(millis(fields["at"]), bytes([number]) * 16, "test", fields["type"], **rest)
 
 
-def readings(signal: Signal, case: dict[str, Any]) -> Iterator[tuple[int, Value]]:
+def readings(signal: Signal, case: dict[str, Any]) -> Iterator[tuple[int, Reading]]:
     """In order of time, ticks after touchpoints of the same moment, as the engine asks."""
     moments: list[tuple[int, int, Touchpoint | None]] = [
         (each.at, 0, each) for each in (touchpoint(number, fields) for number, fields in enumerate(case["touchpoints"], 1))
@@ -40,7 +40,7 @@ def readings(signal: Signal, case: dict[str, Any]) -> Iterator[tuple[int, Value]
             yield at, found
 
 
-def shown(expected: dict[str, Any], at: int, found: Value) -> dict[str, Any]:
+def shown(expected: dict[str, Any], at: int, found: Reading) -> dict[str, Any]:
     """What the case states, as the reading has it; numbers to three decimals."""
     values = {**found._asdict(), "at": datetime.fromtimestamp(at / 1000, UTC).date().isoformat()}
     values["drivers"] = [driver.text for driver in found.drivers]
@@ -49,13 +49,13 @@ def shown(expected: dict[str, Any], at: int, found: Value) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.parent.name}/{path.stem}")
 def test_signal_case(path: Path) -> None:
-    signal = next(each for each in streams.signals.signals() if each.name == path.parent.parent.name)
+    signal = next(each for each in streams.signals.load_signals() if each.name == path.parent.parent.name)
     case = json.loads(path.read_text())
     found = list(readings(signal, case))
     assert [shown(expected, *each) for expected, each in zip(case["readings"], found, strict=True)] == case["readings"]
 
 
 def test_every_signal_has_cases_and_a_readme() -> None:
-    for signal in streams.signals.signals():
+    for signal in streams.signals.load_signals():
         assert list((FOLDER / signal.name / "cases").glob("*.json")), f"{signal.name} has no cases"
         assert (FOLDER / signal.name / "README.md").is_file(), f"{signal.name} has no README"

@@ -153,6 +153,6 @@ if __name__ == "__main__":
     from deploy.cli import main
 
     arm(Path(sys.argv[1]), sys.argv[2])
-    replace("streams.pipeline:build", hasty)
+    replace("streams.pipeline:build_app", hasty)
     sys.argv = ["touchline", *sys.argv[2:]]
     main()

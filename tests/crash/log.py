@@ -11,7 +11,7 @@ from schemas.errors import RecordError, RetryableError
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import Fields, decode
 from schemas.wire.topics import CUSTOMER_STATE, DEAD_LETTERS, IDENTITY, IDENTITY_STATE, TOPICS
-from streams.steps.customer import decode_moved, decode_seen
+from streams.touchpoint import decode_touchpoint, decode_touchpoints
 
 ROWS = frozenset({CUSTOMER_STATE, IDENTITY_STATE})
 Committed = dict[str, dict[tuple[str, int], int]]
@@ -35,9 +35,9 @@ class Entry(NamedTuple):
     def ids(self) -> set[bytes]:
         """The touchpoints that it carries."""
         if self.name == "moved":
-            return {each.id for each in decode_moved(self.fields["touchpoints"])}
+            return {each.id for each in decode_touchpoints(self.fields["touchpoints"])}
         if self.name == "resolved":
-            return {decode_seen(self.fields["seen"]).id}
+            return {decode_touchpoint(self.fields["seen"]).id}
         return {self.fields["event_id"]}
 
 

@@ -16,8 +16,8 @@ from connectors.settings import open_connector
 from schemas.wire.codec import Fields, decode
 from streams.journeys import journey
 from streams.journeys.definition import stage_of
-from streams.signals import signals
-from streams.steps.customer import Touchpoint, decode_seen, seen
+from streams.signals import load_signals
+from streams.touchpoint import Touchpoint, decode_touchpoint, encode_touchpoint
 
 Identifier = tuple[str, str]
 Letter = tuple[str, str, bytes]
@@ -111,12 +111,12 @@ def grouped(identifiers: Mapping[bytes, Iterable[Identifier]]) -> list[set[bytes
 def live(touchpoints: Iterable[Fields]) -> Life:
     """The life of the customer who has these touchpoints."""
     state = journey.State()
-    states = {signal.definition: signal.state() for signal in signals()}
+    states = {signal.definition: signal.state() for signal in load_signals()}
     readings: list[Reading] = []
-    ordered = sorted((decode_seen(seen(each, each["stage"])) for each in touchpoints), key=Touchpoint.place)
+    ordered = sorted((decode_touchpoint(encode_touchpoint(each, each["stage"])) for each in touchpoints), key=Touchpoint.order_key)
     for each in ordered:
         state = journey.fold(state, each)
-        for signal in signals():
+        for signal in load_signals():
             states[signal.definition] = signal.fold(states[signal.definition], each)
             found = signal.read(states[signal.definition], each.at, each, None)
             if found is not None:

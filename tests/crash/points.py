@@ -59,4 +59,4 @@ SINK = (
     Point("sink.commit", "sink", 6, "sinks.runner:Runner._commit"),
 )
 POINTS = {point.name: point for point in (*CONNECT, *WORK, *SINK)}
-CHUNK_BEGINS = {"work": "streams.engine.stage:Stage.take", "connect": "connectors.runtime.runner:outgoing"}
+CHUNK_BEGINS = {"work": "streams.engine.stage:Stage.process_chunk", "connect": "connectors.runtime.runner:outgoing"}

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 from schemas.errors import FatalError
 from schemas.wire.topics import CUSTOMER_STATE
-from streams.engine.store import FENCE_BYTES, unfenced
-from streams.signals import signals
-from streams.steps.customer import ID_BYTES, decode_block, decode_customer
-from streams.steps.fold import Codec
+from streams.engine.store import OFFSET_BYTES, decode_stored_row
+from streams.signals import load_signals
+from streams.steps.customer import CUSTOMER_ID_BYTES, decode_block, decode_customer
+from streams.steps.fold import StateCodec
 from streams.steps.history import History
 from streams.steps.join import block_key
 from tests.crash.log import Log
@@ -32,19 +32,19 @@ def customers(log: Log) -> dict[bytes, Row]:
     newest: dict[bytes, bytes] = {}
     for each in log.entries[CUSTOMER_STATE]:
         assert each.key is not None
-        if each.value[:FENCE_BYTES] >= newest.get(each.key, b"")[:FENCE_BYTES]:
+        if each.value[:OFFSET_BYTES] >= newest.get(each.key, b"")[:OFFSET_BYTES]:
             newest[each.key] = each.value
-    found = {key: unfenced(value) for key, value in newest.items()}
+    found = {key: decode_stored_row(value) for key, value in newest.items()}
     rows = {key: row[1] for key, row in found.items() if row is not None}
-    return {key: _row(key, rows) for key in rows if len(key) == ID_BYTES}
+    return {key: _row(key, rows) for key in rows if len(key) == CUSTOMER_ID_BYTES}
 
 
 def _row(customer_id: bytes, rows: dict[bytes, bytes]) -> Row:
-    customer, codec = decode_customer(rows[customer_id]), Codec(signals())
-    states = {each.definition: codec.state(customer.states, each.definition) for each in signals()}
+    customer, codec = decode_customer(rows[customer_id]), StateCodec(load_signals())
+    states = {each.definition: codec.unpack_state(customer.states, each.definition) for each in load_signals()}
     journeys = [told(each) for each in codec.journeys(customer.states).journeys]
     try:
-        kept = History(customer, lambda slot: decode_block(rows.get(block_key(customer_id, slot)))).touchpoints()
+        kept = History(customer, lambda slot: decode_block(rows.get(block_key(customer_id, slot)))).load_touchpoints()
     except FatalError:
         return Row([], states, journeys, whole=False)
     return Row([each.id for each in kept], states, journeys, moved_to=customer.moved_to)

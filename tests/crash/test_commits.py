@@ -10,9 +10,10 @@ from schemas.records.dead_letter import make_dead_letter
 from schemas.wire.codec import encode, encode_model
 from schemas.wire.topics import CONNECTOR_STATE, CUSTOMER_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED
 from sinks.contract import tables
-from streams.engine.store import fenced
-from streams.steps.customer import Customer, Touchpoint, decode_seen, encode_row, pack, pack_moved, seen
-from streams.steps.resolved import forward
+from streams.engine.store import encode_stored_row
+from streams.steps.customer import Customer, encode_row
+from streams.steps.resolved import forward_to_customer
+from streams.touchpoint import Touchpoint, decode_touchpoint, encode_touchpoint, encode_touchpoints, pack_touchpoints
 from tests.crash.commits import KEYS, Stored, ahead
 from tests.crash.log import Committed, Log, entry
 from tests.crash.verdict import poisoned
@@ -54,20 +55,20 @@ def order(event_id: bytes) -> bytes:
 
 
 def touchpoint(event_id: bytes) -> Touchpoint:
-    return decode_seen(seen({**ORDER, "event_id": event_id}, "purchase"))
+    return decode_touchpoint(encode_touchpoint({**ORDER, "event_id": event_id}, "purchase"))
 
 
 def resolved(event_id: bytes, customer_id: bytes) -> bytes:
-    return forward({**ORDER, "event_id": event_id}, order(event_id), customer_id).value
+    return forward_to_customer({**ORDER, "event_id": event_id}, order(event_id), customer_id).value
 
 
 def moved(*event_ids: bytes) -> bytes:
-    touchpoints = pack_moved([touchpoint(each) for each in event_ids])
+    touchpoints = encode_touchpoints([touchpoint(each) for each in event_ids])
     return encode("moved", {"customer_id": HERE, "from_customer": GONE, "touchpoints": touchpoints})
 
 
 def row(fence: int, *event_ids: bytes) -> bytes:
-    return fenced(fence, encode_row(Customer(folded=len(event_ids), tail=pack(map(touchpoint, event_ids)))))
+    return encode_stored_row(fence, encode_row(Customer(folded=len(event_ids), tail=pack_touchpoints(map(touchpoint, event_ids)))))
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def log() -> Log:
     put(log, IDENTITY_REQUESTS, order(NEW), b"poison")
     put(log, RESOLVED, resolved(NEW, HERE), resolved(OLD, GONE), encode("merge", MERGE), moved(OLD), b"poison")
     put(log, CUSTOMER_STATE, row(3, NEW, OLD), key=HERE)
-    put(log, CUSTOMER_STATE, row(1, OLD), fenced(2, encode_row(Customer(moved_to=HERE))), key=GONE)
+    put(log, CUSTOMER_STATE, row(1, OLD), encode_stored_row(2, encode_row(Customer(moved_to=HERE))), key=GONE)
     put(log, CONNECTOR_STATE, encode("connector_state", {**STATE, **TOTALS}))
     put(log, DEAD_LETTERS, *(letter(*each) for each in LETTERS))
     return log

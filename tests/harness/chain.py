@@ -10,19 +10,20 @@ from schemas.wire.codec import decode, encode
 from schemas.wire.topics import IDENTITY, RESOLVED, TICKS, source_topic
 from streams.contract import Record, Rows, Step
 from streams.engine.producer import row_groups
-from streams.signals import signals
-from streams.steps.customer import Touchpoint, decode_block, decode_customer
+from streams.signals import load_signals
+from streams.steps.customer import decode_block, decode_customer
 from streams.steps.history import History
 from streams.steps.identify import Identify
-from streams.steps.identity import customer_in
+from streams.steps.identity import read_customer_id
 from streams.steps.join import Join, block_key
 from streams.steps.link import Link
+from streams.touchpoint import Touchpoint
 
 
 def kept(customer_id: bytes, rows: Mapping[bytes, bytes]) -> list[Touchpoint]:
     """The touchpoints of a customer, given all rows of its partition."""
     history = History(decode_customer(rows[customer_id]), lambda slot: decode_block(rows[block_key(customer_id, slot)]))
-    return history.touchpoints()
+    return history.load_touchpoints()
 
 
 class Chain:
@@ -39,7 +40,7 @@ class Chain:
         self.stores: defaultdict[tuple[str, int], dict[bytes, bytes]] = defaultdict(dict)
         self.copy: dict[bytes, bytes] = {}
         self.refused: list[tuple[Record, RecordError]] = []
-        steps: Sequence[Step] = (Identify(self.copy.get), Link(), Join(signals()))
+        steps: Sequence[Step] = (Identify(self.copy.get), Link(), Join(load_signals()))
         self.step_of = {topic: step for step in steps for topic in step.topics}
 
     def feed(self, fields: dict[str, Any]) -> None:
@@ -66,7 +67,7 @@ class Chain:
         for output in outputs:
             self.topics[output.topic, output.partition].append(output.value)
             if output.topic == IDENTITY and self.chance.random() < 0.7:
-                self.copy[output.key] = customer_in(output.value)
+                self.copy[output.key] = read_customer_id(output.value)
         changes = list(rows.changes())
         if self.crashes and self.chance.random() < 0.2:
             groups = row_groups(changes, step.row_group_prefix_bytes)  # the changelog keeps a row group or loses it

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.demo import cdnow
-from streams.signals.churn.model import CDNOW, alive, no_purchase
+from streams.signals.churn.model import CDNOW, probability_alive, probability_no_purchase
 
 pytestmark = pytest.mark.integration
 CALIBRATED_UNTIL, JUDGED_UNTIL = date(1997, 9, 30), date(1998, 6, 30)
@@ -48,8 +48,8 @@ def test_the_closed_form_ranks_as_measured_and_p_alive_worse_than_a_coin(purchas
     for days in purchases.values():
         seen = [day for day in days if day <= CALIBRATED_UNTIL]
         x, t_x, age = len(seen) - 1, (seen[-1] - seen[0]).days / 7, (CALIBRATED_UNTIL - seen[0]).days / 7
-        closed.append(1 - no_purchase(CDNOW, x, t_x, age, WEEKS))
-        living.append(alive(CDNOW, x, t_x, age))
+        closed.append(1 - probability_no_purchase(CDNOW, x, t_x, age, WEEKS))
+        living.append(probability_alive(CDNOW, x, t_x, age))
         idle.append(-float((CALIBRATED_UNTIL - seen[-1]).days))
         outcomes.append(any(CALIBRATED_UNTIL < day <= JUDGED_UNTIL for day in days))
         repeat.append(x > 0)
@@ -62,12 +62,12 @@ def test_the_closed_form_ranks_as_measured_and_p_alive_worse_than_a_coin(purchas
 
 
 def test_whoever_bought_once_is_alive_for_certain_but_not_certain_to_buy() -> None:
-    assert alive(CDNOW, 0, 0.0, 30.0) == 1.0
-    assert 0.5 < no_purchase(CDNOW, 0, 0.0, 30.0, WEEKS) < 1.0
+    assert probability_alive(CDNOW, 0, 0.0, 30.0) == 1.0
+    assert 0.5 < probability_no_purchase(CDNOW, 0, 0.0, 30.0, WEEKS) < 1.0
 
 
 def test_risk_rises_with_silence_and_falls_with_the_horizon() -> None:
-    silent = [no_purchase(CDNOW, 4, 20.0, 20.0 + weeks, 13.0) for weeks in range(0, 60, 5)]
+    silent = [probability_no_purchase(CDNOW, 4, 20.0, 20.0 + weeks, 13.0) for weeks in range(0, 60, 5)]
     assert silent == sorted(silent)
-    longer = [no_purchase(CDNOW, 4, 20.0, 22.0, horizon) for horizon in (1.0, 10.0, 39.0, 200.0)]
+    longer = [probability_no_purchase(CDNOW, 4, 20.0, 22.0, horizon) for horizon in (1.0, 10.0, 39.0, 200.0)]
     assert longer == sorted(longer, reverse=True)

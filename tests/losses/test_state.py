@@ -13,7 +13,7 @@ import pytest
 from schemas.wire.topics import RESOLVED
 from streams.engine import store, transport
 from streams.engine.stage import Stage
-from streams.signals import signals
+from streams.signals import load_signals
 from streams.steps.customer import decode_customer
 from streams.steps.join import Join
 from tests.harness.chain import Chain
@@ -76,7 +76,7 @@ async def ours(folder: Path) -> int:
     for _ in range(2):
         app = faust.App("state", broker=f"{transport.SCHEME}://localhost:1", store=f"{store.SCHEME}://", datadir=str(folder))
         table: Any = app.Table("customers", partitions=8, key_type=bytes, value_type=bytes)
-        stage = Stage(Join(signals()), partial(getattr, table, "data"), lambda: out)
+        stage = Stage(Join(load_signals()), partial(getattr, table, "data"), lambda: out)
         await stage.take([replace(record, topic=RESOLVED) for record in source.records], 0)
         [(_, row)] = table.data.scan(0)
         await table.data.stop()

@@ -18,9 +18,9 @@ from schemas.wire.codec import decode, encode
 from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.replica import Replica
-from streams.engine.stage import SIDE_BY_SIDE, Stage
-from streams.engine.store import FENCE_BYTES, Store, fenced, options
-from streams.engine.transport import Ledger, chunks, in_turn
+from streams.engine.stage import MAX_CHUNKS_IN_FLIGHT, Stage
+from streams.engine.store import OFFSET_BYTES, Store, encode_stored_row, options
+from streams.engine.transport import Ledger, chunks, order_by_timestamp
 
 
 def record(value: bytes | None, offset: int = 0, headers: Headers = ()) -> Any:
@@ -68,7 +68,7 @@ def test_chunks_keep_every_record_in_order_and_within_bounds(sizes: list[int], r
 @given(st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=5))
 def test_what_came_first_is_taken_first_and_each_partition_keeps_its_order(queues: list[list[int]]) -> None:
     chunked = {TP("t", n): [[SimpleNamespace(timestamp=at)] for at in queue] for n, queue in enumerate(queues)}
-    taken = list(in_turn(chunked))
+    taken = list(order_by_timestamp(chunked))
     for tp, queue in chunked.items():
         assert [chunk for each, chunk in taken if each == tp] == queue
     if all(queue == sorted(queue) for queue in queues):
@@ -106,7 +106,7 @@ class Effects:
 
     def write(self, partition: int, rows: list[tuple[bytes, bytes]], offset: int) -> None:
         self.note("store")
-        self.rows.update((key, value[FENCE_BYTES:]) for key, value in rows)
+        self.rows.update((key, value[OFFSET_BYTES:]) for key, value in rows)
 
     def load(self, partition: int, keys: list[bytes]) -> list[tuple[int, bytes] | None]:
         return [(-1, self.rows[key]) if key in self.rows else None for key in keys]
@@ -212,13 +212,13 @@ def test_recovery_keeps_the_row_with_the_higher_fence(tmp_path: Path) -> None:
     store = Store.__new__(Store)
     store._dbs = {2: rocksdict.Rdict(str(tmp_path / "rows"), options())}
     whole = [
-        (b"a", fenced(7, b"new")),
-        (b"a", fenced(3, b"of a frozen worker")),
-        (b"b", fenced(1, b"old")),
-        (b"b", fenced(9, b"new")),
+        (b"a", encode_stored_row(7, b"new")),
+        (b"a", encode_stored_row(3, b"of a frozen worker")),
+        (b"b", encode_stored_row(1, b"old")),
+        (b"b", encode_stored_row(9, b"new")),
     ]
     store.apply_changelog_batch([changelog(2, *whole, offset=3)], bytes, bytes)
-    store.apply_changelog_batch([changelog(2, (b"b", fenced(8, b"of a frozen worker")), offset=4)], bytes, bytes)
+    store.apply_changelog_batch([changelog(2, (b"b", encode_stored_row(8, b"of a frozen worker")), offset=4)], bytes, bytes)
     assert dict(store.scan(2)) == {b"a": b"new", b"b": b"new"}
     assert store._dbs[2].get(store.offset_key) == b"4"
     assert store.load(2, [b"nobody", b"a"]) == [None, (7, b"new")]
@@ -246,7 +246,7 @@ def test_the_local_copy_knows_when_the_changelog_went_on_without_it(tmp_path: Pa
     store = Store.__new__(Store)
     store._dbs = {0: rocksdict.Rdict(str(tmp_path / "rows"), options())}
     assert store.follows(0, 0)
-    store.write(0, [(b"a", fenced(1, b"row"))], 9)
+    store.write(0, [(b"a", encode_stored_row(1, b"row"))], 9)
     assert store.follows(0, 10)
     assert not store.follows(0, 15)
 
@@ -294,7 +294,7 @@ def test_a_stage_that_waits_takes_up_no_more_than_it_may_hold(partitions: list[i
             assert offsets == sorted(offsets)
         return taken, len(order)
 
-    assert asyncio.run(held()) == (SIDE_BY_SIDE + 1, 50)
+    assert asyncio.run(held()) == (MAX_CHUNKS_IN_FLIGHT + 1, 50)
 
 
 def test_a_copy_answers_what_it_was_told_last_also_from_memory(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_copy_answers_what_it_was_told_last_also_from_memory(tmp_path: Path) -
 
 
 def test_a_copy_remembers_no_more_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.engine.replica.REMEMBERED", 10)
+    monkeypatch.setattr("streams.engine.replica.MAX_CACHED_KEYS", 10)
     copy = Replica("touchline.identity", tmp_path / "copy", bytes)
     for number in range(95):
         copy.get(b"%d" % number)

@@ -14,10 +14,10 @@ from schemas.errors import FatalError
 from schemas.service import telemetry
 from schemas.wire.codec import decode
 from schemas.wire.topics import JOURNEYS
-from streams.signals import signals
+from streams.signals import load_signals
 from streams.signals.contract import Signal, Value
 from streams.steps.customer import Block, Customer, Touchpoint, decode_block, decode_customer, encode_row
-from streams.steps.fold import Codec, fold
+from streams.steps.fold import StateCodec, fold
 from streams.steps.history import BLOCK, BLOCKS, SHORT, SLOTS, TAIL, History, sealed
 
 DAY = 86_400_000
@@ -32,7 +32,7 @@ def life(count: int, seed: int = 1) -> list[Touchpoint]:
     for number in range(count):
         at += chance.choice((0, 0, 1, DAY, 3 * DAY, 20 * DAY, 400 * DAY) if number % 40 == 0 else (0, 1, DAY))
         found.append(Touchpoint(at, uuid5(UUID(int=seed), str(number)).bytes, "erp", chance.choice(KINDS), "web", "use"))
-    return sorted(found, key=Touchpoint.place)
+    return sorted(found, key=Touchpoint.order_key)
 
 
 class Rows:
@@ -40,7 +40,7 @@ class Rows:
 
     def __init__(self, which: Sequence[Signal] | None = None, most_blocks: int = BLOCKS) -> None:
         self.most_blocks = most_blocks
-        self.signals = signals() if which is None else which
+        self.signals = load_signals() if which is None else which
         self.row = b""
         self.blocks: dict[int, bytes] = {}
         self.newest: dict[bytes, dict[str, Any]] = {}
@@ -54,7 +54,7 @@ class Rows:
 
     def feed(self, arrived: Sequence[Touchpoint]) -> None:
         customer = self.customer()
-        folded = fold(self.signals, Codec(self.signals), CUSTOMER, customer, arrived, self.load, self.most_blocks)
+        folded = fold(self.signals, StateCodec(self.signals), CUSTOMER, customer, arrived, self.load, self.most_blocks)
         if folded is None:
             return
         self.row = encode_row(customer)
@@ -73,7 +73,7 @@ class Rows:
         return {key: {**fields, "version": 0} for key, fields in self.newest.items() if not fields["deleted"]}
 
     def touchpoints(self) -> list[Touchpoint]:
-        return History(self.customer(), self.load).touchpoints()
+        return History(self.customer(), self.load).load_touchpoints()
 
 
 def fed(chunks: Iterable[Sequence[Touchpoint]]) -> Rows:

@@ -1,1 +1,1 @@
-"""Churn: how likely a customer is not to buy again within the horizon, read when they buy and while they are silent."""
+"""Churn: probability that a customer does not buy within the horizon, read at purchases and during silence."""

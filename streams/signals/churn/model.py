@@ -1,15 +1,15 @@
 """BG/NBD in closed form (Fader, Hardie & Lee 2005, "Counting your customers the easy way", Marketing Science 24(2)).
 
-Times in weeks: a customer first bought at 0, bought again `x` times, last at `t_x`, and is looked at at `age`.
-P(no purchase in the next t weeks) = 1 - P(alive) * (1 - ((alpha + age) / (alpha + age + t)) ** (r + x)).
-P(alive) alone is never shown: it is exactly 1 for whoever bought once, and ranks worse than a coin on CDNOW.
+Times are in weeks. A customer's first purchase is at 0, `x` counts the later ones, the last one is at `t_x`, and the reading
+is at `age`. P(no purchase in the next t weeks) = 1 - P(alive) * (1 - ((alpha + age) / (alpha + age + t)) ** (r + x)).
+P(alive) alone is never published: it is exactly 1 after a single purchase, and ranks worse than a coin toss on CDNOW.
 """
 
 from typing import NamedTuple
 
 
 class Population(NamedTuple):
-    """How often customers buy (r, alpha) and drop out (a, b), as a whole population."""
+    """Purchase rate (r, alpha) and drop-out rate (a, b) of all customers together."""
 
     r: float
     alpha: float
@@ -20,16 +20,16 @@ class Population(NamedTuple):
 CDNOW = Population(r=0.243, alpha=4.414, a=0.793, b=2.426)
 
 
-def alive(population: Population, x: int, t_x: float, age: float) -> float:
-    """P(still a customer)."""
+def probability_alive(population: Population, x: int, t_x: float, age: float) -> float:
+    """Return the probability that the customer has not dropped out."""
     if x == 0:
         return 1.0
     r, alpha, a, b = population
     return float(1 / (1 + a / (b + x - 1) * ((alpha + age) / (alpha + t_x)) ** (r + x)))
 
 
-def no_purchase(population: Population, x: int, t_x: float, age: float, horizon: float) -> float:
-    """P(no purchase within `horizon` weeks from now)."""
+def probability_no_purchase(population: Population, x: int, t_x: float, age: float, horizon: float) -> float:
+    """Return the probability of no purchase within `horizon` weeks from now."""
     r, alpha = population.r, population.alpha
     buys_if_alive = 1 - ((alpha + age) / (alpha + age + horizon)) ** (r + x)
-    return float(1 - alive(population, x, t_x, age) * buys_if_alive)
+    return float(1 - probability_alive(population, x, t_x, age) * buys_if_alive)

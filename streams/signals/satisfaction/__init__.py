@@ -1,1 +1,1 @@
-"""Satisfaction: how content a customer is now, from everything that happened, the newest most."""
+"""Satisfaction: score of how content a customer is now, from all evidence, the newest weighted most."""

@@ -1,13 +1,13 @@
-"""What counts as evidence of satisfaction, version 1: a value from 0 (as bad as can be) to 100, and a weight.
+"""Evidence of satisfaction, version 1: each piece has a value from 0 (worst) to 100, and a weight.
 
-Explicit answers weigh most, then what the company did to the customer, then what the customer had to do. The weights are
-set by hand and named in the definition version; they are not fitted to data.
+Explicit answers weigh most, then actions of the company, then actions that the customer had to take. The weights are set by
+hand, belong to the definition version, and are not fitted to data.
 """
 
 from typing import NamedTuple
 
-from streams.journeys.definition import slow
-from streams.steps.customer import Touchpoint
+from streams.journeys.definition import is_slow
+from streams.touchpoint import Touchpoint
 
 DEFINITION = "satisfaction-1"
 HALF_LIFE_DAYS = 90.0
@@ -18,7 +18,7 @@ ANSWER_WEIGHT = {"nps": 4.0, "csat": 4.0, "ces": 3.0}
 
 
 class Evidence(NamedTuple):
-    """One piece of evidence: its value 0 to 100, its weight, and words for it."""
+    """One piece of evidence: its value from 0 to 100, its weight, and a short text for people."""
 
     value: float
     weight: float
@@ -45,20 +45,20 @@ BY_TYPE = {
 }
 
 
-def evidence(touchpoint: Touchpoint) -> Evidence | None:
-    """The evidence in a touchpoint, or None where it says nothing about satisfaction."""
+def find_evidence(touchpoint: Touchpoint) -> Evidence | None:
+    """Return the evidence in a touchpoint, or None when it holds none."""
     if touchpoint.metric and touchpoint.answer is not None:
-        return _answer(touchpoint)
+        return _answer_evidence(touchpoint)
     if touchpoint.rating is not None:
         return Evidence(min(100.0, max(0.0, (touchpoint.rating - 1) * 25)), 3.0, f"rated {touchpoint.rating:g} of 5")
     if touchpoint.type == "delivery.completed" and (touchpoint.delay_days or 0) > 0:
         return Evidence(25, 1.5, f"delivered {touchpoint.delay_days:g} days late")
-    if slow(touchpoint.channel, touchpoint.wait_seconds):
+    if is_slow(touchpoint.channel, touchpoint.wait_seconds):
         return Evidence(20, 1.0, f"waited {(touchpoint.wait_seconds or 0) / 60:.0f} minutes")
     return BY_TYPE.get(touchpoint.type)
 
 
-def _answer(touchpoint: Touchpoint) -> Evidence | None:
+def _answer_evidence(touchpoint: Touchpoint) -> Evidence | None:
     low, high, answer = touchpoint.scale_low, touchpoint.scale_high, touchpoint.answer
     if low is None or high is None or answer is None or high <= low:
         return None

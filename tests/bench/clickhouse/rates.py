@@ -28,8 +28,8 @@ from schemas.wire.registry import load_schema
 from schemas.wire.topics import PARTITIONS
 from sinks.clickhouse import ClickHouse
 from streams.contract import Output
-from streams.steps.identity import founded
-from streams.steps.resolved import forward
+from streams.steps.identity import new_customer_id
+from streams.steps.resolved import forward_to_customer
 from tests.bench.clickhouse.bars import Bar
 from tests.bench.publish import publish
 from tests.harness.sinks import COPIES
@@ -113,7 +113,7 @@ def orders(count: int) -> Iterator[Output]:
         }
         value = encode("erp", fields)
         yield Output("touchline.erp", number % PARTITIONS, str(customer).encode(), value)
-        yield forward(fields, value, founded("email", f"c{customer}@example.org"))
+        yield forward_to_customer(fields, value, new_customer_id("email", f"c{customer}@example.org"))
 
 
 def rate(client: ClickHouse, records: int, running: Callable[[], Any]) -> float:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import CUSTOMER_STATE, PARTITIONS, SATISFACTION
-from streams.contract import Output, Record, Refuse, Rows, unexpected
-from streams.engine.worker import build, claim, run
+from streams.contract import Output, Record, Refuse, Rows, unexpected_schema
+from streams.engine.worker import build_app, lock_folder, run_app
 from tests.bench.marks import mark
 from tests.bench.plain.fold import add, decode, encode
 from tests.bench.plain.workload import TOPIC
@@ -30,11 +30,11 @@ class Plain:
         outputs = []
         for record in records:
             if record.name != "erp":
-                refuse(record, unexpected(record, self.name))
+                refuse(record, unexpected_schema(record, self.name))
                 continue
             name = record.fields["identifiers"][0]["value"]
             key = name.encode()
-            if record.offset <= rows.fence(key):
+            if record.offset <= rows.last_applied_offset(key):
                 continue
             row = rows.get(key, decode)
             add(row, record.fields)
@@ -45,8 +45,8 @@ class Plain:
 
 def main(folder: Path) -> None:
     """Work until SIGTERM."""
-    lock = claim(folder)
-    run(build([Plain()], [], KafkaSettings(), folder))
+    lock = lock_folder(folder)
+    run_app(build_app([Plain()], [], KafkaSettings(), folder))
     lock.close()
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import CUSTOMER_STATE, SATISFACTION
-from streams.engine.store import unfenced
+from streams.engine.store import decode_stored_row
 from streams.engine.worker import GROUP
 from tests.bench.plain import stock
 from tests.bench.plain.workload import SMALL_TOPIC, TOPIC
@@ -59,7 +59,7 @@ def quix(folder: Path, python: Path, every: int) -> Variant:
 
 def our_row(raw: Any) -> tuple[bytes, bytes] | None:
     """Our rows begin with a fence."""
-    stored = unfenced(raw.value)
+    stored = decode_stored_row(raw.value)
     return (raw.key, stored[1]) if stored else None
 
 
