@@ -1,18 +1,18 @@
-"""One stage of the chain at work: a Faust agent that takes a chunk of one partition through the state protocol.
+"""Stage: the Faust agent of one step, which processes each chunk of a partition in a fixed order.
 
-The order below is the guarantee (at least once, exact for the reader by event ids); a crash between any two steps
-replays into the same result:
+The order is the guarantee: at least once, and exactly once for readers, who deduplicate by id. A crash between any two steps
+leads to a replay with the same result:
 
-1. decode every record; what cannot be decoded or used is refused, not dropped
-2. load state rows as the step asks for them, and let the step fold the chunk
-3. publish the outputs, wait for the broker
-4. publish the dead letters, wait
-5. publish the changed rows to the changelog, wait
-6. write the changed rows and the changelog offset to the local store, in one batch, unless somebody else wrote the
-   changelog since: then this worker was frozen and replaced, and ends
-7. acknowledge the chunk: from here its offset may be committed
+1. decode every record; a record that cannot be decoded or used becomes a dead letter
+2. load the state rows that the step needs, and let the step process the chunk
+3. publish the outputs and wait for the broker
+4. publish the dead letters and wait
+5. publish the changed rows to the changelog and wait
+6. write the changed rows and the changelog offset to the local store, in one batch. If another worker wrote to the
+   changelog in the meantime, this worker was frozen and replaced: it ends
+7. acknowledge the chunk: from now on its offset may be committed
 
-No exception leaves the agent: an unknown one ends the process, because Faust would commit past it.
+No exception leaves the agent. An unknown exception ends the process, because Faust would commit past it.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ BAD_RECORD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueErro
 
 
 class Stage:
-    """A step with its store and its way out. `store` is None for a step without state."""
+    """A step with its store and its producer. `store` is None for a step without state."""
 
     def __init__(self, step: Step, store: Callable[[], Store] | None, producer: Callable[[], Producer]) -> None:
         self.step = step
@@ -54,9 +54,9 @@ class Stage:
         self._age = telemetry.EVENT_AGE.labels(step.name)
 
     async def run(self, stream: Any) -> None:
-        """The agent body: chunks of one partition one after another, the waits of different partitions side by side.
+        """Run the agent: process the chunks of one partition in order, and those of different partitions concurrently.
 
-        At most `MAX_CHUNKS_IN_FLIGHT` chunks are in hand; then the stream is not asked for more, its queue fills and fetching stops.
+        With `MAX_CHUNKS_IN_FLIGHT` chunks in flight, the stage reads no more of the stream. Its queue fills and fetching stops.
         """
         newest: dict[int, asyncio.Task[None]] = {}
         free = asyncio.Semaphore(MAX_CHUNKS_IN_FLIGHT)
@@ -65,41 +65,43 @@ class Stage:
             async for event in events:
                 await free.acquire()
                 partition = event.message.partition
-                newest[partition] = asyncio.create_task(self._follow(newest.get(partition), event, free))
+                newest[partition] = asyncio.create_task(self._process_after(newest.get(partition), event, free))
         finally:
             for task in newest.values():
                 task.cancel()
 
-    async def _follow(self, before: asyncio.Task[None] | None, event: Any, free: asyncio.Semaphore) -> None:
-        """One chunk, once the one before it is done."""
+    async def _process_after(self, before: asyncio.Task[None] | None, event: Any, free: asyncio.Semaphore) -> None:
+        """Process one chunk after the previous one of its partition."""
         try:
             if before is not None:
                 await before
             with self._seconds.time():
-                await self.take(event.value, event.message.partition)
+                await self.process_chunk(event.value, event.message.partition)
             event.message.done = True  # 7
             event.ack()
             free.release()
         except Exception:
-            log.critical("stage %s cannot go on; the process ends and loses nothing", self.step.name, exc_info=True)
+            log.critical(
+                "stage %s failed; the process ends, a restart continues at the last commit", self.step.name, exc_info=True
+            )
             os._exit(EXIT)
 
-    async def take(self, chunk: Sequence[Any], partition: int) -> None:
-        """Steps 1 to 6 for one chunk of Kafka records."""
+    async def process_chunk(self, chunk: Sequence[Any], partition: int) -> None:
+        """Run steps 1 to 6 for one chunk of Kafka records."""
         refusals: list[Refusal] = []
         records = self._decode(chunk, refusals)  # 1
         changes, outputs = self._fold(records, partition, refusals)  # 2
         published = await self._producer().publish(outputs)  # 3
-        letters = [self._letter(chunk[record.position], error) for record, error in refusals]
-        await self._producer().publish(letters)  # 4
+        dead_letters = [self._dead_letter(chunk[record.position], error) for record, error in refusals]
+        await self._producer().publish(dead_letters)  # 4
         if changes and self._store:
             rows = [(key, encode_stored_row(chunk[-1].offset, row)) for key, row in changes]
             first, last = await self._producer().publish_rows(
                 self.step.changelog, partition, rows, self.step.row_group_prefix_bytes
             )  # 5
-            if not self._store().follows(partition, first):
+            if not self._store().is_next(partition, first):
                 raise FatalError(
-                    f"another worker wrote state of {self.step.name} partition {partition}: it has the partition now"
+                    f"another worker wrote state of {self.step.name} partition {partition}: this worker has lost the partition"
                 )
             self._store().write(partition, rows, last)  # 6
         self._count(len(chunk), published, records)
@@ -115,64 +117,66 @@ class Stage:
         return records
 
     def _fold(self, records: list[Record], partition: int, refusals: list[Refusal]) -> tuple[list[Change], list[Output]]:
-        """The step over the chunk; where it fails, over one record after another, and the ones that fail are refused.
+        """Process the chunk. If the step fails, process its records one by one; those that fail become dead letters.
 
-        Steps are pure and rows of a failed try are thrown away, so trying costs nothing but time.
+        Steps are pure, and the rows of a failed attempt are discarded, so an attempt has no effect.
         """
-        refused_here: list[Refusal] = []
+        refused: list[Refusal] = []
         rows = self._rows(partition, {})
         try:
-            outputs = self.step.process(records, rows, lambda record, error: refused_here.append((record, error)))
+            outputs = self.step.process(records, rows, lambda record, error: refused.append((record, error)))
         except BAD_RECORD:
-            return self._one_by_one(records, partition, refusals)
-        refusals += refused_here
+            return self._fold_one_by_one(records, partition, refusals)
+        refusals += refused
         return list(rows.changes()), outputs
 
-    def _one_by_one(self, records: list[Record], partition: int, refusals: list[Refusal]) -> tuple[list[Change], list[Output]]:
+    def _fold_one_by_one(
+        self, records: list[Record], partition: int, refusals: list[Refusal]
+    ) -> tuple[list[Change], list[Output]]:
         changed: dict[bytes, bytes] = {}
         outputs: list[Output] = []
         for record in records:
             rows = self._rows(partition, changed)
             try:
-                found = self.step.process([record], rows, lambda record, error: refusals.append((record, error)))
+                new_outputs = self.step.process([record], rows, lambda record, error: refusals.append((record, error)))
             except BAD_RECORD as error:
                 reason = RecordError("unprocessable", f"{self.step.name} failed with {type(error).__name__}")
                 refusals.append((record, reason))
             else:
-                outputs += found
+                outputs += new_outputs
                 changed.update(rows.changes())
         return list(changed.items()), outputs
 
     def _rows(self, partition: int, changed: dict[bytes, bytes]) -> Rows:
-        """Rows as the store has them, but for what `changed` holds from the records of this chunk that came before."""
+        """Return the rows of the store, overlaid with the changes of earlier records of this chunk."""
         if self._store is None:
             return Rows(lambda keys: [None] * len(keys))
         store = self._store()
 
         def load(keys: list[bytes]) -> list[tuple[int, bytes] | None]:
-            return [overlaid(stored, changed.get(key)) for key, stored in zip(keys, store.load(partition, keys), strict=True)]
+            return [_overlay_row(stored, changed.get(key)) for key, stored in zip(keys, store.load(partition, keys), strict=True)]
 
         return Rows(load if changed else partial(store.load, partition), lambda: store.scan(partition))
 
-    def _letter(self, raw: Any, error: RecordError) -> Output:
+    def _dead_letter(self, raw: Any, error: RecordError) -> Output:
         telemetry.DEAD_LETTERS.labels(self.step.name, error.reason).inc()
         source, connector = extract_source_and_connector(raw.value)
-        letter = make_record_dead_letter(error, raw, stage=self.step.name, source=source, connector=connector)
-        return Output(DEAD_LETTERS, 0, letter.letter_id.bytes, encode_model("dead_letter", letter))
+        dead_letter = make_record_dead_letter(error, raw, stage=self.step.name, source=source, connector=connector)
+        return Output(DEAD_LETTERS, 0, dead_letter.letter_id.bytes, encode_model("dead_letter", dead_letter))
 
     def _count(self, read: int, published: int, records: Sequence[Record]) -> None:
         self._read.inc(read)
         self._published.inc(published)
         if not records:
             return
-        with suppress(RecordError):  # a source's record that is broken inside: whoever needs it refuses it
+        with suppress(RecordError):  # the stage that needs the broken source record makes it a dead letter
             received = extract_touchpoint(records[-1].name, records[-1].fields).get("received_at")
             if received is not None:
                 self._age.observe(max(0.0, time.time() - received / 1000))
 
 
-def overlaid(stored: tuple[int, bytes] | None, changed: bytes | None) -> tuple[int, bytes] | None:
-    """A stored row as an earlier record of the chunk left it: its fence stays, an empty row is one that was dropped."""
+def _overlay_row(stored: tuple[int, bytes] | None, changed: bytes | None) -> tuple[int, bytes] | None:
+    """Return a stored row with the change of an earlier record. Its last applied offset stays; an empty row is a deleted one."""
     if changed is None:
         return stored
     return (stored[0] if stored else -1, changed) if changed else None

@@ -1,11 +1,21 @@
-"""Faust's aiokafka transport, changed in five ways; it registers by the URL scheme `touchline://`.
+"""Faust's aiokafka transport with other delivery, commit and seek rules. URL scheme: `touchline://`.
 
-1. One event per (partition, chunk of records) instead of four asyncio tasks per record.
-2. A ledger of delivered chunks: an offset can be committed only when every chunk before it is done.
-   Stock Faust may commit past the head of what is in flight (README, "What stock Faust does").
-3. A commit that failed moves no bookkeeping.
-4. No fetch runs while partitions are sought, and all of them are sought.
-5. Of what a poll brings, the chunk that came to Kafka first goes first; quiet partitions do not hold up busy ones.
+Delivery:
+- One event per chunk of records of a partition, instead of four asyncio tasks per record.
+- Chunks of one poll are delivered in timestamp order, and a fetch for quiet partitions does not delay busy ones.
+- A full queue delays the delivery. It does not pause the partition, because the callback that resumes it can be lost.
+
+Commit:
+- A ledger of delivered chunks: an offset may be committed only when all chunks before it are done.
+- A failed commit changes no bookkeeping.
+- When partitions are revoked, everything that is done is committed, even while another commit runs. If the group has
+  already removed this worker, nothing is committed.
+
+Seek: no fetch runs while partitions are sought, and all of them are sought.
+
+Checks for stuck partitions and recoveries are left to `watchdog.py`.
+
+The README lists the fault of stock Faust behind each rule, and the test that reproduces it.
 """
 
 import asyncio
@@ -30,21 +40,23 @@ from schemas.service.telemetry import REBALANCES
 
 log = logging.getLogger(__name__)
 SCHEME = "touchline"
-CHUNK_RECORDS = 5_000  # eight in hand of each stage: all are done within seconds of a stop
-CHUNK_BYTES = 4 * 1024 * 1024
-FETCH_SECONDS = 0.2
-FETCH_WAIT_MS = 100
-FEW_RECORDS = 1_000
-LINGER_SECONDS = 0.05  # after a poll that brought few: the next brings more, and small chunks cost more than large ones
+MAX_CHUNK_RECORDS = 5_000  # a stage has eight chunks in flight and finishes them within seconds at a stop
+MAX_CHUNK_BYTES = 4 * 1024 * 1024
+FETCH_TIMEOUT_SECONDS = 0.2
+MAX_FETCH_WAIT_MS = 100
+SMALL_POLL_RECORDS = 1_000
+LINGER_SECONDS = 0.05  # after a poll with few records: the next poll returns more, and large chunks cost less per record
 
 
-def chunks(records: Iterable[Any], most_records: int = CHUNK_RECORDS, most_bytes: int = CHUNK_BYTES) -> Iterable[list[Any]]:
-    """Records in order, cut into lists of at most `most_records` and, but for one giant record, `most_bytes` of values."""
+def cut_chunks(
+    records: Iterable[Any], max_records: int = MAX_CHUNK_RECORDS, max_bytes: int = MAX_CHUNK_BYTES
+) -> Iterable[list[Any]]:
+    """Yield the records in order, in lists of at most `max_records` and `max_bytes` of values. One record may be larger."""
     chunk: list[Any] = []
     size = 0
     for record in records:
         length = len(record.value or b"")
-        if chunk and (len(chunk) >= most_records or size + length > most_bytes):
+        if chunk and (len(chunk) >= max_records or size + length > max_bytes):
             yield chunk
             chunk, size = [], 0
         chunk.append(record)
@@ -54,15 +66,17 @@ def chunks(records: Iterable[Any], most_records: int = CHUNK_RECORDS, most_bytes
 
 
 def order_by_timestamp(queues: Mapping[TP, Iterable[list[Any]]]) -> Iterable[tuple[TP, list[Any]]]:
-    """Chunks of all partitions, always the one that came to Kafka first: what belongs together meets, whatever topic it came by,
-    and a stage has several partitions in hand, so that their waits overlap."""
-    rests = {tp: iter(queue) for tp, queue in queues.items()}
-    waiting = [(chunk[0].timestamp, tp, chunk) for tp, rest in rests.items() if (chunk := next(rest, None))]
+    """Yield the chunks of all partitions in timestamp order; the chunks of each partition stay in order.
+
+    Related records of different topics then meet, and a stage processes several partitions concurrently.
+    """
+    remaining = {tp: iter(queue) for tp, queue in queues.items()}
+    waiting = [(chunk[0].timestamp, tp, chunk) for tp, rest in remaining.items() if (chunk := next(rest, None))]
     heapify(waiting)
     while waiting:
         _, tp, chunk = waiting[0]
         yield tp, chunk
-        following = next(rests[tp], None)
+        following = next(remaining[tp], None)
         if following:
             heapreplace(waiting, (following[0].timestamp, tp, following))
         else:
@@ -70,25 +84,25 @@ def order_by_timestamp(queues: Mapping[TP, Iterable[list[Any]]]) -> Iterable[tup
 
 
 class Chunk(ConsumerMessage):
-    """A message whose value is a list of records, with the offset of the last one and the time of the first one.
+    """Message whose value is a list of records, with the offset of the last one and the timestamp of the first one.
 
-    `done` is set by the stage alone. Faust's own `acked` does not count: a stream also acknowledges what it skips.
+    Only the stage sets `done`. Faust's own `acked` is not reliable, because a stream also acknowledges events that it skips.
     """
 
     done = False
 
 
 class Ledger:
-    """Chunks of one partition in the order of delivery; the head says how far a commit may go."""
+    """Chunks of one partition in the order of delivery. The first chunk that is not done limits the commit."""
 
     def __init__(self) -> None:
         self._delivered: deque[Chunk] = deque()
 
-    def deliver(self, message: Chunk) -> None:
+    def add(self, message: Chunk) -> None:
         self._delivered.append(message)
 
-    def committable(self) -> int | None:
-        """The offset after the last chunk that is done with nothing undone before it; None where the head is not done."""
+    def committable_offset(self) -> int | None:
+        """Return the offset after the last chunk up to which all are done, or None when the first one is not done."""
         offset = None
         for message in self._delivered:
             if not message.done:
@@ -96,37 +110,37 @@ class Ledger:
             offset = message.offset + 1
         return offset
 
-    def committed(self, offset: int) -> None:
-        """Forget what lies before a committed offset."""
+    def forget_committed(self, offset: int) -> None:
+        """Remove the chunks before a committed offset."""
         while self._delivered and self._delivered[0].offset < offset:
             self._delivered.popleft()
 
-    def oldest(self) -> float | None:
-        """When the first record of the first chunk that is not done came to Kafka (seconds since 1970), or None."""
-        waiting = next((message for message in self._delivered if not message.done), None)
-        return None if waiting is None else waiting.timestamp
+    def oldest_pending_timestamp(self) -> float | None:
+        """Return the Kafka timestamp of the first chunk that is not done (seconds since 1970), or None."""
+        pending = next((message for message in self._delivered if not message.done), None)
+        return None if pending is None else pending.timestamp
 
 
 class ConsumerThread(AIOKafkaConsumerThread):
-    """Faust's, but a fetch that finds nothing comes back soon.
+    """Faust's consumer thread with a short fetch wait.
 
-    aiokafka has one fetch at a time under way for each broker, and it asks only for partitions of which nothing is at hand.
-    One that asks for quiet partitions alone keeps what comes to the busy ones waiting: with Faust's 1.5 s, for so long.
+    aiokafka runs one fetch per broker at a time, and requests only partitions without buffered records. A fetch of quiet
+    partitions alone delays new records of busy ones, by 1.5 s with Faust's own value.
     """
 
     def _create_consumer(self, *args: Any, **kwargs: Any) -> Any:
         consumer = super()._create_consumer(*args, **kwargs)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - Faust has no setting for it
+        consumer._fetch_max_wait_ms = MAX_FETCH_WAIT_MS  # noqa: SLF001 - Faust has no setting for it
         return consumer
 
 
 class Consumer(StockConsumer):
-    """Delivers chunks and commits by the ledger. Guarantee: at least once, in order, per partition."""
+    """Consumer that delivers chunks and commits by the ledger. Guarantee: at least once, in order per partition."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ledgers: defaultdict[TP, Ledger] = defaultdict(Ledger)
-        self._position = asyncio.Lock()
+        self._seek_lock = asyncio.Lock()
         self._seeks = 0
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
@@ -134,19 +148,19 @@ class Consumer(StockConsumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Chunk]]:  # noqa: ASYNC109 - Faust's signature
         await self.wait(cast("Event", self.can_resume_flow))
-        async with self._position:
+        async with self._seek_lock:
             active = self._get_active_partitions()
             fetched = await self._getmany(active, timeout) if active else {}
             generation, seeks = self.app.consumer_generation_id, self._seeks
         if not active:
             await self.sleep(timeout)
-        for tp, chunk in order_by_timestamp({tp: chunks(records) for tp, records in fetched.items()}):
-            if self._outdated(generation, seeks):
+        for tp, chunk in order_by_timestamp({tp: cut_chunks(records) for tp, records in fetched.items()}):
+            if self._is_outdated(generation, seeks):
                 return
             yield tp, self._message(tp, chunk, generation)
 
-    def _outdated(self, generation: int, seeks: int) -> bool:
-        """What was fetched before a rebalance or a seek comes again, and must not be delivered out of order now."""
+    def _is_outdated(self, generation: int, seeks: int) -> bool:
+        """Return whether a rebalance or a seek followed the fetch. Its records come again and must not be delivered now."""
         return not self.flow_active or self.app.consumer_generation_id != generation or self._seeks != seeks
 
     def _message(self, tp: TP, chunk: list[Any], generation: int) -> Chunk:
@@ -168,40 +182,40 @@ class Consumer(StockConsumer):
     async def _drain_messages(self, fetcher: ServiceT) -> None:
         while not (self.should_stop or fetcher.should_stop):
             delivered = 0
-            async for tp, message in self.getmany(timeout=FETCH_SECONDS):
+            async for tp, message in self.getmany(timeout=FETCH_TIMEOUT_SECONDS):
                 delivered += len(message.value or ())
                 if self.app.topics.acks_enabled_for(message.topic):
-                    self.ledgers[tp].deliver(message)
+                    self.ledgers[tp].add(message)
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
-            await self.sleep(LINGER_SECONDS if 0 < delivered < FEW_RECORDS else 0)
+            await self.sleep(LINGER_SECONDS if 0 < delivered < SMALL_POLL_RECORDS else 0)
 
     def lag(self, topics: Collection[str]) -> tuple[int, float]:
-        """Records of `topics` not yet committed on our partitions, and the age in seconds of the oldest one taken up."""
-        mine = [tp for tp in self.assignment() if tp.topic in topics]
-        behind = sum(max(0, (self.highwater(tp) or 0) - (self._committed_offset[tp] or 0)) for tp in mine)
-        oldest = [at for tp in mine if (at := self.ledgers[tp].oldest()) is not None]
+        """Return the consumer lag of `topics` on the assigned partitions, and the age in seconds of the oldest pending chunk."""
+        assigned = [tp for tp in self.assignment() if tp.topic in topics]
+        behind = sum(max(0, (self.highwater(tp) or 0) - (self._committed_offset[tp] or 0)) for tp in assigned)
+        oldest = [at for tp in assigned if (at := self.ledgers[tp].oldest_pending_timestamp()) is not None]
         return behind, max(0.0, time.time() - min(oldest)) if oldest else 0.0
 
-    def committed(self, topics: Collection[str]) -> dict[TP, int]:
-        """The next offset to commit from, on each of our partitions of `topics`; 0 where nothing was committed yet."""
+    def committed_offsets(self, topics: Collection[str]) -> dict[TP, int]:
+        """Return the committed offset of each assigned partition of `topics`, 0 for none."""
         return {tp: self._committed_offset[tp] or 0 for tp in self.assignment() if tp.topic in topics}
 
     def on_buffer_full(self, tp: TP) -> None:
-        """A full queue makes the delivery wait: that is all the back-pressure it takes.
+        """Do nothing: a full queue already delays the delivery, which is enough back-pressure.
 
-        Faust would stop fetching the partition until a callback of the queue, which a rebalance can lose for good.
+        Faust pauses the partition until a callback of the queue, which a rebalance can lose for ever.
         """
 
     def on_buffer_drop(self, tp: TP) -> None:
-        """Nothing was stopped, see `on_buffer_full`."""
+        """Do nothing: nothing was paused, see `on_buffer_full`."""
 
     async def perform_seek(self) -> None:
-        """Begin again at the committed offsets: what was delivered before comes again, and only that counts.
+        """Seek all partitions to their committed offsets and forget earlier deliveries, which come again.
 
-        No fetch runs meanwhile: a fetch between the seeks of two partitions would be thrown away or counted twice.
-        Partitions without a committed offset are sought, too; aiokafka leaves them behind what was thrown away.
+        No fetch runs during the seeks: its records would be lost or counted twice. Partitions without a committed offset are
+        sought to the beginning; aiokafka leaves them after the discarded records.
         """
-        async with self._position:
+        async with self._seek_lock:
             committed = await self.seek_to_committed()
             fresh = [tp for tp, offset in committed.items() if not offset and not self._is_changelog_tp(ensure_TP(tp))]
             if fresh:
@@ -211,29 +225,29 @@ class Consumer(StockConsumer):
             self._seeks += 1
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish and commit what the stages have in hand, for as long as that takes: heartbeats go on from their own thread.
+        """Finish and commit the chunks in flight, however long it takes; heartbeats continue from their own thread.
 
-        Where the group has given us up, before this or meanwhile, nothing more is committed: others have the partitions.
+        If the group has removed this worker, nothing is committed, because other workers have the partitions.
         """
-        if self._given_up():
+        if self._is_removed_from_group():
             self._forget(revoked)
         await super().on_partitions_revoked(revoked)
         self._forget(revoked)
-        lost = bool(revoked) and self._given_up()
+        lost = bool(revoked) and self._is_removed_from_group()
         REBALANCES.labels("lost" if lost else "agreed").inc()
         if lost:
-            log.warning("the group did not hear from this worker in time and gave it up; it joins anew, others do its work again")
+            log.warning("the group received no heartbeat in time and removed this worker; it joins again, others repeat its work")
 
     async def commit_and_end_transactions(self) -> None:
-        """The last commit before partitions go, and it holds all that is done: one that is under way may have begun before.
+        """Commit everything that is done before the partitions are revoked, after any commit that already runs.
 
-        Faust would wait for that one and commit nothing more.
+        Faust waits for the running commit and then commits nothing, although the running one may have begun too early.
         """
         await self.maybe_wait_for_commit_to_finish()
         await super().commit_and_end_transactions()
 
-    def _given_up(self) -> bool:
-        return int(self._thread._ensure_consumer()._coordinator.generation) < 0  # noqa: SLF001 - nothing public tells it
+    def _is_removed_from_group(self) -> bool:
+        return int(self._thread._ensure_consumer()._coordinator.generation) < 0  # noqa: SLF001 - no public attribute has it
 
     def _forget(self, revoked: set[TP]) -> None:
         for tp in revoked:
@@ -253,14 +267,13 @@ class Consumer(StockConsumer):
         """
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        """Every partition of which something was delivered. When partitions are revoked, Faust first forgets what it was told is
-        done, then commits; the ledgers are forgotten last."""
+        """Yield every partition with delivered chunks. On revocation, Faust clears its bookkeeping before the last commit."""
         return (tp for tp in list(self.ledgers) if topics is None or tp in topics or tp.topic in topics)
 
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()
         self._acked_index[tp].clear()
-        return self.ledgers[tp].committable()
+        return self.ledgers[tp].committable_offset()
 
     def _should_commit(self, tp: TP, offset: int) -> bool:
         return offset > (self._committed_offset[tp] or 0)
@@ -272,7 +285,7 @@ class Consumer(StockConsumer):
             return False
         self._committed_offset.update(committable)
         for tp, offset in committable.items():
-            self.ledgers[tp].committed(offset)
+            self.ledgers[tp].forget_committed(offset)
         return True
 
 
@@ -283,7 +296,7 @@ class Transport(StockTransport):
 
 
 class ChunkSchema(faust.Schema[Any, Any]):
-    """The value of an event is its chunk, undecoded: bad bytes are the stage's business, never the conductor's."""
+    """Schema that passes the chunk undecoded, so that the stage handles invalid bytes and not Faust's conductor."""
 
     def compile(self, app: Any, **_errors: Any) -> Any:
         async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001 - Faust calls it so

@@ -1,8 +1,9 @@
-"""Notices what stands still though it should not, and ends the process, so that its supervisor starts it again.
+"""Watchdog that ends a process without progress, so that its supervisor restarts it.
 
-Faust and aiokafka have stopped fetching a partition after a rebalance, have lost a recovery to a time-out, and a step may
-never return. All of it looks the same from outside: records wait, Kafka answers, and nothing moves. So that is what is
-looked at, over a connection of its own. While Kafka does not answer nothing is stuck, and the count begins anew after.
+Faust and aiokafka can stop to fetch a partition after a rebalance, a time-out can end a recovery, and a step may never
+return. From outside, all of these look the same: records wait, Kafka answers, and no offset moves. The watchdog checks
+exactly this, over a Kafka connection of its own. While Kafka does not answer, nothing counts as stuck, and the count restarts
+at the next answer.
 """
 
 import asyncio
@@ -22,110 +23,112 @@ from streams.contract import Step
 from streams.engine.stage import EXIT
 
 log = logging.getLogger(__name__)
-LOOK_SECONDS = 10.0
-ANSWER_SECONDS = 5.0
-# A slow chunk takes seconds, a tick over a million customers half a minute, a rebalance up to one minute, and Faust's
-# own time-outs are 90 seconds: after two minutes people are told, after five the process ends.
-SUSPECT_LOOKS = 12
-STUCK_LOOKS = 30
+CHECK_SECONDS = 10.0
+KAFKA_TIMEOUT_SECONDS = 5.0
+# A slow chunk takes seconds, a tick over a million customers half a minute, a rebalance up to one minute, and the time-outs
+# of Faust 90 seconds. The metrics therefore report after two minutes, and the process ends after five.
+SUSPECT_CHECKS = 12
+STUCK_CHECKS = 30
 
 
-class Place(NamedTuple):
-    """A partition in the hands of a stage."""
+class Watched(NamedTuple):
+    """Something that must make progress: a partition of a stage, the recovery, or the event loop."""
 
     stage: str
     topic: str
     partition: int
 
 
-class Standing(NamedTuple):
-    """Where something stood at the last look (an offset, a count), and at how many looks in a row before that, too."""
+class Progress(NamedTuple):
+    """Position at the last check (an offset or a count), and the number of checks before it with the same position."""
 
-    mark: int
-    looks: int = 0
+    position: int
+    unchanged_checks: int = 0
 
 
-def standings(before: Mapping[Place, Standing], marks: Mapping[Place, int]) -> dict[Place, Standing]:
-    """The standings after one more look; `marks` holds everything that should move, and nothing else."""
+def update_progress(before: Mapping[Watched, Progress], positions: Mapping[Watched, int]) -> dict[Watched, Progress]:
+    """Return the progress after one more check. `positions` holds everything that must move, and nothing else."""
     return {
-        place: Standing(mark, before[place].looks + 1) if place in before and before[place].mark == mark else Standing(mark)
-        for place, mark in marks.items()
+        watched: Progress(position, before[watched].unchanged_checks + 1)
+        if watched in before and before[watched].position == position
+        else Progress(position)
+        for watched, position in positions.items()
     }
 
 
 class Worker(Protocol):
-    """What is watched: the app, as far as this module needs it."""
+    """The part of the app that this module needs."""
 
     def ready(self) -> str: ...
 
     def recovery_remaining(self) -> int: ...
 
-    def committed(self) -> Mapping[Place, int]: ...
+    def committed_offsets(self) -> Mapping[Watched, int]: ...
 
 
-RECOVERY = Place("recovery", "", 0)
-LOOP = Place("loop", "", 0)
+RECOVERY = Watched("recovery", "", 0)
+LOOP = Watched("loop", "", 0)
 
 
-class Watch:
-    """Looks at one worker from time to time."""
+class Watchdog:
+    """Periodic check of one worker."""
 
     def __init__(self, worker: Worker, steps: Sequence[Step], settings: KafkaSettings) -> None:
         self._worker = worker
         self._stages = [step.name for step in steps]
         self._any = TopicPartition(steps[0].topics[0], 0)
         self._settings = settings
-        self._standings: dict[Place, Standing] = {}
+        self._progress: dict[Watched, Progress] = {}
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         kafka = AIOKafkaConsumer(**self._settings.aiokafka())
         await kafka.start()
         try:
             while True:
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
                 try:
-                    marks = await asyncio.wait_for(self._look(kafka), ANSWER_SECONDS)
+                    positions = await asyncio.wait_for(self._read_positions(kafka), KAFKA_TIMEOUT_SECONDS)
                 except (KafkaError, TimeoutError):
-                    marks = {}  # Kafka is away
-                self._standings = standings(self._standings, marks)
-                self._tell()
+                    positions = {}  # Kafka does not answer
+                self._progress = update_progress(self._progress, positions)
+                self._report()
         finally:
             await asyncio.shield(kafka.stop())
 
-    async def _look(self, kafka: AIOKafkaConsumer) -> dict[Place, int]:
-        """What should move from here: the recovery, or else every partition in which records wait."""
+    async def _read_positions(self, kafka: AIOKafkaConsumer) -> dict[Watched, int]:
+        """Return the positions that must move: the recovery, or otherwise each partition with uncommitted records."""
         if self._worker.ready():
             await kafka.end_offsets([self._any])
             return {RECOVERY: self._worker.recovery_remaining()}
-        committed = self._worker.committed()
-        partitions = {TopicPartition(place.topic, place.partition): place for place in committed}
+        committed = self._worker.committed_offsets()
+        partitions = {TopicPartition(each.topic, each.partition): each for each in committed}
         first = await kafka.beginning_offsets(partitions)
         end = await kafka.end_offsets(partitions)
-        return {place: committed[place] for each, place in partitions.items() if max(first[each], committed[place]) < end[each]}
+        return {each: committed[each] for tp, each in partitions.items() if max(first[tp], committed[each]) < end[tp]}
 
-    def _tell(self) -> None:
-        suspect = [place for place, standing in self._standings.items() if standing.looks >= SUSPECT_LOOKS]
+    def _report(self) -> None:
+        suspect = [each for each, progress in self._progress.items() if progress.unchanged_checks >= SUSPECT_CHECKS]
         telemetry.RECOVERY_STUCK.set(RECOVERY in suspect)
         for stage in self._stages:
-            telemetry.STUCK_PARTITIONS.labels(stage).set(sum(place.stage == stage for place in suspect))
-        stuck = [place for place, standing in self._standings.items() if standing.looks >= STUCK_LOOKS]
-        for place in stuck:
-            mark = self._standings[place].mark
-            if place == RECOVERY:
-                log.critical("recovery stands still with %d changelog records to read; the process ends", mark)
+            telemetry.STUCK_PARTITIONS.labels(stage).set(sum(each.stage == stage for each in suspect))
+        stuck = [each for each, progress in self._progress.items() if progress.unchanged_checks >= STUCK_CHECKS]
+        for each in stuck:
+            position = self._progress[each].position
+            if each == RECOVERY:
+                log.critical("recovery is stuck with %d changelog records left to read; the process ends", position)
             else:
-                log.critical("stage %s stands still at %s/%d offset %d though records wait; the process ends", *place, mark)
+                log.critical("stage %s is stuck at %s/%d offset %d with uncommitted records; the process ends", *each, position)
         if stuck:
             os._exit(EXIT)
 
 
-def watch_loop(heartbeat: Heartbeat) -> None:
-    """From a thread: end the process when its event loop does not turn at all any more, which nothing on it could notice."""
-    standing: dict[Place, Standing] = {}
+def watch_event_loop(heartbeat: Heartbeat) -> None:
+    """End the process when its event loop is blocked. Runs in a thread, because a blocked event loop cannot check itself."""
+    progress: dict[Watched, Progress] = {}
     while True:
-        time.sleep(LOOK_SECONDS)
-        standing = standings(standing, {LOOP: heartbeat.beats})
-        if standing[LOOP].looks >= STUCK_LOOKS:
-            log.critical("the event loop has stood still for %.0f s; the process ends", heartbeat.lag())
+        time.sleep(CHECK_SECONDS)
+        progress = update_progress(progress, {LOOP: heartbeat.beats})
+        if progress[LOOP].unchanged_checks >= STUCK_CHECKS:
+            log.critical("the event loop has been blocked for %.0f s; the process ends", heartbeat.lag())
             os._exit(EXIT)

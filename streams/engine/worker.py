@@ -1,4 +1,4 @@
-"""Builds the Faust app from the chain's steps and runs it: what `touchline work` is."""
+"""Worker: build the Faust app from the chain's steps and run it, as `touchline work` does."""
 
 import fcntl
 import gc
@@ -28,38 +28,41 @@ from streams.engine.stage import EXIT, Stage
 from streams.engine.store import Store
 from streams.engine.ticks import Ticks
 from streams.engine.transport import ChunkSchema, Consumer
-from streams.engine.watchdog import Place, Watch, watch_loop
+from streams.engine.watchdog import Watchdog, Watched, watch_event_loop
 
 log = logging.getLogger(__name__)
 GROUP = "touchline-work"
-REPEAT_SECONDS = 10.0
-FETCH_BYTES = 4 * 1024 * 1024  # of a partition, or one batch where that is larger
-LEAVE_WITHIN = 9.0
-EXIT_BROKEN_OFF = 75
-RECOVERY_CHUNKS = 4  # in memory before they are written; Faust's default is 1,000 (and 1 makes it go on reading afterwards)
+MIN_REPEAT_SECONDS = 10.0
+MAX_FETCH_BYTES = 4 * 1024 * 1024  # per partition; a larger single batch still arrives whole
+STOP_TIMEOUT_SECONDS = 9.0
+EXIT_STOP_TIMEOUT = 75
+RECOVERY_CHUNKS = 4  # buffered before a write; Faust's default is 1,000, and with 1 it keeps reading after the recovery
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
 
 
 class Assignor(PartitionAssignor):
-    """Faust's, but it leaves no topic out: a broker that was just started may not name its topics yet, and what the leader of the
-    group leaves out nobody works on until its metadata is refreshed, five minutes later."""
+    """Assignor that never leaves out a topic.
+
+    A broker that has just started may not list all topics yet. Topics that the group leader leaves out have no worker until
+    the next metadata refresh, five minutes later. The leader therefore ends its process, and the supervisor restarts it.
+    """
 
     @classmethod
     def _get_copartitioned_groups(cls, topics: Any, cluster: Any, subscriptions: Any) -> Any:
         missing = sorted(topic for topic in topics if not cluster.partitions_for_topic(topic))
         if missing:
-            log.critical("Kafka does not name %d topics yet, %s first; the process ends", len(missing), missing[0])
+            log.critical("Kafka does not list %d topics yet, for example %s; the process ends", len(missing), missing[0])
             os._exit(EXIT)
         return super()._get_copartitioned_groups(topics, cluster, subscriptions)
 
 
 class App(faust.App):
-    """A Faust app that opens its way out to Kafka before the first agent starts, and closes it after the last one."""
+    """Faust app that opens its producer before the first agent starts, and closes it after the last one has ended."""
 
     output_producer: Producer
 
     def prepare(self, steps: Sequence[Step], settings: KafkaSettings, replicas: Sequence[Replica], tick_seconds: int) -> None:
-        """What the app needs before it starts; Faust owns the constructor."""
+        """Set the parts that the app needs before it starts. The constructor belongs to Faust."""
         self._steps = steps
         self._settings = settings
         self._replicas = replicas
@@ -69,52 +72,58 @@ class App(faust.App):
         telemetry.LOOP_LAG.set_function(self._heartbeat.lag)
 
     def live(self) -> str:
-        """Why this worker should be started again, or nothing; may be asked from any thread, like `ready`."""
+        """Return why this worker needs a restart, or an empty text. Any thread may call it, and `ready` too."""
         return self._heartbeat.live()
 
     def ready(self) -> str:
-        """Why this worker does not work yet, or nothing: its share of the partitions, none at all included, is recovered."""
+        """Return why this worker does not process yet, or an empty text once its partitions (possibly none) are recovered."""
         return self._not_ready
 
     def recovery_remaining(self) -> int:
-        """Changelog records that are still to be read before work begins."""
+        """Return the number of changelog records that recovery must still read."""
         return max(0, cast(TableManager, self.tables).recovery.active_remaining_total())
 
-    def committed(self) -> dict[Place, int]:
-        """The committed offset of each partition that this worker has."""
+    def committed_offsets(self) -> dict[Watched, int]:
+        """Return the committed offset of each assigned partition."""
         consumer = cast(Consumer, self.consumer)
-        return {Place(step.name, *tp): offset for step in self._steps for tp, offset in consumer.committed(step.topics).items()}
+        return {
+            Watched(step.name, *tp): offset
+            for step in self._steps
+            for tp, offset in consumer.committed_offsets(step.topics).items()
+        }
 
     async def on_start(self) -> None:
         self.add_future(self._heartbeat.run())
-        self.add_future(Watch(self, self._steps, self._settings).run())
-        Thread(target=watch_loop, args=[self._heartbeat], name="watch-loop", daemon=True).start()
+        self.add_future(Watchdog(self, self._steps, self._settings).run())
+        Thread(target=watch_event_loop, args=[self._heartbeat], name="watch-event-loop", daemon=True).start()
         self.output_producer = await Producer.open(self._settings)
         for replica in self._replicas:
             self.add_future(replica.follow(self._settings))
         if self._tick_seconds:
             self.add_future(Ticks(self, self._tick_seconds, self._settings).run(self.output_producer))
-        self.add_future(self._watch())
+        self.add_future(self._update_metrics())
         await super().on_start()
 
     async def on_stop(self) -> None:
-        """Finish what the stages have in hand and commit it; while Kafka is away that cannot end, and must not hold us up."""
-        last_resort = Timer(LEAVE_WITHIN, os._exit, [EXIT_BROKEN_OFF])
-        last_resort.daemon = True
-        last_resort.start()
+        """Finish and commit the chunks in flight. While Kafka is unreachable, end the process at the time-out."""
+        deadline = Timer(STOP_TIMEOUT_SECONDS, os._exit, [EXIT_STOP_TIMEOUT])
+        deadline.daemon = True
+        deadline.start()
         await super().on_stop()
 
     async def on_shutdown(self) -> None:
         await super().on_shutdown()
         await self.output_producer.close()
 
-    async def _watch(self) -> None:
-        """What ops watch, once a second: the lag of each stage, and rows still to recover."""
+    async def _update_metrics(self) -> None:
+        """Update the lag of each stage and the remaining recovery once a second."""
         while not self.should_stop:
             await self.sleep(1.0)
             remaining = self.recovery_remaining()
-            waits = self.rebalancing or not cast(TableManager, self.tables).recovery.completed.is_set()
-            self._not_ready = f"partitions are shared out, {remaining} changelog records are to be read" if waits else ""
+            is_recovering = self.rebalancing or not cast(TableManager, self.tables).recovery.completed.is_set()
+            self._not_ready = (
+                f"partitions are being assigned, {remaining} changelog records are left to read" if is_recovering else ""
+            )
             telemetry.RECOVERY.set(remaining)
             for step in self._steps:
                 behind, seconds = cast(Consumer, self.consumer).lag(step.topics)
@@ -122,10 +131,10 @@ class App(faust.App):
                 telemetry.LAG_SECONDS.labels(step.name).set(seconds)
 
 
-def build(
+def build_app(
     steps: Sequence[Step], replicas: Sequence[Replica], settings: KafkaSettings, folder: Path, tick_seconds: int = 0
 ) -> App:
-    """The app: one agent a step, one table a step with state, everything else Faust's own; no ticks where they come every 0 s."""
+    """Return the app: one agent per step, one table per step with state. With `tick_seconds` 0 it sends no ticks."""
     app = App(
         GROUP,
         broker=f"{streams.engine.transport.SCHEME}://{settings.bootstrap_servers.replace(',', ';')}",
@@ -137,7 +146,7 @@ def build(
         topic_disable_leader=True,
         table_standby_replicas=0,
         consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=FETCH_BYTES,
+        consumer_max_fetch_size=MAX_FETCH_BYTES,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=2.0,
         broker_commit_interval=1.0,
@@ -151,11 +160,11 @@ def build(
     )
     app.prepare(steps, settings, replicas, tick_seconds)
     for step in steps:
-        _add(app, step)
+        _add_step(app, step)
     return app
 
 
-def _add(app: App, step: Step) -> None:
+def _add_step(app: App, step: Step) -> None:
     partitions = PARTITIONS[step.topics[0]]
     store: Callable[[], Store] | None = None
     if step.table:
@@ -198,48 +207,47 @@ def credentials(settings: KafkaSettings) -> CredentialsT | None:
     return faust.SSLCredentials(context) if context else None
 
 
-class Seldom(logging.Filter):
-    """Lets each kind of message through once in ten seconds: a client says the same many times a second while Kafka is away."""
+class RepeatFilter(logging.Filter):
+    """Log filter that passes each kind of message once in ten seconds. Clients repeat messages while Kafka is unreachable."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = str(record.msg)
-        if record.created - self._said.get(kind, 0.0) < REPEAT_SECONDS:
+        if record.created - self._logged_at.get(kind, 0.0) < MIN_REPEAT_SECONDS:
             return False
-        self._said[kind] = record.created
+        self._logged_at[kind] = record.created
         return True
 
 
-def run(app: App) -> None:
-    """Work until SIGTERM or SIGINT; ends the process with 0 after a graceful stop, 70 after a crash."""
+def run_app(app: App) -> None:
+    """Work until SIGTERM or SIGINT. Exit code 0 is a graceful stop, 70 a crash."""
     worker = faust.Worker(app, loglevel="WARNING", redirect_stdouts=False, quiet=True)
     worker.spinner = None
     logging.getLogger("streams").setLevel(logging.INFO)
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("aiokafka")]:
-        logging.getLogger(name).addFilter(Seldom())
-    collect_seldom()
+        logging.getLogger(name).addFilter(RepeatFilter())
+    reduce_garbage_collection()
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
         raise SystemExit(EXIT if stop.code else 0) from stop
 
 
-def collect_seldom() -> None:
-    """Let Python look for cycles seldom: a chunk is tens of thousands of objects, none of them in a cycle.
+def reduce_garbage_collection() -> None:
+    """Raise the thresholds of Python's cycle collector: a chunk has tens of thousands of objects without cycles.
 
-    Measured in memory: with Python's own thresholds a twentieth of the chain's time, and a third of decoding in the sinks, went
-    into looking.
+    With the default thresholds, the collector took 5 % of the chain's time.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
 
 
-def claim(folder: Path) -> Any:
-    """Take a worker's folder for this process alone; keep the returned file open. Raises ConfigError when it is taken."""
+def lock_folder(folder: Path) -> Any:
+    """Lock a worker's folder for this process; keep the returned file open. Raises ConfigError when another process has it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / "lock").open("w")
     try:

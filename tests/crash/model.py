@@ -113,7 +113,9 @@ def live(touchpoints: Iterable[Fields]) -> Life:
     state = journey.State()
     states = {signal.definition: signal.state() for signal in load_signals()}
     readings: list[Reading] = []
-    ordered = sorted((decode_touchpoint(encode_touchpoint(each, each["stage"])) for each in touchpoints), key=Touchpoint.order_key)
+    ordered = sorted(
+        (decode_touchpoint(encode_touchpoint(each, each["stage"])) for each in touchpoints), key=Touchpoint.order_key
+    )
     for each in ordered:
         state = journey.fold(state, each)
         for signal in load_signals():

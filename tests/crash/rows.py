@@ -42,7 +42,7 @@ def customers(log: Log) -> dict[bytes, Row]:
 def _row(customer_id: bytes, rows: dict[bytes, bytes]) -> Row:
     customer, codec = decode_customer(rows[customer_id]), StateCodec(load_signals())
     states = {each.definition: codec.unpack_state(customer.states, each.definition) for each in load_signals()}
-    journeys = [told(each) for each in codec.journeys(customer.states).journeys]
+    journeys = [told(each) for each in codec.unpack_journeys(customer.states).journeys]
     try:
         kept = History(customer, lambda slot: decode_block(rows.get(block_key(customer_id, slot)))).load_touchpoints()
     except FatalError:

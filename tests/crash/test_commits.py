@@ -67,8 +67,10 @@ def moved(*event_ids: bytes) -> bytes:
     return encode("moved", {"customer_id": HERE, "from_customer": GONE, "touchpoints": touchpoints})
 
 
-def row(fence: int, *event_ids: bytes) -> bytes:
-    return encode_stored_row(fence, encode_row(Customer(folded=len(event_ids), tail=pack_touchpoints(map(touchpoint, event_ids)))))
+def row(offset: int, *event_ids: bytes) -> bytes:
+    return encode_stored_row(
+        offset, encode_row(Customer(folded=len(event_ids), tail=pack_touchpoints(map(touchpoint, event_ids))))
+    )
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from faust.transport.drivers.aiokafka import Consumer as StockConsumer
 from streams import pipeline
 from streams.engine import transport
 from streams.engine.worker import App
-build = pipeline.build
+build_app = pipeline.build_app
 def build_with_short_timeouts(*arguments, **named):
-    app = build(*arguments, **named)
+    app = build_app(*arguments, **named)
     app.conf.stream_processing_timeout = app.conf.broker_commit_livelock_soft_timeout = 3.0
     return app
-pipeline.build = build_with_short_timeouts
+pipeline.build_app = build_with_short_timeouts
 {patch}
 from deploy.cli import main
 main()

@@ -77,7 +77,7 @@ async def ours(folder: Path) -> int:
         app = faust.App("state", broker=f"{transport.SCHEME}://localhost:1", store=f"{store.SCHEME}://", datadir=str(folder))
         table: Any = app.Table("customers", partitions=8, key_type=bytes, value_type=bytes)
         stage = Stage(Join(load_signals()), partial(getattr, table, "data"), lambda: out)
-        await stage.take([replace(record, topic=RESOLVED) for record in source.records], 0)
+        await stage.process_chunk([replace(record, topic=RESOLVED) for record in source.records], 0)
         [(_, row)] = table.data.scan(0)
         await table.data.stop()
     return decode_customer(row).folded

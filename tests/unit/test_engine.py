@@ -20,7 +20,7 @@ from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.replica import Replica
 from streams.engine.stage import MAX_CHUNKS_IN_FLIGHT, Stage
 from streams.engine.store import OFFSET_BYTES, Store, encode_stored_row, options
-from streams.engine.transport import Ledger, chunks, order_by_timestamp
+from streams.engine.transport import Ledger, cut_chunks, order_by_timestamp
 
 
 def record(value: bytes | None, offset: int = 0, headers: Headers = ()) -> Any:
@@ -34,15 +34,15 @@ def test_a_commit_never_passes_a_chunk_that_is_not_done(fates: list[bool], chanc
         SimpleNamespace(offset=10 * index + 9, timestamp=float(index), done=False) for index in range(len(fates))
     ]
     for message in messages:
-        ledger.deliver(message)
+        ledger.add(message)
     order = [message for message, done in zip(messages, fates, strict=True) if done]
     chance.shuffle(order)
     committed = 0
     for message in order:
         message.done = True
-        committed = ledger.committable() or committed
+        committed = ledger.committable_offset() or committed
         if chance.random() < 0.5:
-            ledger.committed(committed)
+            ledger.forget_committed(committed)
         undone = [each.offset for each in messages if not each.done]
         assert committed <= min(undone, default=10**9)
     expected = 0
@@ -51,15 +51,15 @@ def test_a_commit_never_passes_a_chunk_that_is_not_done(fates: list[bool], chanc
             break
         expected = message.offset + 1
     assert committed == expected
-    assert (ledger.committable() or committed) == committed
+    assert (ledger.committable_offset() or committed) == committed
     waiting = [message.timestamp for message in messages if not message.done]
-    assert ledger.oldest() == min(waiting, default=None)
+    assert ledger.oldest_pending_timestamp() == min(waiting, default=None)
 
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 9), st.integers(1, 120))
 def test_chunks_keep_every_record_in_order_and_within_bounds(sizes: list[int], records: int, size: int) -> None:
     given_records = [record(b"x" * length, offset) for offset, length in enumerate(sizes)]
-    cut = list(chunks(given_records, records, size))
+    cut = list(cut_chunks(given_records, records, size))
     assert [each for chunk in cut for each in chunk] == given_records
     assert all(len(chunk) <= records for chunk in cut)
     assert all(len(chunk) == 1 or sum(len(each.value) for each in chunk) <= size for chunk in cut)
@@ -101,7 +101,7 @@ class Effects:
         self.note("changelog")
         return self.first, self.first + len(rows) - 1
 
-    def follows(self, partition: int, offset: int) -> bool:
+    def is_next(self, partition: int, offset: int) -> bool:
         return offset == 41
 
     def write(self, partition: int, rows: list[tuple[bytes, bytes]], offset: int) -> None:
@@ -141,7 +141,7 @@ def edge(kind: str) -> bytes:
 
 def take(effects: Effects, values: list[bytes | None]) -> None:
     stage: Any = Stage(Count(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
-    asyncio.run(stage.take([record(value, offset) for offset, value in enumerate(values)], 3))
+    asyncio.run(stage.process_chunk([record(value, offset) for offset, value in enumerate(values)], 3))
 
 
 def test_effects_happen_in_the_order_that_is_the_guarantee() -> None:
@@ -181,8 +181,8 @@ def test_bytes_that_are_no_record_become_dead_letters_with_their_place() -> None
 def test_a_record_that_was_sent_again_and_refused_again_has_the_same_letter() -> None:
     effects = Effects()
     stage: Any = Stage(Count(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
-    asyncio.run(stage.take([record(b"poison", 5)], 3))
-    asyncio.run(stage.take([record(b"poison", 90, replay_headers(5, 1)), record(b"poison", 91)], 3))
+    asyncio.run(stage.process_chunk([record(b"poison", 5)], 3))
+    asyncio.run(stage.process_chunk([record(b"poison", 90, replay_headers(5, 1)), record(b"poison", 91)], 3))
     first, again, other = (decode(output.value)[1] for output in effects.published)
     assert first["letter_id"] == again["letter_id"] != other["letter_id"]
     assert [(letter["offset"], letter["replays"], letter["key"]) for letter in (first, again, other)] == [
@@ -237,7 +237,7 @@ class Pair(Count):
 def test_a_chunk_that_fails_only_as_a_whole_is_processed_one_by_one() -> None:
     effects = Effects()
     stage: Any = Stage(Pair(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
-    asyncio.run(stage.take([record(edge("a"), 0), record(edge("a"), 1)], 3))
+    asyncio.run(stage.process_chunk([record(edge("a"), 0), record(edge("a"), 1)], 3))
     assert [output.value for output in effects.published] == [b"1", b"2"]
     assert effects.rows == {b"n": b"2"}
 
@@ -245,10 +245,10 @@ def test_a_chunk_that_fails_only_as_a_whole_is_processed_one_by_one() -> None:
 def test_the_local_copy_knows_when_the_changelog_went_on_without_it(tmp_path: Path) -> None:
     store = Store.__new__(Store)
     store._dbs = {0: rocksdict.Rdict(str(tmp_path / "rows"), options())}
-    assert store.follows(0, 0)
+    assert store.is_next(0, 0)
     store.write(0, [(b"a", encode_stored_row(1, b"row"))], 9)
-    assert store.follows(0, 10)
-    assert not store.follows(0, 15)
+    assert store.is_next(0, 10)
+    assert not store.is_next(0, 15)
 
 
 class Stream:
@@ -282,7 +282,7 @@ def test_a_stage_that_waits_takes_up_no_more_than_it_may_hold(partitions: list[i
             order.append((partition, chunk[0].offset))
 
         stage: Any = Stage(Count(), None, Effects)  # type: ignore[arg-type]
-        stage.take = take
+        stage.process_chunk = take
         running = asyncio.create_task(stage.run(source))
         await asyncio.sleep(0.05)
         taken = stream.taken
@@ -311,7 +311,7 @@ def test_a_copy_remembers_no_more_than_it_may(tmp_path: Path, monkeypatch: pytes
     copy = Replica("touchline.identity", tmp_path / "copy", bytes)
     for number in range(95):
         copy.get(b"%d" % number)
-    assert len(copy._lately) <= 10
+    assert len(copy._cache) <= 10
 
 
 def test_the_age_of_a_touchpoint_is_told_of_whatever_record_carries_it() -> None:
@@ -338,7 +338,7 @@ def test_the_age_of_a_touchpoint_is_told_of_whatever_record_carries_it() -> None
         ([b"no record"], 0),
     ):
         before = ages()
-        asyncio.run(stage.take([record(value, offset) for offset, value in enumerate(values)], 3))
+        asyncio.run(stage.process_chunk([record(value, offset) for offset, value in enumerate(values)], 3))
         assert ages() - before == told
 
 

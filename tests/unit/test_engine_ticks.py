@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.wire.codec import decode
 from schemas.wire.topics import TICKS
-from streams.engine.ticks import boundary, due
+from streams.engine.ticks import latest_boundary, make_missing_tick
 
 HOUR = 3_600
 BY_HAND = st.integers(0, 20_000_000)
@@ -21,10 +21,10 @@ def fields(output: Any) -> dict[str, Any]:
 
 @given(st.integers(0, 2**42), st.integers(1, 100_000))
 def test_a_boundary_is_the_last_full_interval_for_all_clocks_within_it(now: int, seconds: int) -> None:
-    at = boundary(now, seconds)
+    at = latest_boundary(now, seconds)
     assert at % (seconds * 1000) == 0
     assert at <= now < at + seconds * 1000
-    assert boundary(at, seconds) == boundary(at + seconds * 1000 - 1, seconds) == at
+    assert latest_boundary(at, seconds) == latest_boundary(at + seconds * 1000 - 1, seconds) == at
 
 
 @given(st.lists(st.tuples(st.integers(0, 4_000_000), st.none() | BY_HAND), max_size=40))
@@ -36,18 +36,18 @@ def test_each_boundary_is_in_the_log_once_and_names_the_tick_before_it(steps: Se
         if by_hand is not None:
             log.append(by_hand)
         before = list(log)
-        found = due(boundary(now, HOUR), before, 3)
+        found = make_missing_tick(latest_boundary(now, HOUR), before, 3)
         if found is not None:
             at, since = fields(found)["at"], fields(found)["since"]
             assert since == max((each for each in before if each < at), default=None)
             log.append(at)
             sent.append(at)
-        assert boundary(now, HOUR) in log
+        assert latest_boundary(now, HOUR) in log
     assert len(sent) == len(set(sent))
     assert sent == sorted(sent)
 
 
 def test_boundaries_that_were_missed_are_not_made_up_for() -> None:
-    found = due(boundary(10 * HOUR * 1000 + 5, HOUR), [HOUR * 1000, 2 * HOUR * 1000], 3)
+    found = make_missing_tick(latest_boundary(10 * HOUR * 1000 + 5, HOUR), [HOUR * 1000, 2 * HOUR * 1000], 3)
     assert found is not None
     assert fields(found) == {"at": 10 * HOUR * 1000, "since": 2 * HOUR * 1000}

@@ -15,10 +15,19 @@ from schemas.service import telemetry
 from schemas.wire.codec import decode
 from schemas.wire.topics import JOURNEYS
 from streams.signals import load_signals
-from streams.signals.contract import Signal, Value
-from streams.steps.customer import Block, Customer, Touchpoint, decode_block, decode_customer, encode_row
+from streams.signals.contract import Reading, Signal
+from streams.steps.customer import Block, Customer, decode_block, decode_customer, encode_row
 from streams.steps.fold import StateCodec, fold
-from streams.steps.history import BLOCK, BLOCKS, SHORT, SLOTS, TAIL, History, sealed
+from streams.steps.history import (
+    BLOCK_SIZE,
+    DEFAULT_MAX_BLOCKS,
+    MIN_TAIL,
+    SHORT_ID_BYTES,
+    SLOT_COUNT,
+    History,
+    count_full_blocks,
+)
+from streams.touchpoint import Touchpoint
 
 DAY = 86_400_000
 START = 1_700_000_000_000
@@ -38,8 +47,8 @@ def life(count: int, seed: int = 1) -> list[Touchpoint]:
 class Rows:
     """A customer's rows as the store keeps them, and what the reader was told."""
 
-    def __init__(self, which: Sequence[Signal] | None = None, most_blocks: int = BLOCKS) -> None:
-        self.most_blocks = most_blocks
+    def __init__(self, which: Sequence[Signal] | None = None, max_blocks: int = DEFAULT_MAX_BLOCKS) -> None:
+        self.max_blocks = max_blocks
         self.signals = load_signals() if which is None else which
         self.row = b""
         self.blocks: dict[int, bytes] = {}
@@ -54,7 +63,7 @@ class Rows:
 
     def feed(self, arrived: Sequence[Touchpoint]) -> None:
         customer = self.customer()
-        folded = fold(self.signals, StateCodec(self.signals), CUSTOMER, customer, arrived, self.load, self.most_blocks)
+        folded = fold(self.signals, StateCodec(self.signals), CUSTOMER, customer, arrived, self.load, self.max_blocks)
         if folded is None:
             return
         self.row = encode_row(customer)
@@ -109,8 +118,8 @@ def test_any_order_any_chunks_and_any_repetition_end_in_the_same_bytes(count: in
 def test_what_a_touchpoint_writes_does_not_grow_with_the_history() -> None:
     rows = fed([[each] for each in life(1_500)])
     early, late = sum(rows.written[200:400]) / 200, sum(rows.written[1_300:]) / 200
-    assert late < early + BLOCKS * (SHORT * BLOCK + 30), "what grows is the list of blocks, 2 bytes a touchpoint"
-    assert max(rows.written) < 50 * (TAIL + 2 * BLOCK) + 4 * 1_024 * 8
+    assert late < early + DEFAULT_MAX_BLOCKS * (SHORT_ID_BYTES * BLOCK_SIZE + 30), "only the block list grows"
+    assert max(rows.written) < 50 * (MIN_TAIL + 2 * BLOCK_SIZE) + 4 * 1_024 * 8
 
 
 def test_the_newest_are_kept_and_what_is_older_is_late_beyond_the_bound_and_counted() -> None:
@@ -119,8 +128,8 @@ def test_the_newest_are_kept_and_what_is_older_is_late_beyond_the_bound_and_coun
     rows = fed([touchpoints])
     kept = rows.touchpoints()
     assert kept == touchpoints[-len(kept) :]
-    assert len(kept) == 1_500 - (sealed(1_500) - BLOCKS) * BLOCK
-    assert len(kept) >= BLOCKS * BLOCK + TAIL
+    assert len(kept) == 1_500 - (count_full_blocks(1_500) - DEFAULT_MAX_BLOCKS) * BLOCK_SIZE
+    assert len(kept) >= DEFAULT_MAX_BLOCKS * BLOCK_SIZE + MIN_TAIL
     before, counted = (rows.row, dict(rows.blocks)), telemetry.LATE.labels("join")._value.get()
     rows.feed([stranger, touchpoints[0]])
     assert (rows.row, rows.blocks) == before
@@ -130,20 +139,20 @@ def test_the_newest_are_kept_and_what_is_older_is_late_beyond_the_bound_and_coun
 @pytest.mark.parametrize(("before", "after"), [(16, 3), (3, 16), (1, 255)])
 def test_the_bound_may_be_set_anew_while_rows_are_there(before: int, after: int) -> None:
     touchpoints = life(1_200)
-    rows = Rows(most_blocks=before)
+    rows = Rows(max_blocks=before)
     rows.feed(touchpoints[:900])
-    rows.most_blocks = after
+    rows.max_blocks = after
     rows.feed(touchpoints[900:1_100])
     rows.feed(touchpoints[1_050:])
     kept = rows.touchpoints()
     assert kept == touchpoints[-len(kept) :]
     assert len(rows.blocks) == len(rows.customer().blocks) <= after
-    assert len(kept) >= min(after, before + 4) * BLOCK + TAIL
+    assert len(kept) >= min(after, before + 4) * BLOCK_SIZE + MIN_TAIL
 
 
 def test_blocks_come_round_to_the_slots_of_forgotten_ones() -> None:
-    rows = Rows([], most_blocks=2)
-    touchpoints = life(SLOTS * BLOCK + 500)
+    rows = Rows([], max_blocks=2)
+    touchpoints = life(SLOT_COUNT * BLOCK_SIZE + 500)
     for start in range(0, len(touchpoints), 97):
         rows.feed(touchpoints[start : start + 97])
     assert rows.touchpoints() == touchpoints[-len(rows.touchpoints()) :]
@@ -172,8 +181,8 @@ class Counting:
         state.n += self.step
         return state
 
-    def read(self, state: Any, at: int, touchpoint: Touchpoint | None, since: int | None) -> Value | None:
-        return Value(float(state.n), None, None, 1, {}, ())
+    def read(self, state: Any, at: int, touchpoint: Touchpoint | None, since: int | None) -> Reading | None:
+        return Reading(float(state.n), None, None, 1, {}, ())
 
 
 class Count(msgspec.Struct, array_like=True):

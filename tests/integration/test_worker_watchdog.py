@@ -22,17 +22,18 @@ def run() -> str:
 IMPATIENT = """
 import asyncio, time
 from streams.engine import stage, transport
-from streams.engine import watchdog as watch
-watch.LOOK_SECONDS, watch.ANSWER_SECONDS, watch.SUSPECT_LOOKS, watch.STUCK_LOOKS = 0.5, 1.0, 4, {looks}
+from streams.engine import watchdog
+watchdog.CHECK_SECONDS, watchdog.KAFKA_TIMEOUT_SECONDS = 0.5, 1.0
+watchdog.SUSPECT_CHECKS, watchdog.STUCK_CHECKS = 4, {checks}
 {break_it}
 from deploy.cli import main
 main()
 """
 STOP_A_STEP = """
-take = stage.Stage.take
-async def take_nothing(self, chunk, partition):
-    await (asyncio.sleep(3600) if self.step.name == "identify" else take(self, chunk, partition))
-stage.Stage.take = take_nothing
+process_chunk = stage.Stage.process_chunk
+async def process_nothing(self, chunk, partition):
+    await (asyncio.sleep(3600) if self.step.name == "identify" else process_chunk(self, chunk, partition))
+stage.Stage.process_chunk = process_nothing
 """
 STOP_THE_LOOP = """
 stage.Stage._fold = lambda *_: time.sleep(3600)
@@ -44,17 +45,17 @@ transport.Consumer.perform_seek = never
 """
 
 
-def impatient(looks: int, break_it: str = "") -> tuple[str, ...]:
+def impatient(checks: int, break_it: str = "") -> tuple[str, ...]:
     """A worker that looks twice a second and ends after so many looks at the same place."""
-    return sys.executable, "-c", IMPATIENT.format(looks=looks, break_it=break_it)
+    return sys.executable, "-c", IMPATIENT.format(checks=checks, break_it=break_it)
 
 
 @pytest.mark.parametrize(
     ("break_it", "told"),
     [
-        (STOP_A_STEP, "stage identify stands still at touchline.erp/"),
-        (STOP_THE_LOOP, "the event loop has stood still for"),
-        (STOP_THE_RECOVERY, "recovery stands still with 0 changelog records to read"),
+        (STOP_A_STEP, "stage identify is stuck at touchline.erp/"),
+        (STOP_THE_LOOP, "the event loop has been blocked for"),
+        (STOP_THE_RECOVERY, "recovery is stuck with 0 changelog records left to read"),
     ],
     ids=["step", "loop", "recovery"],
 )

@@ -11,29 +11,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.engine.transport import Consumer
-from streams.engine.watchdog import Place, Standing, standings
+from streams.engine.watchdog import Progress, Watched, update_progress
 
-A, B = Place("join", "touchline.resolved", 3), Place("join", "touchline.resolved", 4)
+A, B = Watched("join", "touchline.resolved", 3), Watched("join", "touchline.resolved", 4)
 LOOKS = st.lists(st.dictionaries(st.sampled_from([A, B]), st.integers(0, 2)), max_size=40)
 
 
 @given(LOOKS)
-def test_what_counts_is_how_often_in_a_row_a_place_was_seen_at_the_same_offset(looks: list[dict[Place, int]]) -> None:
-    found: dict[Place, Standing] = {}
+def test_what_counts_is_how_often_in_a_row_a_place_was_seen_at_the_same_offset(looks: list[dict[Watched, int]]) -> None:
+    found: dict[Watched, Progress] = {}
     for marks in looks:
-        found = standings(found, marks)
+        found = update_progress(found, marks)
     assert set(found) == set(looks[-1] if looks else {})
     for place, standing in found.items():
         seen = [marks.get(place) for marks in reversed(looks)]
-        in_a_row = next((index for index, mark in enumerate(seen) if mark != standing.mark), len(seen))
-        assert standing.looks == in_a_row - 1
+        in_a_row = next((index for index, mark in enumerate(seen) if mark != standing.position), len(seen))
+        assert standing.unchanged_checks == in_a_row - 1
 
 
 def test_a_look_without_an_answer_from_kafka_begins_the_count_anew() -> None:
-    found: dict[Place, Standing] = {}
+    found: dict[Watched, Progress] = {}
     for marks in ({A: 7}, {A: 7}, {A: 7}, {}, {A: 7}, {A: 7}):
-        found = standings(found, marks)
-    assert found == {A: Standing(7, looks=1)}
+        found = update_progress(found, marks)
+    assert found == {A: Progress(7, unchanged_checks=1)}
 
 
 @pytest.mark.parametrize(("consumer", "errors"), [(StockConsumer, 1), (Consumer, 0)], ids=["stock", "ours"])
