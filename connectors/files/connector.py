@@ -1,7 +1,7 @@
-"""Drops of CSV, JSON Lines and Parquet files below a folder: each file is a stream, read once from start to end.
+"""Connector that reads CSV, JSON Lines and Parquet files below a folder; each file is a stream.
 
-Guarantee: at least once, exact by event id. A file counts by its content: under a second name it is not read again, and
-after a change it is read again from its start.
+Guarantee: at least once; repeated reads have the same event id. The content identifies a file: a copy under another name is not
+read again, a changed file is read again from its start. Deletes: none.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ from connectors.http.rate_limit import RateLimit
 from schemas.errors import ConfigError, RetryableError
 from schemas.records.touchpoint import Touchpoint
 
-MAX_RECORDS = 2_000
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BATCH_RECORDS = 2_000
+MAX_BATCH_BYTES = 4 * 1024 * 1024
 log = logging.getLogger(__name__)
 
 
 class Connector:
-    """One instance of the `files` connector. Cursor: {sha256, size, mtime_ns, rows, done}."""
+    """One instance. Cursor of a file: {sha256, size, mtime_ns, rows, done}; `rows` is the number of published rows."""
 
     settings_model: ClassVar[type[BaseModel]] = FilesSettings
 
@@ -46,17 +46,17 @@ class Connector:
         self._read_under: dict[tuple[str, str], str] = {}
 
     def check(self) -> str:
-        """One line with what was found. Raises ConfigError where the root is no folder that can be read."""
+        """Return the number of feeds and files. Raises ConfigError if the root is not a readable folder."""
         root = self.settings.root
         if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
-            raise ConfigError(f"root: there is no readable folder {root}: make it, or give another with --root")
+            raise ConfigError(f"root: there is no readable folder {root}: create it, or name another with --root")
         found = Counter(stream.partition(":")[0] for stream, _ in self._files())
         empty = sorted(self._feeds.keys() - found.keys())
         waiting = f"; no file yet for {', '.join(empty)}" if empty else ""
         return f"{len(self._feeds)} feeds, {found.total()} files below {root}{waiting}"
 
     def list_streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
-        """`<feed>:<path below root>` of each settled file that is new, changed or not read to its end."""
+        """Yield `<feed>:<path below root>` of each complete file that is new, changed or partly read."""
         self._read_under = {
             (stream.partition(":")[0], cursor["sha256"]): stream for stream, cursor in saved.items() if cursor["done"]
         }
@@ -67,25 +67,25 @@ class Connector:
             except FileNotFoundError:
                 continue
             cursor = saved.get(stream)
-            if cursor is not None and cursor["done"] and _same(cursor, found):
+            if cursor is not None and cursor["done"] and _is_unchanged(cursor, found):
                 continue
-            if self._settled(path, found):
+            if self._is_complete(path, found):
                 yield stream
             else:
                 unsettled += 1
         if unsettled:
-            log.info("%s: %d files changed less than settle_seconds ago: left for a later round", self.name, unsettled)
+            log.info("%s: %d files changed less than settle_seconds ago: postponed to a later round", self.name, unsettled)
 
     def describe_stream(self, stream: str) -> StreamSpec:
-        """The event family of the stream's feed; files show no deletes and are not read by time."""
+        """Return the event family of the feed; files have no deletes and no time to read by."""
         return StreamSpec(self._feeds[stream.partition(":")[0]].feed.source)
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
-        """The file's records after the cursor; before them, as REPLAY, those that the cursor has behind it."""
+        """Yield the records before the cursor as REPLAY batches, then the records after it."""
         name, _, path = stream.partition(":")
-        with _opened(self.settings.root / path) as file:
+        with _open_file(self.settings.root / path) as file:
             found = os.fstat(file.fileno())
-            known = cursor is not None and _same(cursor, found)
+            known = cursor is not None and _is_unchanged(cursor, found)
             digest = cursor["sha256"] if cursor and known else hashlib.file_digest(file, "sha256").hexdigest()
             now = {"sha256": digest, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
             unchanged = cursor is not None and cursor["sha256"] == digest
@@ -100,26 +100,26 @@ class Connector:
         self._read_under[name, digest] = stream
 
     def map_record(self, record: Record) -> Touchpoint:
-        """The record mapped by its feed. Raises RecordError."""
+        """Map the record with its feed. Raises RecordError."""
         return self._feeds[record.stream.partition(":")[0]].map_record(record)
 
     def count(self, stream: str, window: Window) -> int | None:
-        """Files cannot say."""
+        """Return None: files have no count."""
 
     def close(self) -> None:
-        """Nothing stays open between two reads."""
+        """Do nothing: no file stays open between two reads."""
 
     def _batches(self, stream: str, file: BufferedReader, now: dict[str, Any], behind: int | None) -> Iterator[Batch]:
-        """Batches of the whole file. `behind` rows were published before; None begins the totals anew."""
+        """Yield batches of the whole file. The first `behind` rows are already published; None resets the totals."""
         feed = self._feeds[stream.partition(":")[0]]
         equal_rows: Counter[bytes] = Counter()
         records: list[Record | RejectedRecord] = []
         phase = Phase.RESTART if behind is None else Phase.NEXT
         rows, size, read_at = 0, 0, datetime.now(UTC)
         for row in feed.rows(file):
-            records.append(feed.record(row, stream, read_at, equal_rows))
+            records.append(feed.create_record(row, stream, read_at, equal_rows))
             rows, size = rows + 1, size + len(row.raw)
-            if len(records) == MAX_RECORDS or size >= MAX_BYTES or rows == behind:
+            if len(records) == MAX_BATCH_RECORDS or size >= MAX_BATCH_BYTES or rows == behind:
                 replayed = behind is not None and rows <= behind
                 yield Batch(records, {**now, "rows": rows, "done": False}, Phase.REPLAY if replayed else phase, row.share)
                 phase = phase if replayed else Phase.NEXT
@@ -127,10 +127,10 @@ class Connector:
         yield Batch(records, {**now, "rows": rows, "done": True}, phase, 1.0)
 
     def _files(self) -> Iterator[tuple[str, Path]]:
-        """Stream and path of every file that a feed's glob matches, in the order of feeds and names."""
+        """Yield stream and path of every file that matches a feed's glob, by feed and name."""
         root = self.settings.root
         if not root.is_dir():
-            raise RetryableError(f"the folder {root} is gone")
+            raise RetryableError(f"the folder {root} does not exist any more")
         for name, reader in self._feeds.items():
             for path in sorted(root.glob(reader.feed.files)):
                 if path.name.startswith(".") or path.suffix == ".done" or not path.is_file():
@@ -139,25 +139,25 @@ class Connector:
                 if relative.isprintable():
                     yield f"{name}:{relative}", path
                 else:
-                    log.error("%s: feed %s: a file name holds bytes that are no text: left out, rename it", self.name, name)
+                    log.error("%s: feed %s: skipped a file whose name is not valid text: rename it", self.name, name)
 
-    def _settled(self, path: Path, found: os.stat_result) -> bool:
-        """Whether a file is complete: announced by `<name>.done`, or not written, renamed or copied to for a while."""
+    def _is_complete(self, path: Path, found: os.stat_result) -> bool:
+        """Return whether `<name>.done` exists, or nothing wrote, renamed or copied the file for `settle_seconds`."""
         age = time.time() - max(found.st_mtime, found.st_ctime)
         return age >= self.settings.settle_seconds or path.with_name(f"{path.name}.done").exists()
 
 
-def _same(cursor: Cursor, found: os.stat_result) -> bool:
+def _is_unchanged(cursor: Cursor, found: os.stat_result) -> bool:
     return bool(cursor["size"] == found.st_size and cursor["mtime_ns"] == found.st_mtime_ns)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
-    """The file for reading. Raises RetryableError for whatever the operating system objects to."""
+def _open_file(path: Path) -> Iterator[BufferedReader]:
+    """Open the file for reading. Raises RetryableError for any error of the operating system."""
     try:
         with path.open("rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise RetryableError(f"{path} is no regular file any more")
+                raise RetryableError(f"{path} is no longer a regular file")
             yield file
     except OSError as error:
         raise RetryableError(f"cannot read {path}: {error.strerror}") from error

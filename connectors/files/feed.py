@@ -1,4 +1,4 @@
-"""One feed made ready: its compiled expressions, and how a row of one of its files becomes a Record."""
+"""Reader of one feed: compiled expressions that turn a row into a Record and a Record into a touchpoint."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from connectors.mapping.touchpoint_mapping import TouchpointMapping
 from schemas.errors import RecordError
 from schemas.records.touchpoint import Touchpoint
 
-FORMATS = {"csv": csv_rows.rows, "jsonl": jsonl_rows.rows, "parquet": parquet_rows.rows}
-NAME_SHOWN = 60
+FORMATS = {"csv": csv_rows.read_rows, "jsonl": jsonl_rows.read_rows, "parquet": parquet_rows.read_rows}
+MAX_NAME_LENGTH = 60
 
 
 class FeedReader:
-    """One feed of one instance. Raises ConfigError where its mapping cannot work."""
+    """One feed of one instance. Raises ConfigError for an invalid mapping."""
 
     def __init__(self, connector: str, name: str, feed: Feed) -> None:
         self.feed = feed
@@ -39,31 +39,31 @@ class FeedReader:
         self._version = compile_expression(feed.version, self.columns, f"feeds.{name}.version") if feed.version else None
 
     def rows(self, file: BufferedReader) -> Iterator[Row]:
-        """The rows of one open file."""
+        """Yield the rows of one open file."""
         return FORMATS[self.feed.format](file, self.feed)
 
-    def record(self, row: Row, stream: str, read_at: datetime, equal_rows: Counter[bytes]) -> Record | RejectedRecord:
-        """The row with its identity. `equal_rows` counts the rows of this file so far that have no key of their own."""
+    def create_record(self, row: Row, stream: str, read_at: datetime, equal_rows: Counter[bytes]) -> Record | RejectedRecord:
+        """Return the row with its key and version. `equal_rows` counts equal rows of this file that have no key."""
         position = str(row.number)
         try:
             if isinstance(row.data, RecordError):
                 raise row.data
-            self._refuse_unknown(row)
+            self._check_columns(row)
             digest = b"" if self._key and self._version else sha256(row.raw.rstrip(b"\r\n")).digest()
-            key = self._identity("key", row) if self._key else self._occurrence(digest, equal_rows)
+            key = self._identity("key", row) if self._key else self._number_equal_rows(digest, equal_rows)
             version = self._identity("version", row) if self._version else digest.hex()
         except RecordError as error:
             return RejectedRecord(row.raw, row.size, position, error)
         return Record(stream, key, version, row.data, row.raw, position, read_at)
 
     def map_record(self, record: Record) -> Touchpoint:
-        """The mapped record. Raises RecordError."""
+        """Map the record. Raises RecordError."""
         extra = {}
         if self.feed.unknown_columns == "keep" and not record.data.keys() <= self.columns:
             extra = {name: value for name, value in record.data.items() if name not in self.columns}
         return self.mapping.create_touchpoint(record.key, record.version, record.data, record.read_at, extra)
 
-    def _refuse_unknown(self, row: Row) -> None:
+    def _check_columns(self, row: Row) -> None:
         assert isinstance(row.data, dict)
         if self.feed.unknown_columns == "keep" or row.data.keys() <= self.columns:
             return
@@ -71,19 +71,19 @@ class FeedReader:
         if unknown:
             raise RecordError(
                 "unknown_column",
-                f"column {unknown[0][:NAME_SHOWN]!r} holds a value and is not among the feed's columns",
+                f"column {unknown[0][:MAX_NAME_LENGTH]!r} holds a value and is not among the feed's columns",
             )
 
-    def _identity(self, what: str, row: Row) -> str:
-        expression = self._key if what == "key" else self._version
+    def _identity(self, name: str, row: Row) -> str:
+        expression = self._key if name == "key" else self._version
         assert expression is not None
         assert isinstance(row.data, dict)
-        found = to_identifier(evaluate(expression, row.data, what))
-        if found is None:
-            raise RecordError("missing_field", f"field {what} is required and nothing came of its expression")
-        return found
+        identity = to_identifier(evaluate(expression, row.data, name))
+        if identity is None:
+            raise RecordError("missing_field", f"field {name} is required and nothing came of its expression")
+        return identity
 
     @staticmethod
-    def _occurrence(digest: bytes, equal_rows: Counter[bytes]) -> str:
+    def _number_equal_rows(digest: bytes, equal_rows: Counter[bytes]) -> str:
         equal_rows[digest] += 1
         return f"{digest.hex()}:{equal_rows[digest]}"

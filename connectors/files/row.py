@@ -1,4 +1,4 @@
-"""What the three formats have in common: rows of bytes and data, read one after the other in bounded memory."""
+"""Rows and lines of a file, read one after the other in bounded memory; shared by the three formats."""
 
 import io
 import os
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from schemas.errors import RecordError
 from schemas.records.dead_letter import MAX_PAYLOAD_BYTES
 
-MAX_RECORD = 8 * 1024 * 1024
+MAX_RECORD_BYTES = 8 * 1024 * 1024
 
 
 class Row(NamedTuple):
-    """One record of a file: its first line or row `number` from 1, its bytes, and its data or what is wrong with it.
+    """One record of a file: `number` of its first line or row (from 1), its bytes, and its data or the error.
 
-    `size` is the full length of its bytes, of which `raw` keeps at most 8 MiB; `share` is how much of the file lies behind it.
+    `size` is the full length in bytes; `raw` keeps at most 8 MiB. `share` is the part of the file that is read so far, 0 to 1.
     """
 
     number: int
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line with its ending; `size` exceeds `len(raw)` where it was too long to keep."""
+    """One line with its ending; `size` exceeds `len(raw)` if the line is too long to keep."""
 
     number: int
     raw: bytes
@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
 
 class Lines:
-    """The lines of a file, with a way back: lines taken for a record that turned out broken are read again."""
+    """The lines of a file; lines of a broken record can be pushed back and read again."""
 
     def __init__(self, file: BufferedReader) -> None:
         self._file = file
@@ -50,30 +50,30 @@ class Lines:
     def __next__(self) -> Line:
         if self._returned:
             return self._returned.popleft()
-        raw = self._file.readline(MAX_RECORD)
+        raw = self._file.readline(MAX_RECORD_BYTES)
         if not raw:
             raise StopIteration
         size = len(raw)
         rest = raw
-        while len(rest) == MAX_RECORD and not rest.endswith(b"\n"):
-            rest = self._file.readline(MAX_RECORD)
+        while len(rest) == MAX_RECORD_BYTES and not rest.endswith(b"\n"):
+            rest = self._file.readline(MAX_RECORD_BYTES)
             size += len(rest)
         self._number += 1
         self._read += size
         return Line(self._number, raw, size)
 
-    def give_back(self, lines: list[Line]) -> None:
-        """The next lines to come are these again."""
+    def unread(self, lines: list[Line]) -> None:
+        """Push lines back: they are the next lines to read."""
         self._returned.extendleft(reversed(lines))
 
     @property
     def share(self) -> float:
-        """How much of the file was read, 0 to 1."""
+        """Return the part of the file that is read so far, 0 to 1."""
         return min(1.0, self._read / max(1, self._size))
 
 
-def whole_file(file: BufferedReader, detail: str) -> Row:
-    """The one row of a file that cannot be read as what it should be: all its bytes, as far as a dead letter keeps them."""
+def reject_file(file: BufferedReader, detail: str) -> Row:
+    """Return a row that rejects the whole file, with as many of its bytes as a dead letter keeps."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     return Row(1, file.read(MAX_PAYLOAD_BYTES), size, RecordError("broken_file", detail), 1.0)

@@ -1,4 +1,4 @@
-"""Parquet files that are damaged, or whose columns hold what JSON has no word for."""
+"""The Parquet reader: damaged files, and column types that JSON does not have."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -30,17 +30,17 @@ def rows(folder: Path, content: bytes) -> list[Row]:
     path = folder / "file.parquet"
     path.write_bytes(content)
     with path.open("rb") as file:
-        return list(parquet_rows.rows(file, FEED))
+        return list(parquet_rows.read_rows(file, FEED))
 
 
-def written(table: pa.Table, **options: Any) -> bytes:
+def write_parquet(table: pa.Table, **options: Any) -> bytes:
     out = BytesIO()
     pq.write_table(table, out, **options)
     return out.getvalue()
 
 
-def test_a_damaged_row_group_is_one_refusal_and_the_others_are_read(tmp_path: Path) -> None:
-    content = bytearray(written(pa.table({"n": [f"{i:05}" for i in range(300)]}), row_group_size=100, use_dictionary=False))
+def test_damaged_row_group_is_rejected_once_and_reading_continues(tmp_path: Path) -> None:
+    content = bytearray(write_parquet(pa.table({"n": [f"{i:05}" for i in range(300)]}), row_group_size=100, use_dictionary=False))
     group = pq.ParquetFile(BytesIO(bytes(content))).metadata.row_group(1).column(0)
     content[group.data_page_offset : group.data_page_offset + group.total_compressed_size] = b"\xff" * group.total_compressed_size
     found = rows(tmp_path, bytes(content))
@@ -52,15 +52,15 @@ def test_a_damaged_row_group_is_one_refusal_and_the_others_are_read(tmp_path: Pa
     assert len({row.number for row in found}) == len(found)
 
 
-def test_a_file_cut_short_or_with_other_columns_is_one_refusal_with_its_bytes(tmp_path: Path) -> None:
-    good = written(pa.table({"n": [1, 2, 3]}))
-    for content in (good[:-10], b"", written(pa.table({"other": [1, 2, 3]}))):
+def test_truncated_file_or_other_columns_reject_the_file_with_its_bytes(tmp_path: Path) -> None:
+    good = write_parquet(pa.table({"n": [1, 2, 3]}))
+    for content in (good[:-10], b"", write_parquet(pa.table({"other": [1, 2, 3]}))):
         [row] = rows(tmp_path, content)
         assert isinstance(row.data, RecordError)
         assert (row.data.reason, row.raw, row.size) == ("broken_file", content, len(content))
 
 
-def test_what_json_has_no_word_for_becomes_text_or_null(tmp_path: Path) -> None:
+def test_types_unknown_to_json_become_text_or_null(tmp_path: Path) -> None:
     columns: dict[str, Any] = {
         "decimal": pa.array([Decimal("12.30")]),
         "time": pa.array([datetime(2026, 1, 2, 3, 4, 5)], pa.timestamp("ns")),  # noqa: DTZ001 - Parquet's naive time
@@ -73,7 +73,7 @@ def test_what_json_has_no_word_for_becomes_text_or_null(tmp_path: Path) -> None:
         "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
         "n": pa.array([1]),
     }
-    [row] = rows(tmp_path, written(pa.table(columns)))
+    [row] = rows(tmp_path, write_parquet(pa.table(columns)))
     assert row.data == {
         "decimal": "12.30",
         "time": "2026-01-02T03:04:05",

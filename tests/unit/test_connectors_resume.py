@@ -77,7 +77,7 @@ def counts(parts: list[tuple[Batch, Outgoing]]) -> tuple[int, int, int, int]:
 @settings(deadline=None)
 @given(content=st.lists(LINES, max_size=40).map(b"".join), size=st.integers(1, 5), keyed=st.booleans())
 def test_abandoning_after_any_batch_and_resuming_gives_the_same_ids_and_totals(content: bytes, size: int, *, keyed: bool) -> None:
-    with tempfile.TemporaryDirectory() as folder, patch.object(files, "MAX_RECORDS", size):
+    with tempfile.TemporaryDirectory() as folder, patch.object(files, "MAX_BATCH_RECORDS", size):
         (Path(folder) / "a.csv").write_bytes(content)
         connector = opened(Path(folder), keyed=keyed)
         whole = read(connector, "orders:a.csv", None)
@@ -177,7 +177,7 @@ def test_a_five_megabyte_field_is_refused_whole_and_a_batch_stays_small(tmp_path
 @pytest.mark.parametrize("kind", [Record, Row])
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_at_most_two_batches_are_in_memory(tmp_path: Path, form: str, kind: type) -> None:
-    rows = [{"key": str(number), "at": "2026-01-01", "party": "a"} for number in range(8 * files.MAX_RECORDS)]
+    rows = [{"key": str(number), "at": "2026-01-01", "party": "a"} for number in range(8 * files.MAX_BATCH_RECORDS)]
     path = tmp_path / f"a.{form}"
     if form == "parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
@@ -188,4 +188,4 @@ def test_at_most_two_batches_are_in_memory(tmp_path: Path, form: str, kind: type
     given = {name: value for name, value in FEEDS["orders"].items() if name != "header"}
     feed = {**given, "files": path.name, "format": form, "columns": ["key", "at", "party"], "key": "key", "version": "at"}
     connector = files.Connector(FilesSettings.model_validate({"name": "c", "root": tmp_path, "feeds": {"orders": feed}}))
-    assert 0 < most_alive(connector.read(f"orders:{path.name}", None), kind, 8) <= 2 * files.MAX_RECORDS
+    assert 0 < most_alive(connector.read(f"orders:{path.name}", None), kind, 8) <= 2 * files.MAX_BATCH_RECORDS
