@@ -1,6 +1,6 @@
-"""A simulated telecom company: seeded customers whose identity, satisfaction and time of leaving are known.
+"""A simulated telecom company: seeded customers with known identity, satisfaction and time of leaving.
 
-`people` and `supply` are the world, `mood` is the latent satisfaction, `life` tells one customer's story through
-`ordering`, `service`, `tickets`, `surveys` and `voice`; `vendors` says how each system would export it, `drops`
-writes the files, and `truth` writes what only the simulator can know, beside the drops and never inside them.
+`people` and `supply` describe the world, `satisfaction` the latent state of a customer. `life` simulates one customer through
+`ordering`, `service`, `tickets`, `surveys` and `posts`. `vendors` turns events into the records of each system, `drops` writes
+these as files, and `truth` writes the facts that only the simulator knows, outside of the drops.
 """

@@ -6,13 +6,13 @@ from pathlib import Path
 import click
 
 from deploy.demo.simulator.company import generate
-from deploy.demo.simulator.people import MOST
+from deploy.demo.simulator.people import MAX_CUSTOMERS
 from schemas.errors import ConfigError
 
 
 @click.command()
 @click.option("--seed", default=7, show_default=True, help="The same seed writes the same bytes.")
-@click.option("--customers", type=click.IntRange(1, MOST), default=600, show_default=True)
+@click.option("--customers", type=click.IntRange(1, MAX_CUSTOMERS), default=600, show_default=True)
 @click.option(
     "--until",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -20,9 +20,9 @@ from schemas.errors import ConfigError
     show_default=True,
     help="End of the simulated time, UTC.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="An empty or new folder.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A new or empty folder.")
 def main(seed: int, customers: int, until: datetime, out: Path) -> None:
-    """Write a simulated telecom company: vendor-shaped files in OUT/drops, what is true of it in OUT/truth."""
+    """Write a simulated telecom company: vendor-shaped files in OUT/drops, known facts in OUT/truth."""
     if out.exists() and any(out.iterdir()):
         raise click.ClickException(str(ConfigError(f"{out} is not empty: name a new folder, or remove it first")))
     rows = generate(seed, customers, until.replace(tzinfo=UTC), out)

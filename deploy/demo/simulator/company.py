@@ -1,4 +1,4 @@
-"""The whole company: all lives, each from its own random numbers, so that one customer more changes no other life."""
+"""The whole company. Each life has its own random numbers, so an additional customer changes no other life."""
 
 from collections.abc import Hashable
 from datetime import datetime, timedelta
@@ -7,42 +7,43 @@ from random import Random
 from typing import NamedTuple
 
 from deploy.demo.simulator import drops, truth
-from deploy.demo.simulator.life import Life, live
+from deploy.demo.simulator.life import Life, simulate_life
 from deploy.demo.simulator.parameters import DEFAULTS, Parameters
-from deploy.demo.simulator.people import person
+from deploy.demo.simulator.people import create_person
 from deploy.demo.simulator.supply import Supply
 from deploy.demo.simulator.vendors import render
 from deploy.demo.simulator.vendors.record import Record
 
-TWICE = (20, 40)
+DUPLICATED = (20, 40)
 
 
 class Simulated(NamedTuple):
-    """Lives and the records that systems exported of them, in order of time."""
+    """Lives, and the exported records of them in order of time."""
 
     lives: list[Life]
     records: list[Record]
 
 
 def simulate(seed: int, customers: int, until: datetime, parameters: Parameters = DEFAULTS) -> Simulated:
-    """`customers` lives over the `parameters.months` before `until`. The same arguments give the same result."""
+    """Simulate `customers` lives over the `parameters.months` before `until`. The same arguments give the same result."""
     start = until - timedelta(days=30.4375 * parameters.months)
-    supply = Supply(numbers(seed, "supply"), parameters, start, until)
+    supply = Supply(random_numbers(seed, "supply"), parameters, start, until)
     lives = []
     for number in range(1, customers + 1):
-        rng = numbers(seed, "customer", number)
-        lives.append(live(person(number, rng, parameters, twice=number in TWICE), rng, supply, parameters, start, until))
-    happenings = sorted((one for life in lives for one in life.happenings), key=lambda one: (one.at, one.person.number, one.type))
-    return Simulated(lives, list(render(happenings, numbers(seed, "vendors"))))
+        rng = random_numbers(seed, "customer", number)
+        person = create_person(number, rng, parameters, has_duplicate=number in DUPLICATED)
+        lives.append(simulate_life(person, rng, supply, parameters, start, until))
+    events = sorted((one for life in lives for one in life.events), key=lambda one: (one.at, one.person.number, one.type))
+    return Simulated(lives, list(render(events, random_numbers(seed, "vendors"))))
 
 
-def numbers(*seed: Hashable) -> Random:
-    """The random numbers of one corner of the company: the same for the same seed, whatever happens elsewhere."""
+def random_numbers(*seed: Hashable) -> Random:
+    """Return the random numbers of one part of the company, independent of all other parts."""
     return Random("/".join(map(str, seed)))  # noqa: S311 a simulation, not a secret
 
 
 def generate(seed: int, customers: int, until: datetime, folder: Path) -> int:
-    """Write the simulated company's `drops/` and `truth/` below `folder`; returns the number of records."""
+    """Write `drops/` and `truth/` of the simulated company below `folder`. Returns the number of records."""
     simulated = simulate(seed, customers, until)
     drops.write(simulated.records, folder / "drops")
     truth.write(simulated.lives, simulated.records, folder / "truth", until)

@@ -1,4 +1,4 @@
-"""Writes records as vendor-shaped files, one per feed and month: the same records always give the same bytes."""
+"""Writer of vendor-shaped files, one per feed and month. The same records give the same bytes."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ MOVEMENTS = pa.schema(
 
 
 def write(records: Iterable[Record], folder: Path) -> None:
-    """All files below `folder`, which is made; columns that a record does not have are left empty."""
+    """Write all files below `folder`, which is created. Columns that a record does not have stay empty."""
     files: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         files[record.feed, record.at.strftime("%Y-%m")].append(record)

@@ -1,10 +1,10 @@
-"""From order to delivery and installation, with stock-outs, delays and late technicians."""
+"""Orders, deliveries and installations, with stock-outs, delays and late technicians."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from deploy.demo.simulator.story import Story
 from deploy.demo.simulator.supply import Product
+from deploy.demo.simulator.timeline import Timeline
 
 PROMISED_DAYS = 5
 
@@ -17,10 +17,10 @@ class Order(NamedTuple):
     placed: datetime
 
 
-def place(story: Story, at: datetime, product: Product, quantity: int, channel: str) -> Order:
-    """The customer orders `quantity` of `product`."""
-    order = Order(story.number(4_500_000_000), product, at)
-    story.tell(
+def place_order(timeline: Timeline, at: datetime, product: Product, quantity: int, channel: str) -> Order:
+    """Order `quantity` of `product`."""
+    order = Order(timeline.number(4_500_000_000), product, at)
+    timeline.add(
         at,
         "order.placed",
         order=order.number,
@@ -32,23 +32,23 @@ def place(story: Story, at: datetime, product: Product, quantity: int, channel: 
     return order
 
 
-def deliver(story: Story, order: Order) -> datetime | None:
-    """When the goods arrived, or None where the customer cancelled while waiting for a restock."""
-    parameters, promised = story.parameters, order.placed + timedelta(days=PROMISED_DAYS)
-    restock = story.supply.restock(order.product.code, order.placed)
+def deliver(timeline: Timeline, order: Order) -> datetime | None:
+    """Deliver the order. Returns the time of arrival, or None if the customer cancelled while waiting for a restock."""
+    parameters, promised = timeline.parameters, order.placed + timedelta(days=PROMISED_DAYS)
+    restock = timeline.supply.restock(order.product.code, order.placed)
     if restock is None:
-        shipped = story.after(order.placed, 0.5, 2)
+        shipped = timeline.after(order.placed, 0.5, 2)
     else:
-        shipped = story.after(restock, 0.5, 1.5)
+        shipped = timeline.after(restock, 0.5, 1.5)
         days = max(0, (shipped - promised).days + 2)
-        noticed = story.after(order.placed, 0.1, 0.3)
-        _move(story, noticed, "stock.out", order)
-        story.mood.feel(noticed, parameters.shock_stock_out)
-        _move(story, story.after(noticed, 0.5, 1), "shipment.delayed", order, promised=promised, delay_days=float(days))
-        story.mood.feel(restock, parameters.shock_delay_day * days)
-        if days > 12 and story.chance(0.2):
-            gone = order.placed + (restock - order.placed) * story.rng.uniform(0.4, 0.9)
-            story.tell(
+        noticed = timeline.after(order.placed, 0.1, 0.3)
+        _move(timeline, noticed, "stock.out", order)
+        timeline.satisfaction.add_shock(noticed, parameters.shock_stock_out)
+        _move(timeline, timeline.after(noticed, 0.5, 1), "shipment.delayed", order, promised=promised, delay_days=float(days))
+        timeline.satisfaction.add_shock(restock, parameters.shock_delay_day * days)
+        if days > 12 and timeline.chance(0.2):
+            gone = order.placed + (restock - order.placed) * timeline.rng.uniform(0.4, 0.9)
+            timeline.add(
                 gone,
                 "order.cancelled",
                 order=order.number,
@@ -58,16 +58,16 @@ def deliver(story: Story, order: Order) -> datetime | None:
                 channel="phone",
             )
             return None
-        _move(story, restock, "stock.restocked", order)
-    _move(story, shipped, "shipment.sent", order, promised=promised)
-    arrived = story.after(shipped, 1, 2.5)
-    if story.chance(0.06):
-        late = story.rng.randint(2, 6)
+        _move(timeline, restock, "stock.restocked", order)
+    _move(timeline, shipped, "shipment.sent", order, promised=promised)
+    arrived = timeline.after(shipped, 1, 2.5)
+    if timeline.chance(0.06):
+        late = timeline.rng.randint(2, 6)
         arrived += timedelta(days=late)
-        _move(story, story.after(shipped, 0.5, 0.9), "shipment.delayed", order, promised=promised, delay_days=float(late))
-        story.mood.feel(arrived, parameters.shock_delay_day * late)
+        _move(timeline, timeline.after(shipped, 0.5, 0.9), "shipment.delayed", order, promised=promised, delay_days=float(late))
+        timeline.satisfaction.add_shock(arrived, parameters.shock_delay_day * late)
     _move(
-        story,
+        timeline,
         arrived,
         "delivery.completed",
         order,
@@ -78,20 +78,21 @@ def deliver(story: Story, order: Order) -> datetime | None:
     return arrived
 
 
-def install(story: Story, order: Order, delivered: datetime) -> datetime:
-    """When the technician had finished."""
-    promised = story.after(delivered, 2, 7)
-    _move(story, story.after(delivered, 0.05, 0.4), "installation.scheduled", order, promised=promised)
-    finished = promised + timedelta(hours=story.rng.uniform(1, 3))
-    if story.chance(story.parameters.installation_late):
-        days = story.rng.randint(2, 12)
+def install(timeline: Timeline, order: Order, delivered: datetime) -> datetime:
+    """Install the device. Returns the time when the technician finished."""
+    promised = timeline.after(delivered, 2, 7)
+    _move(timeline, timeline.after(delivered, 0.05, 0.4), "installation.scheduled", order, promised=promised)
+    finished = promised + timedelta(hours=timeline.rng.uniform(1, 3))
+    if timeline.chance(timeline.parameters.installation_late):
+        days = timeline.rng.randint(2, 12)
         finished += timedelta(days=days)
-        _move(story, promised + timedelta(hours=5), "installation.late", order, promised=promised, delay_days=float(days))
-        story.mood.feel(promised, story.parameters.shock_installation_late + story.parameters.shock_delay_day * days)
+        _move(timeline, promised + timedelta(hours=5), "installation.late", order, promised=promised, delay_days=float(days))
+        parameters = timeline.parameters
+        timeline.satisfaction.add_shock(promised, parameters.shock_installation_late + parameters.shock_delay_day * days)
     delay = float((finished - promised).days)
-    _move(story, finished, "installation.completed", order, promised=promised, actual=finished, delay_days=delay)
+    _move(timeline, finished, "installation.completed", order, promised=promised, actual=finished, delay_days=delay)
     return finished
 
 
-def _move(story: Story, at: datetime, kind: str, order: Order, **facts: datetime | float) -> None:
-    story.tell(at, kind, order=order.number, product=order.product.code, quantity=1, **facts)
+def _move(timeline: Timeline, at: datetime, kind: str, order: Order, **facts: datetime | float) -> None:
+    timeline.add(at, kind, order=order.number, product=order.product.code, quantity=1, **facts)

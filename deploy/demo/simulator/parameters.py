@@ -1,10 +1,10 @@
-"""The parameters of the simulated company; the table in `deploy/demo/README.md` is checked against these defaults."""
+"""Parameters of the simulated company. A test compares the table in `deploy/demo/README.md` with these defaults."""
 
 from typing import NamedTuple
 
 
 class Parameters(NamedTuple):
-    """Probabilities are per occasion, rates per week of service, shocks in points of satisfaction (0 to 100)."""
+    """Probabilities per occasion, rates per week of service, shocks in points of satisfaction (0 to 100)."""
 
     months: int = 22
     business: float = 0.15

@@ -1,8 +1,8 @@
-"""Who the simulated customers are, and by what each system knows them.
+"""The simulated customers, and the identifiers that each system has of them.
 
-Most are known everywhere by identifiers that meet in some record; a few are not, as in life: an order without any link
-to the CRM, a private second address, a handle that nobody wrote down. All addresses and numbers are from the ranges
-reserved for examples (example.com, 555-01xx).
+Records link most identifiers of a customer. A few stay apart, as in reality: an order without a link to the CRM, a second
+private address, a handle that is not in the CRM. All addresses and numbers are in the ranges reserved for examples
+(example.com, 555-01xx).
 """
 
 from random import Random
@@ -10,14 +10,14 @@ from typing import Literal, NamedTuple
 
 from deploy.demo.simulator.parameters import Parameters
 
-MOST = 29_900
+MAX_CUSTOMERS = 29_900
 FIRST = ("Ada", "Bianca", "Carlos", "Emeka", "Farah", "Hana", "Iris", "Jonas", "Lina", "Mei", "Omar", "Pavel", "Zoe")
 LAST = ("Adler", "Baker", "Chen", "Diallo", "Garcia", "Ito", "Kaya", "Miller", "Novak", "Patel", "Rossi", "Weber")
 ErpLink = Literal["contact", "email", "late email", "none"]
 
 
 class Duplicate(NamedTuple):
-    """A second CRM contact for the same person, made on the phone: no e-mail until somebody adds it weeks later."""
+    """A second CRM contact of the same person, created on the phone. Its e-mail address is added weeks later."""
 
     contact: str
     phone: str
@@ -40,12 +40,12 @@ class Person(NamedTuple):
 
     @property
     def name(self) -> str:
-        """How the truth files call this customer."""
+        """Return the customer's name in the truth files."""
         return f"c{self.number:05d}"
 
 
-def person(number: int, rng: Random, parameters: Parameters, *, twice: bool) -> Person:
-    """Customer `number` (1 to MOST); `twice` where the CRM has the person as two contacts."""
+def create_person(number: int, rng: Random, parameters: Parameters, *, has_duplicate: bool) -> Person:
+    """Create customer `number` (1 to MAX_CUSTOMERS); with `has_duplicate`, the CRM has two contacts of the person."""
     first, last = rng.choice(FIRST), rng.choice(LAST)
     business = rng.random() < parameters.business
     domain = f"{last.lower()}-{number}.example" if business else rng.choice(("example.com", "example.net", "example.org"))
@@ -61,7 +61,7 @@ def person(number: int, rng: Random, parameters: Parameters, *, twice: bool) -> 
         second_email=f"{first}{number}@mail.example".lower() if rng.random() < 0.02 else None,
         handle=handle,
         handle_in_crm=rng.random() < 0.7,
-        duplicate=Duplicate(_contact(number + MOST), _phone(number + MOST)) if twice else None,
+        duplicate=Duplicate(_contact(number + MAX_CUSTOMERS), _phone(number + MAX_CUSTOMERS)) if has_duplicate else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the company sells, and when its routers were out of stock: the same weeks for every customer."""
+"""The company's products, and the periods in which its routers are out of stock, the same for all customers."""
 
 from datetime import datetime, timedelta
 from random import Random
@@ -33,5 +33,5 @@ class Supply:
                 at = back
 
     def restock(self, product: str, at: datetime) -> datetime | None:
-        """When an order of `product` placed at `at` can be filled, or None where it is in stock."""
+        """Return the time of the restock for an order of `product` placed at `at`, or None if it is in stock."""
         return next((back for gone, back in self.out.get(product, ()) if gone <= at < back), None)

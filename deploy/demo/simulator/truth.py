@@ -1,7 +1,7 @@
-"""What only the simulator knows, as JSON Lines beside the drop folder: for tests and bars, never read by the pipeline.
+"""Facts that only the simulator knows, as JSON Lines outside of the drop folder. The pipeline never reads them.
 
-`customers.jsonl`: one latent customer a line: exact-identifier clusters, monthly satisfaction, joining and leaving.
-`counts.jsonl`: how many touchpoints of each feed and type the drop holds.
+`customers.jsonl`: one customer per line, with clusters of exact identifiers, monthly satisfaction, joining and leaving.
+`counts.jsonl`: the number of touchpoints per feed and type in the drop.
 """
 
 import json
@@ -18,13 +18,13 @@ Identifier = tuple[str, str]
 
 
 def write(lives: Iterable[Life], records: Iterable[Record], folder: Path, end: datetime) -> None:
-    """Both truth files below `folder`, which is made; `end` is the end of the simulated time."""
+    """Write both truth files below `folder`, which is created. `end` is the end of the simulated time."""
     folder.mkdir(parents=True, exist_ok=True)
     seen: dict[int, list[Known]] = defaultdict(list)
     counts: Counter[tuple[str, str]] = Counter()
     for record in records:
-        seen[record.happening.person.number].append(record.known)
-        counts[record.feed, record.happening.type] += 1
+        seen[record.event.person.number].append(record.known)
+        counts[record.feed, record.event.type] += 1
     _lines(folder / "customers.jsonl", (_customer(life, clusters(seen[life.person.number]), end) for life in lives))
     _lines(
         folder / "counts.jsonl",
@@ -36,7 +36,7 @@ def write(lives: Iterable[Life], records: Iterable[Record], folder: Path, end: d
 
 
 def clusters(known: Iterable[Known]) -> list[list[Identifier]]:
-    """Identifiers joined wherever one record holds several of them: what exact matching can find, and no more."""
+    """Return the clusters of identifiers that share a record, directly or through others: the best result of exact matching."""
     found: list[set[Identifier]] = []
     for together in known:
         joined = set(together).union(*(one for one in found if one & set(together)))
@@ -53,13 +53,15 @@ def _customer(life: Life, found: list[list[Identifier]], end: datetime) -> dict[
         "joined_at": life.joined_at and life.joined_at.isoformat(timespec="seconds"),
         "left_at": life.left_at and life.left_at.isoformat(timespec="seconds"),
         "exit": life.exit,
-        "touchpoints": len(life.happenings),
-        "satisfaction": [{"at": at.date().isoformat(), "value": round(life.mood.level(at), 2)} for at in _months(life, end)],
+        "touchpoints": len(life.events),
+        "satisfaction": [
+            {"at": at.date().isoformat(), "value": round(life.satisfaction.level(at), 2)} for at in _months(life, end)
+        ],
     }
 
 
 def _months(life: Life, end: datetime) -> Iterator[datetime]:
-    """The first of each month while the person was in touch with the company."""
+    """Yield the first of each month from the first contact to the end or to the time of leaving."""
     at = life.first_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     while True:
         at = at.replace(year=at.year + at.month // 12, month=at.month % 12 + 1)

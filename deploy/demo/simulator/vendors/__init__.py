@@ -1,13 +1,13 @@
-"""How six systems would export the same happenings: one module per system, each with its feeds and its `render`.
+"""Exports of six systems: one module per system, each with its feeds and its function `render`.
 
-A vendor knows a customer by its own identifiers, and people type: addresses and numbers come in several spellings.
+Each vendor knows a customer by its own identifiers. Addresses and numbers come in several spellings, as typed by people.
 """
 
 from collections.abc import Iterable, Iterator
 from itertools import count
 from random import Random
 
-from deploy.demo.simulator.story import Happening
+from deploy.demo.simulator.timeline import Event
 from deploy.demo.simulator.vendors import mastodon, qualtrics, salesforce, sap, warehouse, zendesk
 from deploy.demo.simulator.vendors.record import Feed, Record
 
@@ -16,8 +16,8 @@ FEEDS: dict[str, Feed] = {name: feed for system in SYSTEMS for name, feed in sys
 EXPORTER = {kind: system for system in SYSTEMS for kind in system.TYPES}
 
 
-def render(happenings: Iterable[Happening], rng: Random) -> Iterator[Record]:
-    """The record that the system in charge would export for each happening; `happenings` come in order of time."""
+def render(events: Iterable[Event], rng: Random) -> Iterator[Record]:
+    """Yield the record that the responsible system exports for each event, in the order of `events`."""
     numbers = count(1)
-    for happening in happenings:
-        yield EXPORTER[happening.type].render(happening, next(numbers), rng)
+    for event in events:
+        yield EXPORTER[event.type].render(event, next(numbers), rng)

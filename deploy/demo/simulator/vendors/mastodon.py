@@ -1,9 +1,9 @@
-"""Social media: public statuses as a Mastodon server returns them, by handle, their text as HTML."""
+"""Social media: public statuses as a Mastodon server returns them, with handle and HTML text."""
 
 from html import escape
 from random import Random
 
-from deploy.demo.simulator.story import Happening
+from deploy.demo.simulator.timeline import Event
 from deploy.demo.simulator.vendors.record import Feed, Record, zulu_millis
 
 FEEDS = {
@@ -17,15 +17,15 @@ FEEDS = {
 TYPES = ("post.published", "referral.made")
 
 
-def render(happening: Happening, number: int, rng: Random) -> Record:
-    """The status of one happening; a referral carries the company's referral tag."""
-    handle = happening.person.handle
+def render(event: Event, number: int, rng: Random) -> Record:
+    """Return the status of one event. A referral has the company's referral tag."""
+    handle = event.person.handle
     assert handle is not None
-    tag = "referral" if happening.type == "referral.made" else rng.choice(("fibre", "internet"))
-    text = escape(str(happening.facts["text"]), quote=False)
+    tag = "referral" if event.type == "referral.made" else rng.choice(("fibre", "internet"))
+    text = escape(str(event.facts["text"]), quote=False)
     values = {
         "id": str(112_000_000_000_000_000 + number),
-        "created_at": zulu_millis(happening.at),
+        "created_at": zulu_millis(event.at),
         "account": {"acct": handle, "url": f"https://social.example/@{handle.partition('@')[0]}"},
         "content": f'<p>{text} <a href="https://social.example/tags/{tag}">#<span>{tag}</span></a></p>',
         "language": "en",
@@ -33,4 +33,4 @@ def render(happening: Happening, number: int, rng: Random) -> Record:
         "in_reply_to_id": None,
         "tags": [{"name": tag}],
     }
-    return Record("statuses", happening.at, happening, values, (("social_handle", handle),))
+    return Record("statuses", event.at, event, values, (("social_handle", handle),))

@@ -1,8 +1,8 @@
-"""The survey tool: distributions (offered) and responses (answered), one question each, in Qualtrics' column names."""
+"""The survey tool: distributions (offered) and responses (answered), one question each, with Qualtrics' column names."""
 
 from random import Random
 
-from deploy.demo.simulator.story import Happening
+from deploy.demo.simulator.timeline import Event
 from deploy.demo.simulator.vendors.record import Feed, Known, Record
 from deploy.demo.simulator.vendors.spelling import email_as_typed
 
@@ -33,11 +33,11 @@ FEEDS = {
 TYPES = ("survey.offered", "survey.answered")
 
 
-def render(happening: Happening, _: int, rng: Random) -> Record:
-    """The distribution or response row; the recipient is known by address, by CRM contact, or by both."""
-    facts = happening.facts
-    who, known = _who(happening, rng)
-    when = happening.at.strftime("%Y-%m-%d %H:%M:%S")
+def render(event: Event, _: int, rng: Random) -> Record:
+    """Return the distribution or response. It holds the recipient's e-mail address, CRM contact, or both."""
+    facts = event.facts
+    who, known = _who(event, rng)
+    when = event.at.strftime("%Y-%m-%d %H:%M:%S")
     about = {
         "SurveyId": facts["survey"],
         "DistributionChannel": facts["delivery"],
@@ -45,9 +45,9 @@ def render(happening: Happening, _: int, rng: Random) -> Record:
         "TicketId": facts["ticket"],
         "OrderId": facts["order"],
     }
-    if happening.type == "survey.offered":
+    if event.type == "survey.offered":
         values = {"DistributionId": f"EMD_{facts['response']}", **who, **about, "SentDate": when, "Status": "Sent"}
-        return Record("distributions", happening.at, happening, values, known)
+        return Record("distributions", event.at, event, values, known)
     answer = {
         str(facts["question"]): facts["answer"],
         "Q_Comment": facts["text"],
@@ -62,11 +62,11 @@ def render(happening: Happening, _: int, rng: Random) -> Record:
         "Status": "IP Address",
         **answer,
     }
-    return Record("responses", happening.at, happening, values, known)
+    return Record("responses", event.at, event, values, known)
 
 
-def _who(happening: Happening, rng: Random) -> tuple[dict[str, str | None], Known]:
-    person = happening.person
+def _who(event: Event, rng: Random) -> tuple[dict[str, str | None], Known]:
+    person = event.person
     by = rng.choices(("email", "contact", "both"), (55, 30, 15))[0]
     who = {
         "RecipientEmail": None if by == "contact" else email_as_typed(person.email, rng),

@@ -1,10 +1,10 @@
-"""What a vendor module gives: feeds (which files, which columns) and records (one row of one feed)."""
+"""Feeds (files and columns) and records (one row of one feed) of a vendor module."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from deploy.demo.simulator.story import Happening
+from deploy.demo.simulator.timeline import Event
 
 Known = tuple[tuple[str, str], ...]
 
@@ -19,11 +19,11 @@ class Feed(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One row. `known` holds the identifiers in it in their canonical spelling: truth, not written into the drop."""
+    """One row. `known` holds its identifiers in canonical spelling: truth that the drop does not contain."""
 
     feed: str
     at: datetime
-    happening: Happening
+    event: Event
     values: Mapping[str, Any]
     known: Known
 

@@ -1,9 +1,9 @@
-"""The CRM: history rows of opportunities and contracts, and call tasks, as a Salesforce CSV export names them."""
+"""The CRM: history rows of opportunities and contracts, and call tasks, with the names of a Salesforce CSV export."""
 
 from random import Random
 
 from deploy.demo.simulator.people import Duplicate
-from deploy.demo.simulator.story import Fact, Happening
+from deploy.demo.simulator.timeline import Event, Fact
 from deploy.demo.simulator.vendors.record import Feed, Known, Record, zulu_millis
 from deploy.demo.simulator.vendors.spelling import email_as_typed, phone_as_typed
 
@@ -48,14 +48,14 @@ STATUSES = {"contract.signed": "Activated", "contract.renewed": "Renewed", "cont
 TYPES = (*STAGES, *STATUSES, "call.logged")
 
 
-def render(happening: Happening, number: int, rng: Random) -> Record:
-    """The history row or task of one happening."""
-    facts, kind = happening.facts, happening.type
-    who, known = _who(happening, rng)
-    stamp = {"SystemModstamp": zulu_millis(happening.at)}
+def render(event: Event, number: int, rng: Random) -> Record:
+    """Return the history row or task of one event."""
+    facts, kind = event.facts, event.type
+    who, known = _who(event, rng)
+    stamp = {"SystemModstamp": zulu_millis(event.at)}
     if kind in STAGES:
         deal = {
-            "OpportunityId": f"006Qy0000{happening.person.number:06d}IAZ",
+            "OpportunityId": f"006Qy0000{event.person.number:06d}IAZ",
             "StageName": STAGES[kind],
             "LeadSource": facts.get("channel"),
         }
@@ -66,26 +66,26 @@ def render(happening: Happening, number: int, rng: Random) -> Record:
         }
         return Record(
             "opportunities",
-            happening.at,
-            happening,
+            event.at,
+            event,
             {"Id": f"0Qy{number:012d}", **who, **deal, **money, **stamp},
             known,
         )
     if kind in STATUSES:
         deal = {"ContractNumber": facts["contract"], "Status": STATUSES[kind], "Description": facts.get("text")}
         money = {"Product__c": facts.get("product"), "Amount__c": _dollars(facts["amount"]), "CurrencyIsoCode": "USD"}
-        return Record("contracts", happening.at, happening, {"Id": f"0Ct{number:012d}", **who, **deal, **money, **stamp}, known)
+        return Record("contracts", event.at, event, {"Id": f"0Ct{number:012d}", **who, **deal, **money, **stamp}, known)
     call = {"TaskSubtype": "Call", "Description": facts["text"]}
-    return Record("calls", happening.at, happening, {"Id": f"00T{number:012d}", **who, **call, **stamp}, known)
+    return Record("calls", event.at, event, {"Id": f"00T{number:012d}", **who, **call, **stamp}, known)
 
 
-def _who(happening: Happening, rng: Random) -> tuple[dict[str, str | None], Known]:
-    person, twice = happening.person, happening.facts.get("twice")
+def _who(event: Event, rng: Random) -> tuple[dict[str, str | None], Known]:
+    person, twice = event.person, event.facts.get("twice")
     if twice and person.duplicate is not None:
-        return _as_duplicate(person.duplicate, person.email if twice == "found" else None, person.segment)
+        return _as_duplicate(person.duplicate, person.email if twice == "merged" else None, person.segment)
     who: dict[str, str | None] = {"ContactId": person.contact, "Segment__c": person.segment}
     known = [("crm_contact", person.contact)]
-    if happening.type in STAGES:
+    if event.type in STAGES:
         who |= {"Email": email_as_typed(person.email, rng), "Phone": phone_as_typed(person.phone, rng)}
         known += [("email", person.email), ("phone", person.phone)]
     if person.handle is not None and person.handle_in_crm:

@@ -1,11 +1,11 @@
-"""The ERP: sales orders, billing documents and payments in SAP S/4HANA's field names.
+"""The ERP: sales orders, billing documents and payments with the field names of SAP S/4HANA.
 
 A placed and a rejected order are two versions of one SalesOrder; amounts are strings with two decimals.
 """
 
 from random import Random
 
-from deploy.demo.simulator.story import Happening
+from deploy.demo.simulator.timeline import Event
 from deploy.demo.simulator.vendors.record import Feed, Known, Record, zulu
 from deploy.demo.simulator.vendors.spelling import email_as_typed
 
@@ -57,16 +57,16 @@ TYPES = ("order.placed", "order.cancelled", "invoice.issued", "invoice.corrected
 CHANNELS = {"store": "10", "web": "20", "phone": "30"}
 
 
-def render(happening: Happening, _: int, rng: Random) -> Record:
-    """The document of one happening; documents carry their own numbers."""
-    family = happening.type.partition(".")[0]
-    stamp = {"TransactionCurrency": "USD", "LastChangeDateTime": zulu(happening.at)}
-    feed, values, known = {"order": _order, "invoice": _invoice, "payment": _payment}[family](happening, rng)
-    return Record(feed, happening.at, happening, values | stamp, known)
+def render(event: Event, _: int, rng: Random) -> Record:
+    """Return the document of one event. Documents have numbers of their own."""
+    family = event.type.partition(".")[0]
+    stamp = {"TransactionCurrency": "USD", "LastChangeDateTime": zulu(event.at)}
+    feed, values, known = {"order": _order, "invoice": _invoice, "payment": _payment}[family](event, rng)
+    return Record(feed, event.at, event, values | stamp, known)
 
 
-def _order(happening: Happening, rng: Random) -> tuple[str, dict[str, object], Known]:
-    facts, person, cancelled = happening.facts, happening.person, happening.type == "order.cancelled"
+def _order(event: Event, rng: Random) -> tuple[str, dict[str, object], Known]:
+    facts, person, cancelled = event.facts, event.person, event.type == "order.cancelled"
     known: Known = (("erp_party", person.party),)
     values: dict[str, object] = {
         "SalesOrder": facts["order"],
@@ -85,11 +85,11 @@ def _order(happening: Happening, rng: Random) -> tuple[str, dict[str, object], K
     return "orders", values, known
 
 
-def _invoice(happening: Happening, rng: Random) -> tuple[str, dict[str, object], Known]:
-    facts, person = happening.facts, happening.person
+def _invoice(event: Event, rng: Random) -> tuple[str, dict[str, object], Known]:
+    facts, person = event.facts, event.person
     values: dict[str, object] = {
         "BillingDocument": facts["invoice"],
-        "BillingDocumentType": "F2" if happening.type == "invoice.issued" else "G2",
+        "BillingDocumentType": "F2" if event.type == "invoice.issued" else "G2",
         "SoldToParty": person.party,
         "TotalNetAmount": f"{facts['amount']:.2f}",
     }
@@ -103,13 +103,13 @@ def _invoice(happening: Happening, rng: Random) -> tuple[str, dict[str, object],
     return "invoices", values, known
 
 
-def _payment(happening: Happening, rng: Random) -> tuple[str, dict[str, object], Known]:
-    facts, person = happening.facts, happening.person
+def _payment(event: Event, rng: Random) -> tuple[str, dict[str, object], Known]:
+    facts, person = event.facts, event.person
     values: dict[str, object] = {
         "AccountingDocument": facts["payment"],
         "Customer": person.party,
         "BillingDocument": facts["invoice"],
-        "PaymentReturnReason": rng.choice(("AC04", "AM04", "MS03")) if happening.type == "payment.failed" else None,
+        "PaymentReturnReason": rng.choice(("AC04", "AM04", "MS03")) if event.type == "payment.failed" else None,
         "AmountInTransactionCurrency": f"{facts['amount']:.2f}",
     }
     return "payments", values, (("erp_party", person.party),)

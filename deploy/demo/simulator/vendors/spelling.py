@@ -1,15 +1,15 @@
-"""One address or number as people and systems write it; every spelling means the same to `schemas/records/identifiers.py`."""
+"""Spellings of one address or number. `schemas/records/identifiers.py` normalises all of them to the same value."""
 
 from random import Random
 
 
 def email_as_typed(email: str, rng: Random) -> str:
-    """Mostly as it is; now and then in capitals or with spaces around."""
+    """Return the address unchanged (85 %), in other capitals, or between spaces."""
     return rng.choices((email, email.upper(), email.title(), f" {email} "), (85, 5, 6, 4))[0]
 
 
 def phone_as_typed(phone: str, rng: Random) -> str:
-    """`phone` (+1 and ten digits) in one of five formats, the country code always in it."""
+    """Return `phone` (+1 and ten digits) in one of five formats, all with the country code."""
     area, exchange, line = phone[2:5], phone[5:8], phone[8:]
     forms = (
         phone,

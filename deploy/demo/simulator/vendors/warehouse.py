@@ -1,9 +1,9 @@
-"""The warehouse: movements of order lines with promised and actual dates, as Parquet with real time types."""
+"""The warehouse: movements of order lines with promised and actual dates, as Parquet with native time types."""
 
 from datetime import date, datetime
 from random import Random
 
-from deploy.demo.simulator.story import Fact, Happening
+from deploy.demo.simulator.timeline import Event, Fact
 from deploy.demo.simulator.vendors.record import Feed, Record
 
 FEEDS = {
@@ -39,13 +39,13 @@ EVENTS = {
 TYPES = tuple(EVENTS)
 
 
-def render(happening: Happening, number: int, rng: Random) -> Record:
-    """The movement of one happening."""
-    facts, person = happening.facts, happening.person
+def render(event: Event, number: int, rng: Random) -> Record:
+    """Return the movement of one event."""
+    facts, person = event.facts, event.person
     values = {
         "MovementId": number,
-        "EventType": EVENTS[happening.type],
-        "EventTime": happening.at,
+        "EventType": EVENTS[event.type],
+        "EventTime": event.at,
         "OrderNumber": facts["order"],
         "OrderItem": 10,
         "CustomerNumber": person.party,
@@ -56,7 +56,7 @@ def render(happening: Happening, number: int, rng: Random) -> Record:
         "ActualDate": _day(facts.get("actual")),
         "DelayDays": facts.get("delay_days"),
     }
-    return Record("movements", happening.at, happening, values, (("erp_party", person.party),))
+    return Record("movements", event.at, event, values, (("erp_party", person.party),))
 
 
 def _day(at: Fact) -> date | None:

@@ -1,8 +1,8 @@
-"""The support desk: ticket events as JSON Lines, with the requester's address, or number where the person called."""
+"""The support desk: ticket events as JSON Lines, with the requester's e-mail address, or phone number for calls."""
 
 from random import Random
 
-from deploy.demo.simulator.story import Happening
+from deploy.demo.simulator.timeline import Event
 from deploy.demo.simulator.vendors.record import Feed, Record, zulu
 from deploy.demo.simulator.vendors.spelling import email_as_typed, phone_as_typed
 
@@ -24,16 +24,16 @@ EVENTS = {
 TYPES = tuple(EVENTS)
 
 
-def render(happening: Happening, number: int, rng: Random) -> Record:
-    """The ticket event of one happening."""
-    facts, person = happening.facts, happening.person
+def render(event: Event, number: int, rng: Random) -> Record:
+    """Return the ticket event."""
+    facts, person = event.facts, event.person
     email = person.second_email or person.email
     called = facts["channel"] == "voice"
     values = {
         "id": 900_000_000 + number,
         "ticket_id": int(str(facts["ticket"])),
-        "created_at": zulu(happening.at),
-        "event_type": EVENTS[happening.type],
+        "created_at": zulu(event.at),
+        "event_type": EVENTS[event.type],
         "via": {"channel": facts["channel"]},
         "requester": {
             "email": None if called else email_as_typed(email, rng),
@@ -43,4 +43,4 @@ def render(happening: Happening, number: int, rng: Random) -> Record:
         "priority": facts["priority"],
         "wait_seconds": facts["wait_seconds"],
     }
-    return Record("ticket_events", happening.at, happening, values, (("phone", person.phone) if called else ("email", email),))
+    return Record("ticket_events", event.at, event, values, (("phone", person.phone) if called else ("email", email),))

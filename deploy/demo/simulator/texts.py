@@ -1,4 +1,4 @@
-"""What simulated people write: English, partly in words that a sentiment lexicon misses ("on hold for 45 minutes")."""
+"""Texts of simulated people, some of them beyond a sentiment lexicon ("on hold for 45 minutes")."""
 
 from random import Random
 
@@ -39,7 +39,7 @@ REPLIES = (
     "Thank you for your patience, this is now corrected.",
     "A colleague will call you today.",
 )
-AGAIN = (
+REOPENINGS = (
     "It is happening again, same as before.",
     "Not solved. I have explained this twice now.",
     "Still broken after your fix.",
@@ -49,7 +49,7 @@ GOOD = (
     "Fast, reliable, easy. I am happy.",
     "Everything works perfectly, thank you!",
 )
-MIDDLING = ("It works, mostly.", "Fine so far.", "The price could be better, but ok.")
+NEUTRAL = ("It works, mostly.", "Fine so far.", "The price could be better, but ok.")
 BAD = (
     "Terrible support, nobody knows anything.",
     "I waited for weeks.",
@@ -66,37 +66,37 @@ PRAISES = ("new fibre line is amazing, finally fast & stable", "great support to
 REFERRALS = ("happy to recommend my provider, use my code for a free month",)
 
 
-def issue(rng: Random, kind: str, *, displeased: bool) -> str:
-    """The opening message of a ticket, longer where the customer is displeased."""
+def issue(rng: Random, kind: str, *, is_displeased: bool) -> str:
+    """Return the first message of a ticket, with a complaint if the customer is displeased."""
     text = rng.choice(ISSUES[kind])
-    return f"{text}\n{rng.choice(DISPLEASED)}" if displeased else text
+    return f"{text}\n{rng.choice(DISPLEASED)}" if is_displeased else text
 
 
 def reply(rng: Random) -> str:
-    """What an agent answers."""
+    """Return an agent's answer."""
     return rng.choice(REPLIES)
 
 
-def again(rng: Random) -> str:
-    """Why a ticket is reopened."""
-    return rng.choice(AGAIN)
+def reopening(rng: Random) -> str:
+    """Return the message that reopens a ticket."""
+    return rng.choice(REOPENINGS)
 
 
 def comment(rng: Random, feeling: float) -> str:
-    """A survey comment at this satisfaction, 0 to 100."""
-    return rng.choice(GOOD if feeling > 70 else MIDDLING if feeling > 50 else BAD)
+    """Return a survey comment for this satisfaction, 0 to 100."""
+    return rng.choice(GOOD if feeling > 70 else NEUTRAL if feeling > 50 else BAD)
 
 
 def complaint(rng: Random) -> str:
-    """A public complaint."""
+    """Return a public complaint."""
     return rng.choice(COMPLAINTS)
 
 
 def praise(rng: Random) -> str:
-    """Public praise."""
+    """Return public praise."""
     return rng.choice(PRAISES)
 
 
 def referral(rng: Random) -> str:
-    """A public recommendation."""
+    """Return a public recommendation."""
     return rng.choice(REFERRALS)
