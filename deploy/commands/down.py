@@ -10,7 +10,7 @@ from deploy.terminal.console import console, print_line
 
 @click.command()
 def command() -> None:
-    """Stop Kafka and ClickHouse on this machine and keep their data.
+    """Stop Kafka and ClickHouse, keep their data.
 
     Does nothing if they do not run.
 
