@@ -1,1 +1,1 @@
-"""The Faust side: identify, join, and read signals from customer journeys."""
+"""Worker: identify customers, join their touchpoints into journeys, and read signals, with Faust as engine."""

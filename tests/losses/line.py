@@ -1,6 +1,6 @@
-"""A Faust worker without a broker: consumer, conductor, stream, agent and commit are the real ones, stock or ours.
+"""Faust worker without a broker: consumer, conductor, stream, agent and commit are real, stock or ours.
 
-Only Faust's Kafka thread is replaced, by `Partition`. What is done with a record is `work.py`'s.
+`Partition` replaces only Faust's Kafka thread. `work.py` holds the work on a record.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ HERE = TP(TOPIC, 0)
 
 
 class Partition:
-    """A partition and what the group has committed of it, where Faust's Kafka thread stands.
+    """One partition and its committed offset, in place of Faust's Kafka thread.
 
-    Like aiokafka's consumer, it does not seek a partition that has no committed offset.
+    Like aiokafka's consumer, it does not seek a partition without a committed offset.
     """
 
     def __init__(self, values: list[bytes], *, first: int = 0, committed: int | None = None, at_once: int = 500) -> None:
@@ -35,27 +35,27 @@ class Partition:
         self.position = first if committed is None else committed
         self.commits_fail = False
         self.fetched = asyncio.Event()
-        self.answer, self.sought, self.taken = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        for each in (self.answer, self.sought, self.taken):
+        self.answer, self.seek_done, self.commit_accepted = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        for each in (self.answer, self.seek_done, self.commit_accepted):
             each.set()
 
     def extend(self, values: list[bytes]) -> None:
-        """Records that arrive now."""
+        """Add records to the log."""
         self.records += [_record(self.highwater(HERE) + index, each) for index, each in enumerate(values)]
 
     async def getmany(self, active: Collection[TP], timeout: float) -> dict[TP, list[Any]]:  # noqa: ASYNC109
         start = self.position - self.first
-        found = self.records[start : start + self.at_once] if HERE in active else []
-        if not found:
+        records = self.records[start : start + self.at_once] if HERE in active else []
+        if not records:
             await asyncio.sleep(0.01)
             return {}
-        self.position += len(found)
+        self.position += len(records)
         self.fetched.set()
         await self.answer.wait()
-        return {HERE: found}
+        return {HERE: records}
 
     async def commit(self, offsets: Mapping[TP, int]) -> bool:
-        await self.taken.wait()
+        await self.commit_accepted.wait()
         if not self.commits_fail:
             self.committed = offsets[HERE]
         return not self.commits_fail
@@ -63,7 +63,7 @@ class Partition:
     async def seek_to_committed(self) -> dict[TP, int | None]:
         if self.committed:
             self.position = self.committed
-        await self.sought.wait()
+        await self.seek_done.wait()
         return {HERE: self.committed}
 
     async def seek_to_beginning(self, *partitions: TP) -> None:
@@ -73,10 +73,10 @@ class Partition:
         return {HERE}
 
     def pause_partitions(self, partitions: Collection[TP]) -> None:
-        """Nothing more is fetched."""
+        """Do nothing."""
 
     def _ensure_consumer(self) -> Any:
-        """aiokafka's consumer, as far as anybody asks: the group has not given it up."""
+        """Return the part of aiokafka's consumer that the engine reads: it is a member of the group."""
         return SimpleNamespace(_coordinator=SimpleNamespace(generation=1))
 
     def topic_partitions(self, topic: str) -> int:
@@ -90,12 +90,12 @@ def _record(offset: int, content: bytes) -> Any:
     return ConsumerRecord(TOPIC, 0, offset, 1, 0, b"k", content, None, 1, len(content), ())
 
 
-class Ended(BaseException):
-    """In place of the end of the process."""
+class ProcessEnded(BaseException):
+    """Raised in place of the end of the process."""
 
 
 class Line:
-    """A worker at work on a partition."""
+    """One running worker with one partition."""
 
     def __init__(self, app: Any, partition: Partition, work: Work) -> None:
         self.app, self.partition, self.work = app, partition, work
@@ -107,28 +107,28 @@ class Line:
                 await asyncio.sleep(0.005)
 
     async def settle(self) -> None:
-        """Let everything happen that can happen."""
+        """Wait until all pending tasks have run."""
         for _ in range(50):
             await asyncio.sleep(0.003)
 
     async def commit(self) -> int | None:
-        """What Faust's commit timer does; returns what the group has committed then."""
+        """Commit as Faust's timer does, and return the committed offset."""
         await self.app.consumer.commit()
         return self.partition.committed
 
     def lost(self) -> set[int]:
-        """Offsets that nobody will read again after a crash now, and that were neither sent on nor refused."""
-        gone = range(self.partition.first, self.partition.committed or self.partition.first)
-        return {offset for offset in gone if offset not in self.work.sent and offset not in self.work.refused}
+        """Return the committed offsets that were neither sent nor made a dead letter."""
+        committed = range(self.partition.first, self.partition.committed or self.partition.first)
+        return {offset for offset in committed if offset not in self.work.sent and offset not in self.work.dead_letters}
 
     def exit(self, code: int) -> None:
         self.ended = True
-        raise Ended
+        raise ProcessEnded
 
 
 @asynccontextmanager
 async def running(engine: str, partition: Partition, work: Work, **options: Any) -> AsyncIterator[Line]:
-    """A worker of one kind in BODIES that has just been assigned the partition."""
+    """Run a worker of one kind in `BODIES` that has just been assigned the partition."""
     ours = engine == "ours"
     concurrency = options.pop("concurrency", 1)
     app: Any = faust.App(

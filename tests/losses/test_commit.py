@@ -1,4 +1,4 @@
-"""What is committed, and what the worker believes to be committed."""
+"""Commits that pass unfinished records, or leave out finished ones."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tests.losses.work import Work, value
 
 
 class Slow(Work):
-    """Some records take for ever, while others that came later are done."""
+    """Work in which some records never finish, while later ones do."""
 
     def __init__(self, slow: set[int]) -> None:
         super().__init__()
@@ -21,10 +21,10 @@ class Slow(Work):
         await super().send(number)
 
 
-# engine, committed before, slow records: committed after, and lost by it. Four records follow the slow ones.
+# engine, committed before, slow records: committed after, lost offsets. Four records follow the slow ones.
 HEADS = [
     ("stock", 31, {31}, 36, {31}),
-    ("stock", 31, {31, 32}, 31, set()),  # two are missing: this it sees
+    ("stock", 31, {31, 32}, 31, set()),  # Faust notices two missing records
     ("stock", None, {0}, 5, {0}),
     ("stock", None, {0, 1, 2}, 7, {0, 1, 2}),
     ("ours", 31, {31}, 31, set()),
@@ -35,7 +35,7 @@ HEADS = [
 
 
 @pytest.mark.parametrize(("engine", "before", "slow", "after", "lost"), HEADS)
-def test_a_commit_never_passes_a_record_that_is_not_done(
+def test_commit_never_passes_an_unfinished_record(
     engine: str, before: int | None, slow: set[int], after: int | None, lost: set[int]
 ) -> None:
     async def scenario() -> None:
@@ -53,8 +53,8 @@ def test_a_commit_never_passes_a_record_that_is_not_done(
 
 
 @pytest.mark.parametrize(("engine", "second"), [("stock", None), ("ours", 3)])
-def test_a_commit_that_failed_is_tried_again(engine: str, second: int | None) -> None:
-    """Nothing is lost, but a restart repeats everything since the last commit that did not fail."""
+def test_failed_commit_is_repeated(engine: str, second: int | None) -> None:
+    """Nothing is lost, but a restart repeats everything since the last successful commit."""
 
     async def scenario() -> None:
         work = Work()
@@ -71,8 +71,8 @@ def test_a_commit_that_failed_is_tried_again(engine: str, second: int | None) ->
 
 
 @pytest.mark.parametrize(("engine", "after"), [("stock", None), ("ours", 3)])
-def test_what_is_done_is_committed_before_its_partition_goes(engine: str, after: int | None) -> None:
-    """Nothing is lost, but whoever has the partition next does again what was done since the last commit, at every rebalance."""
+def test_finished_records_are_committed_before_revocation(engine: str, after: int | None) -> None:
+    """Nothing is lost, but the next owner repeats everything since the last commit, at every rebalance."""
 
     async def scenario() -> None:
         work = Work()
@@ -87,8 +87,8 @@ def test_what_is_done_is_committed_before_its_partition_goes(engine: str, after:
 
 
 @pytest.mark.parametrize(("engine", "after"), [("stock", 3), ("ours", 5)])
-def test_the_last_commit_holds_what_was_done_while_another_was_under_way(engine: str, after: int) -> None:
-    """As above: Faust waits for that one, and takes it for its own."""
+def test_last_commit_includes_records_finished_during_another_commit(engine: str, after: int) -> None:
+    """Nothing is lost, but the next owner repeats records: Faust waits for the running commit and then commits nothing."""
 
     async def scenario() -> None:
         work = Work()
@@ -96,15 +96,15 @@ def test_the_last_commit_holds_what_was_done_while_another_was_under_way(engine:
         async with running(engine, source, work, stream_wait_empty=True) as line:
             await line.until(lambda: 2 in work.sent)
             await line.settle()
-            source.taken.clear()
-            under_way = asyncio.create_task(line.commit())
+            source.commit_accepted.clear()
+            running_commit = asyncio.create_task(line.commit())
             source.extend([value(number) for number in range(3, 5)])
             await line.until(lambda: 4 in work.sent)
             await line.settle()
             last = asyncio.create_task(line.app.consumer.wait_empty())
             await line.settle()
-            source.taken.set()
-            await asyncio.gather(under_way, last)
+            source.commit_accepted.set()
+            await asyncio.gather(running_commit, last)
             assert source.committed == after
 
     asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""Outputs that never reached the broker, and an offset that is committed all the same. Real Kafka on the way out."""
+"""Outputs that did not reach the broker, and the commit of their offsets. Outputs go to a real Kafka."""
 
 import asyncio
 import random
@@ -33,12 +33,12 @@ def create(admin: KafkaAdminClient, topic: str) -> None:
 
 
 def noise(size: int) -> bytes:
-    """Bytes that do not compress."""
+    """Return incompressible bytes."""
     return random.Random(7).randbytes(size)
 
 
 class Stock(Work):
-    """Sends as a table writes its changelog, and as Faust's own examples forward: the buffer has it, that is all."""
+    """Work that sends into the producer's buffer and does not wait, as Faust's tables and examples do."""
 
     def __init__(self, topic: str, size: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Stock(Work):
 
 
 class Ours(Work):
-    """Sends through the producer."""
+    """Work that sends with the engine's producer."""
 
     def __init__(self, topic: str, size: int) -> None:
         super().__init__()
@@ -78,13 +78,13 @@ class Ours(Work):
 ENGINES = {"stock": Stock, "ours": Ours}
 
 
-# engine, records: committed although no output can leave, because the topic's leader is not known yet
+# engine, records: committed offset while no output can leave, because the topic does not exist yet
 FLUSHES = [("stock", 1, 1), ("stock", 50, 50), ("ours", 1, None), ("ours", 50, None)]
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("engine", "records", "committed"), FLUSHES)
-def test_an_offset_waits_for_outputs_that_cannot_leave_yet(
+def test_offset_waits_for_outputs_that_cannot_leave_yet(
     engine: str, records: int, committed: int | None, admin: KafkaAdminClient
 ) -> None:
     topic = f"flush-{engine}-{records}"
@@ -106,10 +106,10 @@ def test_an_offset_waits_for_outputs_that_cannot_leave_yet(
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("engine", "committed", "ended"), [("stock", 3, False), ("ours", None, True)])
-def test_an_offset_is_not_committed_when_the_broker_refused_the_output(
+def test_offset_of_a_rejected_output_is_not_committed(
     engine: str, committed: int | None, admin: KafkaAdminClient, *, ended: bool
 ) -> None:
-    topic = f"refused-{engine}"
+    topic = f"rejected-{engine}"
     create(admin, topic)
 
     async def scenario() -> None:
@@ -124,8 +124,8 @@ def test_an_offset_is_not_committed_when_the_broker_refused_the_output(
     assert end_offsets(topic)[0] == 0
 
 
-def test_exactly_once_mode_sends_to_topics_that_are_not_read_outside_the_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Why the engine uses no Kafka transactions: a crash leaves such outputs behind, and they come again."""
+def test_exactly_once_mode_sends_output_only_topics_outside_the_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such outputs stay after a crash and are then repeated, so the engine uses no Kafka transactions."""
     sent = []
 
     async def scenario() -> None:
@@ -136,7 +136,7 @@ def test_exactly_once_mode_sends_to_topics_that_are_not_read_outside_the_transac
         async def send(*_record: object, transactional_id: str | None) -> None:
             sent.append(transactional_id)
 
-        monkeypatch.setattr(consumer, "key_partition", lambda *_: None)  # a consumer knows the topics it reads
+        monkeypatch.setattr(consumer, "key_partition", lambda *_: None)  # as for a topic that the consumer does not read
         monkeypatch.setattr(consumer.transactions.producer, "send", send)
         await consumer.transactions.send("output", b"k", b"v", None, None, None)
 

@@ -1,4 +1,4 @@
-"""What a rebalance throws away, and whether it comes again."""
+"""Records that a rebalance discards, and whether they are read again."""
 
 import asyncio
 
@@ -11,19 +11,19 @@ from schemas.service.connection import KafkaSettings
 from tests.losses.line import HERE, Partition, running
 from tests.losses.work import Waiting, Work, value
 
-# engine, committed before: lost
-THROWN_AWAY = [("stock", None, {0, 1, 2, 3, 4}), ("stock", 2, set()), ("ours", None, set()), ("ours", 2, set())]
+# engine, committed before: lost offsets
+DISCARDED = [("stock", None, {0, 1, 2, 3, 4}), ("stock", 2, set()), ("ours", None, set()), ("ours", 2, set())]
 
 
-@pytest.mark.parametrize(("engine", "committed", "lost"), THROWN_AWAY)
-def test_what_was_fetched_during_a_rebalance_comes_again(engine: str, committed: int | None, lost: set[int]) -> None:
+@pytest.mark.parametrize(("engine", "committed", "lost"), DISCARDED)
+def test_records_fetched_during_a_rebalance_are_read_again(engine: str, committed: int | None, lost: set[int]) -> None:
     async def scenario() -> None:
         work = Work()
         source = Partition([value(number) for number in range(10)], committed=committed, at_once=5)
         source.answer.clear()
         async with running(engine, source, work) as line:
             await line.until(source.fetched.is_set)
-            line.app.consumer.stop_flow()  # the rebalance begins while a fetch is under way
+            line.app.consumer.stop_flow()  # the rebalance begins during a fetch
             source.answer.set()
             await line.settle()
             await line.app.consumer.perform_seek()  # and ends
@@ -37,20 +37,20 @@ def test_what_was_fetched_during_a_rebalance_comes_again(engine: str, committed:
 
 
 @pytest.mark.parametrize(("engine", "after", "lost"), [("stock", 11, {6, 7, 8, 9}), ("ours", 15, set())])
-def test_what_was_fetched_while_partitions_are_sought_comes_again(engine: str, after: int, lost: set[int]) -> None:
-    """Recovery resumes partitions, seeks them one by one, and then empties the queues; Faust takes the gap for compaction."""
+def test_records_fetched_between_seeks_are_read_again(engine: str, after: int, lost: set[int]) -> None:
+    """Recovery resumes partitions, seeks them one by one, and then clears the queues. Faust takes the gap for compaction."""
 
     async def scenario() -> None:
         work = Waiting(at=5)
         source = Partition([], first=5, committed=5, at_once=1)
         async with running(engine, source, work) as line:
-            source.sought.clear()
+            source.seek_done.clear()
             seek = asyncio.create_task(line.app.consumer.perform_seek())
             await line.settle()
             source.extend([value(number) for number in range(5, 10)])
             await line.settle()
             assert source.fetched.is_set() == (engine == "stock")
-            source.sought.set()  # the other partitions are sought, too
+            source.seek_done.set()  # now the other partitions are sought
             await seek
             line.app.flow_control.resume()
             work.gate.set()
@@ -64,8 +64,8 @@ def test_what_was_fetched_while_partitions_are_sought_comes_again(engine: str, a
 
 
 @pytest.mark.parametrize(("engine", "sent"), [("stock", []), ("ours", list(range(10, 18)))])
-def test_a_queue_that_is_emptied_under_a_waiting_stream_stops_no_partition(engine: str, sent: list[int]) -> None:
-    """Faust fetches a partition again when its full queue was read empty; emptied by `clear`, nobody says so."""
+def test_cleared_queue_pauses_no_partition(engine: str, sent: list[int]) -> None:
+    """Faust resumes a partition when a stream has emptied its full queue; `clear` empties it without resuming."""
 
     async def scenario() -> None:
         work = Work()
@@ -74,7 +74,7 @@ def test_a_queue_that_is_emptied_under_a_waiting_stream_stops_no_partition(engin
             consumer = line.app.consumer
             await line.settle()
             source.extend([value(number) for number in range(10, 18)])
-            for record in source.records:  # without a pause in which the stream could begin to read
+            for record in source.records:  # without a pause, so that the stream cannot read
                 await line.app.topics.on_message(consumer._to_message(HERE, record))
             line.app.flow_control.clear()
             await consumer.perform_seek()
@@ -85,8 +85,8 @@ def test_a_queue_that_is_emptied_under_a_waiting_stream_stops_no_partition(engin
 
 
 @pytest.mark.integration
-def test_aiokafka_leaves_a_partition_without_a_committed_offset_where_it_is(stack: Stack) -> None:
-    """The ground of what is lost above, and what `Partition` has from it: on real Kafka, records read are not read again."""
+def test_aiokafka_does_not_seek_a_partition_without_a_committed_offset(stack: Stack) -> None:
+    """This causes the losses above, and `Partition` imitates it. On a real Kafka, the records are not read again."""
     topic = TopicPartition("seek-to-committed", 0)
     admin = KafkaAdminClient(**KafkaSettings().kafka_python())
     admin.create_topics({topic.topic: {"num_partitions": 1, "replication_factor": 1}})

@@ -1,4 +1,4 @@
-"""A worker dies after it has written its state and before the offset is committed: the records come again."""
+"""Records that are repeated because a worker died after its state was written and before its offset was committed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,14 +24,14 @@ TOUCHPOINTS = 3
 
 
 class Count(Work):
-    """Counts in a table, then waits for ever, as if it was killed then."""
+    """Work that counts in a table and then blocks, like a worker that was killed."""
 
     async def open(self, app: Any) -> None:
         self.counts = app.Table("counts", default=int, partitions=1)
 
     def fold(self, number: int) -> None:
         self.counts["customer"] += 1
-        self.counted: int = self.counts["customer"]
+        self.count: int = self.counts["customer"]
 
     async def send(self, number: int) -> None:
         await super().send(number)
@@ -46,17 +46,17 @@ class Count(Work):
 
 
 async def stock(folder: Path) -> int:
-    """How many touchpoints Faust's table counts: stock store, the same local copy both times."""
+    """Return the count in Faust's table after two runs on the same local copy."""
     for _ in range(2):
         work = Count()
         source = Partition([value(number) for number in range(TOUCHPOINTS)])
         async with running("stock", source, work, store="rocksdb://", datadir=str(folder)) as line:
             await line.until(work.all_sent)
-    return work.counted
+    return work.count
 
 
-class Out:
-    """Stands where the producer stands: acknowledges everything and gives changelog rows their offsets."""
+class FakeProducer:
+    """Producer that acknowledges everything and numbers the changelog rows."""
 
     def __init__(self) -> None:
         self.end = 0
@@ -70,13 +70,13 @@ class Out:
 
 
 async def ours(folder: Path) -> int:
-    """How many touchpoints the customer's row counts; `take` is everything but the acknowledgement."""
-    out: Any = Out()
+    """Return the count in the customer's row after two runs without an acknowledgement."""
+    producer: Any = FakeProducer()
     source = Partition(resolved())
     for _ in range(2):
         app = faust.App("state", broker=f"{transport.SCHEME}://localhost:1", store=f"{store.SCHEME}://", datadir=str(folder))
         table: Any = app.Table("customers", partitions=8, key_type=bytes, value_type=bytes)
-        stage = Stage(Join(load_signals()), partial(getattr, table, "data"), lambda: out)
+        stage = Stage(Join(load_signals()), partial(getattr, table, "data"), lambda: producer)
         await stage.process_chunk([replace(record, topic=RESOLVED) for record in source.records], 0)
         [(_, row)] = table.data.scan(0)
         await table.data.stop()
@@ -84,7 +84,7 @@ async def ours(folder: Path) -> int:
 
 
 def resolved() -> list[bytes]:
-    """Touchpoints of one customer, as the chain resolves them."""
+    """Return the `resolved` records of one customer's touchpoints."""
     chain = Chain()
     for number in range(TOUCHPOINTS):
         chain.feed(
@@ -105,11 +105,9 @@ def resolved() -> list[bytes]:
     return [each for (topic, _), log in chain.topics.items() if topic == RESOLVED for each in log]
 
 
-@pytest.mark.parametrize(("engine", "counted"), [(stock, 2 * TOUCHPOINTS), (ours, TOUCHPOINTS)])
-def test_records_that_come_again_after_a_crash_count_once(
-    engine: Callable[[Path], Awaitable[int]], counted: int, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("engine", "count"), [(stock, 2 * TOUCHPOINTS), (ours, TOUCHPOINTS)])
+def test_repeated_records_count_once_after_a_crash(engine: Callable[[Path], Awaitable[int]], count: int, tmp_path: Path) -> None:
     async def scenario() -> int:
         return await engine(tmp_path)
 
-    assert asyncio.run(scenario()) == counted
+    assert asyncio.run(scenario()) == count

@@ -1,4 +1,4 @@
-"""What a worker does with a record, the same for both engines: fold it, then send it on; and the agent bodies that do it."""
+"""Work on a record, the same for both engines: fold it, then send it. And the agent bodies that do it."""
 
 import asyncio
 from typing import Any
@@ -14,34 +14,34 @@ TOPIC = "losses"
 
 
 def value(number: int) -> bytes:
-    """A record that both engines can read; `kind` is its number."""
+    """Return a record that both engines can read; its `kind` is the number."""
     fields = {"kind": str(number), "value": "v", "customer_id": b"c" * 16, "rule": "r", "event_id": b"e" * 16, "at": 1}
     return encode("edge", fields)
 
 
 class Work:
-    """Folds and sends every record; a subclass fails or waits."""
+    """Work that folds and sends every record. Subclasses fail or wait."""
 
     def __init__(self) -> None:
         self.sent: list[int] = []
-        self.refused: list[int] = []
+        self.dead_letters: list[int] = []
 
     def fold(self, number: int) -> None:
-        """What a step does: pure, at once."""
+        """Process the record, like a step."""
 
     async def send(self, number: int) -> None:
-        """What goes outside; returns when it is there, or as early as the engine has it."""
+        """Send the record. Ours returns after the acknowledgement, stock Faust once the record is buffered."""
         self.sent.append(number)
 
     async def open(self, app: Any) -> None:
-        """Before the worker starts."""
+        """Prepare the work before the worker starts."""
 
     async def close(self) -> None:
-        """After it has ended."""
+        """Clean up after the worker has ended."""
 
 
 class Waiting(Work):
-    """One record waits outside until the gate opens; the agent is busy meanwhile."""
+    """Work in which the send of one record waits for the gate, and blocks the agent meanwhile."""
 
     def __init__(self, at: int = 0) -> None:
         super().__init__()
@@ -54,14 +54,14 @@ class Waiting(Work):
 
 
 class Codec(faust.Codec):
-    """Our records for stock Faust: the number of the record, or an error."""
+    """Codec of our records for stock Faust. It returns the number of the record."""
 
     def _loads(self, s: bytes) -> Any:
         return int(decode(s)[1]["kind"])
 
 
 class Forward:
-    """The same work as a step: an output for each record."""
+    """The same work as a step with one output per record."""
 
     name, topics, table, changelog, row_group_prefix_bytes = "forward", (TOPIC,), "", "", 0
 
@@ -76,8 +76,8 @@ class Forward:
         return outputs
 
 
-class Out:
-    """The way out of a stage: outputs are the work's to send, dead letters are written down."""
+class FakeProducer:
+    """Producer that lets the work send the outputs, and records the offsets of dead letters."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -86,7 +86,7 @@ class Out:
         for output in outputs:
             fields = decode(output.value)[1]
             if output.topic == DEAD_LETTERS:
-                self.work.refused.append(fields["offset"])
+                self.work.dead_letters.append(fields["offset"])
             else:
                 await self.work.send(int(fields["kind"]))
         return len(outputs)
@@ -123,9 +123,9 @@ async def _noack_take(stream: Any, work: Work) -> None:
 
 
 async def _stage(stream: Any, work: Work) -> None:
-    out: Any = Out(work)
+    producer: Any = FakeProducer(work)
     step: Any = Forward(work)
-    await Stage(step, None, lambda: out).run(stream)
+    await Stage(step, None, lambda: producer).run(stream)
 
 
 BODIES = {"stock": _plain, "stock take": _take, "stock noack": _noack, "stock noack_take": _noack_take, "ours": _stage}

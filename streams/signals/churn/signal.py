@@ -3,7 +3,7 @@
 The setting is non-contractual until a cancellation arrives, which is observed churn (risk 1). A purchase is a day with an
 order or a payment. Each reading also holds a baseline: idle days as a share of the horizon, at most 1.
 A tick brings a reading when the risk has reached another hundredth since the tick before, so that growing silence shows. The
-first tick after 365 idle days brings the last reading.
+first tick after 365 idle days is the last one that can.
 """
 
 from typing import Any

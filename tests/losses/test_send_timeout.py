@@ -1,4 +1,4 @@
-"""Many who send to one partition at once: aiokafka takes the time they all waited from the patience of each, again and again."""
+"""Many concurrent sends to one partition. aiokafka subtracts the waiting time of earlier batches from each time-out."""
 
 import asyncio
 from typing import Any
@@ -13,11 +13,11 @@ from streams.contract import Output
 from streams.engine.producer import Producer
 
 TP = TopicPartition("t", 0)
-SENDERS, PATIENCE, EVERY = 30, 3.0, 0.03
+SENDERS, TIMEOUT_SECONDS, BATCH_SECONDS = 30, 3.0, 0.03
 
 
 class FakeClient:
-    """aiokafka's own queue of batches, which a broker that takes one every 30 ms empties: all are gone after 0.9 s of 3."""
+    """aiokafka's own queue of batches. The broker takes one every 30 ms, so all are sent after 0.9 s of 3."""
 
     def __init__(self) -> None:
         self.queue = MessageAccumulator(ClusterMetadata(), 2**20, 0, 60)
@@ -27,11 +27,11 @@ class FakeClient:
         return self.queue.create_builder()
 
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> Any:
-        return await self.queue.add_batch(batch, TopicPartition(topic, partition), PATIENCE)
+        return await self.queue.add_batch(batch, TopicPartition(topic, partition), TIMEOUT_SECONDS)
 
     async def broker(self) -> None:
         for offset in range(SENDERS):
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(BATCH_SECONDS)
             if not self.queue._batches.get(TP):
                 return
             batch = self.queue._batches[TP].popleft()
@@ -51,14 +51,14 @@ async def ours(client: FakeClient, number: int) -> None:
     await client.producer.publish([Output(TP.topic, TP.partition, b"", b"%d" % number)])
 
 
-@pytest.mark.parametrize(("send", "lost"), [(stock, "some"), (ours, "none")], ids=["aiokafka", "ours"])
-def test_whoever_waits_behind_others_does_not_lose_patience_early(send: Any, lost: str) -> None:
-    async def everyone() -> list[Any]:
+@pytest.mark.parametrize(("send", "timeouts"), [(stock, "some"), (ours, "none")], ids=["aiokafka", "ours"])
+def test_waiting_send_does_not_time_out_early(send: Any, timeouts: str) -> None:
+    async def send_all() -> list[Any]:
         client = FakeClient()
         broker = asyncio.create_task(client.broker())
-        found = await asyncio.gather(*(send(client, number) for number in range(SENDERS)), return_exceptions=True)
+        results = await asyncio.gather(*(send(client, number) for number in range(SENDERS)), return_exceptions=True)
         broker.cancel()
-        return found
+        return results
 
-    gave_up = [each for each in asyncio.run(everyone()) if isinstance(each, KafkaTimeoutError)]
-    assert ("some" if gave_up else "none") == lost
+    timed_out = [each for each in asyncio.run(send_all()) if isinstance(each, KafkaTimeoutError)]
+    assert ("some" if timed_out else "none") == timeouts
