@@ -1,4 +1,4 @@
-"""What the tests of `touchline work` share: touchpoints to publish, the worker as a real process, and what it left on Kafka."""
+"""Real workers under test: touchpoints to publish, `touchline work` as a process, and its results on Kafka."""
 
 import asyncio
 import re
@@ -29,8 +29,8 @@ ERP = source_topic("erp")
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
 
 
-def order(number: int, run: str, customer: int, at: int = 1_760_000_000_000) -> dict[str, Any]:
-    """The order with this number in a run of a test."""
+def make_order(number: int, run: str, customer: int, at: int = 1_760_000_000_000) -> dict[str, Any]:
+    """Return the touchpoint of order `number` in one run of a test."""
     return {
         "event_id": event_id(run, str(number), "1").bytes,
         "source": "erp",
@@ -45,8 +45,8 @@ def order(number: int, run: str, customer: int, at: int = 1_760_000_000_000) -> 
     }
 
 
-def publish(orders: Iterable[Mapping[str, Any]]) -> None:
-    """Returns when Kafka has all of them; those of a customer stay in order."""
+def publish_orders(orders: Iterable[Mapping[str, Any]]) -> None:
+    """Publish orders and wait until Kafka has all of them. Orders of one customer stay in order."""
     keyed = ((fields["identifiers"][0]["value"].encode(), encode("erp", dict(fields))) for fields in orders)
     asyncio.run(_publish([Output(ERP, crc32(key) % PARTITIONS[ERP], key, value) for key, value in keyed]))
 
@@ -60,8 +60,8 @@ async def _publish(outputs: list[Output]) -> None:
 
 
 @contextmanager
-def silent_kafka() -> Iterator[None]:
-    """Kafka is suspended for the block: it holds its connections and answers nothing."""
+def suspended_kafka() -> Iterator[None]:
+    """Suspend Kafka for the block: its connections stay open, and it answers nothing."""
     running = state.read()
     assert running is not None
     pid = running.service("kafka").pid
@@ -75,8 +75,8 @@ def silent_kafka() -> Iterator[None]:
 
 
 @contextmanager
-def worker(name: str, log: Path, program: tuple[str, ...] = (str(TOUCHLINE),)) -> Iterator[subprocess.Popen[bytes]]:
-    """`touchline work --no-restart` as a process of its own, killed at the end where it still runs."""
+def running_worker(name: str, log: Path, program: tuple[str, ...] = (str(TOUCHLINE),)) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `touchline work --no-restart` as a process, and kill it at the end if it still runs."""
     with log.open("ab") as out:
         process = subprocess.Popen([*program, "work", "--name", name, "--no-restart"], stdout=out, stderr=out)
     try:
@@ -86,36 +86,36 @@ def worker(name: str, log: Path, program: tuple[str, ...] = (str(TOUCHLINE),)) -
         process.wait()
 
 
-def page(log: Path, name: str, number: int = -1) -> tuple[int, str]:
-    """What the worker that wrote this log answers at a page; 0 while it has not begun to serve."""
+def get_page(log: Path, name: str, number: int = -1) -> tuple[int, str]:
+    """Return status and body of an HTTP page of the worker that wrote this log; status 0 while it does not serve."""
     ports = re.findall(r"metrics on (http://127\.0\.0\.1:\d+)/metrics", log.read_text())
     if not ports:
         return 0, ""
     try:
         with urllib.request.urlopen(f"{ports[number]}/{name}", timeout=5) as answer:
             return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return refused.code, refused.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
     except OSError:
         return 0, ""
 
 
-def metric(log: Path, name: str) -> float:
-    """A metric of the worker that wrote this log, by name and labels as they are printed."""
-    found = re.search(rf"^{re.escape(name)} (\S+)$", page(log, "metrics")[1], re.MULTILINE)
-    return float(found[1]) if found else 0.0
+def read_metric(log: Path, name: str) -> float:
+    """Return a metric of the worker that wrote this log, by its printed name and labels; 0 if it is missing."""
+    match = re.search(rf"^{re.escape(name)} (\S+)$", get_page(log, "metrics")[1], re.MULTILINE)
+    return float(match[1]) if match else 0.0
 
 
-def resolved(run: str) -> list[bytes]:
-    """The event ids in `touchline.resolved` of a run, each as often as it was put out."""
-    found = [decode(record.value) for record in read_topic(RESOLVED)]
-    touchpoints = [decode(fields["touchpoint"])[1] for name, fields in found if name == "resolved"]
+def read_resolved_ids(run: str) -> list[bytes]:
+    """Return the event ids of a run in `touchline.resolved`, including repetitions."""
+    records = [decode(record.value) for record in read_topic(RESOLVED)]
+    touchpoints = [decode(fields["touchpoint"])[1] for name, fields in records if name == "resolved"]
     return [fields["event_id"] for fields in touchpoints if fields["system"] == run]
 
 
-def waiting(*topics: str) -> int:
-    """Records of the topics that the workers have not committed."""
+def read_lag(*topics: str) -> int:
+    """Return the consumer lag of the workers on the topics."""
     consumer = KafkaConsumer(**KafkaSettings().kafka_python(), group_id=GROUP, enable_auto_commit=False)
     try:
         partitions = [TopicPartition(topic, each) for topic in topics for each in range(PARTITIONS[topic])]
@@ -125,5 +125,6 @@ def waiting(*topics: str) -> int:
         consumer.close()
 
 
-def drained() -> bool:
-    return waiting(ERP, IDENTITY_REQUESTS, RESOLVED) == 0
+def is_drained() -> bool:
+    """Return whether the workers have committed everything that was published."""
+    return read_lag(ERP, IDENTITY_REQUESTS, RESOLVED) == 0

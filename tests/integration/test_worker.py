@@ -15,7 +15,19 @@ from schemas.wire.codec import decode
 from schemas.wire.topics import IDENTITY_REQUESTS, TICKS
 from tests.harness.topics import read_topic
 from tests.harness.waiting import eventually
-from tests.harness.workers import ERP, PARTITIONS, drained, metric, order, page, publish, resolved, silent_kafka, waiting, worker
+from tests.harness.workers import (
+    ERP,
+    PARTITIONS,
+    get_page,
+    is_drained,
+    make_order,
+    publish_orders,
+    read_lag,
+    read_metric,
+    read_resolved_ids,
+    running_worker,
+    suspended_kafka,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240), pytest.mark.usefixtures("own_topics")]
 
@@ -26,16 +38,16 @@ def run() -> str:
 
 
 def _less_waiting(before: int) -> bool:
-    return waiting(ERP, IDENTITY_REQUESTS) < before
+    return read_lag(ERP, IDENTITY_REQUESTS) < before
 
 
 def test_a_worker_is_live_at_once_and_ready_when_its_partitions_are_recovered(tmp_path: Path, run: str) -> None:
     log = tmp_path / "log"
-    with worker(run, log) as process:
-        eventually(lambda: page(log, "live") == (200, "ok\n"))
-        assert page(log, "ready")[0] == 503
-        eventually(lambda: page(log, "ready") == (200, "ok\n"))
-        assert metric(log, "touchline_loop_lag_seconds") < 1
+    with running_worker(run, log) as process:
+        eventually(lambda: get_page(log, "live") == (200, "ok\n"))
+        assert get_page(log, "ready")[0] == 503
+        eventually(lambda: get_page(log, "ready") == (200, "ok\n"))
+        assert read_metric(log, "touchline_loop_lag_seconds") < 1
         process.terminate()
         assert process.wait(timeout=10) == 0
 
@@ -43,27 +55,27 @@ def test_a_worker_is_live_at_once_and_ready_when_its_partitions_are_recovered(tm
 def test_a_stop_under_load_takes_less_than_ten_seconds_and_what_was_put_out_is_not_put_out_again(
     tmp_path: Path, run: str
 ) -> None:
-    orders = [order(number, run, number % 700) for number in range(120_000)]
-    publish(orders)
+    orders = [make_order(number, run, number % 700) for number in range(120_000)]
+    publish_orders(orders)
     stops = 0
     log = tmp_path / "log"
     for _ in range(3):
-        before = waiting(ERP, IDENTITY_REQUESTS)
+        before = read_lag(ERP, IDENTITY_REQUESTS)
         if not before:
             break
-        with worker(run, log) as process:
+        with running_worker(run, log) as process:
             eventually(partial(_less_waiting, before), every=0.05)
             began = time.monotonic()
             process.terminate()
             assert process.wait(timeout=10) == 0, log.read_text()
             assert time.monotonic() - began < 10
-        stops += waiting(ERP, IDENTITY_REQUESTS) > 0
-        out = resolved(run)
+        stops += read_lag(ERP, IDENTITY_REQUESTS) > 0
+        out = read_resolved_ids(run)
         assert len(out) == len(set(out)), "a record was put out twice"
     assert stops, "everything was done before the first stop: the test stopped nothing"
-    with worker(run, log):
-        eventually(drained)
-    out = resolved(run)
+    with running_worker(run, log):
+        eventually(is_drained)
+    out = read_resolved_ids(run)
     assert sorted(out) == sorted(fields["event_id"] for fields in orders)
 
 
@@ -85,51 +97,51 @@ main()
 
 
 def test_a_second_worker_joins_while_a_step_waits_and_nothing_is_put_out_twice(tmp_path: Path, run: str) -> None:
-    orders = [order(number, run, number % 700) for number in range(10_000)]
+    orders = [make_order(number, run, number % 700) for number in range(10_000)]
     first, second = tmp_path / "first", tmp_path / "second"
-    publish(orders)
-    with worker(f"{run}-1", first, (sys.executable, "-c", SLOW_AT_FIRST)) as one:
+    publish_orders(orders)
+    with running_worker(f"{run}-1", first, (sys.executable, "-c", SLOW_AT_FIRST)) as one:
         eventually(lambda: "in hand" in first.read_text())
-        with worker(f"{run}-2", second) as two:
-            eventually(lambda: page(second, "ready")[0] == 200)
-            eventually(drained)
-            assert metric(first, 'touchline_rebalances_total{how="agreed"}') >= 1
-            assert metric(first, 'touchline_rebalances_total{how="lost"}') == 0
+        with running_worker(f"{run}-2", second) as two:
+            eventually(lambda: get_page(second, "ready")[0] == 200)
+            eventually(is_drained)
+            assert read_metric(first, 'touchline_rebalances_total{how="agreed"}') >= 1
+            assert read_metric(first, 'touchline_rebalances_total{how="lost"}') == 0
             for process in (one, two):
                 process.terminate()
             assert [process.wait(timeout=10) for process in (one, two)] == [0, 0]
-    out = resolved(run)
+    out = read_resolved_ids(run)
     assert sorted(out) == sorted(fields["event_id"] for fields in orders)
 
 
 def test_a_worker_that_was_frozen_is_told_so_and_joins_anew(tmp_path: Path, run: str) -> None:
-    orders = [order(number, run, number % 700) for number in range(10_000)]
+    orders = [make_order(number, run, number % 700) for number in range(10_000)]
     log = tmp_path / "log"
-    with worker(run, log) as process:
-        eventually(lambda: page(log, "ready")[0] == 200)
+    with running_worker(run, log) as process:
+        eventually(lambda: get_page(log, "ready")[0] == 200)
         psutil.Process(process.pid).suspend()
-        publish(orders)
+        publish_orders(orders)
         time.sleep(13)
         psutil.Process(process.pid).resume()
-        eventually(drained)
-        assert metric(log, 'touchline_rebalances_total{how="lost"}') == 1
+        eventually(is_drained)
+        assert read_metric(log, 'touchline_rebalances_total{how="lost"}') == 1
         assert "the group received no heartbeat in time" in log.read_text()
-    assert set(resolved(run)) == {fields["event_id"] for fields in orders}
+    assert set(read_resolved_ids(run)) == {fields["event_id"] for fields in orders}
 
 
 def test_a_stop_while_kafka_is_away_takes_less_than_ten_seconds_too(tmp_path: Path, run: str) -> None:
-    orders = [order(number, run, number % 700) for number in range(20_000)]
-    publish(orders)
-    with worker(run, tmp_path / "log") as process:
-        before = waiting(ERP)
-        eventually(lambda: waiting(ERP) < before, every=0.05)
-        with silent_kafka():
+    orders = [make_order(number, run, number % 700) for number in range(20_000)]
+    publish_orders(orders)
+    with running_worker(run, tmp_path / "log") as process:
+        before = read_lag(ERP)
+        eventually(lambda: read_lag(ERP) < before, every=0.05)
+        with suspended_kafka():
             time.sleep(1)
             process.terminate()
             assert process.wait(timeout=10) in (0, 75)
-    with worker(run, tmp_path / "log"):
-        eventually(drained)
-    assert set(resolved(run)) == {fields["event_id"] for fields in orders}
+    with running_worker(run, tmp_path / "log"):
+        eventually(is_drained)
+    assert set(read_resolved_ids(run)) == {fields["event_id"] for fields in orders}
 
 
 def ticks() -> dict[int, list[dict[str, Any]]]:
@@ -144,16 +156,16 @@ def test_each_partition_is_ticked_at_each_boundary_by_whoever_has_it_then(
     tmp_path: Path, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOUCHLINE_STREAMS_TICK_SECONDS", "3")
-    with worker(f"{run}-1", tmp_path / "first"):
+    with running_worker(f"{run}-1", tmp_path / "first"):
         eventually(lambda: len(ticks()) == PARTITIONS[TICKS])
-        with worker(f"{run}-2", tmp_path / "second") as second:
-            eventually(lambda: page(tmp_path / "second", "ready")[0] == 200)
+        with running_worker(f"{run}-2", tmp_path / "second") as second:
+            eventually(lambda: get_page(tmp_path / "second", "ready")[0] == 200)
             shared = {partition: sent[-1]["at"] for partition, sent in ticks().items()}
             eventually(lambda: all(sent[-1]["at"] > shared[partition] for partition, sent in ticks().items()))
             second.kill()
-        eventually(lambda: waiting(TICKS) == 0)
+        eventually(lambda: read_lag(TICKS) == 0)
     before = {partition: sent[-1]["at"] for partition, sent in ticks().items()}
-    with worker(f"{run}-3", tmp_path / "third"):
+    with running_worker(f"{run}-3", tmp_path / "third"):
         eventually(lambda: all(sent[-1]["at"] > before[partition] for partition, sent in ticks().items()))
     for sent in ticks().values():
         once = list({tick["at"]: tick for tick in sent}.values())

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.harness.waiting import eventually
-from tests.harness.workers import drained, order, page, publish, worker
+from tests.harness.workers import get_page, is_drained, make_order, publish_orders, running_worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120), pytest.mark.usefixtures("own_topics")]
 
@@ -40,10 +40,10 @@ IDLE_SECONDS = 12  # Faust checks every 2.5 s and reports what stands still for 
 def test_idle_worker_logs_nothing_at_warning_or_above(tmp_path: Path, patch: str, reported: str) -> None:
     run, log = f"run-{uuid4().hex[:8]}", tmp_path / "log"
     program = sys.executable, "-c", SHORT_TIMEOUTS.replace("{patch}", patch)
-    with worker(run, log, program):
-        eventually(lambda: page(log, "ready")[0] == 200)
-        publish([order(number, run, number % 100) for number in range(1_000)])
-        eventually(drained)
+    with running_worker(run, log, program):
+        eventually(lambda: get_page(log, "ready")[0] == 200)
+        publish_orders([make_order(number, run, number % 100) for number in range(1_000)])
+        eventually(is_drained)
         begin = len(log.read_text())
         time.sleep(IDLE_SECONDS)
         idle = log.read_text()[begin:]

@@ -9,7 +9,18 @@ import pytest
 
 from schemas.wire.topics import IDENTITY_REQUESTS
 from tests.harness.waiting import eventually
-from tests.harness.workers import ERP, drained, metric, order, page, publish, resolved, silent_kafka, waiting, worker
+from tests.harness.workers import (
+    ERP,
+    get_page,
+    is_drained,
+    make_order,
+    publish_orders,
+    read_lag,
+    read_metric,
+    read_resolved_ids,
+    running_worker,
+    suspended_kafka,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240), pytest.mark.usefixtures("own_topics")]
 
@@ -60,36 +71,36 @@ def impatient(checks: int, break_it: str = "") -> tuple[str, ...]:
     ids=["step", "loop", "recovery"],
 )
 def test_what_stands_still_while_records_wait_ends_the_process(tmp_path: Path, run: str, break_it: str, told: str) -> None:
-    publish([order(number, run, number) for number in range(100)])
-    with worker(run, tmp_path / "log", impatient(30, break_it)) as process:
+    publish_orders([make_order(number, run, number) for number in range(100)])
+    with running_worker(run, tmp_path / "log", impatient(30, break_it)) as process:
         assert process.wait(timeout=60) == 70
     assert told in (tmp_path / "log").read_text()
-    with worker(run, tmp_path / "log"):
-        eventually(drained)
-    assert len(set(resolved(run))) == 100
+    with running_worker(run, tmp_path / "log"):
+        eventually(is_drained)
+    assert len(set(read_resolved_ids(run))) == 100
 
 
 def test_what_stands_still_is_counted_before_the_process_ends(tmp_path: Path, run: str) -> None:
-    publish([order(number, run, number) for number in range(100)])
+    publish_orders([make_order(number, run, number) for number in range(100)])
     log = tmp_path / "log"
-    with worker(run, log, impatient(1_000, STOP_A_STEP)):
-        eventually(lambda: metric(log, 'touchline_stuck_partitions{stage="identify"}') > 0)
-        assert metric(log, "touchline_recovery_stuck") == 0
-        assert metric(log, 'touchline_stuck_partitions{stage="join"}') == 0
+    with running_worker(run, log, impatient(1_000, STOP_A_STEP)):
+        eventually(lambda: read_metric(log, 'touchline_stuck_partitions{stage="identify"}') > 0)
+        assert read_metric(log, "touchline_recovery_stuck") == 0
+        assert read_metric(log, 'touchline_stuck_partitions{stage="join"}') == 0
 
 
 def test_nothing_is_stuck_while_kafka_does_not_answer_and_nothing_is_lost(tmp_path: Path, run: str) -> None:
     """Eighteen seconds are longer than the session, and longer than this worker waits for something stuck."""
-    orders = [order(number, run, number % 700) for number in range(20_000)]
-    publish(orders)
+    orders = [make_order(number, run, number % 700) for number in range(20_000)]
+    publish_orders(orders)
     log = tmp_path / "log"
-    with worker(run, log, impatient(30)) as process:
-        eventually(lambda: waiting(ERP, IDENTITY_REQUESTS) > 0, every=0.05)
-        eventually(lambda: page(log, "ready")[0] == 200, every=0.05)
-        with silent_kafka():
+    with running_worker(run, log, impatient(30)) as process:
+        eventually(lambda: read_lag(ERP, IDENTITY_REQUESTS) > 0, every=0.05)
+        eventually(lambda: get_page(log, "ready")[0] == 200, every=0.05)
+        with suspended_kafka():
             time.sleep(18)
-        eventually(drained, 120)
+        eventually(is_drained, 120)
         assert process.poll() is None, log.read_text()
         process.terminate()
         assert process.wait(timeout=10) == 0
-    assert set(resolved(run)) == {fields["event_id"] for fields in orders}
+    assert set(read_resolved_ids(run)) == {fields["event_id"] for fields in orders}

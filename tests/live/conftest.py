@@ -13,7 +13,7 @@ from deploy.local.state import Stack
 from schemas.service.connection import KafkaSettings
 from tests.harness.stack import TOUCHLINE
 from tests.harness.waiting import eventually
-from tests.harness.workers import page, worker
+from tests.harness.workers import get_page, running_worker
 from tests.live.line import LAGS, Line
 
 
@@ -28,12 +28,12 @@ def line(migrated: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The whole pipeline except for the connectors."""
     folder = tmp_path_factory.mktemp("line")
     with ExitStack() as running:
-        running.enter_context(worker("live", folder / "work"))
+        running.enter_context(running_worker("live", folder / "work"))
         with (folder / "sink").open("ab") as log:
             sink = subprocess.Popen([TOUCHLINE, "sink", "--no-restart"], stdout=log, stderr=log)
         running.callback(sink.wait)
         running.callback(sink.kill)
-        eventually(lambda: page(folder / "work", "ready")[0] == 200, 60)
+        eventually(lambda: get_page(folder / "work", "ready")[0] == 200, 60)
         yield Line(folder)
 
 
