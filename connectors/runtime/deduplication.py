@@ -1,124 +1,131 @@
-"""What a stream remembers from round to round: ids that may come again, and what snapshots said last.
+"""Deduplication: selects the records of a batch that were not published before.
 
-What came last of it is saved with the stream's cursor; the process holds more, until it ends or Kafka does not acknowledge.
-What was forgotten is published once more, under the same event id.
+Each stream remembers the ids that its overlap may bring again, and the last content of its snapshots. The newest part of both is
+saved with the cursor. The process holds more, until it ends or Kafka fails to acknowledge a batch. A forgotten record is
+published again with the same event id.
 """
 
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
-from hashlib import blake2b
-from itertools import islice
-from struct import Struct
+from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
-from connectors.contract import StreamSpec
+from connectors.contract import Phase, StreamSpec
+from connectors.runtime.encode import Encoded, EncodedDeadLetter, Message
+from connectors.runtime.recent_ids import RecentIds
+from connectors.runtime.snapshots import Snapshots
 from schemas.records.connector_state import ConnectorState
-from schemas.records.fields import milliseconds
-from schemas.records.touchpoint import Touchpoint
-
-MOST_HELD = 125_000
-ENTRY = Struct(">16sq")
-MOST_IDS = 2_500
-SAID = Struct(">8s8s")
-MOST_KEYS = 3_750
-NOT_SAID = {"event_id", "occurred_at", "received_at"}
-FULL = "more than %s %s come again and again: those beyond are published once more each time, under the same ids"
-log = logging.getLogger(__name__)
+from schemas.records.dead_letter import DeadLetter
 
 
-class Memory:
-    """One stream's memory. `seen` also holds the ids of this pass where the stream is not read by time.
+@dataclass(slots=True)
+class NewRecords:
+    """New records of one batch: messages and dead letters to publish. Records read = touchpoints + dead letters + repeated.
 
-    `elsewhere` are the ids that other streams remember which may bring the same records: those are seen, too.
+    `touchpoint_times` are the source times of the touchpoints, in a stream that is read by time. `last_event_at` is the newest
+    event time of a touchpoint, `position_at` the newest source time of a new record or of one that was read again.
     """
 
-    def __init__(self, state: ConnectorState | None, spec: StreamSpec, elsewhere: AbstractSet[UUID] = frozenset()) -> None:
-        self.lasts = bool(spec.lookback) or spec.snapshot
-        self.recent = Recent((state and state.recent) or b"", spec.lookback)
-        self.said = Projections((state and state.projections) or b"") if spec.snapshot else None
-        self.another_pass(elsewhere)
+    touchpoints: list[Message] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    repeated: int = 0
+    touchpoint_times: list[datetime] = field(default_factory=list)
+    last_event_at: datetime | None = None
+    position_at: datetime | None = None
 
-    def another_pass(self, elsewhere: AbstractSet[UUID]) -> None:
-        """The stream is read once more; the ids of the pass before, which are not those of an overlap, are forgotten."""
-        self._elsewhere = elsewhere
-        self.seen = self.recent.ids() | elsewhere
+    def add(self, record: Encoded) -> None:
+        """Add a record that was not published before."""
+        if isinstance(record, EncodedDeadLetter):
+            self.dead_letters.append(record.letter)
+            return
+        self.touchpoints.append(record.message)
+        self.touchpoint_times += [record.source_time] if record.source_time else []
+        self.last_event_at = max(self.last_event_at or record.touchpoint.occurred_at, record.touchpoint.occurred_at)
 
-    def learn(self, told: list[tuple[UUID, datetime]]) -> None:
-        """Take over what a batch has told or found told, by id and source time, and forget what cannot come again."""
-        if told and self.recent.learn(told):
-            self.seen.intersection_update(self.recent.ids() | self._elsewhere)
 
+class StreamDeduplication:
+    """Deduplication of one stream. `other_ids` are held by streams that may bring the same records: those count as published."""
 
-class Recent:
-    """Ids of the records of the last `lookback` before the newest one, some older ones, too: at most 250,000 (60 MB)."""
+    def __init__(self, state: ConnectorState | None, spec: StreamSpec, other_ids: AbstractSet[UUID] = frozenset()) -> None:
+        self._spec = spec
+        self._load(state)
+        self.begin_round(other_ids)
 
-    def __init__(self, packed: bytes, lookback: timedelta) -> None:
-        self._lookback = lookback // timedelta(milliseconds=1)
-        self._times = {UUID(bytes=name): at for name, at in ENTRY.iter_unpack(packed)}
-        self._newest = max(self._times.values(), default=0)
-        self._room = 2 * MOST_IDS
+    @property
+    def lasts(self) -> bool:
+        """Whether a later round needs what this one remembers."""
+        return bool(self._spec.lookback) or self._spec.snapshot
 
-    def ids(self) -> set[UUID]:
-        """The ids at hand."""
-        return set(self._times)
+    def begin_round(self, other_ids: AbstractSet[UUID] = frozenset()) -> None:
+        """Forget the ids of the previous round that are not part of the overlap."""
+        self._other_ids = other_ids
+        self._published = self.recent.ids() | other_ids
 
-    def learn(self, published: Iterable[tuple[UUID, datetime]]) -> bool:
-        """Add ids with their records' time. Where there are twice as many as last time, forget: then the answer is true."""
-        for name, at in published:
-            self._times[name] = milliseconds(at)
-            self._newest = max(self._newest, self._times[name])
-        if len(self._times) <= self._room:
+    def select_new(self, records: Iterable[Encoded], phase: Phase) -> NewRecords:
+        """Return the records of a batch that were not published before, and remember them.
+
+        A RESTART forgets everything first. A REPLAY only completes the ids of this round.
+        """
+        if phase is Phase.RESTART:
+            self._load(None)
+            self.begin_round()
+        new = NewRecords()
+        timed: list[tuple[UUID, datetime]] = []
+        read_again: list[tuple[UUID, datetime]] = []
+        for record in records:
+            entry = [(record.id, record.source_time)] if record.source_time else []
+            if record.id in self._published:
+                new.repeated += 1
+                read_again += [] if isinstance(record, EncodedDeadLetter) else entry
+            elif self._is_unchanged(record):
+                new.repeated += 1
+            else:
+                self._published.add(record.id)
+                new.add(record)
+                timed += entry
+        if phase is not Phase.REPLAY:
+            self._remember([*timed, *read_again])
+        new.position_at = max((at for _, at in (*timed, *read_again)), default=None)
+        return new
+
+    def _load(self, state: ConnectorState | None) -> None:
+        self.recent = RecentIds((state and state.recent) or b"", self._spec.lookback)
+        self.snapshots = Snapshots((state and state.projections) or b"") if self._spec.snapshot else None
+
+    def _is_unchanged(self, record: Encoded) -> bool:
+        if self.snapshots is None or isinstance(record, EncodedDeadLetter):
             return False
-        kept = list(islice(self._last(), MOST_HELD + 1))
-        if len(kept) > MOST_HELD:
-            log.warning(FULL, f"{MOST_HELD:,}", "records of an overlap")
-        self._times = dict(reversed(kept[:MOST_HELD]))
-        self._room = 2 * max(MOST_IDS, len(self._times))
-        return True
+        return not self.snapshots.update(record.record_key, record.touchpoint)
 
-    def packed(self) -> bytes:
-        """Of the 2,500 that came last, 24 bytes each (60 kB), for the stream's state."""
-        return b"".join(ENTRY.pack(name.bytes, at) for name, at in reversed(list(islice(self._last(), MOST_IDS))))
-
-    def _last(self) -> Iterator[tuple[UUID, int]]:
-        """Those that the overlap reaches, the one that came last first."""
-        first = self._newest - self._lookback
-        return ((name, at) for name, at in reversed(self._times.items()) if at >= first)
+    def _remember(self, records: list[tuple[UUID, datetime]]) -> None:
+        if records and self.recent.add(records):
+            self._published.intersection_update(self.recent.ids() | self._other_ids)
 
 
-class Projections:
-    """What the last touchpoint of each key said, but for ids and times: of a snapshot only news is published.
+class Deduplication:
+    """Deduplication of all streams of a process."""
 
-    Holds 125,000 keys (16 MB); a key that fell out counts as news when it is met again.
-    """
+    def __init__(self) -> None:
+        self._streams: dict[str, StreamDeduplication] = {}
 
-    def __init__(self, packed: bytes) -> None:
-        self._said = dict(SAID.iter_unpack(packed))
-        self._told = False
+    def open_stream(
+        self, name: str, spec: StreamSpec, state: ConnectorState | None, others: Mapping[str, ConnectorState]
+    ) -> StreamDeduplication:
+        """Return the deduplication of a stream for one round; `others` are the saved states of streams with the same records."""
+        other_ids = frozenset[UUID]().union(*(self._recent(each, spec, saved).ids() for each, saved in others.items()))
+        if stream := self._streams.get(name):
+            stream.begin_round(other_ids)
+            return stream
+        stream = StreamDeduplication(state, spec, other_ids)
+        if stream.lasts:
+            self._streams[name] = stream
+        return stream
 
-    def news(self, key: str, touchpoint: Touchpoint) -> bool:
-        """Whether the touchpoint says anything that the last one of its key did not; it is the last one now."""
-        name = _digest(key.encode("utf-8", "surrogatepass"))
-        said = _digest(touchpoint.model_dump_json(exclude=NOT_SAID).encode())
-        before = self._said.pop(name, None)
-        self._said[name] = said
-        if len(self._said) > MOST_HELD:
-            self._forget()
-        return bool(said != before)
+    def clear(self) -> None:
+        """Forget everything that is not saved."""
+        self._streams.clear()
 
-    def _forget(self) -> None:
-        del self._said[next(iter(self._said))]
-        if not self._told:
-            log.warning(FULL, f"{MOST_HELD:,}", "keys of a snapshot")
-        self._told = True
-
-    def packed(self) -> bytes:
-        """Of the 3,750 keys met last, 16 bytes each (60 kB), the last one last, for the stream's state."""
-        last = list(islice(reversed(self._said.items()), MOST_KEYS))
-        return b"".join(SAID.pack(name, said) for name, said in reversed(last))
-
-
-def _digest(text: bytes) -> bytes:
-    return blake2b(text, digest_size=8).digest()
+    def _recent(self, name: str, spec: StreamSpec, saved: ConnectorState) -> RecentIds:
+        stream = self._streams.get(name)
+        return stream.recent if stream else RecentIds(saved.recent or b"", spec.lookback)

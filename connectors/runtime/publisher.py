@@ -1,6 +1,6 @@
-"""Kafka as the runner sees it: publish and wait for every acknowledgement; read back the saved states.
+"""Kafka client of the connectors: publishes records, waits for acknowledgements, saves and loads states.
 
-The one place where a connector process meets the Kafka client, and where the client's errors become ours.
+Only this module uses the Kafka client. It translates the client's errors into those of `schemas/errors.py`.
 """
 
 import logging
@@ -20,26 +20,26 @@ from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import decode, encode_model
 from schemas.wire.topics import CONNECTOR_STATE
 
-MAX_MESSAGE = 8 * 1024 * 1024
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 DELIVERY_SECONDS = 120
-LEAVING_SECONDS = 8
-PATIENCE_SECONDS = 5
-SILENT_SECONDS = 30.0
-BOOTSTRAP_MS = 10_000
+STOPPING_SECONDS = 8
+WARNING_SECONDS = 5
+LOAD_TIMEOUT_SECONDS = 30.0
+BOOTSTRAP_MILLISECONDS = 10_000
 log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """A producer that holds at most what its caller sent since the last `acknowledged()`.
+    """Producer that holds at most the records sent since the last `flush()`.
 
-    The client itself has no memory bound; a batch of the contract is the bound. After an error it is closed, and the next
-    `send` opens another: what was in flight may or may not have been written, and is sent again with the same event ids.
+    The Kafka client has no memory bound, so the size of a batch is the bound. After an error the caller closes the producer, and
+    the next `send` opens another one. Kafka may have written some records in flight; they are sent again with the same event ids.
     """
 
     def __init__(self, settings: KafkaSettings, stop: threading.Event) -> None:
         self._settings = settings
         self._stop = stop
-        self._waiting: list[Any] = []
+        self._sent: list[Any] = []
         self._producer: KafkaProducer | None = self._open()
 
     def _open(self) -> KafkaProducer:
@@ -52,40 +52,40 @@ class Publisher:
                 compression_type="lz4",
                 linger_ms=20,
                 batch_size=131_072,
-                max_request_size=MAX_MESSAGE,
+                max_request_size=MAX_MESSAGE_BYTES,
                 max_block_ms=10_000,
                 request_timeout_ms=30_000,
                 delivery_timeout_ms=DELIVERY_SECONDS * 1_000,
-                bootstrap_timeout_ms=BOOTSTRAP_MS,
+                bootstrap_timeout_ms=BOOTSTRAP_MILLISECONDS,
                 metrics_enabled=False,
             )
 
     def send(self, topic: str, key: bytes, value: bytes) -> None:
-        """Hand one record to the client; nothing is known about it before `acknowledged()`."""
+        """Send one record. Only `flush()` reports whether Kafka has written it."""
         if self._producer is None:
             self._producer = self._open()
         with translate_kafka_errors(self._settings):
-            self._waiting.append(self._producer.send(topic, value=value, key=key))
+            self._sent.append(self._producer.send(topic, value=value, key=key))
 
-    def acknowledged(self) -> None:
-        """Return when everything sent is written. Raises RetryableError or FatalError for the first that is not."""
+    def flush(self) -> None:
+        """Wait until Kafka has acknowledged every record sent. Raises RetryableError or FatalError for the first one refused."""
         deadline = time.monotonic() + DELIVERY_SECONDS
-        patience = time.monotonic() + PATIENCE_SECONDS
+        warn_at = time.monotonic() + WARNING_SECONDS
         with translate_kafka_errors(self._settings):
-            while not self._flushed():
+            while not self._is_flushed():
                 now = time.monotonic()
-                deadline = min(deadline, now + LEAVING_SECONDS) if self._stop.is_set() else deadline
+                deadline = min(deadline, now + STOPPING_SECONDS) if self._stop.is_set() else deadline
                 if now > deadline:
                     raise KafkaTimeoutError("not acknowledged in time")
-                if now > patience:
-                    log.warning("Kafka at %s acknowledges nothing; still trying", self._settings.bootstrap_servers)
-                    patience = deadline
-            waiting, self._waiting = self._waiting, []
-            for future in waiting:
+                if now > warn_at:
+                    log.warning("Kafka at %s does not acknowledge records; retrying", self._settings.bootstrap_servers)
+                    warn_at = deadline
+            sent, self._sent = self._sent, []
+            for future in sent:
                 if not future.succeeded():
                     raise future.exception or KafkaTimeoutError("not acknowledged")
 
-    def _flushed(self) -> bool:
+    def _is_flushed(self) -> bool:
         assert self._producer is not None
         try:
             self._producer.flush(timeout=1)
@@ -94,8 +94,8 @@ class Publisher:
         return True
 
     def close(self) -> None:
-        """Drop the producer and whatever was not acknowledged."""
-        producer, self._producer, self._waiting = self._producer, None, []
+        """Close the producer and drop all records that are not acknowledged."""
+        producer, self._producer, self._sent = self._producer, None, []
         if producer is None:
             return
         try:
@@ -105,41 +105,41 @@ class Publisher:
 
 
 def save_state(publisher: Publisher, state: ConnectorState) -> None:
-    """Write the state to the compacted topic, acknowledged."""
+    """Write the state to the compacted topic and wait for its acknowledgement."""
     publisher.send(CONNECTOR_STATE, f"{state.connector}/{state.stream}".encode(), encode_model("connector_state", state))
-    publisher.acknowledged()
+    publisher.flush()
 
 
 def load_states(settings: KafkaSettings, connector: str) -> dict[str, ConnectorState]:
-    """The last saved state of each stream of the connector. Raises RetryableError, or FatalError for damaged states."""
+    """Return the last saved state of each stream of the connector. Raises RetryableError, or FatalError for a damaged state."""
     states = {}
     prefix = f"{connector}/".encode()
-    for key, value, offset in _whole_topic(settings):
+    for key, value, offset in _read_state_topic(settings):
         if not key.startswith(prefix):
             continue
         try:
             _, fields = decode(value)
         except RecordError as error:
             raise FatalError(f"{CONNECTOR_STATE} offset {offset}: {error.detail}") from None
-        state = ConnectorState.model_validate({**fields, **_times(fields)})
+        state = ConnectorState.model_validate({**fields, **_convert_times(fields)})
         states[state.stream] = state
     return states
 
 
-def _times(fields: dict[str, Any]) -> dict[str, Any]:
-    """Instants are milliseconds on Kafka, and datetimes here."""
+def _convert_times(fields: dict[str, Any]) -> dict[str, Any]:
+    """Convert the instants of a state from milliseconds to datetimes."""
     names = ("last_event_at", "last_success_at", "position_at")
     return {name: None if fields[name] is None else instant(fields[name]) for name in names}
 
 
-def _whole_topic(settings: KafkaSettings) -> Iterator[tuple[bytes, bytes, int]]:
-    """Key, value and offset of everything in the state topic, to the end that it had at the beginning."""
+def _read_state_topic(settings: KafkaSettings) -> Iterator[tuple[bytes, bytes, int]]:
+    """Yield key, value and offset of each record of the state topic, up to its end at the time of the call."""
     with translate_kafka_errors(settings):
         consumer = KafkaConsumer(
             **settings.kafka_python(),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            bootstrap_timeout_ms=BOOTSTRAP_MS,
+            bootstrap_timeout_ms=BOOTSTRAP_MILLISECONDS,
             metrics_enabled=False,
         )
     try:
@@ -148,20 +148,20 @@ def _whole_topic(settings: KafkaSettings) -> Iterator[tuple[bytes, bytes, int]]:
             consumer.assign([partition])
             consumer.seek_to_beginning(partition)
             end = consumer.end_offsets([partition])[partition]
-            heard = time.monotonic()
+            received_at = time.monotonic()
             while consumer.position(partition) < end:
                 for record in consumer.poll(timeout_ms=1_000).get(partition, []):
-                    heard = time.monotonic()
+                    received_at = time.monotonic()
                     yield record.key, record.value, record.offset
-                if time.monotonic() - heard > SILENT_SECONDS:
-                    raise RetryableError(f"Kafka says nothing of {CONNECTOR_STATE} for {SILENT_SECONDS:.0f} s")
+                if time.monotonic() - received_at > LOAD_TIMEOUT_SECONDS:
+                    raise RetryableError(f"Kafka sent no record of {CONNECTOR_STATE} for {LOAD_TIMEOUT_SECONDS:.0f} s")
     finally:
         consumer.close()
 
 
 @contextmanager
 def translate_kafka_errors(settings: KafkaSettings) -> Iterator[None]:
-    """The client's errors by what to do: those that may pass are RetryableError, the others FatalError."""
+    """Translate errors of the Kafka client: retriable ones into RetryableError, all others into FatalError."""
     try:
         yield
     except KafkaTimeoutError as error:

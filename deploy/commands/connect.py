@@ -120,13 +120,13 @@ def publish(connector: Connector, *, once: bool, since: datetime | None) -> None
         try:
             listening(connector, keep=True)  # not before the runner has met Kafka: whoever finds us listening finds us ready
             if once or since:
-                runner.once()
+                runner.run_once()
             else:
-                runner.forever()
-            reconciled = [] if stop.is_set() else list(reconciliation(connector.name, runner.counted()))
+                runner.run_forever()
+            reconciled = [] if stop.is_set() else list(reconciliation(connector.name, runner.reconcile()))
         finally:
             runner.close()
-    for line in totals(connector.name, runner.read_states()):
+    for line in totals(connector.name, runner.states):
         click.echo(line)
     for line in reconciled:
         click.echo(line)

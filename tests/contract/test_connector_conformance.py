@@ -15,13 +15,14 @@ import pytest
 from connectors.contract import UNBOUNDED, Batch, Connector, Cursor, Record, Window
 from connectors.errors import AuthError, RateLimitedError
 from connectors.http.rate_limit import RateLimit
-from connectors.runtime.deduplication import Recent
-from connectors.runtime.encode import outgoing
+from connectors.runtime.deduplication import StreamDeduplication
+from connectors.runtime.encode import EncodedDeadLetter, encode_batch
 from connectors.settings import secret_variable
 from schemas.errors import RetryableError
 from schemas.records.touchpoint import Touchpoint
 from schemas.wire.codec import decode
 from tests.harness.connector_peers import FAULTS, PATIENCE, SECONDS, Server, with_peer
+from tests.harness.connectors import restarted, select_new
 from tests.harness.memory_use import most_alive
 
 PAGES = 3
@@ -269,9 +270,10 @@ def test_an_item_that_lacks_any_of_its_fields_stops_nothing(server: Server) -> N
         key = server.peer.put(50_000 + number, DAY + number * timedelta(hours=2))
         server.peer.items[key][field] = None
     connector = server.connector()
-    found = [outgoing(connector, server.module.STREAM, batch, set()) for batch in connector.read(server.module.STREAM, None)]
-    published = sum(len(part.touchpoints) for part in found)
-    letters = {letter.letter_id for part in found for letter in part.dead_letters}
+    batches = connector.read(server.module.STREAM, None)
+    encoded = [each for batch in batches for each in encode_batch(connector, server.module.STREAM, batch)]
+    letters = {each.id for each in encoded if isinstance(each, EncodedDeadLetter)}
+    published = sum(not isinstance(each, EncodedDeadLetter) for each in encoded)
     assert letters
     assert published + len(letters) == len(wanted) + len(whole)
 
@@ -319,13 +321,13 @@ def test_an_overlap_read_again_counts_as_repeated_and_publishes_nothing(server: 
     needs(server, "time")
     server.peer.put(1, DAY)
     connector, stream = server.connector(), server.module.STREAM
-    recent = Recent(b"", connector.describe_stream(stream).lookback)
-    [first] = [outgoing(connector, stream, batch, set()) for batch in connector.read(stream, None)]
-    recent.learn(first.timed)
-    kept = Recent(recent.packed(), connector.describe_stream(stream).lookback)
-    [again] = [outgoing(connector, stream, batch, kept.ids()) for batch in connector.read(stream, None)]
+    spec = connector.describe_stream(stream)
+    before = StreamDeduplication(None, spec)
+    [first] = [select_new(connector, stream, batch, before) for batch in connector.read(stream, None)]
+    after = restarted(before, spec)
+    [again] = [select_new(connector, stream, batch, after) for batch in connector.read(stream, None)]
     assert (len(first.touchpoints), len(again.touchpoints), again.repeated) == (1, 0, 1)
-    assert again.known == first.timed
+    assert again.position_at == first.position_at is not None
     assert isinstance(connector.rate_limit, RateLimit)
     fields = decode(first.touchpoints[0][1])[1]
     assert set(fields) >= set(Touchpoint.model_fields)

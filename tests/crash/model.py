@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import UUID
 
-from connectors.contract import Batch, Connector
-from connectors.runtime.encode import STAGE, outgoing
+from connectors.contract import Batch, Connector, Phase
+from connectors.runtime.deduplication import StreamDeduplication
+from connectors.runtime.encode import STAGE, encode_batch
 from connectors.settings import open_connector
 from schemas.wire.codec import Fields, decode
 from streams.journeys import journey
@@ -61,17 +61,17 @@ def expect(settings: Path, expected: Expected) -> Expected:
     for stream in connector.list_streams({}):
         if stream in expected.rows:
             continue
-        known: set[UUID] = set()
+        deduplication = StreamDeduplication(None, connector.describe_stream(stream))
         expected.rows[stream] = []
         for batch in connector.read(stream, None):
-            _add(expected, connector, stream, batch, known)
+            _add(expected, connector, stream, batch, deduplication)
     return expected
 
 
-def _add(expected: Expected, connector: Connector, stream: str, batch: Batch, known: set[UUID]) -> None:
+def _add(expected: Expected, connector: Connector, stream: str, batch: Batch, deduplication: StreamDeduplication) -> None:
     read, published, refused, repeated = expected.totals.get(stream, (0, 0, 0, 0))
     for record in batch.records:
-        found = outgoing(connector, stream, Batch([record], {}), known)
+        found = deduplication.select_new(encode_batch(connector, stream, Batch([record], {})), Phase.NEXT)
         for _, value in found.touchpoints:
             fields = decode(value)[1]
             names = [(each["kind"], each["value"]) for each in fields["identifiers"]]

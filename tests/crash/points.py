@@ -27,11 +27,11 @@ PRODUCER = "streams.engine.producer:Producer"
 CONSUMER = "streams.engine.transport:Consumer"
 STORE = "streams.engine.store:Store"
 CONNECT = (
-    Point("connect.read", "connect", 1, "connectors.runtime.runner:outgoing", before=True),
-    Point("connect.map", "connect", 2, "connectors.runtime.runner:outgoing"),
-    Point("connect.publish", "connect", 3, "connectors.runtime.publisher:Publisher.acknowledged", before=True, turn=1),
-    Point("connect.wait", "connect", 4, "connectors.runtime.publisher:Publisher.acknowledged", turn=1),
-    Point("connect.save", "connect", 5, "connectors.runtime.runner:save_state"),
+    Point("connect.read", "connect", 1, "connectors.runtime.runner:encode_batch", before=True),
+    Point("connect.map", "connect", 2, "connectors.runtime.runner:encode_batch"),
+    Point("connect.publish", "connect", 3, "connectors.runtime.publisher:Publisher.flush", before=True, turn=1),
+    Point("connect.wait", "connect", 4, "connectors.runtime.publisher:Publisher.flush", turn=1),
+    Point("connect.save", "connect", 5, "connectors.runtime.checkpoints:save_state"),
 )
 STAGE = (
     Point("decode", "work", 1, "streams.engine.stage:Stage._decode"),
@@ -59,4 +59,4 @@ SINK = (
     Point("sink.commit", "sink", 6, "sinks.runner:Runner._commit"),
 )
 POINTS = {point.name: point for point in (*CONNECT, *WORK, *SINK)}
-CHUNK_BEGINS = {"work": "streams.engine.stage:Stage.process_chunk", "connect": "connectors.runtime.runner:outgoing"}
+CHUNK_BEGINS = {"work": "streams.engine.stage:Stage.process_chunk", "connect": "connectors.runtime.runner:encode_batch"}

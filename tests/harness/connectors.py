@@ -5,11 +5,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from connectors.contract import Batch, Connector, StreamSpec
+from connectors.runtime.deduplication import NewRecords, StreamDeduplication
+from connectors.runtime.encode import encode_batch
 from connectors.runtime.publisher import load_states
 from schemas.records.connector_state import ConnectorState
 from schemas.service.connection import KafkaSettings
@@ -17,6 +21,17 @@ from schemas.wire.codec import decode
 from schemas.wire.topics import DEAD_LETTERS
 from tests.harness.topics import read_topic
 
+EMPTY_STATE: dict[str, Any] = {
+    "connector": "c",
+    "stream": "s",
+    "cursor": "{}",
+    "read": 0,
+    "published": 0,
+    "dead_lettered": 0,
+    "repeated": 0,
+    "last_event_at": None,
+    "last_success_at": datetime(2026, 1, 1, tzinfo=UTC),
+}
 FEED = {
     "files": "orders*.csv",
     "format": "csv",
@@ -83,10 +98,10 @@ main()
 KILLED = -9
 STEPS = [
     ("send", 2, True),  # in the middle of the first batch
-    ("acknowledged", 3, True),  # everything of the second batch handed over, nothing awaited
-    ("acknowledged", 3, False),  # acknowledged, cursor not yet sent
-    ("acknowledged", 4, True),  # cursor sent, not acknowledged
-    ("acknowledged", 4, False),  # cursor acknowledged, totals not yet remembered
+    ("flush", 3, True),  # everything of the second batch handed over, nothing awaited
+    ("flush", 3, False),  # acknowledged, cursor not yet sent
+    ("flush", 4, True),  # cursor sent, not acknowledged
+    ("flush", 4, False),  # cursor acknowledged, totals not yet remembered
 ]
 
 
@@ -154,3 +169,15 @@ def totals(states: dict[str, ConnectorState]) -> list[int]:
 
 def states(kafka: KafkaSettings, connector: str) -> dict[str, ConnectorState]:
     return load_states(kafka, connector)
+
+
+def select_new(connector: Connector, stream: str, batch: Batch, deduplication: StreamDeduplication) -> NewRecords:
+    """Steps 1 and 2 of the runner for one batch."""
+    return deduplication.select_new(encode_batch(connector, stream, batch), batch.phase)
+
+
+def restarted(deduplication: StreamDeduplication, spec: StreamSpec) -> StreamDeduplication:
+    """The deduplication of a new process: it holds only what the state saves."""
+    snapshots = deduplication.snapshots.pack() if deduplication.snapshots else None
+    state = ConnectorState(recent=deduplication.recent.pack() or None, projections=snapshots, **EMPTY_STATE)
+    return StreamDeduplication(state, spec)

@@ -114,7 +114,7 @@ def test_a_cursor_is_saved_only_after_everything_before_it_was_acknowledged(
     tmp_path: Path, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     effects: list[str] = []
-    send, acknowledged = Publisher.send, Publisher.acknowledged
+    send, acknowledged = Publisher.send, Publisher.flush
 
     def seen_send(self: Publisher, topic: str, key: bytes, value: bytes) -> None:
         effects.append(topic)
@@ -125,11 +125,11 @@ def test_a_cursor_is_saved_only_after_everything_before_it_was_acknowledged(
         effects.append("acknowledged")
 
     monkeypatch.setattr(Publisher, "send", seen_send)
-    monkeypatch.setattr(Publisher, "acknowledged", seen_acknowledged)
+    monkeypatch.setattr(Publisher, "flush", seen_acknowledged)
     settings = write_settings(tmp_path, name)
     write_orders(tmp_path / "drops" / "orders.csv", 49, 2)
     runner = Runner(open_connector("files", settings, {}), kafka, threading.Event(), lambda _, __: effects.append("shown"))
-    runner.once()
+    runner.run_once()
     runner.close()
     assert effects == ["touchline.erp", DEAD_LETTERS, "acknowledged", CONNECTOR_STATE, "acknowledged", "shown"]
 
@@ -138,7 +138,7 @@ def test_a_cursor_is_saved_only_after_everything_before_it_was_acknowledged(
 def test_a_quiet_source_is_shown_fresh_by_one_state_saved_again_and_not_each_round(
     tmp_path: Path, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch, seconds: float, rounds: int
 ) -> None:
-    monkeypatch.setattr("connectors.runtime.runner.FRESH_SECONDS", seconds)
+    monkeypatch.setattr("connectors.runtime.checkpoints.FRESH_SECONDS", seconds)
     settings = write_settings(tmp_path, name)
     for number in (1, 2):
         write_orders(tmp_path / "drops" / f"orders{number}.csv", 10 * number, 2)
@@ -146,7 +146,7 @@ def test_a_quiet_source_is_shown_fresh_by_one_state_saved_again_and_not_each_rou
     before = list(records(kafka, CONNECTOR_STATE, name))
     runner = Runner(open_connector("files", settings, {}), kafka, threading.Event(), lambda _, __: None)
     for _ in range(2):
-        runner.once()
+        runner.run_once()
     runner.close()
     again = list(records(kafka, CONNECTOR_STATE, name))[len(before) :]
     assert len(again) == rounds

@@ -19,7 +19,7 @@ from connectors.contract import UNBOUNDED, Batch, Connector, Cursor, Window
 from connectors.errors import CursorExpiredError, RateLimitedError
 from connectors.example_reviews.connector import Connector as Reviews
 from connectors.example_reviews.settings import ReviewsSettings
-from connectors.runtime import deduplication as memory
+from connectors.runtime import recent_ids
 from connectors.runtime.runner import Runner
 from connectors.settings import secret_variable
 from deploy.local.state import Stack
@@ -73,7 +73,7 @@ def outcome(state: ConnectorState) -> tuple[int, int, int, int]:
 def run(connector: Connector, kafka: KafkaSettings, since: datetime | None = None, stop: threading.Event | None = None) -> Runner:
     runner = Runner(connector, kafka, stop or threading.Event(), lambda _, __: None, since)
     try:
-        runner.once()
+        runner.run_once()
     except RetryableError:
         runner.close()
         raise
@@ -101,12 +101,12 @@ def test_a_dense_overlap_is_published_once_by_a_process_and_once_more_under_the_
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the twenty reviews that each round reads again, five are saved."""
-    monkeypatch.setattr(memory, "MOST_IDS", 5)
+    monkeypatch.setattr(recent_ids, "MAX_SAVED_IDS", 5)
     for number in range(100, 120):
         server.peer.put(number, DAY + 40 * HOUR)
     runner = run(server.connector(name=name), kafka)
     for _ in range(2):
-        runner.once()
+        runner.run_once()
     runner.close()
     assert len(published(kafka, name)) == 45
     assert outcome(states(kafka, name)["reviews"]) == (85, 45, 0, 40)
@@ -154,7 +154,7 @@ def test_a_backfill_that_is_stopped_goes_on_and_a_finished_one_begins_anew(
     run(server.connector(name=name), kafka).close()
     stop = threading.Event()
     runner = Runner(server.connector(name=name), kafka, stop, lambda _, __: stop.set(), DAY)
-    runner.once()
+    runner.run_once()
     runner.close()
     half = states(kafka, name)["backfill/reviews"]
     assert (half.read, json.loads(half.cursor)["done"]) == (10, False)
@@ -240,7 +240,7 @@ class Paired(Reviews):
 def test_a_stream_that_fails_keeps_no_other_from_being_read_but_a_limit_of_the_account_does(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch, error: RetryableError, asked: list[str]
 ) -> None:
-    monkeypatch.setattr("connectors.runtime.runner.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("connectors.runtime.backoff.BACKOFF_SECONDS", 0.01)
     paired = Paired(server.connector(name=name).settings)  # type: ignore[attr-defined]
     paired.errors = [error, error]
     run(paired, kafka).close()
@@ -251,7 +251,7 @@ def test_a_stream_that_fails_keeps_no_other_from_being_read_but_a_limit_of_the_a
 def test_a_source_that_fails_often_is_read_to_its_end_as_long_as_something_comes(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.runtime.runner.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("connectors.runtime.backoff.BACKOFF_SECONDS", 0.01)
     server.faults = dict.fromkeys(range(3, 40, 2), "500")
     run(server.connector(name=name, page=2, timeout_seconds=5), kafka).close()
     assert len(published(kafka, name)) == 25
@@ -263,7 +263,7 @@ def test_a_source_that_fails_often_is_read_to_its_end_as_long_as_something_comes
 def test_freshness_is_when_the_source_was_last_read_to_its_end_and_a_failure_or_a_backfill_is_not_that(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.runtime.runner.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("connectors.runtime.backoff.BACKOFF_SECONDS", 0.01)
     run(server.connector(name=name), kafka, DAY).close()
     assert sample("touchline_connector_last_event_timestamp_seconds", name) is None
     began = time.time()
@@ -314,17 +314,17 @@ def test_what_the_source_counts_beyond_what_was_read_is_a_metric_of_the_live_pro
     def difference() -> float | None:
         return sample("touchline_connector_reconciliation_difference_records", name, stream="reviews")
 
-    monkeypatch.setattr("connectors.runtime.runner.RECONCILED_SECONDS", 0.0)
+    monkeypatch.setattr("connectors.runtime.runner.RECONCILE_SECONDS", 0.0)
     live = run(server.connector(name=name), kafka)
     assert difference() is None
     for count, missing in ((28, 4), (24, 0), (21, -3)):
         monkeypatch.setattr(Reviews, "count", lambda *_, count=count: count)
         runner = run(server.connector(name=name), kafka, DAY)
         assert states(kafka, name)["backfill/reviews"].backfill_difference is None
-        assert [(read, count) for _, _, read, count in runner.counted()] == [(24, count)]
+        assert [(read, count) for _, _, read, count in runner.reconcile()] == [(24, count)]
         runner.close()
         assert states(kafka, name)["backfill/reviews"].backfill_difference == missing
-        live.once()
+        live.run_once()
         assert difference() == missing
     live.close()
 

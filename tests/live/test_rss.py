@@ -26,10 +26,10 @@ CHECKED = 200  # each run begins with a check, which asks for the whole feed
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 STEPS = [  # a feed is one batch a round, so each of these is another round
     ("send", 2, True),  # in the middle of the batch
-    ("acknowledged", 1, True),  # all of it handed over, nothing awaited
-    ("acknowledged", 1, False),  # acknowledged, cursor not yet sent
-    ("acknowledged", 2, True),  # cursor sent, not acknowledged
-    ("acknowledged", 2, False),  # cursor acknowledged, totals not yet remembered
+    ("flush", 1, True),  # all of it handed over, nothing awaited
+    ("flush", 1, False),  # acknowledged, cursor not yet sent
+    ("flush", 2, True),  # cursor sent, not acknowledged
+    ("flush", 2, False),  # cursor acknowledged, totals not yet remembered
 ]
 CONFIGURATION = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;

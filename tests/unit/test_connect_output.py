@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.contract import Window
-from connectors.runtime.mode import Backfill
+from connectors.runtime.mode import BackfillMode
 from deploy.connect.output import FeedBars, reconciliation, show_preview, totals
 from schemas.errors import ConfigError
 from schemas.records.connector_state import ConnectorState
@@ -95,5 +95,5 @@ def test_a_preview_begins_where_live_reading_would(server: Server, capsys: pytes
 
 
 def test_a_backfill_from_a_day_to_come_is_refused_rather_than_found_complete() -> None:
-    with pytest.raises(ConfigError, match=r"^--backfill 2[0-9-]+ [0-9:]+: .*lies in the future$"):
-        Backfill(datetime.now(UTC) + timedelta(days=400), {})
+    with pytest.raises(ConfigError, match=r"^--backfill 2[0-9-]+ [0-9:]+ lies in the future: choose a date in the past$"):
+        BackfillMode(datetime.now(UTC) + timedelta(days=400), {})

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
-from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,8 +17,9 @@ from connectors.contract import Batch, Cursor, Phase, Record
 from connectors.files import connector as files
 from connectors.files.row import Row
 from connectors.files.settings import FilesSettings
-from connectors.runtime.encode import Outgoing, outgoing
+from connectors.runtime.deduplication import NewRecords, StreamDeduplication
 from schemas.errors import ConfigError, RetryableError
+from tests.harness.connectors import select_new
 from tests.harness.memory_use import most_alive
 
 FEEDS: dict[str, Any] = {
@@ -55,17 +55,17 @@ def opened(root: Path, *, keyed: bool = False, **others: Any) -> files.Connector
     return files.Connector(FilesSettings.model_validate({"name": "c", "root": root, "feeds": feeds, **others}))
 
 
-def read(connector: files.Connector, stream: str, cursor: Cursor | None) -> list[tuple[Batch, Outgoing]]:
-    seen: set[UUID] = set()
-    batches = [(batch, outgoing(connector, stream, batch, seen)) for batch in connector.read(stream, cursor)]
+def read(connector: files.Connector, stream: str, cursor: Cursor | None) -> list[tuple[Batch, NewRecords]]:
+    deduplication = StreamDeduplication(None, connector.describe_stream(stream))
+    batches = [(batch, select_new(connector, stream, batch, deduplication)) for batch in connector.read(stream, cursor)]
     return [(batch, part) for batch, part in batches if batch.phase is not Phase.REPLAY]
 
 
-def ids(parts: list[tuple[Batch, Outgoing]]) -> list[bytes]:
+def ids(parts: list[tuple[Batch, NewRecords]]) -> list[bytes]:
     return [value[5:21] for _, part in parts for _, value in part.touchpoints]
 
 
-def counts(parts: list[tuple[Batch, Outgoing]]) -> tuple[int, int, int, int]:
+def counts(parts: list[tuple[Batch, NewRecords]]) -> tuple[int, int, int, int]:
     return (
         sum(len(batch.records) for batch, _ in parts),
         sum(len(part.touchpoints) for _, part in parts),
