@@ -1,1 +1,1 @@
-"""An HTTP server that apps, trackers and webhooks send events to: Segment, Snowplow, CloudEvents, signed webhooks."""
+"""An HTTP server for events of apps, trackers and webhooks: Segment, Snowplow, CloudEvents, signed webhooks."""

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import msgspec
 
 from connectors.contract import RejectedRecord
-from connectors.intake.request import BadRequestError, Item, Request, json_object, refused, time, told, word
+from connectors.intake.request import BadRequestError, Event, Request, parse_field, parse_object, parse_time, reject, to_word
 from schemas.errors import RecordError
 
 STRUCTURED = "application/cloudevents+json"
@@ -16,54 +16,54 @@ BATCH = "application/cloudevents-batch+json"
 REQUIRED = ("specversion", "id", "source", "type")
 
 
-def bearer(request: Request) -> str | None:
-    """The key that authorizes the request."""
+def read_bearer_key(request: Request) -> str | None:
+    """Return the bearer token of the request, if any."""
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
     return value.strip() if kind.lower() == "bearer" else None
 
 
-def events(request: Request) -> list[Item | RejectedRecord]:
-    """The events of a request. Raises BadRequestError where it is none of the three modes."""
+def parse_events(request: Request) -> list[Event | RejectedRecord]:
+    """Return the events of a request. Raises BadRequestError if it is in none of the three modes."""
     media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media == BATCH:
-        return [_structured(bytes(raw), request) for raw in _entries(request.body)]
+        return [_parse_structured(bytes(raw), request) for raw in _split_batch(request.body)]
     if media == STRUCTURED:
-        return [_structured(request.body, request)]
+        return [_parse_structured(request.body, request)]
     if "ce-specversion" in request.headers:
-        return [_binary(request, media)]
+        return [_parse_binary(request, media)]
     raise BadRequestError(f"send {STRUCTURED}, {BATCH}, or the attributes in ce- headers")
 
 
-def _entries(body: bytes) -> list[msgspec.Raw]:
+def _split_batch(body: bytes) -> list[msgspec.Raw]:
     try:
         return msgspec.json.decode(body, type=list[msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequestError("the body of a batch must be a JSON list of events") from None
 
 
-def _structured(raw: bytes, request: Request) -> Item | RejectedRecord:
+def _parse_structured(raw: bytes, request: Request) -> Event | RejectedRecord:
     try:
-        event = json_object(raw)
+        event = parse_object(raw)
         if isinstance(packed := event.pop("data_base64", None), str):
-            event["data"] = _content(base64.b64decode(packed, validate=True), str(event.get("datacontenttype", "")))
-        return _item(event, raw, request)
+            event["data"] = _decode_data(base64.b64decode(packed, validate=True), str(event.get("datacontenttype", "")))
+        return _create_event(event, raw, request)
     except binascii.Error:
-        return refused(raw, RecordError("wrong_type", "data_base64 must be base64"))
+        return reject(raw, RecordError("wrong_type", "data_base64 must be base64"))
     except RecordError as error:
-        return refused(raw, error)
+        return reject(raw, error)
 
 
-def _binary(request: Request, media: str) -> Item | RejectedRecord:
-    told = {name.lower()[3:]: unquote(value) for name, value in request.headers.items() if name.lower().startswith("ce-")}
-    raw = msgspec.json.encode({**told, "datacontenttype": media, "data_base64": base64.b64encode(request.body).decode()})
+def _parse_binary(request: Request, media: str) -> Event | RejectedRecord:
+    attributes = {name.lower()[3:]: unquote(value) for name, value in request.headers.items() if name.lower().startswith("ce-")}
+    raw = msgspec.json.encode({**attributes, "datacontenttype": media, "data_base64": base64.b64encode(request.body).decode()})
     try:
-        return _item({**told, "data": _content(request.body, media)}, raw, request)
+        return _create_event({**attributes, "data": _decode_data(request.body, media)}, raw, request)
     except RecordError as error:
-        return refused(raw, error)
+        return reject(raw, error)
 
 
-def _content(body: bytes, media: str) -> Any:
-    """The data: JSON where the media type says so or says nothing, else the text; what is no text is left out."""
+def _decode_data(body: bytes, media: str) -> Any:
+    """Return the data: JSON for a JSON media type or none, text for other types, None for binary data."""
     if not body:
         return None
     try:
@@ -76,13 +76,14 @@ def _content(body: bytes, media: str) -> Any:
         return None
 
 
-def _item(event: dict[str, Any], raw: bytes, request: Request) -> Item:
+def _create_event(event: dict[str, Any], raw: bytes, request: Request) -> Event:
     for name in REQUIRED:
         if not isinstance(event.get(name), str) or not event[name]:
             raise RecordError("missing_field", f"attribute {name} is required and must be a text")
     if not event["specversion"].startswith("1."):
         raise RecordError("wrong_type", "attribute specversion must be 1.0")
-    happened = told(event.get("time"), "time", time) or request.at
-    what = ".".join(word(part) for part in event["type"].split(".") if part)
-    own = {"what": what if "." in what else f"event.{what}", "happened": happened, "data": event.get("data")}
-    return Item(f"{event['source']} {event['id']}", {**event, **own}, raw)
+    happened_at = parse_field(event.get("time"), "time", parse_time) or request.at
+    event_type = ".".join(to_word(part) for part in event["type"].split(".") if part)
+    event_type = event_type if "." in event_type else f"event.{event_type}"
+    own = {"event_type": event_type, "happened_at": happened_at, "data": event.get("data")}
+    return Event(f"{event['source']} {event['id']}", {**event, **own}, raw)

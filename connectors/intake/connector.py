@@ -1,8 +1,8 @@
-"""An HTTP server that others send their events to.
+"""Connector with an HTTP server that receives events from other systems.
 
-Guarantee: at least once, exact by event id, for every request that was answered with 2xx: the answer waits for Kafka's
-acknowledgement. Whoever is told 503 or 429, or nothing, sends again, and the same event is the same touchpoint. There is no
-cursor, and nothing is on disk: what was not acknowledged is still the sender's.
+Guarantee: at least once for every request that is answered with 2xx; the answer waits for Kafka's acknowledgement. A sender
+that gets 503, 429 or no answer sends again, and the same event has the same event id. There is no cursor and nothing is on
+disk: events without an acknowledgement stay with the sender. Deletes: none.
 """
 
 import time
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from connectors.contract import UNBOUNDED, Batch, Cursor, Record, StreamSpec, Window
 from connectors.http.rate_limit import RateLimit
-from connectors.intake.admission import Gate
+from connectors.intake.admission import Admission
 from connectors.intake.inbox import Inbox
 from connectors.intake.schemes import SCHEMES
 from connectors.intake.server import Server
@@ -29,13 +29,13 @@ from schemas.records.touchpoint import Touchpoint
 
 ROUND_SECONDS = 0.5
 PREVIEW_SECONDS = 1.0
-MOST_MORE, LONGEST_NAME, LONGEST_VALUE = 50, 200, 4_096
+MAX_ATTRIBUTES, MAX_NAME_LENGTH, MAX_VALUE_LENGTH = 50, 200, 4_096
 IDENTIFYING = frozenset({"email", "phone"})
 DEFAULTS = yaml.safe_load(Path(__file__).with_name("mapping.yaml").read_text(encoding="utf-8"))
 
 
 class Connector:
-    """One server; its endpoints are its streams, each read a batch at a time. There is no cursor."""
+    """One server. Each endpoint is a stream; there is no cursor."""
 
     settings_model: ClassVar[type[BaseModel]] = IntakeSettings
 
@@ -45,65 +45,70 @@ class Connector:
         self.poll_seconds = 0.0
         self.start: datetime | None = None
         self.rate_limit = RateLimit()
-        self._inbox = Inbox(settings.most_waiting)
-        self._mappings = {name: _mapping(settings.name, name, endpoint) for name, endpoint in settings.endpoints.items()}
-        self._sources = {name: _source(name, endpoint) for name, endpoint in settings.endpoints.items()}
+        self._inbox = Inbox(settings.max_waiting_bytes)
+        self._mappings = {name: _create_mapping(settings.name, name, endpoint) for name, endpoint in settings.endpoints.items()}
+        self._sources = {name: _find_source(name, endpoint) for name, endpoint in settings.endpoints.items()}
         self._server: Server | None = None
-        self._keep = True
+        self._acknowledge = True
 
     def check(self) -> str:
-        """The endpoints and where each is sent to. Raises ConfigError where one has no key."""
-        return ", ".join(f"{name} at {path}" for name, path in self._gate().paths().items())
+        """Return the endpoints with their paths. Raises ConfigError if one has no key."""
+        return ", ".join(f"{name} at {path}" for name, path in self._admission().list_paths().items())
 
     def listen(self, *, acknowledge: bool) -> str:
-        """Open the server, once, and return its address."""
+        """Start the server once and return its address."""
         if self._server is None:
-            self._keep = acknowledge
-            self._server = Server(self.settings, self._gate(), self._inbox, keep=acknowledge)
+            self._acknowledge = acknowledge
+            self._server = Server(self.settings, self._admission(), self._inbox, acknowledge=acknowledge)
             self._server.start()
         return f"http://{self.settings.host}:{self._server.port}"
 
     def list_streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
-        """The endpoints in which something waits, after half a second at most; for a preview, a second after the first came."""
-        if not self._keep:
-            self._inbox.waiting(None)
+        """Yield the endpoints with waiting events after at most half a second; a preview waits a second longer."""
+        if not self._acknowledge:
+            self._inbox.wait(None)
             time.sleep(PREVIEW_SECONDS)
-        yield from self._inbox.waiting(ROUND_SECONDS)
+        yield from self._inbox.wait(ROUND_SECONDS)
 
     def describe_stream(self, stream: str) -> StreamSpec:
-        """The endpoint's event family; nothing tells of deletes but its own events."""
+        """Return the endpoint's event family."""
         return StreamSpec(self._sources[stream])
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
-        """One batch of what waits. Asked to go on, its senders are told that it is kept; abandoned, to send again."""
-        entries, kept = self._inbox.take(stream), False
+        """Yield one batch of waiting events. Requesting the next batch acknowledges it: senders get 2xx.
+
+        If the iterator is closed instead, senders get 503 and send again.
+        """
+        entries, acknowledged = self._inbox.take(stream), False
         try:
             if entries:
                 yield Batch([record for _, record in entries], {}, progress=1.0)
-            kept = True
+            acknowledged = True
         finally:
-            self._inbox.settle(entries, kept=kept)
+            self._inbox.settle(entries, acknowledged=acknowledged)
 
     def map_record(self, record: Record) -> Touchpoint:
-        """The event mapped, with its properties as attributes. Raises RecordError."""
-        more = _attributes(record.data.get("more"))
-        return self._mappings[record.stream].create_touchpoint(record.key, record.version, record.data, record.read_at, more)
+        """Map the event, with its properties as attributes. Raises RecordError."""
+        attributes = _create_attributes(record.data.get("more"))
+        return self._mappings[record.stream].create_touchpoint(
+            record.key, record.version, record.data, record.read_at, attributes
+        )
 
     def count(self, stream: str, window: Window) -> int | None:
-        """Unknown: senders are not asked."""
+        """Return None: senders have no count."""
         return None
 
     def close(self) -> None:
-        """Stop listening; whoever waits is told to send again."""
+        """Stop listening; waiting senders get 503."""
         if self._server is not None:
             self._server.stop()
 
-    def _gate(self) -> Gate:
+    def _admission(self) -> Admission:
         columns = {name: frozenset(DEFAULTS[endpoint.mapping]["columns"]) for name, endpoint in self.settings.endpoints.items()}
-        return Gate(self.settings, columns)
+        return Admission(self.settings, columns)
 
 
-def _mapping(connector: str, name: str, endpoint: Endpoint) -> TouchpointMapping:
+def _create_mapping(connector: str, name: str, endpoint: Endpoint) -> TouchpointMapping:
     default = DEFAULTS[endpoint.mapping]
     scheme = SCHEMES.get(endpoint.protocol)
     occurred = {"occurred_at": scheme.occurred_at} if scheme else {}
@@ -111,26 +116,26 @@ def _mapping(connector: str, name: str, endpoint: Endpoint) -> TouchpointMapping
         connector=connector,
         feed=name,
         where=f"endpoints.{name}.map",
-        source=_source(name, endpoint),
+        source=_find_source(name, endpoint),
         system=endpoint.system,
         columns=frozenset(default["columns"]),
         fields={**default["map"], **occurred, **endpoint.map},
     )
 
 
-def _source(name: str, endpoint: Endpoint) -> str:
+def _find_source(name: str, endpoint: Endpoint) -> str:
     source: str = endpoint.source or DEFAULTS[endpoint.mapping].get("source", "")
     if source not in FAMILIES:
         raise ConfigError(f"endpoints.{name}.source: must be one of {', '.join(FAMILIES)}")
     return source
 
 
-def _attributes(more: Any) -> dict[str, str]:
-    """Properties as far as attributes can hold them, at most 50; what identifies somebody is an identifier, and no attribute."""
-    found: dict[str, str] = {}
+def _create_attributes(more: Any) -> dict[str, str]:
+    """Return at most 50 properties that fit into attributes, without e-mail and phone, which are identifiers."""
+    attributes: dict[str, str] = {}
     for name, value in more.items() if isinstance(more, dict) else ():
         text = to_text(value) if value is not None else ""
-        fits = 0 < len(name) <= LONGEST_NAME and len(text) <= LONGEST_VALUE and len(found) < MOST_MORE
+        fits = 0 < len(name) <= MAX_NAME_LENGTH and len(text) <= MAX_VALUE_LENGTH and len(attributes) < MAX_ATTRIBUTES
         if text and fits and name not in IDENTIFYING:
-            found[name] = text
-    return found
+            attributes[name] = text
+    return attributes

@@ -1,6 +1,6 @@
-"""What was received and is not acknowledged yet: bounded in bytes, handed over in batches, answered when all of it is kept.
+"""Received events that Kafka has not acknowledged yet, bounded in bytes.
 
-The server's thread puts, the runner's thread takes and settles.
+The server's thread calls `put`; the runner's thread calls `take` and `settle`.
 """
 
 import threading
@@ -9,84 +9,84 @@ from collections.abc import Callable, Sequence
 
 from connectors.contract import Record, RejectedRecord
 
-MOST_RECORDS = 2_000
-Answer = Callable[[bool], None]
+MAX_BATCH_RECORDS = 2_000
+Callback = Callable[[bool], None]
 
 
 class Delivery:
-    """One request: `left` events are not settled, `size` bytes are held for it. `answer` is told once whether all were kept.
+    """One request: `left` events are not settled, `size` bytes are reserved for it.
 
-    Of one that is `late` nothing is taken any more.
+    `answer` is called once with the outcome: true if all events were acknowledged. Events of an `is_late` request are dropped.
     """
 
-    __slots__ = ("answer", "kept", "late", "left", "size")
+    __slots__ = ("acknowledged", "answer", "is_late", "left", "size")
 
-    def __init__(self, left: int, size: int, answer: Answer) -> None:
-        self.left, self.size, self.answer, self.kept, self.late = left, size, answer, True, False
+    def __init__(self, left: int, size: int, answer: Callback) -> None:
+        self.left, self.size, self.answer, self.acknowledged, self.is_late = left, size, answer, True, False
 
 
 Entry = tuple[Delivery, Record | RejectedRecord]
 
 
 class Inbox:
-    """Events by stream, in the order they came. `most` is the bound on the bytes of all requests in it or on their way to it."""
+    """Events by stream in the order of arrival. `max_bytes` bounds all requests that are stored or being read."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held = 0
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._reserved = 0
         self._streams: dict[str, deque[Entry]] = defaultdict(deque)
         self._changed = threading.Condition()
 
     def reserve(self, size: int) -> bool:
-        """Hold room for a request; False where there is none."""
+        """Reserve bytes for a request; return False if there are not enough."""
         with self._changed:
-            fits = self._held + size <= self._most
-            self._held += size if fits else 0
+            fits = self._reserved + size <= self._max_bytes
+            self._reserved += size if fits else 0
             return fits
 
     def release(self, size: int) -> None:
-        """Give back the room of a request that is not put."""
+        """Release the bytes of a request that is not put."""
         with self._changed:
-            self._held -= size
+            self._reserved -= size
 
-    def put(self, stream: str, records: Sequence[Record | RejectedRecord], size: int, answer: Answer) -> Delivery:
-        """Let the events of one request wait; its room of `size` bytes is given back when all are settled."""
+    def put(self, stream: str, records: Sequence[Record | RejectedRecord], size: int, answer: Callback) -> Delivery:
+        """Add the events of one request; its `size` bytes are released when all its events are settled."""
         delivery = Delivery(len(records), size, answer)
         with self._changed:
             self._streams[stream].extend((delivery, record) for record in records)
             self._changed.notify_all()
         return delivery
 
-    def waiting(self, seconds: float | None) -> list[str]:
-        """The streams in which events wait, after at most so many seconds; None: however long it takes."""
+    def wait(self, seconds: float | None) -> list[str]:
+        """Wait up to `seconds` (None: without limit) for an event and return the streams with events."""
         with self._changed:
             self._changed.wait_for(lambda: any(self._streams.values()), seconds)
             return [stream for stream, entries in self._streams.items() if entries]
 
     def take(self, stream: str) -> list[Entry]:
-        """The next events of a stream, at most 2,000. Whoever takes them settles them.
+        """Return the next events of a stream, at most 2,000; the caller must settle them.
 
-        What is late is given up: its senders send it again, and those who still wait would be late, too, if it went first.
+        Events of late requests are dropped: their senders send them again, and publishing them would delay the others.
         """
-        found: list[Entry] = []
+        taken: list[Entry] = []
         late: list[Entry] = []
         with self._changed:
             entries = self._streams[stream]
-            while entries and len(found) < MOST_RECORDS:
+            while entries and len(taken) < MAX_BATCH_RECORDS:
                 entry = entries.popleft()
-                (late if entry[0].late else found).append(entry)
-        self.settle(late, kept=False)
-        return found
+                (late if entry[0].is_late else taken).append(entry)
+        self.settle(late, acknowledged=False)
+        return taken
 
-    def settle(self, entries: Sequence[Entry], *, kept: bool) -> None:
-        """These events are acknowledged, or given up: a request none of whose events is left is answered."""
+    def settle(self, entries: Sequence[Entry], *, acknowledged: bool) -> None:
+        """Mark events as acknowledged or given up, and answer each request that has no event left."""
         done = []
         with self._changed:
             for delivery, _ in entries:
                 delivery.left -= 1
-                delivery.kept &= kept
+                delivery.acknowledged &= acknowledged
                 if delivery.left == 0:
-                    self._held -= delivery.size
+                    self._reserved -= delivery.size
                     done.append(delivery)
         for delivery in done:
-            delivery.answer(delivery.kept)
+            delivery.answer(delivery.acknowledged)

@@ -1,24 +1,24 @@
-"""How many events one key may send: so many a minute, and as many at once."""
+"""Token bucket that limits the events per minute of one key; its burst is one minute's events."""
 
 import time
 from collections.abc import Callable
 
-MINUTE = 60.0
+MINUTE_SECONDS = 60.0
 
 
 class Quota:
-    """A bucket that fills by `per_minute` a minute. A batch may take more than is left in it: the next one waits the longer."""
+    """A bucket that fills by `per_minute` per minute. A batch may overdraw it; the next batch then waits longer."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute, self._clock = per_minute, clock
         self._left, self._at = float(per_minute), clock()
 
-    def take(self, events: int) -> float:
-        """Count the events and return 0, or count none and return the seconds after which there is room again."""
+    def consume(self, events: int) -> float:
+        """Consume the events and return 0, or consume nothing and return the seconds to wait."""
         now = self._clock()
-        self._left = min(self._per_minute, self._left + (now - self._at) * self._per_minute / MINUTE)
+        self._left = min(self._per_minute, self._left + (now - self._at) * self._per_minute / MINUTE_SECONDS)
         self._at = now
         if self._left < 1:
-            return (1 - self._left) * MINUTE / self._per_minute
+            return (1 - self._left) * MINUTE_SECONDS / self._per_minute
         self._left -= events
         return 0.0

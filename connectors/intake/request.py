@@ -1,4 +1,4 @@
-"""One HTTP request as a value, and what all protocols do with it: JSON, times by a clock that is not ours, words, keys."""
+"""One HTTP request as a value, and functions that all protocols use: JSON, times of a sender's clock, words, ids."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,13 +13,13 @@ from connectors.contract import RejectedRecord
 from connectors.mapping.functions import iso
 from schemas.errors import RecordError
 
-NO_WORD = re.compile(r"[^a-z0-9]+")
-LONGEST_WORD = 60
+NOT_WORD = re.compile(r"[^a-z0-9]+")
+MAX_WORD_LENGTH = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`path` and `query` as they came, header names in any case, `body` unpacked, `at` when it was received."""
+    """One request: header names are case-insensitive, `body` is decompressed, `at` is the time of receipt."""
 
     method: str
     path: str
@@ -29,8 +29,8 @@ class Request:
     at: datetime
 
 
-class Item(NamedTuple):
-    """One event of a request: `id` stays the same when it is sent again, `data` is what the mapping reads, `raw` its bytes."""
+class Event(NamedTuple):
+    """One event of a request: `id` is the same for each delivery, `data` is the input of the mapping, `raw` its bytes."""
 
     id: str
     data: dict[str, Any]
@@ -38,48 +38,48 @@ class Item(NamedTuple):
 
 
 class BadRequestError(Exception):
-    """The body is not what its protocol says; the text says what was expected, never what came."""
+    """The body violates its protocol. The text names the expected form, never received data."""
 
 
-def digest(raw: bytes) -> str:
-    """The id of an event that has none: the same bytes are the same event."""
+def hash_bytes(raw: bytes) -> str:
+    """Return a hash as the id of an event without an id: equal bytes are the same event."""
     return sha256(raw).hexdigest()[:32]
 
 
-def json_object(raw: bytes | msgspec.Raw) -> dict[str, Any]:
-    """A JSON object. Raises RecordError."""
+def parse_object(raw: bytes | msgspec.Raw) -> dict[str, Any]:
+    """Return a JSON object. Raises RecordError."""
     try:
-        found = msgspec.json.decode(raw)
+        value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise RecordError("broken_line", "the event must be JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise RecordError("broken_line", "the event must be one JSON object")
-    return found
+    return value
 
 
-def refused(raw: bytes, error: RecordError) -> RejectedRecord:
-    """An event that cannot be read, with its bytes."""
+def reject(raw: bytes, error: RecordError) -> RejectedRecord:
+    """Return a rejected event with its bytes."""
     return RejectedRecord(raw, len(raw), "-", error)
 
 
-def time(value: object) -> datetime | None:
-    """UTC time of an ISO 8601 text; UTC is meant where the text names no zone. Raises RecordError."""
+def parse_time(value: object) -> datetime | None:
+    """Return the UTC time of an ISO 8601 text; a text without zone is UTC. Raises RecordError."""
     return iso(value, "UTC")
 
 
-def told(value: object, field: str, parse: Callable[[Any], datetime | None]) -> datetime | None:
-    """The time that a field tells. Raises RecordError naming the field."""
+def parse_field(value: object, field: str, parse: Callable[[Any], datetime | None]) -> datetime | None:
+    """Return the time in a field. Raises RecordError with the field's name."""
     try:
         return parse(value)
     except RecordError as error:
         raise RecordError(error.reason, f"field {field}: {error.detail}") from None
 
 
-def corrected(received: datetime, sent: datetime | None, happened: datetime | None) -> datetime:
-    """When it happened by our clock: the sender's clock counts only for how long before sending it was.
+def correct_time(received: datetime, sent: datetime | None, happened: datetime | None) -> datetime:
+    """Return the time of an event by the local clock: the receipt minus the time between event and sending.
 
-    What happened later than it was sent, happened when it was received. Without `sent`, the time as told; without that, too, when
-    it was received. Raises RecordError beyond the calendar.
+    Only differences of the sender's clock count. An event dated after its sending has the time of receipt. Without `sent` the
+    result is `happened`, without both `received`. Raises RecordError for a time outside of the calendar.
     """
     if happened is None or sent is None:
         return happened or received
@@ -89,6 +89,6 @@ def corrected(received: datetime, sent: datetime | None, happened: datetime | No
         raise RecordError("absurd_date", "the time reaches beyond the calendar") from None
 
 
-def word(text: object) -> str:
-    """A text as part of a touchpoint's type: small letters and digits, joined by underscores."""
-    return NO_WORD.sub("_", str(text).lower()).strip("_")[:LONGEST_WORD] or "unnamed"
+def to_word(text: object) -> str:
+    """Return a text as a part of a touchpoint's type: lower-case letters and digits, joined by underscores."""
+    return NOT_WORD.sub("_", str(text).lower()).strip("_")[:MAX_WORD_LENGTH] or "unnamed"

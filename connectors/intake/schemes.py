@@ -1,7 +1,7 @@
-"""How webhooks are signed, as data: what is signed, where the signature stands, what names the delivery, and when it happened.
+"""Signature schemes of webhooks as data: the signed parts, the headers of signature and delivery id, and the event's time.
 
-A signature is HMAC-SHA256 over the body as it came, compared in constant time. Where the scheme signs a time, it must lie within
-five minutes of ours; the signature of an old delivery is worth nothing then.
+A signature is HMAC-SHA256 over the unchanged body, compared in constant time. A signed time must be within five minutes of the
+local clock, so that an old delivery cannot be replayed.
 """
 
 import base64
@@ -17,17 +17,16 @@ from pydantic import SecretStr
 from connectors.intake.request import Request
 from schemas.errors import ConfigError
 
-TOLERANCE = timedelta(minutes=5)
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)
 Header = tuple[str, str]
 
 
 class Scheme(NamedTuple):
-    """`signature` and `time` are a header and the pattern that finds each candidate in it; `signed` what is signed.
+    """`signature` and `time` are a header and a pattern that finds each candidate in it; `signed` lists the signed parts.
 
-    `id` and `topic` are the headers that name the delivery and its kind; `key` is the expression of a record's key where the
-    delivery has no name that stays the same when it is sent again. `triggered` is the header with the event's own time,
-    `occurred_at` the expression of that time: of `happened`, our receipt, only where the vendor tells none, because a delivery
-    that is sent again has another.
+    `id` and `topic` are the headers with the delivery's id and kind. `key` is the expression of a record's key, for vendors whose
+    delivery id differs between attempts. `triggered` is the header with the event's time and `occurred_at` the expression of it.
+    `occurred_at` uses `happened_at`, the time of receipt, only for vendors that send no time, because each attempt has another.
     """
 
     signature: Header
@@ -39,7 +38,7 @@ class Scheme(NamedTuple):
     topic: str = ""
     key: str = "id"
     triggered: str = ""
-    occurred_at: str = "happened"
+    occurred_at: str = "happened_at"
     encoded_secret: bool = False
 
 
@@ -49,7 +48,7 @@ SCHEMES = {
         time=("webhook-timestamp", r"(\d+)"),
         signed=("webhook-id", ".", "webhook-timestamp", ".", "body"),
         id="webhook-id",
-        occurred_at="type(body.timestamp) == 'string' && iso(body.timestamp, 'UTC') || happened",
+        occurred_at="type(body.timestamp) == 'string' && iso(body.timestamp, 'UTC') || happened_at",
         encoded_secret=True,
     ),
     "shopify": Scheme(
@@ -58,7 +57,7 @@ SCHEMES = {
         id="X-Shopify-Webhook-Id",
         topic="X-Shopify-Topic",
         triggered="X-Shopify-Triggered-At",
-        occurred_at="iso(triggered, 'UTC') || happened",
+        occurred_at="iso(triggered, 'UTC') || happened_at",
     ),
     "zendesk": Scheme(
         signature=("X-Zendesk-Webhook-Signature", r"(\S+)"),
@@ -66,7 +65,7 @@ SCHEMES = {
         unit="iso",
         signed=("X-Zendesk-Webhook-Signature-Timestamp", "body"),
         id="X-Zendesk-Webhook-Invocation-Id",
-        occurred_at="body.zendesk_event_version && iso(body.time, 'UTC') || happened",
+        occurred_at="body.zendesk_event_version && iso(body.time, 'UTC') || happened_at",
     ),
     "hubspot": Scheme(
         signature=("X-HubSpot-Signature-v3", r"(\S+)"),
@@ -74,7 +73,7 @@ SCHEMES = {
         unit="ms",
         signed=("method", "url", "body", "X-HubSpot-Request-Timestamp"),
         key="body.eventId && join('-', [body.eventId, body.subscriptionId, body.occurredAt][].to_string(@)) || id",
-        occurred_at="epoch_ms(body.occurredAt) || happened",
+        occurred_at="epoch_ms(body.occurredAt) || happened_at",
     ),
     "github": Scheme(
         signature=("X-Hub-Signature-256", r"sha256=([0-9a-f]+)"),
@@ -91,58 +90,58 @@ SCHEMES = {
         key="id(body.id) || id",
         occurred_at=(
             "type(body.created) == 'number' && epoch_ms(join('', [id(body.created), '000']))"
-            " || iso(body.created, 'UTC') || happened"
+            " || iso(body.created, 'UTC') || happened_at"
         ),
     ),
 }
 
 
-def signer(scheme: Scheme, request: Request, url: str, secrets: Sequence[SecretStr]) -> int | None:
-    """Which of the secrets signed the request, by its number; None where none did, or too long ago, or in the future.
+def find_signing_key(scheme: Scheme, request: Request, url: str, secrets: Sequence[SecretStr]) -> int | None:
+    """Return the number of the secret that signed the request; None for a wrong signature or a signed time that is too far away.
 
-    `url` is the request's address as the sender knows it.
+    `url` is the address of the request as the sender knows it.
     """
     header, pattern = scheme.signature
     given = re.findall(pattern, request.headers.get(header, ""), re.ASCII)
-    moment = _time(scheme, request)
-    if scheme.time and (moment is None or not _recent(moment, scheme.unit, request.at)):
+    moment = _read_signed_time(scheme, request)
+    if scheme.time and (moment is None or not _is_recent(moment, scheme.unit, request.at)):
         return None
     parts = {"body": request.body, "method": request.method.encode(), "url": url.encode(), "time": (moment or "").encode()}
-    signed = b"".join(parts[part] if part in parts else _literal(part, request) for part in scheme.signed)
+    signed = b"".join(parts[part] if part in parts else _read_part(part, request) for part in scheme.signed)
     for number, secret in enumerate(secrets):
-        wanted = hmac.digest(key_bytes(scheme, secret), signed, "sha256")
+        wanted = hmac.digest(decode_key(scheme, secret), signed, "sha256")
         expected = wanted.hex() if scheme.encoding == "hex" else base64.b64encode(wanted).decode()
         if any(hmac.compare_digest(expected.encode(), one.encode()) for one in given):
             return number
     return None
 
 
-def key_bytes(scheme: Scheme, secret: SecretStr) -> bytes:
-    """The bytes of a secret. Raises ConfigError where the scheme wants base64 and it is none."""
+def decode_key(scheme: Scheme, secret: SecretStr) -> bytes:
+    """Return the bytes of a secret. Raises ConfigError if the scheme requires base64 and the secret is not."""
     text = secret.get_secret_value()
     if not scheme.encoded_secret:
         return text.encode()
     try:
         return base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except binascii.Error:
-        raise ConfigError("a key of a Standard Webhooks endpoint must be base64, with or without whsec_ before it") from None
+        raise ConfigError("a key of a Standard Webhooks endpoint must be base64, with or without the prefix whsec_") from None
 
 
-def _literal(part: str, request: Request) -> bytes:
+def _read_part(part: str, request: Request) -> bytes:
     return b"." if part == "." else request.headers.get(part, "").encode("utf-8", "surrogateescape")
 
 
-def _time(scheme: Scheme, request: Request) -> str | None:
+def _read_signed_time(scheme: Scheme, request: Request) -> str | None:
     if scheme.time is None:
         return None
-    found = re.search(scheme.time[1], request.headers.get(scheme.time[0], ""), re.ASCII)
-    return found.group(1) if found else None
+    match = re.search(scheme.time[1], request.headers.get(scheme.time[0], ""), re.ASCII)
+    return match.group(1) if match else None
 
 
-def _recent(moment: str, unit: str, now: datetime) -> bool:
+def _is_recent(moment: str, unit: str, now: datetime) -> bool:
     second = 1_000 if unit == "ms" else 1
     try:
         at = datetime.fromisoformat(moment) if unit == "iso" else datetime.fromtimestamp(int(moment) / second, UTC)
-        return abs(now - (at if at.tzinfo else at.replace(tzinfo=UTC))) <= TOLERANCE
+        return abs(now - (at if at.tzinfo else at.replace(tzinfo=UTC))) <= MAX_CLOCK_DIFFERENCE
     except (ValueError, OverflowError, OSError):
         return False

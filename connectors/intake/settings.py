@@ -1,7 +1,7 @@
-"""The settings file of the `intake` connector: one server, and its endpoints, each one protocol, one system, one family.
+"""Settings of the `intake` connector: one server; each of its endpoints has one protocol, one system and one event family.
 
-The keys of an endpoint come from the environment: several are active at once, separated by commas, so that they can be changed
-without a pause. Endpoint `app` of the instance `shop` has them in `TOUCHLINE_SHOP_APP_KEYS`.
+The keys of an endpoint come from the environment, separated by commas. Several keys are active at once, so that they can be
+rotated without an interruption. `TOUCHLINE_SHOP_APP_KEYS` holds the keys of endpoint `app` of the instance `shop`.
 """
 
 import os
@@ -15,56 +15,69 @@ from schemas.errors import ConfigError
 from schemas.records.fields import Name
 
 Expression = Annotated[str, Field(min_length=1)]
-OPEN = frozenset({"snowplow"})
+KEYLESS_PROTOCOLS = frozenset({"snowplow"})
 
 
 class Endpoint(BaseModel):
-    """What is sent in one protocol. `source`, `map` and `key` replace or add to what `mapping.yaml` says of the protocol."""
+    """One endpoint. `source`, `map` and `key` override the protocol's entry in `mapping.yaml`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    protocol: Literal["segment", "snowplow", "cloudevents", "standard", "shopify", "zendesk", "hubspot", "github", "stripe"]
-    system: Name
-    source: str | None = None
-    key: Expression | None = None
-    map: dict[str, Expression | dict[str, Expression]] = Field(default_factory=dict)
-    events_per_minute: int | None = Field(default=None, ge=1)
+    protocol: Literal["segment", "snowplow", "cloudevents", "standard", "shopify", "zendesk", "hubspot", "github", "stripe"] = (
+        Field(description="Protocol of the senders.")
+    )
+    system: Name = Field(description="Product that sends the events; part of every event id and owner of its user ids.")
+    source: str | None = Field(default=None, description="Event family. Default: web for `segment` and `snowplow`.")
+    key: Expression | None = Field(default=None, description="JMESPath: key of a record. Default: the protocol's event id.")
+    map: dict[str, Expression | dict[str, Expression]] = Field(
+        default_factory=dict, description="Fields of the event family to JMESPath; they override those of `mapping.yaml`."
+    )
+    events_per_minute: int | None = Field(default=None, ge=1, description="Quota of each key; above it the server answers 429.")
 
     @property
     def mapping(self) -> str:
-        """The entry of `mapping.yaml` that it begins from: all signed webhooks share one."""
+        """The entry of `mapping.yaml` that the endpoint extends; all signed webhooks share one."""
         return "webhook" if self.protocol in SCHEMES else self.protocol
 
 
 class IntakeSettings(BaseModel):
-    """One server. Sizes are bytes: `most_body` of one request unpacked, `most_waiting` of all that are not acknowledged yet."""
+    """Settings of one server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Name
-    host: str = "127.0.0.1"
-    port: int = Field(default=8090, ge=0, le=65_535)
-    public_url: str | None = None
-    origins: list[str] = Field(default_factory=list)
-    most_body: int = Field(default=512_000, ge=65_536)
-    most_waiting: int = Field(default=16_777_216)
-    answer_seconds: float = Field(default=10, gt=0)
-    retry_seconds: int = Field(default=2, ge=1)
-    endpoints: dict[Name, Endpoint] = Field(min_length=1)
+    name: Name = Field(description="Instance name: label of metrics, `connector` of every touchpoint.")
+    host: str = Field(default="127.0.0.1", description="Address to listen at; a proxy in front of it terminates TLS.")
+    port: int = Field(default=8090, ge=0, le=65_535, description="Port to listen at.")
+    public_url: str | None = Field(default=None, description="Address as senders know it. Default: `http://<host>:<port>`.")
+    origins: list[str] = Field(
+        default_factory=list, description="Web pages whose browsers may send cross-origin requests, also with credentials."
+    )
+    max_body_bytes: int = Field(default=512_000, ge=65_536, description="Largest body of one request after decompression.")
+    max_waiting_bytes: int = Field(
+        default=16_777_216,
+        description="Largest total of the requests without an acknowledgement; above it the server answers 503.",
+    )
+    answer_seconds: float = Field(
+        default=10, gt=0, description="Longest time for a body to arrive, and then for Kafka's acknowledgement, in seconds."
+    )
+    retry_seconds: int = Field(default=2, ge=1, description="`Retry-After` of an answer 503, in seconds.")
+    endpoints: dict[Name, Endpoint] = Field(min_length=1, description="Endpoints by name; the name is part of every event id.")
 
     @model_validator(mode="after")
-    def _one_collector(self) -> Self:
+    def _check_limits(self) -> Self:
         if sum(endpoint.protocol == "snowplow" for endpoint in self.endpoints.values()) > 1:
-            raise ValueError("endpoints: a Snowplow tracker names no endpoint, so there can be one of them")
-        if self.most_waiting < 2 * self.most_body:
-            raise ValueError("most_waiting must hold at least two requests of most_body")
+            raise ValueError("endpoints: a Snowplow tracker names no endpoint, so there can be only one Snowplow endpoint")
+        if self.max_waiting_bytes < 2 * self.max_body_bytes:
+            raise ValueError("max_waiting_bytes must be at least twice max_body_bytes")
         return self
 
 
-def keys(name: str, endpoint: str) -> list[SecretStr]:
-    """The active keys of an endpoint of the instance `name`. Raises ConfigError where there are none."""
-    wanted = secret_variable(name, f"{endpoint.replace('-', '_')}_keys")
-    found = [one.strip() for one in os.environ.get(wanted, "").split(",") if one.strip()]
-    if not found:
-        raise ConfigError(f"endpoints.{endpoint}: set the environment variable {wanted} to its key; to several with commas")
-    return [SecretStr(one) for one in found]
+def read_keys(name: str, endpoint: str) -> list[SecretStr]:
+    """Return the active keys of an endpoint of the instance `name`. Raises ConfigError if there are none."""
+    variable = secret_variable(name, f"{endpoint.replace('-', '_')}_keys")
+    keys = [one.strip() for one in os.environ.get(variable, "").split(",") if one.strip()]
+    if not keys:
+        raise ConfigError(
+            f"endpoints.{endpoint}: set the environment variable {variable} to its key; separate several keys by commas"
+        )
+    return [SecretStr(one) for one in keys]

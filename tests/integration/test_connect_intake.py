@@ -1,4 +1,4 @@
-"""`touchline connect intake` while the real Kafka hangs: nobody is told that something is kept."""
+"""`touchline connect intake` while a real Kafka hangs: no event is acknowledged."""
 
 import json
 from pathlib import Path
@@ -16,11 +16,11 @@ from tests.live.intake.instance import WRITE, instance
 pytestmark = pytest.mark.integration
 
 
-def test_while_kafka_does_not_answer_nothing_is_acknowledged(own_topics: Stack, tmp_path: Path) -> None:
+def test_nothing_is_acknowledged_while_kafka_hangs(own_topics: Stack, tmp_path: Path) -> None:
     intake = instance(tmp_path)
-    found = state.read()
-    assert found
-    broker = psutil.Process(found.service("kafka").pid)
+    stack = state.read()
+    assert stack
+    broker = psutil.Process(stack.service("kafka").pid)
     body = json.dumps({"userId": "u1", "messageId": "m1"}).encode()
     with intake.running():
         broker.suspend()

@@ -1,4 +1,4 @@
-"""The intake without Kafka: who is let in, what its events are, and what HTTP answers."""
+"""The intake without Kafka: admission, events of all protocols, HTTP answers."""
 
 import base64
 import gzip
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from connectors.contract import Batch, Record, RejectedRecord
-from connectors.intake.admission import Gate, RejectedError
+from connectors.intake.admission import Admission, RejectedError
 from connectors.intake.connector import Connector
 from connectors.intake.request import Request
 from connectors.intake.settings import IntakeSettings
@@ -56,8 +56,8 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> IntakeSettings:
 
 
 @pytest.fixture
-def gate(settings: IntakeSettings) -> Gate:
-    return Connector(settings)._gate()
+def admission(settings: IntakeSettings) -> Admission:
+    return Connector(settings)._admission()
 
 
 def request(path: str, body: bytes | object, **headers: str) -> Request:
@@ -67,7 +67,7 @@ def request(path: str, body: bytes | object, **headers: str) -> Request:
 
 
 class Headers(dict[str, str]):
-    """Names in any case, as those of HTTP."""
+    """Headers with case-insensitive names, as in HTTP."""
 
     def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
         return next((value for key, value in self.items() if key.lower() == name.lower()), default)
@@ -92,17 +92,17 @@ NAMES = {
 
 
 def delivery(scheme: str, body: str, at: datetime = NOW, secret: str = SECRET) -> Request:
-    """A delivery as the vendor's documents describe it."""
+    """Return a delivery as the vendor documents it."""
     path = f"/webhooks/{scheme}" + ("?a=1" if scheme == "hubspot" else "")
     headers = signed(scheme, body, f"https://in.shop.example{path}", at, secret)
     return request(path, body.encode(), **headers, **NAMES.get(scheme, {}))
 
 
 @pytest.mark.parametrize("scheme", HOOKS)
-def test_a_signed_delivery_is_let_in_and_is_the_same_record_when_it_is_sent_again(gate: Gate, scheme: str) -> None:
+def test_signed_delivery_is_admitted_and_second_attempt_is_same_record(admission: Admission, scheme: str) -> None:
     body = '{"id": "evt_1", "email": "ann@example.com", "eventId": 7, "subscriptionId": 8, "occurredAt": 9}'
-    [first] = gate.admit(delivery(scheme, body)).records
-    [again] = gate.admit(delivery(scheme, body, NOW + timedelta(minutes=1))).records
+    [first] = admission.admit(delivery(scheme, body)).records
+    [again] = admission.admit(delivery(scheme, body, NOW + timedelta(minutes=1))).records
     assert isinstance(first, Record)
     assert isinstance(again, Record)
     assert first.key == again.key
@@ -110,7 +110,7 @@ def test_a_signed_delivery_is_let_in_and_is_the_same_record_when_it_is_sent_agai
     assert names[scheme] == first.key
 
 
-TOLD: dict[str, dict[str, Any]] = {
+TIMED: dict[str, dict[str, Any]] = {
     "standard": {"type": "order.placed", "timestamp": "2026-03-01T10:00:00.5Z", "data": {}},
     "shopify": {},
     "zendesk": {"zendesk_event_version": "2022-11-06", "time": "2026-03-01T10:00:00.5Z"},
@@ -119,13 +119,13 @@ TOLD: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("scheme", TOLD)
-def test_it_happened_when_the_vendor_says_however_often_it_is_sent(settings: IntakeSettings, scheme: str) -> None:
+@pytest.mark.parametrize("scheme", TIMED)
+def test_vendor_time_is_kept_for_each_attempt(settings: IntakeSettings, scheme: str) -> None:
     connector = Connector(settings)
-    body = json.dumps({**TOLD[scheme], "email": "ann@example.com"})
+    body = json.dumps({**TIMED[scheme], "email": "ann@example.com"})
     for minutes in (0, 4):
         sent = delivery(scheme, body, NOW + timedelta(minutes=minutes))
-        [record] = connector._gate().admit(replace(sent, at=NOW + timedelta(minutes=minutes))).records
+        [record] = connector._admission().admit(replace(sent, at=NOW + timedelta(minutes=minutes))).records
         assert isinstance(record, Record)
         happened = connector.map_record(record).occurred_at
         assert happened.replace(microsecond=0) == datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -133,47 +133,47 @@ def test_it_happened_when_the_vendor_says_however_often_it_is_sent(settings: Int
 
 
 @pytest.mark.parametrize("scheme", [name for name in HOOKS if name != "shopify"])
-def test_where_no_time_is_told_it_happened_when_it_came(settings: IntakeSettings, scheme: str) -> None:
+def test_delivery_without_time_has_time_of_receipt(settings: IntakeSettings, scheme: str) -> None:
     connector = Connector(settings)
-    body = '{"time": "at noon", "email": "ann@example.com"}'  # a trigger's body is whatever its author writes
-    [record] = connector._gate().admit(delivery(scheme, body)).records
+    body = '{"time": "at noon", "email": "ann@example.com"}'  # the author of a trigger writes its body
+    [record] = connector._admission().admit(delivery(scheme, body)).records
     assert isinstance(record, Record)
     assert connector.map_record(record).occurred_at == NOW
 
 
-def test_a_ticket_that_is_solved_again_in_the_same_words_is_another_event(gate: Gate) -> None:
+def test_equal_bodies_with_other_delivery_ids_are_other_events(admission: Admission) -> None:
     body = '{"ticket": 5, "status": "solved", "email": "ann@example.com"}'
     first, later = delivery("zendesk", body), delivery("zendesk", body)
     assert isinstance(later.headers, dict)
     later.headers["X-Zendesk-Webhook-Invocation-Id"] = "z2"
-    [[one], [other]] = [gate.admit(sent).records for sent in (first, later)]
+    [[one], [other]] = [admission.admit(sent).records for sent in (first, later)]
     assert isinstance(one, Record)
     assert isinstance(other, Record)
     assert one.key != other.key
 
 
 @pytest.mark.parametrize("scheme", HOOKS)
-def test_a_delivery_that_was_changed_or_signed_by_another_is_not_let_in(gate: Gate, scheme: str) -> None:
+def test_changed_or_forged_or_unsigned_delivery_is_rejected(admission: Admission, scheme: str) -> None:
     good = delivery(scheme, '{"total": 1}')
     changed = Request(good.method, good.path, good.query, good.headers, b'{"total": 9}', NOW)
-    forged = delivery(scheme, '{"total": 1}', secret=base64.b64encode(b"somebody else's").decode())
+    forged = delivery(scheme, '{"total": 1}', secret=base64.b64encode(b"another secret").decode())
     unsigned = request(f"/webhooks/{scheme}", {})
     for bad in (changed, forged, unsigned):
-        with pytest.raises(RejectedError) as refusal:
-            gate.admit(bad)
-        assert refusal.value.status == 401
+        with pytest.raises(RejectedError) as error:
+            admission.admit(bad)
+        assert error.value.status == 401
 
 
 @pytest.mark.parametrize("scheme", ["standard", "zendesk", "hubspot", "stripe"])
 @pytest.mark.parametrize("minutes", [-6, 6])
-def test_a_delivery_whose_signed_time_is_far_from_ours_is_not_let_in(gate: Gate, scheme: str, minutes: int) -> None:
+def test_delivery_with_old_or_future_signed_time_is_rejected(admission: Admission, scheme: str, minutes: int) -> None:
     with pytest.raises(RejectedError):
-        gate.admit(delivery(scheme, "{}", NOW + timedelta(minutes=minutes)))
-    assert gate.admit(delivery(scheme, "{}", NOW + timedelta(minutes=minutes / 2)))
+        admission.admit(delivery(scheme, "{}", NOW + timedelta(minutes=minutes)))
+    assert admission.admit(delivery(scheme, "{}", NOW + timedelta(minutes=minutes / 2)))
 
 
-def test_a_list_is_as_many_events_and_a_broken_one_among_them_is_refused_with_its_bytes(gate: Gate) -> None:
-    good, bad, other = gate.admit(delivery("hubspot", '[{"eventId": 1}, 17 , {"b": 2}]')).records
+def test_list_entries_are_events_and_broken_entry_is_rejected_with_its_bytes(admission: Admission) -> None:
+    good, bad, other = admission.admit(delivery("hubspot", '[{"eventId": 1}, 17 , {"b": 2}]')).records
     assert isinstance(good, Record)
     assert isinstance(bad, RejectedRecord)
     assert isinstance(other, Record)
@@ -181,37 +181,37 @@ def test_a_list_is_as_many_events_and_a_broken_one_among_them_is_refused_with_it
     assert good.key != other.key
 
 
-def test_every_active_key_opens_its_own_endpoint_and_no_other(gate: Gate) -> None:
+def test_each_active_key_admits_to_its_endpoint_only(admission: Admission) -> None:
     event = {"type": "track", "event": "x", "userId": "u"}
     for key, stream in (("old-key", "app"), ("new-key", "app"), ("other-key", "other")):
-        assert gate.admit(request("/v1/track", event, Authorization=basic(key))).stream == stream
-    assert gate.admit(request("/v1/t", {**event, "writeKey": "other-key"})).stream == "other"
-    for refused in ("", basic("new"), basic(""), "Basic ???", "Bearer new-key"):
-        with pytest.raises(RejectedError) as refusal:
-            gate.admit(request("/v1/track", event, Authorization=refused))
-        assert refusal.value.status == 401
+        assert admission.admit(request("/v1/track", event, Authorization=basic(key))).stream == stream
+    assert admission.admit(request("/v1/t", {**event, "writeKey": "other-key"})).stream == "other"
+    for wrong in ("", basic("new"), basic(""), "Basic ???", "Bearer new-key"):
+        with pytest.raises(RejectedError) as error:
+            admission.admit(request("/v1/track", event, Authorization=wrong))
+        assert error.value.status == 401
 
 
-@pytest.mark.parametrize(("path", "status"), [("/", 404), ("/webhooks/app", 404), ("/cloudevents/nobody", 404), ("/i", 404)])
-def test_other_paths_are_not_there(gate: Gate, path: str, status: int) -> None:
-    with pytest.raises(RejectedError) as refusal:
-        gate.admit(request(path, {}))
-    assert refusal.value.status == status
+@pytest.mark.parametrize(("path", "status"), [("/", 404), ("/webhooks/app", 404), ("/cloudevents/unknown", 404), ("/i", 404)])
+def test_other_paths_are_rejected(admission: Admission, path: str, status: int) -> None:
+    with pytest.raises(RejectedError) as error:
+        admission.admit(request(path, {}))
+    assert error.value.status == status
 
 
-def test_a_body_that_cannot_be_read_is_kept_where_the_key_was_right(gate: Gate) -> None:
-    found = gate.admit(request("/v1/batch", b'{"batch": [{"type"', Authorization=basic("other-key")))
-    assert found.status == 400
-    [letter] = found.records
+def test_unreadable_body_with_valid_key_is_dead_letter(admission: Admission) -> None:
+    admitted = admission.admit(request("/v1/batch", b'{"batch": [{"type"', Authorization=basic("other-key")))
+    assert admitted.status == 400
+    [letter] = admitted.records
     assert isinstance(letter, RejectedRecord)
     assert letter.raw == b'{"batch": [{"type"'
     with pytest.raises(RejectedError):
-        gate.admit(request("/v1/batch", b'{"batch": [{"type"', Authorization=basic("nobody")))
+        admission.admit(request("/v1/batch", b'{"batch": [{"type"', Authorization=basic("unknown")))
 
 
-def test_an_event_without_an_id_is_known_by_its_bytes(gate: Gate) -> None:
-    [one] = gate.admit(request("/v1/batch", {"batch": [{"type": "page"}]}, Authorization=basic("other-key"))).records
-    [again] = gate.admit(
+def test_event_without_id_is_identified_by_its_bytes(admission: Admission) -> None:
+    [one] = admission.admit(request("/v1/batch", {"batch": [{"type": "page"}]}, Authorization=basic("other-key"))).records
+    [again] = admission.admit(
         request("/v1/batch", b'{"sentAt":null,"batch":[ {"type": "page"}]}', Authorization=basic("other-key"))
     ).records
     assert isinstance(one, Record)
@@ -219,17 +219,17 @@ def test_an_event_without_an_id_is_known_by_its_bytes(gate: Gate) -> None:
     assert one.key == again.key
 
 
-def test_a_key_beyond_its_quota_is_told_when_to_come_back_and_others_are_not_kept_from_it(gate: Gate) -> None:
+def test_key_above_quota_gets_retry_after_and_other_keys_are_unaffected(admission: Admission) -> None:
     batch = {"batch": [{"type": "page"}] * 4}
-    assert len(gate.admit(request("/v1/batch", batch, Authorization=basic("old-key"))).records) == 4
-    with pytest.raises(RejectedError) as refusal:
-        gate.admit(request("/v1/batch", batch, Authorization=basic("old-key")))
-    assert refusal.value.status == 429
-    assert 20 < (refusal.value.retry_after or 0) <= 40
-    assert gate.admit(request("/v1/batch", batch, Authorization=basic("new-key")))
+    assert len(admission.admit(request("/v1/batch", batch, Authorization=basic("old-key"))).records) == 4
+    with pytest.raises(RejectedError) as error:
+        admission.admit(request("/v1/batch", batch, Authorization=basic("old-key")))
+    assert error.value.status == 429
+    assert 20 < (error.value.retry_after or 0) <= 40
+    assert admission.admit(request("/v1/batch", batch, Authorization=basic("new-key")))
 
 
-def test_settings_name_the_variable_of_a_missing_key_and_refuse_what_cannot_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_are_rejected_and_missing_key_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = {"protocol": "segment", "system": "app"}
     connector = Connector(IntakeSettings.model_validate({"name": "shop", "endpoints": {"my-app": endpoint}}))
     with pytest.raises(ConfigError, match="TOUCHLINE_SHOP_MY_APP_KEYS"):
@@ -243,7 +243,7 @@ def test_settings_name_the_variable_of_a_missing_key_and_refuse_what_cannot_work
             IntakeSettings.model_validate({"name": "shop", "endpoints": {"desk": {"protocol": "github", "system": "desk"}}})
         )
     two = {name: {"protocol": "snowplow", "system": "site"} for name in ("a", "b")}
-    with pytest.raises(ValidationError, match="there can be one"):
+    with pytest.raises(ValidationError, match="only one Snowplow endpoint"):
         IntakeSettings.model_validate({"name": "shop", "endpoints": two})
 
 
@@ -254,10 +254,10 @@ def listening(settings: IntakeSettings) -> Iterator[tuple[Connector, str]]:
 
 
 def post(address: str, body: bytes, **headers: str) -> tuple[int, str | None]:
-    """Status and Retry-After."""
-    told = {"Authorization": basic("other-key"), **{name.replace("_", "-"): value for name, value in headers.items()}}
+    """Post a body and return status and Retry-After."""
+    sent = {"Authorization": basic("other-key"), **{name.replace("_", "-"): value for name, value in headers.items()}}
     try:
-        with urllib.request.urlopen(urllib.request.Request(f"{address}/v1/batch", body, told), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(f"{address}/v1/batch", body, sent), timeout=10) as answer:
             return answer.status, None
     except urllib.error.HTTPError as error:
         with error:
@@ -267,14 +267,14 @@ def post(address: str, body: bytes, **headers: str) -> tuple[int, str | None]:
 BATCH = json.dumps({"batch": [{"type": "page", "userId": "u"}] * 3}).encode()
 
 
-def acknowledging(connector: Connector, *, kept: bool) -> threading.Thread:
-    """What the runner does, once: read what comes; ask for more, or leave it."""
+def acknowledge(connector: Connector, *, acknowledged: bool) -> threading.Thread:
+    """Do once what the runner does: read a batch, then request the next one or close the iterator."""
 
     def run() -> None:
         for stream in connector.list_streams({}):
             batches = connector.read(stream, None)
             next(batches)
-            if kept:
+            if acknowledged:
                 next(batches, None)
             batches.close()  # type: ignore[attr-defined]
 
@@ -283,62 +283,62 @@ def acknowledging(connector: Connector, *, kept: bool) -> threading.Thread:
     return thread
 
 
-@pytest.mark.parametrize(("kept", "expected"), [(True, (200, None)), (False, (503, "2"))])
-def test_it_answers_well_only_when_what_was_sent_is_kept(
-    listening: tuple[Connector, str], expected: tuple[int, str | None], *, kept: bool
+@pytest.mark.parametrize(("acknowledged", "expected"), [(True, (200, None)), (False, (503, "2"))])
+def test_answer_is_2xx_only_after_acknowledgement(
+    listening: tuple[Connector, str], expected: tuple[int, str | None], *, acknowledged: bool
 ) -> None:
     connector, address = listening
-    thread = acknowledging(connector, kept=kept)
+    thread = acknowledge(connector, acknowledged=acknowledged)
     assert post(address, gzip.compress(BATCH), Content_Encoding="gzip") == expected
     thread.join()
 
 
-def test_without_an_acknowledgement_in_time_it_is_to_be_sent_again(listening: tuple[Connector, str]) -> None:
+def test_missing_acknowledgement_is_answered_with_503(listening: tuple[Connector, str]) -> None:
     assert post(listening[1], BATCH) == (503, "2")
 
 
-def test_it_is_never_more_than_it_has_room_for(settings: IntakeSettings) -> None:
-    small = settings.model_copy(update={"most_waiting": 2 * settings.most_body})
+def test_request_above_max_waiting_bytes_is_answered_with_503(settings: IntakeSettings) -> None:
+    small = settings.model_copy(update={"max_waiting_bytes": 2 * settings.max_body_bytes})
     with closing(Connector(small)) as connector:
         address = connector.listen(acknowledge=True)
-        assert connector._inbox.reserve(2 * settings.most_body - 1)
+        assert connector._inbox.reserve(2 * settings.max_body_bytes - 1)
         assert post(address, BATCH) == (503, "2")
 
 
-def test_too_large_bodies_are_refused_packed_ones_while_they_are_unpacked(listening: tuple[Connector, str]) -> None:
+def test_too_large_bodies_are_rejected_compressed_ones_during_decompression(listening: tuple[Connector, str]) -> None:
     connector, address = listening
     bomb = gzip.compress(b'{"batch":[]' + b" " * 50_000_000)
     assert len(bomb) < 100_000
     assert post(address, bomb, Content_Encoding="gzip")[0] == 413
     assert post(address, b"x" * 512_001)[0] == 413
     assert post(address, b"no gzip", Content_Encoding="gzip")[0] == 400
-    assert connector._inbox._held == 0
+    assert connector._inbox._reserved == 0
 
 
-def test_who_waits_when_it_ends_is_told_to_send_again(settings: IntakeSettings) -> None:
+def test_waiting_request_gets_503_when_intake_stops(settings: IntakeSettings) -> None:
     connector = Connector(settings.model_copy(update={"answer_seconds": 30}))
     address = connector.listen(acknowledge=True)
     answers: list[tuple[int, str | None]] = []
     thread = threading.Thread(target=lambda: answers.append(post(address, BATCH)))
     thread.start()
-    connector._inbox.waiting(10)
+    connector._inbox.wait(10)
     connector.close()
     thread.join()
     assert answers == [(503, "2")]
 
 
-def test_a_taken_address_is_said_so(settings: IntakeSettings, listening: tuple[Connector, str]) -> None:
+def test_address_in_use_is_config_error(settings: IntakeSettings, listening: tuple[Connector, str]) -> None:
     port = int(listening[1].rpartition(":")[2])
     with pytest.raises(ConfigError, match="cannot listen at"):
         Connector(settings.model_copy(update={"port": port})).listen(acknowledge=True)
 
 
-def test_browsers_of_named_origins_may_send(settings: IntakeSettings) -> None:
+def test_only_configured_origins_may_send(settings: IntakeSettings) -> None:
     origin = "https://www.shop.example"
     with closing(Connector(settings.model_copy(update={"origins": [origin]}))) as connector:
         address = connector.listen(acknowledge=True)
-        for named, allowed in ((origin, origin), ("https://elsewhere.example", None)):
-            asked = urllib.request.Request(f"{address}/v1/t", headers={"Origin": named}, method="OPTIONS")
+        for origin_sent, allowed in ((origin, origin), ("https://elsewhere.example", None)):
+            asked = urllib.request.Request(f"{address}/v1/t", headers={"Origin": origin_sent}, method="OPTIONS")
             with urllib.request.urlopen(asked, timeout=10) as answer:
                 assert answer.headers["Access-Control-Allow-Origin"] == allowed
                 assert answer.headers["Access-Control-Allow-Credentials"] == (allowed and "true")
@@ -361,19 +361,19 @@ PATHS = ["/v1/batch", "/v1/track", "/v1/import", "/com.snowplowanalytics.snowplo
 
 
 @given(st.sampled_from(PATHS), st.lists(EVENTS | MIXED | VALUES, max_size=4), EVENTS | MIXED, st.none() | st.binary(max_size=40))
-def test_whatever_is_sent_becomes_touchpoints_and_dead_letters_and_nothing_breaks(
+def test_any_input_becomes_touchpoints_or_dead_letters(
     path: str, events: list[object], around: dict[str, Any], junk: bytes | None
 ) -> None:
-    connector, gate = open_to_all()
+    connector, admission = open_to_all()
     body: object = {**around, "batch": events, "data": events} if path != "/cloudevents/bill" else events
     content = junk if junk is not None else json.dumps(body, default=str).encode()
     media = "application/cloudevents-batch+json"
     try:
-        found = gate.admit(request(path, content, **{"Content-Type": media, "Authorization": AUTHORIZED[path[:4]]}))
+        admitted = admission.admit(request(path, content, **{"Content-Type": media, "Authorization": AUTHORIZED[path[:4]]}))
     except RejectedError:
         return
-    encoded = encode_batch(connector, found.stream, Batch(found.records, {}))
-    assert len(encoded) == len(found.records)
+    encoded = encode_batch(connector, admitted.stream, Batch(admitted.records, {}))
+    assert len(encoded) == len(admitted.records)
     assert all(encode_model("dead_letter", each.letter) for each in encoded if isinstance(each, EncodedDeadLetter))
 
 
@@ -381,10 +381,10 @@ AUTHORIZED = {"/v1/": basic("key"), "/com": "", "/clo": "Bearer key"}
 
 
 @cache
-def open_to_all() -> tuple[Connector, Gate]:
+def open_to_all() -> tuple[Connector, Admission]:
     bill = {"protocol": "cloudevents", "system": "bill", "source": "erp", "map": {"identifiers": {"party": "subject"}}}
     endpoints = {name: {"protocol": name, "system": name} for name in ("segment", "snowplow")} | {"bill": bill}
     keys = {f"TOUCHLINE_FUZZ_{name.upper()}_KEYS": "key" for name in endpoints}
     with patch.dict(os.environ, keys):
         connector = Connector(IntakeSettings.model_validate({"name": "fuzz", "endpoints": endpoints}))
-        return connector, connector._gate()
+        return connector, connector._admission()

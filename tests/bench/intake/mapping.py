@@ -16,7 +16,7 @@ TIMES = 20_000
 PROPERTIES = {"sku": "p1", "price": 12.5}
 EVENT = {
     "type": "track",
-    "what": "track.product_viewed",
+    "event_type": "track.product_viewed",
     "event": "Product Viewed",
     "userId": "u1",
     "messageId": "m1",
