@@ -1,7 +1,7 @@
-"""What a connector is: a folder `connectors/<name>/` whose `connector.py` holds one class named `Connector`.
+"""Contract of a connector: a folder `connectors/<name>/` whose `connector.py` holds one class named `Connector`.
 
-The runner (`connectors/runtime/runner.py`) owns Kafka, cursors, retries and metrics; a connector only reads its source and maps
-records. Everything it hands over is a value, so most of its tests need no broker.
+The runner (`connectors/runtime/runner.py`) owns Kafka, cursors, retries and metrics. A connector only reads its source and maps
+records. All of its results are plain values, so most of its tests need no broker.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,23 +20,30 @@ Cursor = Mapping[str, Any]
 
 
 class Phase(Enum):
-    """How a batch stands to the cursor that `read` was given."""
+    """Relation of a batch to the cursor that `read` received."""
 
     NEXT = "next"
-    """It follows the cursor: publish and count it."""
+    """The batch follows the cursor: the runner publishes and counts it."""
     REPLAY = "replay"
-    """It lies before the cursor and was published in an earlier run: only its event ids are remembered."""
+    """The batch lies before the cursor and is published already: the runner only remembers its event ids."""
     RESTART = "restart"
-    """The stream begins anew, first time or after a change: totals start from zero, then as NEXT."""
+    """The stream begins again: the runner sets its totals to zero, then treats the batch as NEXT."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record of a source, not yet mapped.
+    """One record of a source, before it is mapped.
 
-    `key` and `version` identify it within its feed, `raw` holds its original bytes, `position` says where in the stream it
-    stood (a line number, a key), `read_at` is when the connector read it. `time` is the source's own time that the stream is
-    read by, where it is read by time. `deleted` says that the source has taken it back: its mapping makes a touchpoint of that.
+    | field        | meaning |
+    |--------------|---------|
+    | `key`        | identity of the record within its feed |
+    | `version`    | version of the record; key and version together give the event id |
+    | `data`       | the fields that expressions read |
+    | `raw`        | payload of a dead letter: the bytes of a line or message, or the parsed item as JSON |
+    | `position`   | place in the stream, such as a line number or a key |
+    | `read_at`    | time at which the connector read it |
+    | `time`       | source time that the stream is read by; None in a stream that is not read by time |
+    | `is_deleted` | the source has deleted the record; its mapping makes a touchpoint of the delete |
     """
 
     stream: str
@@ -47,12 +54,12 @@ class Record:
     position: str
     read_at: datetime
     time: datetime | None = None
-    deleted: bool = False
+    is_deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
-    """One record that could not even be read as a record. `raw` may be cut short; `size` is its full length in bytes."""
+    """A record that cannot be parsed. `raw` may be truncated; `size` is its full length in bytes."""
 
     raw: bytes
     size: int
@@ -62,9 +69,9 @@ class RejectedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records in the order of the source, and the cursor AFTER them; an empty one where there is no place to go on from.
+    """Records in the order of the source, and the cursor after them: an empty one if the source has no position to resume at.
 
-    `progress` is how much of the stream lies behind this batch, 0 to 1, for progress bars: 1 for the last one.
+    `progress` is the share of the stream up to the end of this batch, from 0 to 1, for progress bars. The last batch has 1.
     """
 
     records: Sequence[Record | RejectedRecord]
@@ -75,34 +82,34 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """What the runner must know of a stream.
+    """Properties of a stream that the runner needs.
 
-    | field      | meaning |
-    |------------|---------|
-    | `source`   | the event family that its records belong to |
-    | `deletes`  | how a delete shows: not at all, as a mark on the record, in a log of its own |
-    | `lookback` | how far each round reads again behind its cursor, because the source may show records late |
-    | `timed`    | its records have a `time` and `read` keeps to a window: it can be backfilled |
-    | `snapshot` | its records are states, not events: one is published only when its touchpoint says something new |
-    | `shared`   | its records may come in the connector's other streams, too: what one of them remembers counts as repeated |
+    | field         | meaning |
+    |---------------|---------|
+    | `source`      | event family of its records |
+    | `deletes`     | visibility of deletes: none, a mark on the record, or a log of its own |
+    | `lookback`    | overlap: each round reads this far before its cursor again, because the source may show records late |
+    | `is_timed`    | records have a `time` and `read` respects its window: the stream can be backfilled |
+    | `is_snapshot` | records are states, not events: a record is published only when its mapped content changes |
+    | `is_shared`   | other streams of the connector may bring the same records: these count as repeated |
     """
 
     source: str
     deletes: Literal["none", "soft", "log"] = "none"
     lookback: timedelta = timedelta(0)
-    timed: bool = False
-    snapshot: bool = False
-    shared: bool = False
+    is_timed: bool = False
+    is_snapshot: bool = False
+    is_shared: bool = False
 
 
 class Window(NamedTuple):
-    """The source time to read: from `start` (None: the beginning) until before `end` (None: as far as is settled)."""
+    """Range of source time to read: from `start` (None: the beginning), and before `end` (None: the source's present time)."""
 
     start: datetime | None = None
     end: datetime | None = None
 
     def progress_at(self, at: datetime, now: datetime) -> float:
-        """How much of the window lies before `at`, 0 to 1; 0 where it has no beginning."""
+        """Return the share of the window before `at`, from 0 to 1; 0 for a window without a start."""
         if self.start is None or at <= self.start:
             return 0.0
         return min(1.0, (at - self.start) / ((self.end or now) - self.start))
@@ -114,84 +121,84 @@ UNBOUNDED = Window()
 class Connector(Protocol):
     """One source system, opened with its settings. The runner calls all methods from one thread.
 
-    | method       | called                                          | errors, and what the runner does |
-    |--------------|-------------------------------------------------|----------------------------------|
-    | `check`      | once before anything else, and by `--check`     | ConfigError: stop, exit code 2   |
-    | `streams`    | each round, with the saved cursors of this name | RetryableError: back off, again  |
-    | `read`       | for each stream that `streams` named            | RetryableError: back off, again from the saved cursor |
-    | `touchpoint` | once for each Record of a batch                 | RecordError: dead letter, go on  |
-    | `count`      | for each stream that was backfilled             | RetryableError: back off, again  |
-    | `close`      | once at the end, also after an error            |                                  |
+    | method            | called                                           | errors, and the reaction of the runner |
+    |-------------------|--------------------------------------------------|----------------------------------------|
+    | `check`           | once before anything else, and by `--check`      | ConfigError: stop, exit code 2         |
+    | `list_streams`    | each round, with the saved cursors               | RetryableError: back off, retry        |
+    | `describe_stream` | any time, for a stream of `list_streams`         |                                        |
+    | `read`            | each round, for each stream of `list_streams`    | RetryableError: back off, retry from saved cursor |
+    | `map_record`      | once for each Record of a batch                  | RecordError: dead letter, continue     |
+    | `count`           | at the end of a backfill, for each of its streams | RetryableError: exit code 1           |
+    | `close`           | once at the end, also after an error             |                                        |
 
-    `connectors/errors.py` tells apart the kinds of RetryableError (RateLimitedError, CursorExpiredError) and ConfigError.
-    A connector never sleeps and never tries again by itself. A ConfigError of any method stops it with exit code 2.
-    Any other error ends the process; its supervisor starts it again and nothing is lost, because a cursor is saved only
-    after everything before it was acknowledged.
+    `connectors/errors.py` lists the kinds of RetryableError and ConfigError. A ConfigError of any method stops the process with
+    exit code 2. Any other error ends the process with another code and its supervisor restarts it. No record is lost, because a
+    cursor is saved only after Kafka has acknowledged everything before it. A connector never sleeps and never retries by itself.
     """
 
     settings_model: ClassVar[type[BaseModel]]
-    """Frozen, `extra="forbid"`; the settings file is validated against it."""
+    """Model of the settings file: frozen, `extra="forbid"`."""
     name: str
     """The instance: label of metrics and `connector` of every touchpoint."""
     poll_seconds: float
-    """The pause between two rounds."""
+    """Pause between two rounds."""
     start: datetime | None
-    """Where live reading began: nothing older is read but by a backfill. None: from the beginning."""
+    """Start of live mode; only a backfill reads older records. None: the beginning of the source."""
     rate_limit: RateLimit
-    """What the account still allows; the runner lowers it for a backfill."""
+    """Requests that the account still allows; a backfill lowers it to half."""
 
     def check(self) -> str:
-        """One line saying what was found. Raises ConfigError with what to change."""
+        """Return one line about the source. Raises ConfigError with the setting to change."""
         ...
 
     def list_streams(self, saved: Mapping[str, Cursor]) -> Iterable[str]:
-        """The streams that have something to read; `saved` holds the cursor of each stream read before.
+        """Return the streams to read; `saved` holds the cursor of each stream read before.
 
-        A stream's text before the first `:` is its feed, the rest its part of the feed. The result is consumed lazily,
-        one stream read before the next is asked for.
+        The text before the first `:` of a stream names its feed, the rest its part of the feed. The runner consumes the result
+        lazily: it reads one stream before it requests the next.
         """
         ...
 
     def describe_stream(self, stream: str) -> StreamSpec:
-        """What the stream is like; always the same."""
+        """Return the properties of a stream, which never change."""
         ...
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
-        """What lies after the cursor and within the window, in batches of at most 2,000 records and some megabytes. Finite.
+        """Yield the records after the cursor and within the window, until the stream has no more. Rules:
 
-        A timed stream begins at the window's start where there is no cursor, keeps records of equal time apart by their key,
-        and never lets its cursor run ahead of the source's clock: a record from the future waits until its time has come.
-        A cursor is JSON of less than 64 kB. At most two pages are in memory at once.
-        Safe to abandon at any yield: reading again with the cursor of the last batch goes on after it. The consumer asks
-        for the next batch only when this one is acknowledged and its cursor saved. A source that can be read again from
-        its start yields REPLAY batches first, so that records repeated across a restart are still seen as repeated.
+        - A batch holds at most 2,000 records and a few megabytes; at most two pages are in memory at once.
+        - A cursor is JSON of less than 64 kB. Reading with the cursor of a batch continues after that batch.
+        - The caller may stop after any batch. It requests the next batch only after Kafka has acknowledged this one.
+        - Without a cursor, a timed stream begins at the start of the window. Its cursor holds time and key: times may be equal.
+        - The cursor of a timed stream never passes the source's clock: a record from the future waits for a later round.
+        - A source that can be read again from its start yields REPLAY batches first, so that repeated records are recognised.
         """
         ...
 
     def map_record(self, record: Record) -> Touchpoint:
-        """The record as a touchpoint: a pure function of the record and the settings. Raises RecordError."""
+        """Return the touchpoint of a record: a pure function of the record and the settings. Raises RecordError."""
         ...
 
     def count(self, stream: str, window: Window) -> int | None:
-        """How many records the source says it holds in the window; None where it cannot say."""
+        """Return the number of records that the source holds in the window, or None if the source cannot count."""
         ...
 
     def close(self) -> None:
-        """Let go of everything that was opened."""
+        """Release all connections and files."""
         ...
 
 
 @runtime_checkable
 class Listener(Protocol):
-    """What a connector has besides, when it does not ask its source but is sent its records.
+    """Additional contract of a connector that receives its records instead of reading them.
 
-    Its `read` yields what has come. To ask it for the next batch is to say that this one is kept, and its senders are told so;
-    to abandon it is to have them send again. There is no end to be read to and nothing to be read again by time.
+    Its `read` yields the records received. Requesting the next batch acknowledges the previous one: its senders get 2xx. If the
+    runner stops reading, the senders get an error and send again. Such a stream has no end and cannot be read by time.
     """
 
     def listen(self, *, acknowledge: bool) -> str:
-        """Open the door and return its address; called once, before `streams`. Raises ConfigError where that cannot be.
+        """Start the server and return its address. Called once, before `list_streams`. Raises ConfigError.
 
-        With `keep` false every sender is told to send again, whatever is read: for a look at what comes.
+        With `acknowledge` false every sender gets an error and sends again: for `--preview`.
         """
         ...

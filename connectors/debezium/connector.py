@@ -86,7 +86,7 @@ class Connector:
     def describe_stream(self, stream: str) -> StreamSpec:
         """As the settings say. What a stream is read by is the time at which its records came to Kafka."""
         topic = self._topic(stream)
-        return StreamSpec(topic.source, deletes="log", timed=True, snapshot=topic.snapshot)
+        return StreamSpec(topic.source, deletes="log", is_timed=True, is_snapshot=topic.snapshot)
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """The changes after the cursor, up to what the partition holds now."""
@@ -111,7 +111,7 @@ class Connector:
         try:
             return mapping.create_touchpoint(record.key, record.version, record.data, record.read_at, {})
         except RecordError as error:
-            if error.reason == "missing_identifier" and record.deleted and self._topic(feed).replica_identity == "default":
+            if error.reason == "missing_identifier" and record.is_deleted and self._topic(feed).replica_identity == "default":
                 raise RecordError(error.reason, error.detail + MORE) from None
             raise
 

@@ -78,8 +78,8 @@ class RecordMapping:
             mapping.source,
             deletes="soft" if mapping.deleted else "none",
             lookback=timedelta(seconds=mapping.late_seconds),
-            timed=mapping.time is not None,
-            snapshot=mapping.snapshot,
+            is_timed=mapping.time is not None,
+            is_snapshot=mapping.snapshot,
         )
         self.mapping = mapping
         self._stream = stream
@@ -112,7 +112,7 @@ class RecordMapping:
                 raise RecordError("broken_line", "the item must be one JSON object")
             key, version = self._required(item, "key", raw), self._required(item, "version", raw)
             time = self._value(item, "time")
-            if self.spec.timed and not isinstance(time, datetime):
+            if self.spec.is_timed and not isinstance(time, datetime):
                 raise RecordError("missing_field", "field time is required and its expression gives no time")
         except RecordError as error:
             return RejectedRecord(raw, len(raw), "-", error)

@@ -66,7 +66,7 @@ class Connector(HttpConnector):
 
     def describe_stream(self, stream: str) -> StreamSpec:
         """Return the same properties for all streams: one post may be in several of them."""
-        return replace(self._posts.spec, shared=True)
+        return replace(self._posts.spec, is_shared=True)
 
     def map_record(self, record: Record) -> Touchpoint:
         """Map the post; the event is the same in each stream."""

@@ -55,7 +55,7 @@ class StreamDeduplication:
     @property
     def lasts(self) -> bool:
         """Whether a later round needs what this one remembers."""
-        return bool(self._spec.lookback) or self._spec.snapshot
+        return bool(self._spec.lookback) or self._spec.is_snapshot
 
     def begin_round(self, other_ids: AbstractSet[UUID] = frozenset()) -> None:
         """Forget the ids of the previous round that are not part of the overlap."""
@@ -91,7 +91,7 @@ class StreamDeduplication:
 
     def _load(self, state: ConnectorState | None) -> None:
         self.recent = RecentIds((state and state.recent) or b"", self._spec.lookback)
-        self.snapshots = Snapshots((state and state.projections) or b"") if self._spec.snapshot else None
+        self.snapshots = Snapshots((state and state.projections) or b"") if self._spec.is_snapshot else None
 
     def _is_unchanged(self, record: Encoded) -> bool:
         if self.snapshots is None or isinstance(record, EncodedDeadLetter):

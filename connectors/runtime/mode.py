@@ -75,7 +75,7 @@ class BackfillMode:
         return BACKFILL_PREFIX + stream
 
     def list_streams(self, connector: Connector, states: States) -> Iterable[str]:
-        timed = [stream for stream in connector.list_streams({}) if connector.describe_stream(stream).timed]
+        timed = [stream for stream in connector.list_streams({}) if connector.describe_stream(stream).is_timed]
         if not timed:
             raise ConfigError(f"{connector.name}: none of its streams is read by time: leave out --backfill")
         connector.rate_limit.reserve = BACKFILL_RESERVE

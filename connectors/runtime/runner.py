@@ -149,7 +149,7 @@ class Runner:
 
     def _read_stream(self, stream: str) -> RetryableError | None:
         """Read one stream to its end. Returns an error of the source; raises an error of Kafka, which all streams need."""
-        self._has_timed_streams |= self._connector.describe_stream(stream).timed
+        self._has_timed_streams |= self._connector.describe_stream(stream).is_timed
         deduplication = self._open_deduplication(stream)
         batches = self._mode.read(self._connector, stream, self._checkpoints.states)
         has_expired = False
@@ -173,7 +173,7 @@ class Runner:
 
     def _open_deduplication(self, stream: str) -> StreamDeduplication:
         name, spec = self._mode.state_name(stream), self._connector.describe_stream(stream)
-        has_others = spec.shared and self._backfill is None  # a backfill counts each stream for itself
+        has_others = spec.is_shared and self._backfill is None  # a backfill counts each stream for itself
         others = {each: state for each, state in self.states.items() if each != name} if has_others else {}
         return self._deduplication.open_stream(name, spec, self._checkpoints.states.get(name), others)
 

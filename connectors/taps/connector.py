@@ -60,7 +60,7 @@ class Connector:
 
     def describe_stream(self, stream: str) -> StreamSpec:
         """As the settings say. The tap alone knows how to read by time, so it cannot be backfilled from a date of ours."""
-        return replace(self._mappings[stream].spec, timed=False)
+        return replace(self._mappings[stream].spec, is_timed=False)
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """What the tap sends after its state, but for what it has sent before."""

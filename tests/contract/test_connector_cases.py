@@ -61,7 +61,7 @@ def opened(case: Path, tmp_path: Path) -> Iterator[Open]:
 
 def every_record(connector: Connector, stream: str) -> StreamSpec:
     """The stream without its snapshot rule: a case shows unchanged records, too."""
-    return replace(connector.describe_stream(stream), snapshot=False)
+    return replace(connector.describe_stream(stream), is_snapshot=False)
 
 
 def read_all(connector: Connector) -> dict[str, list[tuple[Batch, NewRecords]]]:

@@ -39,7 +39,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 def needs(server: Server, what: str) -> None:
     """Skip what does not apply: a source that is not read by time, has no secrets or lasting ones, or whose items are closed."""
     has = {
-        "time": server.connector().describe_stream(server.module.STREAM).timed,
+        "time": server.connector().describe_stream(server.module.STREAM).is_timed,
         "secrets": bool(server.module.SECRETS),
         "tokens": bool(server.module.SECRETS) and server.peer.logins is not None,
         "fields": server.module.UNKNOWN_FIELDS,
@@ -112,7 +112,7 @@ def test_abandoned_after_any_batch_and_resumed_nothing_is_lost_or_read_twice(ser
     wanted = filled(server)
     stream = server.module.STREAM
     whole = list(server.connector().read(stream, None))
-    assert len(whole) > PAGES or not server.connector().describe_stream(stream).timed
+    assert len(whole) > PAGES or not server.connector().describe_stream(stream).is_timed
     for cut in range(1, len(whole)):
         before = Counter(key for batch in whole[:cut] for key in keys(batch))
         after, _ = read(server.connector(), stream, saved(whole[cut - 1]))
@@ -218,7 +218,7 @@ def test_a_delete_is_seen_or_declared_invisible(server: Server) -> None:
     if {connector.describe_stream(stream).deletes for stream in cursors} == {"none"}:
         assert found == []
     else:
-        assert found[-1].deleted
+        assert found[-1].is_deleted
         assert connector.map_record(found[-1]).type.endswith(".deleted")
 
 

@@ -199,7 +199,7 @@ def test_of_a_deleted_row_all_is_told_where_the_table_has_its_identity_full(sour
     assert found[1]["before"]["customer"] == "c1"
     connector = source.opened({"map": {**MAP, "identifiers": {"erp_party": "id(after.customer)"}}})
     deleted = read(connector)[-1]
-    assert deleted.deleted
+    assert deleted.is_deleted
     with pytest.raises(RecordError, match="REPLICA IDENTITY FULL"):
         connector.map_record(deleted)
 

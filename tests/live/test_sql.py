@@ -265,7 +265,7 @@ def test_a_change_is_another_event_and_a_mark_is_a_delete(server: Server, shop: 
     shop.run(f"UPDATE orders SET gone = true, changed_at = {'now()' if server.kind == 'postgresql' else 'now(6)'} WHERE id = 1")
     settle()
     after = read(connector, cursor)[0][-1]
-    assert after.deleted
+    assert after.is_deleted
     assert connector.map_record(after).type == "order.deleted"
     assert connector.map_record(after).event_id not in {connector.map_record(one).event_id for one in before}
 
@@ -282,7 +282,7 @@ def test_keys_that_are_gone_are_told_once_whatever_else_changed(server: Server, 
     assert [len(batch.records) for batch in batches] == [10, 3, 0]
     again, last = read(connector, batches[0].cursor, "orders.gone")
     assert keys(again) == [18, 19, 20]
-    assert all(one.deleted and connector.map_record(one).type == "order.deleted" for one in again)
+    assert all(one.is_deleted and connector.map_record(one).type == "order.deleted" for one in again)
     assert read(connector, last, "orders.gone")[0] == []
     assert list(connector.list_streams({"orders": {}, "orders.gone": last})) == ["orders"]
     shop.run("DELETE FROM orders")

@@ -176,7 +176,9 @@ def test_a_tap_gives_every_row_once_and_then_what_is_new(server: Server, shop: S
     shop.run("UPDATE orders SET gone = true, changed_at = now() WHERE id = 7")
     shop.run("DELETE FROM orders WHERE id = 8")
     found, cursor = read(connector, cursor)
-    assert [(record.key, record.deleted, connector.map_record(record).type) for record in found] == [("7", True, "order.deleted")]
+    assert [(record.key, record.is_deleted, connector.map_record(record).type) for record in found] == [
+        ("7", True, "order.deleted")
+    ]
 
 
 def test_a_tap_abandoned_in_mid_read_goes_on_where_it_was(server: Server, shop: Session, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_dense_overlap_is_held_whole_and_its_newest_ids_are_saved(
 
 
 def test_record_published_by_another_stream_stays_repeated_after_that_stream_forgets_it() -> None:
-    spec = StreamSpec("social", lookback=timedelta(hours=1), timed=True, shared=True)
+    spec = StreamSpec("social", lookback=timedelta(hours=1), is_timed=True, is_shared=True)
     theirs, ours = encoded("7", 0), encoded("8", 0)
     stream = StreamDeduplication(None, spec, {theirs.id})
     assert stream.select_new([theirs], Phase.NEXT).repeated == 1
@@ -108,7 +108,7 @@ def test_record_published_by_another_stream_stays_repeated_after_that_stream_for
 
 
 def test_replayed_record_is_repeated_in_this_round_and_not_saved() -> None:
-    spec = StreamSpec("erp", lookback=timedelta(hours=1), timed=True)
+    spec = StreamSpec("erp", lookback=timedelta(hours=1), is_timed=True)
     stream, record = StreamDeduplication(None, spec), encoded("1", 0)
     stream.select_new([record], Phase.REPLAY)
     assert stream.select_new([record], Phase.NEXT).repeated == 1
@@ -116,7 +116,7 @@ def test_replayed_record_is_repeated_in_this_round_and_not_saved() -> None:
 
 
 def test_restart_forgets_everything() -> None:
-    spec = StreamSpec("erp", lookback=timedelta(hours=1), timed=True, snapshot=True)
+    spec = StreamSpec("erp", lookback=timedelta(hours=1), is_timed=True, is_snapshot=True)
     stream, record = StreamDeduplication(None, spec), encoded("1", 0)
     assert stream.select_new([record, record], Phase.NEXT).repeated == 1
     assert len(stream.select_new([record], Phase.RESTART).touchpoints) == 1
