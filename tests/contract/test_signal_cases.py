@@ -1,4 +1,4 @@
-"""Every signal's `cases/`: touchpoints and ticks in, readings out. A new case or a new signal needs no new test."""
+"""Cases of every signal: touchpoints and ticks in, readings out. A new signal or case needs no new test."""
 
 import json
 from collections.abc import Iterator
@@ -16,34 +16,34 @@ FOLDER = Path(streams.signals.__file__).parent
 CASES = sorted(FOLDER.glob("*/cases/*.json"))
 
 
-def millis(day: str) -> int:
+def milliseconds(day: str) -> int:
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def touchpoint(number: int, fields: dict[str, Any]) -> Touchpoint:
     rest = {"channel": "web", **{name: value for name, value in fields.items() if name not in ("at", "type")}}
-    return Touchpoint(millis(fields["at"]), bytes([number]) * 16, "test", fields["type"], **rest)
+    return Touchpoint(milliseconds(fields["at"]), bytes([number]) * 16, "test", fields["type"], **rest)
 
 
-def readings(signal: Signal, case: dict[str, Any]) -> Iterator[tuple[int, Reading]]:
-    """In order of time, ticks after touchpoints of the same moment, as the engine asks."""
+def read_case(signal: Signal, case: dict[str, Any]) -> Iterator[tuple[int, Reading]]:
+    """Yield readings in order of time. Ticks follow touchpoints of the same time, as in the engine."""
     moments: list[tuple[int, int, Touchpoint | None]] = [
         (each.at, 0, each) for each in (touchpoint(number, fields) for number, fields in enumerate(case["touchpoints"], 1))
     ]
-    moments += [(millis(day), 1, None) for day in case.get("ticks", [])]
+    moments += [(milliseconds(day), 1, None) for day in case.get("ticks", [])]
     state, since = signal.state(), None
     for at, _, each in sorted(moments, key=lambda moment: moment[:2]):
         state = signal.fold(state, each) if each else state
-        found = signal.read(state, at, each, since)
+        reading = signal.read(state, at, each, since)
         since = since if each else at
-        if found is not None:
-            yield at, found
+        if reading is not None:
+            yield at, reading
 
 
-def shown(expected: dict[str, Any], at: int, found: Reading) -> dict[str, Any]:
-    """What the case states, as the reading has it; numbers to three decimals."""
-    values = {**found._asdict(), "at": datetime.fromtimestamp(at / 1000, UTC).date().isoformat()}
-    values["drivers"] = [driver.text for driver in found.drivers]
+def select_expected(expected: dict[str, Any], at: int, reading: Reading) -> dict[str, Any]:
+    """Return the fields of the reading that the case states, with numbers to three decimals."""
+    values = {**reading._asdict(), "at": datetime.fromtimestamp(at / 1000, UTC).date().isoformat()}
+    values["drivers"] = [driver.text for driver in reading.drivers]
     return json.loads(json.dumps({name: values[name] for name in expected}), parse_float=lambda text: round(float(text), 3))  # type: ignore[no-any-return]
 
 
@@ -51,8 +51,8 @@ def shown(expected: dict[str, Any], at: int, found: Reading) -> dict[str, Any]:
 def test_signal_case(path: Path) -> None:
     signal = next(each for each in streams.signals.load_signals() if each.name == path.parent.parent.name)
     case = json.loads(path.read_text())
-    found = list(readings(signal, case))
-    assert [shown(expected, *each) for expected, each in zip(case["readings"], found, strict=True)] == case["readings"]
+    found = list(read_case(signal, case))
+    assert [select_expected(expected, *each) for expected, each in zip(case["readings"], found, strict=True)] == case["readings"]
 
 
 def test_every_signal_has_cases_and_a_readme() -> None:

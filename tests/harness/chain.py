@@ -1,4 +1,4 @@
-"""The chain's pure steps on in-memory topics: what the engine does, without Kafka, in whatever interleaving a test asks for."""
+"""The pure steps of the chain on in-memory topics, without Kafka, in any random interleaving."""
 
 import random
 from collections import defaultdict
@@ -20,16 +20,16 @@ from streams.steps.link import Link
 from streams.touchpoint import Touchpoint
 
 
-def kept(customer_id: bytes, rows: Mapping[bytes, bytes]) -> list[Touchpoint]:
-    """The touchpoints of a customer, given all rows of its partition."""
+def read_kept(customer_id: bytes, rows: Mapping[bytes, bytes]) -> list[Touchpoint]:
+    """Return the kept touchpoints of a customer, given all rows of its partition."""
     history = History(decode_customer(rows[customer_id]), lambda slot: decode_block(rows[block_key(customer_id, slot)]))
     return history.load_touchpoints()
 
 
 class Chain:
-    """Topics as lists; `run` feeds chunks of random sizes from random topics to their steps until nothing is left.
+    """Topics as lists. `run` processes chunks of random sizes from random topics until none is left.
 
-    With `crashes`, a chunk may end after its outputs and any part of its changelog, and is processed again.
+    With `crashes`, a chunk may stop after its outputs and a part of its changelog, and is then processed again.
     """
 
     def __init__(self, seed: int = 0, *, crashes: bool = False) -> None:
@@ -52,9 +52,9 @@ class Chain:
 
     def run(self) -> None:
         while waiting := [at for at, log in self.topics.items() if at[0] in self.step_of and self.position[at] < len(log)]:
-            self.take(self.chance.choice(sorted(waiting)))
+            self.process_chunk(self.chance.choice(sorted(waiting)))
 
-    def take(self, at: tuple[str, int]) -> None:
+    def process_chunk(self, at: tuple[str, int]) -> None:
         size = self.chance.randint(1, 7)
         chunk = self.topics[at][self.position[at] : self.position[at] + size]
         self.position[at] += len(chunk)
@@ -70,50 +70,51 @@ class Chain:
                 self.copy[output.key] = read_customer_id(output.value)
         changes = list(rows.changes())
         if self.crashes and self.chance.random() < 0.2:
-            groups = row_groups(changes, step.row_group_prefix_bytes)  # the changelog keeps a row group or loses it
+            groups = row_groups(changes, step.row_group_prefix_bytes)  # a crash keeps or loses a row group
             for group in groups[: self.chance.randint(0, len(groups))]:
                 store.update(group)
-            self.position[at] -= len(chunk)  # the offset was not committed: all of it comes again
+            self.position[at] -= len(chunk)  # the offset was not committed, so the chunk comes again
         else:
             store.update(changes)
 
     def touchpoints(self) -> dict[bytes, list[Touchpoint]]:
-        """What the row of each customer keeps."""
+        """Return the kept touchpoints of each customer."""
         found = {}
         for at, store in self.stores.items():
             for key in store:
                 if at[0] == "join" and len(key) == 16:
-                    found[key] = kept(key, store)
+                    found[key] = read_kept(key, store)
         return found
 
     def values(self, topic: str) -> list[dict[str, Any]]:
+        """Return the decoded records of a topic."""
         return [decode(value)[1] for at, log in sorted(self.topics.items()) if at[0] == topic for value in log]
 
     def newest(self, topic: str, key: str) -> dict[bytes, dict[str, Any]]:
-        """What an analyst is shown: the highest version of each id that was not taken back, versions left out."""
-        found: dict[bytes, dict[str, Any]] = {}
+        """Return the records that an analyst sees: the highest version of each id, without retracted ones and versions."""
+        newest: dict[bytes, dict[str, Any]] = {}
         for row in self.values(topic):
-            if row[key] not in found or row["version"] >= found[row[key]]["version"]:
-                found[row[key]] = row
+            if row[key] not in newest or row["version"] >= newest[row[key]]["version"]:
+                newest[row[key]] = row
         return {
             identity: {name: value for name, value in row.items() if name != "version"}
-            for identity, row in found.items()
+            for identity, row in newest.items()
             if not row["deleted"]
         }
 
-    def standing(self) -> dict[bytes, bytes]:
-        """Each merged customer and the customer it is part of, in one hop, as the views follow it: the last merge counts."""
+    def canonical_customers(self) -> dict[bytes, bytes]:
+        """Return each merged customer with its canonical one, in one hop. The last merge counts, as in the views."""
         return {fields["from_customer"]: fields["to_customer"] for fields in self._merges()}
 
     def _merges(self) -> list[dict[str, Any]]:
         return [fields for name, fields in map(decode, self.topics[IDENTITY, 0]) if name == "merge"]
 
     def customer_of(self, event_id: bytes) -> bytes:
-        """The customer of a touchpoint now."""
+        """Return the current customer of a touchpoint."""
         for at, log in self.topics.items():
             for value in log if at[0] == RESOLVED else ():
                 name, fields = decode(value)
                 if name == "resolved" and decode(fields["touchpoint"])[1]["event_id"] == event_id:
                     customer: bytes = fields["customer_id"]
-                    return self.standing().get(customer, customer)
+                    return self.canonical_customers().get(customer, customer)
         raise LookupError(event_id.hex())

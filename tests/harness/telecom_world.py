@@ -47,7 +47,7 @@ class World:
             letter = make_dead_letter(RecordError(reason, "field amount"), b"?", stage="files", origin=f"orders.csv:{number}")
             chain.topics[DEAD_LETTERS, 0].append(encode_model("dead_letter", letter))
         self.chain = chain
-        self.merged = chain.standing()
+        self.merged = chain.canonical_customers()
 
     @cached_property
     def touchpoints(self) -> list[Fields]:

@@ -1,4 +1,4 @@
-"""The real worker under load: what it says of itself, how it stops, and what it does in a rebalance."""
+"""Real workers under load: health pages, stops, rebalances and ticks."""
 
 import sys
 import time
@@ -37,11 +37,12 @@ def run() -> str:
     return f"run-{uuid4().hex[:8]}"
 
 
-def _less_waiting(before: int) -> bool:
+def _has_progressed(before: int) -> bool:
+    """Return whether the lag is smaller than before."""
     return read_lag(ERP, IDENTITY_REQUESTS) < before
 
 
-def test_a_worker_is_live_at_once_and_ready_when_its_partitions_are_recovered(tmp_path: Path, run: str) -> None:
+def test_worker_is_live_at_once_and_ready_after_recovery(tmp_path: Path, run: str) -> None:
     log = tmp_path / "log"
     with running_worker(run, log) as process:
         eventually(lambda: get_page(log, "live") == (200, "ok\n"))
@@ -52,9 +53,7 @@ def test_a_worker_is_live_at_once_and_ready_when_its_partitions_are_recovered(tm
         assert process.wait(timeout=10) == 0
 
 
-def test_a_stop_under_load_takes_less_than_ten_seconds_and_what_was_put_out_is_not_put_out_again(
-    tmp_path: Path, run: str
-) -> None:
+def test_stop_under_load_takes_less_than_ten_seconds_and_repeats_no_output(tmp_path: Path, run: str) -> None:
     orders = [make_order(number, run, number % 700) for number in range(120_000)]
     publish_orders(orders)
     stops = 0
@@ -64,19 +63,19 @@ def test_a_stop_under_load_takes_less_than_ten_seconds_and_what_was_put_out_is_n
         if not before:
             break
         with running_worker(run, log) as process:
-            eventually(partial(_less_waiting, before), every=0.05)
+            eventually(partial(_has_progressed, before), every=0.05)
             began = time.monotonic()
             process.terminate()
             assert process.wait(timeout=10) == 0, log.read_text()
             assert time.monotonic() - began < 10
         stops += read_lag(ERP, IDENTITY_REQUESTS) > 0
-        out = read_resolved_ids(run)
-        assert len(out) == len(set(out)), "a record was put out twice"
-    assert stops, "everything was done before the first stop: the test stopped nothing"
+        resolved = read_resolved_ids(run)
+        assert len(resolved) == len(set(resolved)), "a record was published twice"
+    assert stops, "the worker finished before the first stop"
     with running_worker(run, log):
         eventually(is_drained)
-    out = read_resolved_ids(run)
-    assert sorted(out) == sorted(fields["event_id"] for fields in orders)
+    resolved = read_resolved_ids(run)
+    assert sorted(resolved) == sorted(fields["event_id"] for fields in orders)
 
 
 SLOW_AT_FIRST = """
@@ -87,7 +86,7 @@ waited = []
 async def process_slowly(self, chunk, partition):
     if self.step.name == "identify" and not waited:
         waited.append(True)
-        print("in hand", flush=True)
+        print("waiting", flush=True)
         await asyncio.sleep(8)
     await process_chunk(self, chunk, partition)
 stage.Stage.process_chunk = process_slowly
@@ -96,12 +95,12 @@ main()
 """
 
 
-def test_a_second_worker_joins_while_a_step_waits_and_nothing_is_put_out_twice(tmp_path: Path, run: str) -> None:
+def test_second_worker_joins_during_a_slow_step_without_repeated_outputs(tmp_path: Path, run: str) -> None:
     orders = [make_order(number, run, number % 700) for number in range(10_000)]
     first, second = tmp_path / "first", tmp_path / "second"
     publish_orders(orders)
     with running_worker(f"{run}-1", first, (sys.executable, "-c", SLOW_AT_FIRST)) as one:
-        eventually(lambda: "in hand" in first.read_text())
+        eventually(lambda: "waiting" in first.read_text())
         with running_worker(f"{run}-2", second) as two:
             eventually(lambda: get_page(second, "ready")[0] == 200)
             eventually(is_drained)
@@ -110,11 +109,11 @@ def test_a_second_worker_joins_while_a_step_waits_and_nothing_is_put_out_twice(t
             for process in (one, two):
                 process.terminate()
             assert [process.wait(timeout=10) for process in (one, two)] == [0, 0]
-    out = read_resolved_ids(run)
-    assert sorted(out) == sorted(fields["event_id"] for fields in orders)
+    resolved = read_resolved_ids(run)
+    assert sorted(resolved) == sorted(fields["event_id"] for fields in orders)
 
 
-def test_a_worker_that_was_frozen_is_told_so_and_joins_anew(tmp_path: Path, run: str) -> None:
+def test_frozen_worker_logs_its_removal_and_joins_again(tmp_path: Path, run: str) -> None:
     orders = [make_order(number, run, number % 700) for number in range(10_000)]
     log = tmp_path / "log"
     with running_worker(run, log) as process:
@@ -129,7 +128,7 @@ def test_a_worker_that_was_frozen_is_told_so_and_joins_anew(tmp_path: Path, run:
     assert set(read_resolved_ids(run)) == {fields["event_id"] for fields in orders}
 
 
-def test_a_stop_while_kafka_is_away_takes_less_than_ten_seconds_too(tmp_path: Path, run: str) -> None:
+def test_stop_while_kafka_is_unreachable_takes_less_than_ten_seconds(tmp_path: Path, run: str) -> None:
     orders = [make_order(number, run, number % 700) for number in range(20_000)]
     publish_orders(orders)
     with running_worker(run, tmp_path / "log") as process:
@@ -144,32 +143,32 @@ def test_a_stop_while_kafka_is_away_takes_less_than_ten_seconds_too(tmp_path: Pa
     assert set(read_resolved_ids(run)) == {fields["event_id"] for fields in orders}
 
 
-def ticks() -> dict[int, list[dict[str, Any]]]:
-    """The ticks of each partition in their order."""
-    found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+def read_ticks() -> dict[int, list[dict[str, Any]]]:
+    """Return the ticks of each partition in order."""
+    ticks: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for record in read_topic(TICKS):
-        found[record.partition].append(decode(record.value)[1])
-    return found
+        ticks[record.partition].append(decode(record.value)[1])
+    return ticks
 
 
-def test_each_partition_is_ticked_at_each_boundary_by_whoever_has_it_then(
+def test_each_partition_gets_a_tick_at_each_boundary_from_its_owner(
     tmp_path: Path, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOUCHLINE_STREAMS_TICK_SECONDS", "3")
     with running_worker(f"{run}-1", tmp_path / "first"):
-        eventually(lambda: len(ticks()) == PARTITIONS[TICKS])
+        eventually(lambda: len(read_ticks()) == PARTITIONS[TICKS])
         with running_worker(f"{run}-2", tmp_path / "second") as second:
             eventually(lambda: get_page(tmp_path / "second", "ready")[0] == 200)
-            shared = {partition: sent[-1]["at"] for partition, sent in ticks().items()}
-            eventually(lambda: all(sent[-1]["at"] > shared[partition] for partition, sent in ticks().items()))
+            shared = {partition: sent[-1]["at"] for partition, sent in read_ticks().items()}
+            eventually(lambda: all(sent[-1]["at"] > shared[partition] for partition, sent in read_ticks().items()))
             second.kill()
         eventually(lambda: read_lag(TICKS) == 0)
-    before = {partition: sent[-1]["at"] for partition, sent in ticks().items()}
+    before = {partition: sent[-1]["at"] for partition, sent in read_ticks().items()}
     with running_worker(f"{run}-3", tmp_path / "third"):
-        eventually(lambda: all(sent[-1]["at"] > before[partition] for partition, sent in ticks().items()))
-    for sent in ticks().values():
+        eventually(lambda: all(sent[-1]["at"] > before[partition] for partition, sent in read_ticks().items()))
+    for sent in read_ticks().values():
         once = list({tick["at"]: tick for tick in sent}.values())
         assert len(once) >= 3
         assert all(tick["at"] % 3_000 == 0 for tick in sent)
         assert [tick["since"] for tick in once] == [None, *(tick["at"] for tick in once[:-1])]
-        assert len(sent) - len(once) <= 1, "only a rebalance may make two workers send the same tick"
+        assert len(sent) - len(once) <= 1, "two workers send the same tick only during a rebalance"

@@ -33,7 +33,7 @@ STOCK_CHECKS = """
 transport.Consumer.verify_event_path = StockConsumer.verify_event_path
 App.topic = lambda self, *topics, **options: faust.App.topic(self, *topics, **{**options, "acks": True})
 """
-IDLE_SECONDS = 12  # Faust checks every 2.5 s and reports what stands still for 3 s
+IDLE_SECONDS = 12  # Faust checks every 2.5 s and reports streams without events for 3 s
 
 
 @pytest.mark.parametrize(("patch", "reported"), [("", "nothing"), (STOCK_CHECKS, "errors")], ids=["ours", "stock"])

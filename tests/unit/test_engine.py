@@ -1,4 +1,4 @@
-"""The engine's promises without a broker: what may be committed, how chunks are cut, in which order effects happen."""
+"""Guarantees of the engine without a broker: limits of commits, chunks, order of effects, state recovery."""
 
 import asyncio
 from pathlib import Path
@@ -28,7 +28,7 @@ def record(value: bytes | None, offset: int = 0, headers: Headers = ()) -> Any:
 
 
 @given(st.lists(st.booleans(), max_size=30), st.randoms(use_true_random=False))
-def test_a_commit_never_passes_a_chunk_that_is_not_done(fates: list[bool], chance: Any) -> None:
+def test_commit_never_passes_an_unfinished_chunk(fates: list[bool], chance: Any) -> None:
     ledger = Ledger()
     messages: list[Any] = [
         SimpleNamespace(offset=10 * index + 9, timestamp=float(index), done=False) for index in range(len(fates))
@@ -43,8 +43,8 @@ def test_a_commit_never_passes_a_chunk_that_is_not_done(fates: list[bool], chanc
         committed = ledger.committable_offset() or committed
         if chance.random() < 0.5:
             ledger.forget_committed(committed)
-        undone = [each.offset for each in messages if not each.done]
-        assert committed <= min(undone, default=10**9)
+        unfinished = [each.offset for each in messages if not each.done]
+        assert committed <= min(unfinished, default=10**9)
     expected = 0
     for message in messages:
         if not message.done:
@@ -52,8 +52,8 @@ def test_a_commit_never_passes_a_chunk_that_is_not_done(fates: list[bool], chanc
         expected = message.offset + 1
     assert committed == expected
     assert (ledger.committable_offset() or committed) == committed
-    waiting = [message.timestamp for message in messages if not message.done]
-    assert ledger.oldest_pending_timestamp() == min(waiting, default=None)
+    pending = [message.timestamp for message in messages if not message.done]
+    assert ledger.oldest_pending_timestamp() == min(pending, default=None)
 
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 9), st.integers(1, 120))
@@ -66,18 +66,18 @@ def test_chunks_keep_every_record_in_order_and_within_bounds(sizes: list[int], r
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=5))
-def test_what_came_first_is_taken_first_and_each_partition_keeps_its_order(queues: list[list[int]]) -> None:
+def test_chunks_follow_their_timestamps_and_each_partition_keeps_its_order(queues: list[list[int]]) -> None:
     chunked = {TP("t", n): [[SimpleNamespace(timestamp=at)] for at in queue] for n, queue in enumerate(queues)}
-    taken = list(order_by_timestamp(chunked))
+    ordered = list(order_by_timestamp(chunked))
     for tp, queue in chunked.items():
-        assert [chunk for each, chunk in taken if each == tp] == queue
+        assert [chunk for each, chunk in ordered if each == tp] == queue
     if all(queue == sorted(queue) for queue in queues):
-        times = [chunk[0].timestamp for _, chunk in taken]
+        times = [chunk[0].timestamp for _, chunk in ordered]
         assert times == sorted(times)
 
 
 class Effects:
-    """Stands where the broker and the local store stand, and writes down what happens to them."""
+    """Producer and local store of a stage that record the order of effects."""
 
     def __init__(self, failing: str = "") -> None:
         self.log: list[str] = []
@@ -86,26 +86,26 @@ class Effects:
         self.failing = failing
         self.first = 41
 
-    def note(self, what: str) -> None:
-        if what == self.failing:
-            raise ConnectionError(what)
-        self.log.append(what)
+    def record_effect(self, effect: str) -> None:
+        if effect == self.failing:
+            raise ConnectionError(effect)
+        self.log.append(effect)
 
     async def publish(self, outputs: list[Output]) -> int:
         if outputs:
-            self.note("dead letters" if outputs[0].topic == DEAD_LETTERS else "outputs")
+            self.record_effect("dead letters" if outputs[0].topic == DEAD_LETTERS else "outputs")
         self.published += outputs
         return len(outputs)
 
     async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]], prefix: int) -> tuple[int, int]:
-        self.note("changelog")
+        self.record_effect("changelog")
         return self.first, self.first + len(rows) - 1
 
     def is_next(self, partition: int, offset: int) -> bool:
         return offset == 41
 
     def write(self, partition: int, rows: list[tuple[bytes, bytes]], offset: int) -> None:
-        self.note("store")
+        self.record_effect("store")
         self.rows.update((key, value[OFFSET_BYTES:]) for key, value in rows)
 
     def load(self, partition: int, keys: list[bytes]) -> list[tuple[int, bytes] | None]:
@@ -116,7 +116,7 @@ class Effects:
 
 
 class Count:
-    """Counts ticks in one row; a tick at 13 fails, as a step with a bug would."""
+    """Step that counts records in one row. A record of the kind 13 raises an error, like a bug."""
 
     name = "count"
     topics = ("touchline.erp",)
@@ -139,46 +139,46 @@ def edge(kind: str) -> bytes:
     return encode("edge", {"kind": kind, "value": "v", "customer_id": b"c" * 16, "rule": "r", "event_id": b"e" * 16, "at": 1})
 
 
-def take(effects: Effects, values: list[bytes | None]) -> None:
+def process(effects: Effects, values: list[bytes | None]) -> None:
     stage: Any = Stage(Count(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
     asyncio.run(stage.process_chunk([record(value, offset) for offset, value in enumerate(values)], 3))
 
 
-def test_effects_happen_in_the_order_that_is_the_guarantee() -> None:
+def test_effects_happen_in_the_guaranteed_order() -> None:
     effects = Effects()
-    take(effects, [edge("a"), b"garbage", edge("b")])
+    process(effects, [edge("a"), b"garbage", edge("b")])
     assert effects.log == ["outputs", "dead letters", "changelog", "store"]
     assert effects.rows == {b"n": b"2"}
 
 
 @pytest.mark.parametrize("failing", ["outputs", "dead letters", "changelog"])
-def test_a_failure_leaves_the_local_store_as_it_was(failing: str) -> None:
+def test_failure_leaves_the_local_store_unchanged(failing: str) -> None:
     effects = Effects(failing)
     with pytest.raises(ConnectionError):
-        take(effects, [edge("a"), b"garbage"])
+        process(effects, [edge("a"), b"garbage"])
     assert "store" not in effects.log
 
 
-def test_a_worker_that_was_replaced_ends_before_it_trusts_its_own_copy() -> None:
+def test_replaced_worker_ends_before_it_writes_its_local_store() -> None:
     effects = Effects()
     effects.first = 52
     with pytest.raises(FatalError, match="another worker wrote"):
-        take(effects, [edge("a")])
+        process(effects, [edge("a")])
     assert effects.log == ["outputs", "changelog"]
 
 
-def test_bytes_that_are_no_record_become_dead_letters_with_their_place() -> None:
+def test_undecodable_bytes_become_dead_letters_with_their_offsets() -> None:
     effects = Effects()
-    take(effects, [None, b"\x00\x00\x00\x00\x63rest", edge("a") + b"!"])
-    letters = [decode(output.value)[1] for output in effects.published if output.topic == DEAD_LETTERS]
-    assert [letter["reason"] for letter in letters] == ["not_avro", "unknown_schema", "not_avro"]
-    assert [letter["payload"] for letter in letters] == [b"", b"\x00\x00\x00\x00\x63rest", edge("a") + b"!"]
-    assert [(letter["topic"], letter["partition"], letter["offset"]) for letter in letters] == [
+    process(effects, [None, b"\x00\x00\x00\x00\x63rest", edge("a") + b"!"])
+    dead_letters = [decode(output.value)[1] for output in effects.published if output.topic == DEAD_LETTERS]
+    assert [letter["reason"] for letter in dead_letters] == ["not_avro", "unknown_schema", "not_avro"]
+    assert [letter["payload"] for letter in dead_letters] == [b"", b"\x00\x00\x00\x00\x63rest", edge("a") + b"!"]
+    assert [(letter["topic"], letter["partition"], letter["offset"]) for letter in dead_letters] == [
         ("touchline.erp", 3, offset) for offset in range(3)
     ]
 
 
-def test_a_record_that_was_sent_again_and_refused_again_has_the_same_letter() -> None:
+def test_replayed_record_that_fails_again_has_the_same_dead_letter() -> None:
     effects = Effects()
     stage: Any = Stage(Count(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
     asyncio.run(stage.process_chunk([record(b"poison", 5)], 3))
@@ -192,49 +192,49 @@ def test_a_record_that_was_sent_again_and_refused_again_has_the_same_letter() ->
     ]
 
 
-def test_a_record_that_breaks_a_step_is_refused_and_the_rest_flows_on() -> None:
+def test_record_that_breaks_a_step_becomes_a_dead_letter_and_others_continue() -> None:
     effects = Effects()
-    take(effects, [edge("a"), edge("13"), edge("b")])
+    process(effects, [edge("a"), edge("13"), edge("b")])
     outputs = [output.value for output in effects.published if output.topic == "out"]
-    letters = [decode(output.value)[1] for output in effects.published if output.topic == DEAD_LETTERS]
+    dead_letters = [decode(output.value)[1] for output in effects.published if output.topic == DEAD_LETTERS]
     assert outputs == [b"1", b"2"]
-    assert [(letter["reason"], letter["offset"]) for letter in letters] == [("unprocessable", 1)]
+    assert [(letter["reason"], letter["offset"]) for letter in dead_letters] == [("unprocessable", 1)]
     assert effects.rows == {b"n": b"2"}
 
 
 def changelog(partition: int, *rows: tuple[bytes, bytes], offset: int) -> Any:
-    """An event of recovery: a chunk of changelog records."""
+    """Return a recovery event: a chunk of changelog records."""
     records = [SimpleNamespace(key=key, value=value) for key, value in rows]
     return SimpleNamespace(message=SimpleNamespace(partition=partition, offset=offset, value=records))
 
 
-def test_recovery_keeps_the_row_with_the_higher_fence(tmp_path: Path) -> None:
+def test_recovery_keeps_the_row_with_the_higher_last_applied_offset(tmp_path: Path) -> None:
     store = Store.__new__(Store)
     store._dbs = {2: rocksdict.Rdict(str(tmp_path / "rows"), options())}
-    whole = [
+    records = [
         (b"a", encode_stored_row(7, b"new")),
         (b"a", encode_stored_row(3, b"of a frozen worker")),
         (b"b", encode_stored_row(1, b"old")),
         (b"b", encode_stored_row(9, b"new")),
     ]
-    store.apply_changelog_batch([changelog(2, *whole, offset=3)], bytes, bytes)
+    store.apply_changelog_batch([changelog(2, *records, offset=3)], bytes, bytes)
     store.apply_changelog_batch([changelog(2, (b"b", encode_stored_row(8, b"of a frozen worker")), offset=4)], bytes, bytes)
     assert dict(store.scan(2)) == {b"a": b"new", b"b": b"new"}
     assert store._dbs[2].get(store.offset_key) == b"4"
-    assert store.load(2, [b"nobody", b"a"]) == [None, (7, b"new")]
+    assert store.load(2, [b"unknown", b"a"]) == [None, (7, b"new")]
 
 
 class Pair(Count):
-    """Fails only when two records of a kind are in one chunk: no record is bad by itself."""
+    """Step that fails only if a chunk holds two records of one kind, so that no single record is bad."""
 
     def process(self, records: list[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         kinds = [each.fields["kind"] for each in records]
         if len(set(kinds)) < len(kinds):
-            raise ValueError("a bug that only a chunk has")
+            raise ValueError("a bug that depends on the chunk")
         return super().process(records, rows, refuse)
 
 
-def test_a_chunk_that_fails_only_as_a_whole_is_processed_one_by_one() -> None:
+def test_chunk_that_fails_only_as_a_whole_is_processed_record_by_record() -> None:
     effects = Effects()
     stage: Any = Stage(Pair(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
     asyncio.run(stage.process_chunk([record(edge("a"), 0), record(edge("a"), 1)], 3))
@@ -242,7 +242,7 @@ def test_a_chunk_that_fails_only_as_a_whole_is_processed_one_by_one() -> None:
     assert effects.rows == {b"n": b"2"}
 
 
-def test_the_local_copy_knows_when_the_changelog_went_on_without_it(tmp_path: Path) -> None:
+def test_store_detects_changelog_writes_of_other_workers(tmp_path: Path) -> None:
     store = Store.__new__(Store)
     store._dbs = {0: rocksdict.Rdict(str(tmp_path / "rows"), options())}
     assert store.is_next(0, 0)
@@ -252,11 +252,11 @@ def test_the_local_copy_knows_when_the_changelog_went_on_without_it(tmp_path: Pa
 
 
 class Stream:
-    """Events as Faust hands them out; counts how many were taken."""
+    """Stream of events that counts how many were read."""
 
     def __init__(self, partitions: list[int]) -> None:
         self.events = [self._event(offset, partition) for offset, partition in enumerate(partitions)]
-        self.taken = 0
+        self.read = 0
 
     def _event(self, offset: int, partition: int) -> Any:
         message = SimpleNamespace(partition=partition, done=False)
@@ -264,40 +264,40 @@ class Stream:
 
     async def __aiter__(self) -> Any:
         for event in self.events:
-            self.taken += 1
+            self.read += 1
             yield event
         await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("partitions", [[0] * 50, [0, 1] * 25])
-def test_a_stage_that_waits_takes_up_no_more_than_it_may_hold(partitions: list[int]) -> None:
+def test_waiting_stage_reads_at_most_its_maximum_of_chunks(partitions: list[int]) -> None:
     stream = Stream(partitions)
     source: Any = SimpleNamespace(noack=lambda: SimpleNamespace(events=stream.__aiter__))
 
-    async def held() -> tuple[int, int]:
+    async def read_while_blocked() -> tuple[int, int]:
         gate, order = asyncio.Event(), []
 
-        async def take(chunk: list[Any], partition: int) -> None:
+        async def process_chunk(chunk: list[Any], partition: int) -> None:
             await gate.wait()
             order.append((partition, chunk[0].offset))
 
         stage: Any = Stage(Count(), None, Effects)  # type: ignore[arg-type]
-        stage.process_chunk = take
+        stage.process_chunk = process_chunk
         running = asyncio.create_task(stage.run(source))
         await asyncio.sleep(0.05)
-        taken = stream.taken
+        read = stream.read
         gate.set()
         await asyncio.sleep(0.05)
         running.cancel()
         for partition in set(partitions):
             offsets = [offset for each, offset in order if each == partition]
             assert offsets == sorted(offsets)
-        return taken, len(order)
+        return read, len(order)
 
-    assert asyncio.run(held()) == (MAX_CHUNKS_IN_FLIGHT + 1, 50)
+    assert asyncio.run(read_while_blocked()) == (MAX_CHUNKS_IN_FLIGHT + 1, 50)
 
 
-def test_a_copy_answers_what_it_was_told_last_also_from_memory(tmp_path: Path) -> None:
+def test_replica_returns_the_newest_value_also_from_its_cache(tmp_path: Path) -> None:
     copy = Replica("touchline.identity", tmp_path / "copy", lambda value: value[1:])
     assert copy.get(b"k") is None
     for number, value in enumerate((b"-old", b"-new", None)):
@@ -306,7 +306,7 @@ def test_a_copy_answers_what_it_was_told_last_also_from_memory(tmp_path: Path) -
         assert copy.get(b"k") == copy._rows.get(b"k")
 
 
-def test_a_copy_remembers_no_more_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replica_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.engine.replica.MAX_CACHED_KEYS", 10)
     copy = Replica("touchline.identity", tmp_path / "copy", bytes)
     for number in range(95):
@@ -314,7 +314,7 @@ def test_a_copy_remembers_no_more_than_it_may(tmp_path: Path, monkeypatch: pytes
     assert len(copy._cache) <= 10
 
 
-def test_the_age_of_a_touchpoint_is_told_of_whatever_record_carries_it() -> None:
+def test_event_age_is_observed_for_each_record_that_carries_a_touchpoint() -> None:
     touchpoint = {
         "event_id": b"e" * 16,
         "source": "erp",
@@ -330,26 +330,26 @@ def test_the_age_of_a_touchpoint_is_told_of_whatever_record_carries_it() -> None
     carried = {"customer_id": b"c" * 16, "stage": "", "seen": b""}
     inside, broken = encode("erp", touchpoint), b"broken"
     effects = Effects()
-    stage: Any = Stage(Silent(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
-    for values, told in (
+    stage: Any = Stage(NoOutput(), lambda: effects, lambda: effects)  # type: ignore[arg-type, return-value]
+    for values, observed in (
         ([inside], 1),
         ([encode("resolved", {**carried, "touchpoint": inside})], 1),
         ([encode("resolved", {**carried, "touchpoint": broken})], 0),
         ([b"no record"], 0),
     ):
-        before = ages()
+        before = count_event_ages()
         asyncio.run(stage.process_chunk([record(value, offset) for offset, value in enumerate(values)], 3))
-        assert ages() - before == told
+        assert count_event_ages() - before == observed
 
 
-class Silent(Count):
-    """Takes everything, says nothing."""
+class NoOutput(Count):
+    """Step without outputs."""
 
     def process(self, records: list[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         return []
 
 
-def ages() -> float:
-    """How many ages were observed for the stage `count`."""
-    found = telemetry.EVENT_AGE.labels("count")
-    return float(sum(bucket.get() for bucket in found._buckets))
+def count_event_ages() -> float:
+    """Return how many event ages the stage `count` has observed."""
+    histogram = telemetry.EVENT_AGE.labels("count")
+    return float(sum(bucket.get() for bucket in histogram._buckets))

@@ -1,4 +1,4 @@
-"""Which ticks are sent, without a broker: each boundary once, each with the one before it, whoever sends and whenever."""
+"""Ticks without a broker: each boundary has one tick, which names the one before it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from schemas.wire.topics import TICKS
 from streams.engine.ticks import latest_boundary, make_missing_tick
 
 HOUR = 3_600
-BY_HAND = st.integers(0, 20_000_000)
+MANUAL = st.integers(0, 20_000_000)
 
 
 def fields(output: Any) -> dict[str, Any]:
@@ -20,25 +20,25 @@ def fields(output: Any) -> dict[str, Any]:
 
 
 @given(st.integers(0, 2**42), st.integers(1, 100_000))
-def test_a_boundary_is_the_last_full_interval_for_all_clocks_within_it(now: int, seconds: int) -> None:
+def test_boundary_is_the_same_for_all_times_of_its_interval(now: int, seconds: int) -> None:
     at = latest_boundary(now, seconds)
     assert at % (seconds * 1000) == 0
     assert at <= now < at + seconds * 1000
     assert latest_boundary(at, seconds) == latest_boundary(at + seconds * 1000 - 1, seconds) == at
 
 
-@given(st.lists(st.tuples(st.integers(0, 4_000_000), st.none() | BY_HAND), max_size=40))
-def test_each_boundary_is_in_the_log_once_and_names_the_tick_before_it(steps: Sequence[tuple[int, int | None]]) -> None:
-    """Time passes, anyone looks at the log and sends what is due, and now and then a person ticks at some other time."""
+@given(st.lists(st.tuples(st.integers(0, 4_000_000), st.none() | MANUAL), max_size=40))
+def test_each_boundary_is_logged_once_and_names_the_tick_before_it(steps: Sequence[tuple[int, int | None]]) -> None:
+    """Time passes; a worker reads the log and sends the missing tick. Sometimes a person sends a tick at another time."""
     now, log, sent = 0, [], []
-    for passed, by_hand in steps:
+    for passed, manual in steps:
         now += passed
-        if by_hand is not None:
-            log.append(by_hand)
+        if manual is not None:
+            log.append(manual)
         before = list(log)
-        found = make_missing_tick(latest_boundary(now, HOUR), before, 3)
-        if found is not None:
-            at, since = fields(found)["at"], fields(found)["since"]
+        tick = make_missing_tick(latest_boundary(now, HOUR), before, 3)
+        if tick is not None:
+            at, since = fields(tick)["at"], fields(tick)["since"]
             assert since == max((each for each in before if each < at), default=None)
             log.append(at)
             sent.append(at)
@@ -47,7 +47,7 @@ def test_each_boundary_is_in_the_log_once_and_names_the_tick_before_it(steps: Se
     assert sent == sorted(sent)
 
 
-def test_boundaries_that_were_missed_are_not_made_up_for() -> None:
-    found = make_missing_tick(latest_boundary(10 * HOUR * 1000 + 5, HOUR), [HOUR * 1000, 2 * HOUR * 1000], 3)
-    assert found is not None
-    assert fields(found) == {"at": 10 * HOUR * 1000, "since": 2 * HOUR * 1000}
+def test_missed_boundaries_get_no_ticks_of_their_own() -> None:
+    tick = make_missing_tick(latest_boundary(10 * HOUR * 1000 + 5, HOUR), [HOUR * 1000, 2 * HOUR * 1000], 3)
+    assert tick is not None
+    assert fields(tick) == {"at": 10 * HOUR * 1000, "since": 2 * HOUR * 1000}

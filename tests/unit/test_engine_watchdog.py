@@ -1,4 +1,4 @@
-"""When something counts as stuck, without a broker."""
+"""Watchdog without a broker: when a partition counts as stuck."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -14,31 +14,31 @@ from streams.engine.transport import Consumer
 from streams.engine.watchdog import Progress, Watched, update_progress
 
 A, B = Watched("join", "touchline.resolved", 3), Watched("join", "touchline.resolved", 4)
-LOOKS = st.lists(st.dictionaries(st.sampled_from([A, B]), st.integers(0, 2)), max_size=40)
+CHECKS = st.lists(st.dictionaries(st.sampled_from([A, B]), st.integers(0, 2)), max_size=40)
 
 
-@given(LOOKS)
-def test_what_counts_is_how_often_in_a_row_a_place_was_seen_at_the_same_offset(looks: list[dict[Watched, int]]) -> None:
-    found: dict[Watched, Progress] = {}
-    for marks in looks:
-        found = update_progress(found, marks)
-    assert set(found) == set(looks[-1] if looks else {})
-    for place, standing in found.items():
-        seen = [marks.get(place) for marks in reversed(looks)]
-        in_a_row = next((index for index, mark in enumerate(seen) if mark != standing.position), len(seen))
-        assert standing.unchanged_checks == in_a_row - 1
+@given(CHECKS)
+def test_count_is_the_number_of_checks_in_a_row_at_the_same_offset(checks: list[dict[Watched, int]]) -> None:
+    progress: dict[Watched, Progress] = {}
+    for positions in checks:
+        progress = update_progress(progress, positions)
+    assert set(progress) == set(checks[-1] if checks else {})
+    for watched, each in progress.items():
+        earlier = [positions.get(watched) for positions in reversed(checks)]
+        in_a_row = next((index for index, position in enumerate(earlier) if position != each.position), len(earlier))
+        assert each.unchanged_checks == in_a_row - 1
 
 
-def test_a_look_without_an_answer_from_kafka_begins_the_count_anew() -> None:
-    found: dict[Watched, Progress] = {}
-    for marks in ({A: 7}, {A: 7}, {A: 7}, {}, {A: 7}, {A: 7}):
-        found = update_progress(found, marks)
-    assert found == {A: Progress(7, unchanged_checks=1)}
+def test_check_without_an_answer_from_kafka_resets_the_count() -> None:
+    progress: dict[Watched, Progress] = {}
+    for positions in ({A: 7}, {A: 7}, {A: 7}, {}, {A: 7}, {A: 7}):
+        progress = update_progress(progress, positions)
+    assert progress == {A: Progress(7, unchanged_checks=1)}
 
 
 @pytest.mark.parametrize(("consumer", "errors"), [(StockConsumer, 1), (Consumer, 0)], ids=["stock", "ours"])
 def test_record_after_a_long_silence_is_not_reported_as_stuck(consumer: type[Any], errors: int) -> None:
-    """Faust looks in the moment between fetch and processing; the last event came 390 seconds before."""
+    """The check runs between fetch and processing; the last event came 390 seconds before."""
     tp, reported = TP("touchline.erp", 0), list[str]()
     state = SimpleNamespace(timestamp=399_900.0, highwater=11, position=10)
     assignment = SimpleNamespace(active=True, state_value=lambda _: state)

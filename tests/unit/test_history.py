@@ -1,4 +1,4 @@
-"""One customer's row: any order, any chunks and any repetition end in the same bytes, however long the history is."""
+"""Row of one customer: any order, chunks and repetition end in the same bytes, however long the history is."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -35,8 +35,8 @@ KINDS = ("order.placed", "payment.failed", "ticket.resolved", "contract.cancelle
 CUSTOMER = UUID(int=7).bytes
 
 
-def life(count: int, seed: int = 1) -> list[Touchpoint]:
-    """Touchpoints in the order of event time, some of them years apart, some of them at the same moment."""
+def make_touchpoints(count: int, seed: int = 1) -> list[Touchpoint]:
+    """Return touchpoints in event-time order, some years apart, some at the same millisecond."""
     chance, at, found = random.Random(seed), START, []
     for number in range(count):
         at += chance.choice((0, 0, 1, DAY, 3 * DAY, 20 * DAY, 400 * DAY) if number % 40 == 0 else (0, 1, DAY))
@@ -45,7 +45,7 @@ def life(count: int, seed: int = 1) -> list[Touchpoint]:
 
 
 class Rows:
-    """A customer's rows as the store keeps them, and what the reader was told."""
+    """Rows of a customer as the store keeps them, and the newest records as readers see them."""
 
     def __init__(self, which: Sequence[Signal] | None = None, max_blocks: int = DEFAULT_MAX_BLOCKS) -> None:
         self.max_blocks = max_blocks
@@ -63,39 +63,39 @@ class Rows:
 
     def feed(self, arrived: Sequence[Touchpoint]) -> None:
         customer = self.customer()
-        folded = fold(self.signals, StateCodec(self.signals), CUSTOMER, customer, arrived, self.load, self.max_blocks)
-        if folded is None:
+        result = fold(self.signals, StateCodec(self.signals), CUSTOMER, customer, arrived, self.load, self.max_blocks)
+        if result is None:
             return
         self.row = encode_row(customer)
-        for slot, block in folded.blocks.items():
+        for slot, block in result.blocks.items():
             self.blocks.pop(slot, None)
             if block is not None:
                 self.blocks[slot] = encode_row(block)
-        self.written.append(len(self.row) + sum(len(self.blocks.get(slot, b"")) for slot in folded.blocks))
-        for output in folded.outputs:
+        self.written.append(len(self.row) + sum(len(self.blocks.get(slot, b"")) for slot in result.blocks))
+        for output in result.outputs:
             fields = decode(output.value)[1]
             key = fields["journey_id" if output.topic == JOURNEYS else "reading_id"]
             assert fields["version"] >= self.newest.get(key, fields)["version"]
             self.newest[key] = fields
 
-    def shown(self) -> dict[bytes, dict[str, Any]]:
+    def visible(self) -> dict[bytes, dict[str, Any]]:
         return {key: {**fields, "version": 0} for key, fields in self.newest.items() if not fields["deleted"]}
 
     def touchpoints(self) -> list[Touchpoint]:
         return History(self.customer(), self.load).load_touchpoints()
 
 
-def fed(chunks: Iterable[Sequence[Touchpoint]]) -> Rows:
+def feed_all(chunks: Iterable[Sequence[Touchpoint]]) -> Rows:
     rows = Rows()
     for chunk in chunks:
         rows.feed(chunk)
     return rows
 
 
-def cut(touchpoints: Sequence[Touchpoint], chance: random.Random, most: int) -> list[Sequence[Touchpoint]]:
+def cut_randomly(touchpoints: Sequence[Touchpoint], chance: random.Random, max_size: int) -> list[Sequence[Touchpoint]]:
     chunks, at = [], 0
     while at < len(touchpoints):
-        size = chance.randint(1, most)
+        size = chance.randint(1, max_size)
         chunks.append(touchpoints[at : at + size])
         at += size
     return chunks
@@ -103,42 +103,42 @@ def cut(touchpoints: Sequence[Touchpoint], chance: random.Random, most: int) -> 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 330), st.integers(0, 10**6), st.sampled_from([1, 5, 60, 400]), st.sampled_from([0, 3, 70, 400]))
-def test_any_order_any_chunks_and_any_repetition_end_in_the_same_bytes(count: int, seed: int, most: int, late: int) -> None:
-    touchpoints, chance = life(count, seed), random.Random(seed)
+def test_any_order_chunks_and_repetition_end_in_the_same_bytes(count: int, seed: int, max_size: int, late: int) -> None:
+    touchpoints, chance = make_touchpoints(count, seed), random.Random(seed)
     arriving = sorted([*touchpoints, *chance.choices(touchpoints, k=count // 3)], key=lambda _: chance.random())
-    if late < 400:  # nearly in order, as sources that are polled one after another are
+    if late < 400:  # nearly in order, as from sources that are polled one after another
         arriving = sorted(arriving, key=lambda each: touchpoints.index(each) + chance.uniform(0, late))
-    calm, wild = fed([touchpoints]), fed(cut(arriving, chance, most))
+    calm, wild = feed_all([touchpoints]), feed_all(cut_randomly(arriving, chance, max_size))
     assert wild.row == calm.row
     assert wild.blocks == calm.blocks
-    assert wild.shown() == calm.shown()
+    assert wild.visible() == calm.visible()
     assert wild.touchpoints() == touchpoints
 
 
-def test_what_a_touchpoint_writes_does_not_grow_with_the_history() -> None:
-    rows = fed([[each] for each in life(1_500)])
+def test_bytes_written_per_touchpoint_do_not_grow_with_the_history() -> None:
+    rows = feed_all([[each] for each in make_touchpoints(1_500)])
     early, late = sum(rows.written[200:400]) / 200, sum(rows.written[1_300:]) / 200
     assert late < early + DEFAULT_MAX_BLOCKS * (SHORT_ID_BYTES * BLOCK_SIZE + 30), "only the block list grows"
     assert max(rows.written) < 50 * (MIN_TAIL + 2 * BLOCK_SIZE) + 4 * 1_024 * 8
 
 
-def test_the_newest_are_kept_and_what_is_older_is_late_beyond_the_bound_and_counted() -> None:
-    touchpoints = life(1_500)
-    stranger = Touchpoint(START - DAY, b"s" * 16, "erp", "order.placed", "web")
-    rows = fed([touchpoints])
+def test_older_touchpoints_than_the_kept_ones_are_counted_as_late() -> None:
+    touchpoints = make_touchpoints(1_500)
+    unknown = Touchpoint(START - DAY, b"s" * 16, "erp", "order.placed", "web")
+    rows = feed_all([touchpoints])
     kept = rows.touchpoints()
     assert kept == touchpoints[-len(kept) :]
     assert len(kept) == 1_500 - (count_full_blocks(1_500) - DEFAULT_MAX_BLOCKS) * BLOCK_SIZE
     assert len(kept) >= DEFAULT_MAX_BLOCKS * BLOCK_SIZE + MIN_TAIL
     before, counted = (rows.row, dict(rows.blocks)), telemetry.LATE.labels("join")._value.get()
-    rows.feed([stranger, touchpoints[0]])
+    rows.feed([unknown, touchpoints[0]])
     assert (rows.row, rows.blocks) == before
     assert telemetry.LATE.labels("join")._value.get() == counted + 2
 
 
 @pytest.mark.parametrize(("before", "after"), [(16, 3), (3, 16), (1, 255)])
-def test_the_bound_may_be_set_anew_while_rows_are_there(before: int, after: int) -> None:
-    touchpoints = life(1_200)
+def test_bound_can_change_for_existing_rows(before: int, after: int) -> None:
+    touchpoints = make_touchpoints(1_200)
     rows = Rows(max_blocks=before)
     rows.feed(touchpoints[:900])
     rows.max_blocks = after
@@ -150,24 +150,24 @@ def test_the_bound_may_be_set_anew_while_rows_are_there(before: int, after: int)
     assert len(kept) >= min(after, before + 4) * BLOCK_SIZE + MIN_TAIL
 
 
-def test_blocks_come_round_to_the_slots_of_forgotten_ones() -> None:
+def test_new_blocks_reuse_the_slots_of_forgotten_ones() -> None:
     rows = Rows([], max_blocks=2)
-    touchpoints = life(SLOT_COUNT * BLOCK_SIZE + 500)
+    touchpoints = make_touchpoints(SLOT_COUNT * BLOCK_SIZE + 500)
     for start in range(0, len(touchpoints), 97):
         rows.feed(touchpoints[start : start + 97])
     assert rows.touchpoints() == touchpoints[-len(rows.touchpoints()) :]
     assert len(rows.blocks) == 2
 
 
-def test_a_repetition_is_known_by_its_id_whatever_its_time_says() -> None:
-    rows = fed([life(700)])
+def test_repetition_is_recognized_by_its_id_despite_another_time() -> None:
+    rows = feed_all([make_touchpoints(700)])
     before = rows.row, dict(rows.blocks)
-    rows.feed([msgspec.structs.replace(each, at=each.at + 9 * 365 * DAY) for each in life(700)])
+    rows.feed([msgspec.structs.replace(each, at=each.at + 9 * 365 * DAY) for each in make_touchpoints(700)])
     assert (rows.row, rows.blocks) == before
 
 
 class Counting:
-    """A signal whose definition can be told apart: counts, and speaks at every touchpoint."""
+    """Signal with a configurable definition that counts, with a reading at every touchpoint."""
 
     name = "counting"
     topic = "touchline.signals"
@@ -189,34 +189,34 @@ class Count(msgspec.Struct, array_like=True):
     n: int = 0
 
 
-def test_a_changed_definition_folds_everything_that_is_kept_again() -> None:
-    touchpoints = life(300)
+def test_changed_definition_folds_all_kept_touchpoints_again() -> None:
+    touchpoints = make_touchpoints(300)
     rows = Rows([Counting("counting-1", 1)])
     rows.feed(touchpoints[:299])
     rows.signals = [Counting("counting-2", 2)]
     rows.feed(touchpoints[299:])
-    fresh = Rows(rows.signals)
-    fresh.feed(touchpoints)
-    assert (rows.row, rows.blocks) == (fresh.row, fresh.blocks)
-    values = {fields["at"]: fields["value"] for fields in rows.shown().values() if "value" in fields}
+    new = Rows(rows.signals)
+    new.feed(touchpoints)
+    assert (rows.row, rows.blocks) == (new.row, new.blocks)
+    values = {fields["at"]: fields["value"] for fields in rows.visible().values() if "value" in fields}
     assert max(values.values()) == 600
 
 
-def test_a_row_of_newer_software_is_refused_with_what_to_do() -> None:
+def test_row_of_newer_software_raises_an_error_with_the_next_step() -> None:
     with pytest.raises(FatalError, match="layout 9, this software knows 1: update every worker"):
         decode_customer(b"\x09rest")
 
 
-class Grown(Customer):
-    """The row of a later version, which knows one more thing."""
+class LaterCustomer(Customer):
+    """Row of a later version with one more field."""
 
     loyal: bool = False
 
 
-def test_rows_of_an_older_version_are_read_where_a_field_was_added() -> None:
+def test_older_rows_are_read_after_a_field_was_added() -> None:
     older = Customer(folded=3, newest=(5, b"e" * 16), tail=b"x", states={"a": msgspec.Raw(b"\x01")})
-    grown = msgspec.msgpack.Decoder(Grown).decode(encode_row(older)[1:])
-    assert not grown.loyal
-    assert [getattr(grown, name) for name in Customer.__struct_fields__] == [
+    later = msgspec.msgpack.Decoder(LaterCustomer).decode(encode_row(older)[1:])
+    assert not later.loyal
+    assert [getattr(later, name) for name in Customer.__struct_fields__] == [
         getattr(older, name) for name in Customer.__struct_fields__
     ]

@@ -1,4 +1,4 @@
-"""The chain is order-free, replays into itself, and sees a customer once: properties over random lives and interleavings."""
+"""Properties of the chain over random touchpoints and interleavings: order, replays, crashes, identity, ticks."""
 
 import random
 from itertools import pairwise
@@ -38,7 +38,7 @@ def touchpoint(number: int, day: int, source: str, kind: int, identifiers: list[
     }
 
 
-LIVES = st.lists(
+TOUCHPOINTS = st.lists(
     st.tuples(
         st.integers(0, 800),
         st.sampled_from(sorted(TYPES)),
@@ -58,9 +58,9 @@ def run(touchpoints: list[dict[str, Any]], seed: int, *, crashes: bool = False) 
     return chain
 
 
-def shape(chain: Chain, topic: str, key: str) -> list[tuple[Any, ...]]:
-    """Newest rows without the customer's own name, which depends on who came first, and without rows of merged customers."""
-    merged = chain.standing()
+def comparable_rows(chain: Chain, topic: str, key: str) -> list[tuple[Any, ...]]:
+    """Return the newest rows without customer ids, which depend on the order, and without rows of merged customers."""
+    merged = chain.canonical_customers()
     rows = [row for row in chain.newest(topic, key).values() if row["customer_id"] not in merged]
     return sorted(
         tuple(sorted((name, repr(value)) for name, value in row.items() if name not in ("customer_id", key))) for row in rows
@@ -68,21 +68,21 @@ def shape(chain: Chain, topic: str, key: str) -> list[tuple[Any, ...]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(LIVES, st.randoms(use_true_random=False), st.integers(0, 99), st.integers(0, 99))
-def test_any_order_and_any_duplication_ends_in_the_same_rows(
+@given(TOUCHPOINTS, st.randoms(use_true_random=False), st.integers(0, 99), st.integers(0, 99))
+def test_any_order_and_duplication_ends_in_the_same_rows(
     touchpoints: list[dict[str, Any]], chance: Any, seed: int, other: int
 ) -> None:
     shuffled = [*touchpoints, *chance.sample(touchpoints, k=len(touchpoints) // 2)]
     chance.shuffle(shuffled)
     first, second = run(touchpoints, seed), run(shuffled, other)
     for topic, key in ((JOURNEYS, "journey_id"), (SATISFACTION, "reading_id"), (CHURN, "reading_id")):
-        assert shape(first, topic, key) == shape(second, topic, key), topic
+        assert comparable_rows(first, topic, key) == comparable_rows(second, topic, key), topic
     assert not first.refused
 
 
 @settings(max_examples=60, deadline=None)
-@given(LIVES, st.integers(0, 99))
-def test_touchpoints_that_share_an_identifier_are_one_customers(touchpoints: list[dict[str, Any]], seed: int) -> None:
+@given(TOUCHPOINTS, st.integers(0, 99))
+def test_touchpoints_with_a_common_identifier_have_one_customer(touchpoints: list[dict[str, Any]], seed: int) -> None:
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -102,16 +102,16 @@ def test_touchpoints_that_share_an_identifier_are_one_customers(touchpoints: lis
 
 
 @settings(max_examples=40, deadline=None)
-@given(LIVES, st.integers(0, 99))
-def test_every_touchpoint_is_in_exactly_one_standing_row(touchpoints: list[dict[str, Any]], seed: int) -> None:
+@given(TOUCHPOINTS, st.integers(0, 99))
+def test_each_touchpoint_is_in_exactly_one_canonical_row(touchpoints: list[dict[str, Any]], seed: int) -> None:
     chain = run(touchpoints, seed)
     found = sorted(each.id for touchpoints in chain.touchpoints().values() for each in touchpoints)
     assert found == sorted(fields["event_id"] for fields in touchpoints)
 
 
 @settings(max_examples=40, deadline=None)
-@given(LIVES, st.integers(0, 99), st.integers(1, 25))
-def test_a_replay_of_any_part_of_the_log_changes_nothing(touchpoints: list[dict[str, Any]], seed: int, back: int) -> None:
+@given(TOUCHPOINTS, st.integers(0, 99), st.integers(1, 25))
+def test_replay_of_any_part_of_the_log_changes_nothing(touchpoints: list[dict[str, Any]], seed: int, back: int) -> None:
     chain = run(touchpoints, seed)
     before = {topic: chain.newest(topic, key) for topic, key in ((JOURNEYS, "journey_id"), (CHURN, "reading_id"))}
     stored = {at: dict(store) for at, store in chain.stores.items()}
@@ -122,29 +122,29 @@ def test_a_replay_of_any_part_of_the_log_changes_nothing(touchpoints: list[dict[
     assert stored == {at: dict(store) for at, store in chain.stores.items()}
 
 
-TAKEN_BACK_BY_A_GHOST = [
+RETRACTED_BY_A_CRASHED_ATTEMPT = [
     (0, "erp", 0, ["a"]), (0, "erp", 0, ["b"]), (0, "inventory", 0, ["a"]), (0, "erp", 0, ["a"]), (0, "support", 0, ["a"]),
     (1, "crm", 1, ["f", "d"]), (0, "crm", 1, ["b"]), (2, "crm", 0, ["b"]), (0, "crm", 0, ["d", "b"]),
 ]  # fmt: skip
 
 
 @settings(max_examples=150, deadline=None)
-@given(LIVES, st.integers(0, 999))
-@example([touchpoint(number, *row) for number, row in enumerate(TAKEN_BACK_BY_A_GHOST)], 759)
-def test_crashes_between_any_two_rows_of_the_changelog_end_in_the_same_rows(touchpoints: list[dict[str, Any]], seed: int) -> None:
+@given(TOUCHPOINTS, st.integers(0, 999))
+@example([touchpoint(number, *row) for number, row in enumerate(RETRACTED_BY_A_CRASHED_ATTEMPT)], 759)
+def test_crashes_between_changelog_rows_end_in_the_same_rows(touchpoints: list[dict[str, Any]], seed: int) -> None:
     calm, crashed = run(touchpoints, seed), run(touchpoints, seed, crashes=True)
     for topic, key in ((JOURNEYS, "journey_id"), (SATISFACTION, "reading_id"), (CHURN, "reading_id")):
-        assert shape(calm, topic, key) == shape(crashed, topic, key), topic
-    merges = crashed.standing()
-    assert not set(merges) & set(merges.values()), "every merge points at a customer that still stands"
+        assert comparable_rows(calm, topic, key) == comparable_rows(crashed, topic, key), topic
+    merges = crashed.canonical_customers()
+    assert not set(merges) & set(merges.values()), "a merge points at a merged customer"
 
 
 @settings(max_examples=30, deadline=None)
-@given(LIVES, st.integers(0, 99), st.integers(0, 99), st.lists(st.integers(1, 900), min_size=1, max_size=6, unique=True))
-def test_a_replay_of_the_same_log_with_the_same_ticks_gives_the_same_rows(
+@given(TOUCHPOINTS, st.integers(0, 99), st.integers(0, 99), st.lists(st.integers(1, 900), min_size=1, max_size=6, unique=True))
+def test_replay_of_the_same_log_with_the_same_ticks_gives_the_same_rows(
     touchpoints: list[dict[str, Any]], seed: int, other: int, days: list[int]
 ) -> None:
-    """Each tick comes after the same touchpoints as the first time; chunks are cut in other places."""
+    """Each tick follows the same touchpoints as before; chunks are cut at other places."""
     first = run(touchpoints, seed)
     for since, day in pairwise([None, *sorted(days)]):
         assert day is not None
@@ -156,7 +156,7 @@ def test_a_replay_of_the_same_log_with_the_same_ticks_gives_the_same_rows(
             again.topics[at] = list(log)
     resolved = [at for at in again.topics if at[0] == RESOLVED]
     while waiting := [at for at in resolved if again.position[at] < len(again.topics[at])]:
-        again.take(again.chance.choice(waiting))
+        again.process_chunk(again.chance.choice(waiting))
     again.run()
     assert {at: row for at, row in first.stores.items() if at[0] == "join"} == {
         at: row for at, row in again.stores.items() if at[0] == "join"
@@ -175,7 +175,7 @@ def test_silence_raises_the_risk_without_any_touchpoint() -> None:
     assert risks[-1] > risks[-4] + 0.2
 
 
-def test_a_tick_says_nothing_where_the_risk_kept_its_hundredth() -> None:
+def test_tick_brings_no_reading_within_the_same_hundredth_of_risk() -> None:
     chain = run([touchpoint(1, 0, "erp", 0, ["a"])], 1)
     before = len(chain.values(CHURN))
     chain.tick(START + 2 * DAY + 1, since=START + 2 * DAY)
@@ -183,17 +183,17 @@ def test_a_tick_says_nothing_where_the_risk_kept_its_hundredth() -> None:
     assert len(chain.values(CHURN)) == before
 
 
-def test_the_tick_after_the_look_back_has_the_last_word() -> None:
+def test_no_tick_brings_a_reading_long_after_the_last_purchase() -> None:
     chain = run([touchpoint(1, 0, "erp", 0, ["a"])], 1)
     chain.tick(START + 400 * DAY, since=START + 200 * DAY)
     chain.run()
-    spoken = len(chain.values(CHURN))
+    after_first_tick = len(chain.values(CHURN))
     chain.tick(START + 900 * DAY, since=START + 400 * DAY)
     chain.run()
-    assert (spoken, len(chain.values(CHURN))) == (2, 2)
+    assert (after_first_tick, len(chain.values(CHURN))) == (2, 2)
 
 
-def test_a_record_of_another_schema_is_refused_not_lost() -> None:
+def test_record_of_another_schema_is_refused_and_not_lost() -> None:
     from schemas.wire.codec import encode
 
     chain = Chain()
@@ -202,14 +202,14 @@ def test_a_record_of_another_schema_is_refused_not_lost() -> None:
     assert [error.reason for _, error in chain.refused] == ["unexpected_schema"]
 
 
-def test_customer_ids_are_uuids_and_the_state_topic_is_the_joins_changelog() -> None:
+def test_customer_ids_are_uuid5_and_join_writes_the_customer_state_topic() -> None:
     chain = run([touchpoint(1, 0, "erp", 0, ["a"])], 1)
     assert UUID(bytes=chain.values(JOURNEYS)[0]["customer_id"]).version == 5
     assert chain.step_of["touchline.resolved"].changelog == CUSTOMER_STATE
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_history_of_several_blocks_survives_crashes_in_the_changelog_whole(seed: int) -> None:
+def test_history_of_several_blocks_survives_crashes_in_the_changelog(seed: int) -> None:
     chance = random.Random(seed)
     sent: list[dict[str, Any]] = [
         {
