@@ -1,4 +1,4 @@
-"""The `touchline` command: finds its subcommands in `deploy/commands` and the local stack's addresses in its state file."""
+"""The `touchline` command: finds its subcommands in `deploy/commands`, and the local stack's addresses in its state file."""
 
 import importlib
 import pkgutil
@@ -10,15 +10,20 @@ import deploy.commands
 from deploy.local.state import export_addresses
 from deploy.terminal.program import with_path
 from schemas.errors import TouchlineError
+from schemas.service.exit_codes import MISCONFIGURED
+
+WRONG_PATH = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
 class Commands(click.Group):
     """Subcommands by convention: `deploy/commands/dead_letters.py` is `touchline dead-letters`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
         return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(deploy.commands.__path__))
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import and return one command, or None for an unknown name."""
         if name not in self.list_commands(ctx):
             return None
         command = importlib.import_module(f"deploy.commands.{name.replace('-', '_')}").command
@@ -29,7 +34,10 @@ class Commands(click.Group):
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="touchline")
 def touchline() -> None:
-    """Every customer touchpoint on one line: connect sources, follow journeys, read satisfaction and churn.
+    """Join every customer touchpoint into one line per customer.
+
+    Connectors publish touchpoints to Kafka, workers join them into journeys and read satisfaction and churn, and sinks store
+    all of it in ClickHouse.
 
     Example: touchline up && touchline demo
     """
@@ -37,9 +45,15 @@ def touchline() -> None:
 
 
 def main() -> None:
-    """Console script: an expected error is one line and an exit code, never a traceback."""
+    """Run the console script: an expected error is one line and an exit code, never a traceback."""
     try:
         touchline()
     except TouchlineError as error:
-        click.secho(f"touchline: {with_path(str(error))}", fg="red", err=True)
-        sys.exit(error.exit_code)
+        _end(with_path(str(error)), error.exit_code)
+    except WRONG_PATH as error:
+        _end(f"cannot use {error.filename}: {error.strerror}", MISCONFIGURED)
+
+
+def _end(text: str, code: int) -> None:
+    click.secho(f"touchline: {text}", fg="red", err=True)
+    sys.exit(code)

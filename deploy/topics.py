@@ -1,5 +1,6 @@
-"""Create or verify the topics of `schemas/wire/topics.py` on the broker, so that no program has to guess a partition count."""
+"""Create or verify the topics of `schemas/wire/topics.py`, so that no program guesses a partition count."""
 
+import time
 from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient
@@ -11,11 +12,12 @@ from schemas.service.connection import KafkaSettings
 from schemas.service.kafka_probe import diagnose_kafka
 from schemas.wire.topics import TOPICS, Topic
 
-MOST_REPLICAS = 3
+MAX_REPLICAS = 3
+CHECKS, CHECK_SECONDS = 4, 0.5
 
 
 class Change(NamedTuple):
-    """What a topic needs: `create`, `configure` (the options that differ) or `none`."""
+    """The action that a topic needs: `create`, `configure` (the options that differ) or `none`."""
 
     topic: Topic
     action: str
@@ -23,7 +25,7 @@ class Change(NamedTuple):
 
 
 def options(topic: Topic) -> dict[str, str]:
-    """The broker's options of a topic: plain topics are kept for ever, compacted ones keep the last record of each key."""
+    """Return the broker's options of a topic. Plain topics keep every record; compacted topics keep the last one of each key."""
     size = {"max.message.bytes": str(topic.max_message_bytes)}
     if topic.compacted:
         return {"cleanup.policy": "compact", **size}
@@ -31,7 +33,7 @@ def options(topic: Topic) -> dict[str, str]:
 
 
 def plan(existing: dict[str, int], configured: dict[str, dict[str, str]]) -> list[Change]:
-    """What to do, given partition counts and options by topic. Raises ConfigError for another partition count."""
+    """Compare partition counts and options by topic with the topic table. Raises ConfigError for another partition count."""
     return [_change(topic, existing.get(topic.name), configured.get(topic.name, {})) for topic in TOPICS]
 
 
@@ -48,7 +50,10 @@ def _change(topic: Topic, partitions: int | None, configured: dict[str, str]) ->
 
 
 def ensure_topics(settings: KafkaSettings, *, dry_run: bool) -> list[Change]:
-    """Bring the broker to the topic table and return what was (with `dry_run`: would be) done; safe to run concurrently."""
+    """Create and configure topics as the topic table asks, and return the changes; `dry_run` makes none.
+
+    Safe to run concurrently. Raises RetryableError while Kafka is away.
+    """
     try:
         admin = KafkaAdminClient(**settings.kafka_python(), client_id="touchline-migrate", bootstrap_timeout_ms=5_000)
     except KafkaError as error:
@@ -64,10 +69,18 @@ def ensure_topics(settings: KafkaSettings, *, dry_run: bool) -> list[Change]:
 
 
 def require_topics(settings: KafkaSettings) -> None:
-    """Raise ConfigError where a topic is missing or unlike the table: for programs that use topics and never create them."""
-    missing = [change.topic.name for change in ensure_topics(settings, dry_run=True) if change.action == "create"]
-    if missing:
-        raise ConfigError(f"{len(missing)} topics are missing, {missing[0]} first: run `touchline migrate`")
+    """Check all topics, for programs that use topics and never create them.
+
+    Raises RetryableError while Kafka is away, ConfigError where a topic is missing. A broker that has just started may not list
+    its topics yet, so that is checked for some seconds.
+    """
+    for attempt in range(CHECKS):
+        if attempt:
+            time.sleep(CHECK_SECONDS)
+        missing = [change.topic.name for change in ensure_topics(settings, dry_run=True) if change.action == "create"]
+        if not missing:
+            return
+    raise ConfigError(f"{len(missing)} topics are missing, {missing[0]} first: run `touchline migrate`")
 
 
 def _ensure(admin: KafkaAdminClient, *, dry_run: bool) -> list[Change]:
@@ -94,11 +107,11 @@ def _value(entry: Any) -> str:
 
 
 def _create(admin: KafkaAdminClient, topics: list[Topic]) -> None:
-    replicas = min(MOST_REPLICAS, len(admin.describe_cluster()["brokers"]))
+    replicas = min(MAX_REPLICAS, len(admin.describe_cluster()["brokers"]))
     for topic in topics:
         wanted = {"num_partitions": topic.partitions, "replication_factor": replicas, "configs": options(topic)}
         try:
             admin.create_topics({topic.name: wanted})
         except TopicAlreadyExistsError:
-            continue  # another migrate was quicker
+            continue  # another migrate created it first
     admin.wait_for_topics([topic.name for topic in topics])

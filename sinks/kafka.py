@@ -2,13 +2,19 @@
 
 import asyncio
 import logging
+import threading
+import time
 from collections.abc import Coroutine, Mapping
 from operator import attrgetter
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
+from schemas.errors import ConfigError
 from schemas.service.connection import KafkaSettings
+from schemas.service.kafka_probe import diagnose_kafka
+from schemas.service.waiting import REPORT_SECONDS, RETRY_SECONDS
 
 MEGABYTE = 1024 * 1024
 MAX_RECORD_BYTES = 8 * MEGABYTE
@@ -17,6 +23,7 @@ MAX_RECORD_BYTES = 8 * MEGABYTE
 CHUNK_RECORDS, CHUNK_BYTES, STEP_RECORDS = 25_000, 8 * MEGABYTE, 1_000
 POLL_MS = 500
 CLOSE_WITHIN = 2.0
+TOPIC_LOOKS = 5
 # A broker that was just started may not name the topic yet. A group that is shared out then gets nothing until the next look,
 # which by default is five minutes away.
 METADATA_MS = 5_000
@@ -49,6 +56,37 @@ def producer(settings: KafkaSettings) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         **settings.aiokafka(), client_id="touchline-sink", acks="all", enable_idempotence=True, max_request_size=MAX_RECORD_BYTES
     )
+
+
+async def start(client: AIOKafkaConsumer | AIOKafkaProducer, settings: KafkaSettings, stop: threading.Event) -> bool:
+    """Start a client, again each second while Kafka is away, and return whether it started before `stop`.
+
+    Logs the reason every ten seconds. Raises ConfigError for wrong settings or credentials.
+    """
+    next_report = 0.0
+    while not stop.is_set():
+        try:
+            await client.start()
+        except KafkaError as error:
+            if time.monotonic() >= next_report:
+                reason = await asyncio.to_thread(diagnose_kafka, settings)
+                if isinstance(reason, ConfigError):
+                    raise reason from error
+                log.warning("waiting for Kafka at %s: %s", settings.bootstrap_servers, reason or type(error).__name__)
+                next_report = time.monotonic() + REPORT_SECONDS
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return True
+    return False
+
+
+async def has_topic(client: AIOKafkaConsumer, topic: str) -> bool:
+    """Return whether Kafka has a topic. A broker that has just started may not list it yet, so look for some seconds."""
+    for _ in range(TOPIC_LOOKS):
+        if topic in await client.topics():
+            return True
+        await asyncio.sleep(RETRY_SECONDS)
+    return False
 
 
 async def poll(client: AIOKafkaConsumer) -> Records:

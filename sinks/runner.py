@@ -85,9 +85,10 @@ class Runner:
 
     async def run(self) -> None:
         """Store chunks until told to stop. Raises ConfigError (the topic or table is missing), FatalError, KafkaError."""
-        await self._consumer.start()
+        if not await kafka.start(self._consumer, self._settings, self._stop):
+            return
         try:
-            if self.table.topic not in await self._consumer.topics():
+            if not await kafka.has_topic(self._consumer, self.table.topic):
                 raise ConfigError(f"Kafka has no topic {self.table.topic}: run `touchline migrate`")
             self._consumer.subscribe([self.table.topic], listener=self._ownership)
             self.started = True

@@ -3,12 +3,13 @@
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from schemas.service.settings import EnvironmentSettings
 from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS, SLOT_COUNT
 
 
-class StreamsSettings(BaseSettings):
+class StreamsSettings(EnvironmentSettings):
     """Settings that must be the same for all workers of a group.
 
     `kept_touchpoints`: minimum number of touchpoints that a customer's history keeps. A touchpoint newer than the oldest kept

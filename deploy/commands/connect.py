@@ -1,4 +1,4 @@
-"""`touchline connect NAME`: check a source, look at its touchpoints, or publish them once or for ever."""
+"""`touchline connect NAME`: check a source, preview its touchpoints, or publish them."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 
 class Moment(click.DateTime):
-    """A date, or date and time, in UTC."""
+    """A date, or a date and time, in UTC."""
 
     name = "moment"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The moment. Fails for text of another form."""
-        found: datetime = super().convert(value, param, ctx)
-        return found.replace(tzinfo=UTC)
+        """Return the moment in UTC. Fails for text of another form."""
+        moment: datetime = super().convert(value, param, ctx)
+        return moment.replace(tzinfo=UTC)
 
 
 @click.command()
 @click.argument("name")
 @click.option("--settings", "settings_file", required=True, type=click.Path(path_type=Path), help="YAML file of the instance.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of drops, instead of the one in the settings.")
-@click.option("--check", is_flag=True, help="Say whether settings and source are fine; publish nothing.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of drops; replaces the one in the settings.")
+@click.option("--check", is_flag=True, help="Check the settings and the source; publish nothing.")
 @click.option("--preview", metavar="N", type=click.IntRange(min=1), help="Show N records of each feed; publish nothing.")
-@click.option("--once", is_flag=True, help="Read to the end of the source, print totals and leave.")
-@click.option("--backfill", metavar="FROM", type=Moment(), help="Read again from this date (UTC) to where live reading stands.")
-@click.option("--restart/--no-restart", default=True, show_default=True, help="Start again after an unexpected end.")
+@click.option("--once", is_flag=True, help="Read to the end of the source, print the totals and end.")
+@click.option("--backfill", metavar="FROM", type=Moment(), help="Read again from this date (UTC) to the live cursor.")
+@click.option("--restart/--no-restart", default=True, show_default=True, help="Restart after an unexpected end.")
 def command(
     *,
     name: str,
@@ -44,16 +44,19 @@ def command(
     backfill: datetime | None,
     restart: bool,
 ) -> None:
-    """Publish the touchpoints of a source to Kafka; NAME is one of `touchline connectors`.
+    """Publish the touchpoints of a source to Kafka.
 
-    Runs until it is told to stop (SIGTERM, Ctrl-C): it then finishes its batch and saves its cursor. A supervisor starts
-    it again when it crashes; with systemd or Kubernetes, which do that, use --no-restart.
+    NAME is a connector of `touchline connectors`. It runs until SIGTERM or Ctrl-C, then finishes its batch and saves its
+    cursor. A connector waits for Kafka when it starts.
 
-    A connector that is sent its records (`intake`) listens instead: --preview waits for the first ones, shows them, and has
-    them sent again; --once and --backfill are not for it.
+    A supervisor restarts a connector that crashes. --check, --preview, --once and --backfill run without a supervisor. Use
+    --no-restart under systemd or Kubernetes.
 
-    A backfill may run beside it: it has a cursor of its own, takes half of the source's rate, leaves when it has read all,
-    and says whether the source counts as many. Stopped half-way and started with the same date, it goes on.
+    A connector that receives its records (`intake`) listens: --preview waits for the first records, shows them, and makes the
+    senders send them again. It refuses --once and --backfill.
+
+    A backfill can run at the same time as the live connector. It has its own cursor, uses half of the source's rate limit,
+    compares its counts with the source and ends. A backfill that was stopped continues when started with the same date.
 
     \b
     Example: touchline connect files --settings connectors/files/minimal.yaml --check
@@ -66,67 +69,63 @@ def command(
     from connectors.contract import Listener
     from connectors.settings import open_connector
     from deploy.connect.output import show_preview
+    from deploy.services import name_services
     from schemas.errors import ConfigError
 
     connector = open_connector(name, settings_file, {"root": root.resolve()} if root else {})
-    found = connector.check()
-    listens = isinstance(connector, Listener)
-    if listens and (once or backfill):
-        raise ConfigError(f"{name} is sent its records and asks nobody: leave out --once and --backfill")
+    if isinstance(connector, Listener) and (once or backfill):
+        raise ConfigError(f"{name} receives its records and has no end to read to: leave out --once and --backfill")
+    if not (check or preview):
+        name_services(f"connect {connector.name}", kafka=True)
+    summary = connector.check()
     if check:
-        click.echo(f"{connector.name}: fine: {found}")
+        click.echo(f"{connector.name}: fine: {summary}")
     elif preview:
         with closing(connector):
-            listening(connector, keep=False)
+            start_listening(connector, acknowledge=False)
             show_preview(connector, preview)
     else:
         publish(connector, once=once, since=backfill)
 
 
-def listening(connector: Connector, *, keep: bool) -> None:
-    """Let a connector that is sent its records listen, and say where."""
+def start_listening(connector: Connector, *, acknowledge: bool) -> None:
+    """Let a connector that receives its records listen, and print its address."""
     from connectors.contract import Listener
 
     if isinstance(connector, Listener):
-        click.echo(f"{connector.name}: listening at {connector.listen(acknowledge=keep)}", err=True)
+        click.echo(f"{connector.name}: listening at {connector.listen(acknowledge=acknowledge)}", err=True)
 
 
 def publish(connector: Connector, *, once: bool, since: datetime | None) -> None:
-    """Run the connector on the real Kafka, with metrics, bars and a clean end on SIGTERM."""
+    """Run the connector against Kafka, with metrics, progress bars and a clean end on SIGTERM."""
     import gc
     import logging
-    import signal
-    import threading
 
     from connectors.runtime.runner import Runner
     from deploy.connect.output import FeedBars, reconciliation, totals
     from deploy.topics import require_topics
     from schemas.service.connection import KafkaSettings
-    from schemas.service.telemetry import serve
+    from schemas.service.health import always_ok
+    from schemas.service.process import Process
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it tells of each attempt; the publisher says the same once
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     settings = KafkaSettings()
-    require_topics(settings)
-    port = serve("connect")
-    if not (once or since):
-        click.echo(f"{connector.name}: metrics on http://127.0.0.1:{port}/metrics", err=True)
+    name = f"{connector.name}-backfill" if since else connector.name
+    process = Process("connect", name, level=logging.WARNING, quiet=["kafka"])
+    process.serve()
+    is_bounded = once or since is not None
+    process.wait_for(f"Kafka at {settings.bootstrap_servers}", lambda: require_topics(settings), is_bounded=is_bounded)
     with FeedBars() as bars:
-        runner = Runner(connector, settings, stop, bars.update, since)
-        gc.freeze()  # to look for cycles in all that was imported takes 40 ms, and whoever sends to us waits for that
+        runner = Runner(connector, settings, process.stop, bars.update, since)
+        gc.freeze()  # a collection over all imported objects takes 40 ms, and senders wait for it
         try:
-            listening(connector, keep=True)  # not before the runner has met Kafka: whoever finds us listening finds us ready
+            start_listening(connector, acknowledge=True)  # only after the runner has reached Kafka: it can publish now
+            process.use_probes(always_ok, always_ok)
             if once or since:
                 runner.run_once()
             else:
                 runner.run_forever()
-            reconciled = [] if stop.is_set() else list(reconciliation(connector.name, runner.reconcile()))
+            reconciled = [] if process.stop.is_set() else list(reconciliation(connector.name, runner.reconcile()))
         finally:
             runner.close()
-    for line in totals(connector.name, runner.states):
-        click.echo(line)
-    for line in reconciled:
+    for line in [*totals(connector.name, runner.states), *reconciled]:
         click.echo(line)

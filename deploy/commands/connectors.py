@@ -1,11 +1,11 @@
-"""`touchline connectors`: the sources that can be connected, each with a settings file to begin from."""
+"""`touchline connectors`: the connectors and a sample settings file of each."""
 
 import click
 
 
 @click.command()
 def command() -> None:
-    """List the connectors and a sample of each one's settings.
+    """List the connectors with a sample of their settings.
 
     Example: touchline connectors
     """

@@ -48,8 +48,10 @@ def list_dead_letters(*, where: str, limit: int, as_json: bool) -> None:
     Example: touchline dead-letters list --where "replayed = 0" --limit 50
     """
     from deploy.dead_letters import output
+    from deploy.services import name_services
     from deploy.terminal.console import console
 
+    name_services("dead-letters", clickhouse=True)
     with dead_letter_reader(where) as reader:
         found = reader.dead_letters(where, limit)
         groups = [] if as_json else reader.groups(where)
@@ -74,8 +76,10 @@ def show(dead_letter: str) -> None:
     Example: touchline dead-letters show 6f1d1a52
     """
     from deploy.dead_letters.output import show_dead_letter
+    from deploy.services import name_services
     from deploy.terminal.console import console
 
+    name_services("dead-letters", clickhouse=True)
     with dead_letter_reader("1") as reader:
         found = reader.one(dead_letter)
         content = reader.contents([found])[found.letter_id]
@@ -103,10 +107,12 @@ def replay(*, where: str, dry_run: bool, again: bool, yes: bool) -> None:
     from deploy.dead_letters.dead_letter import plan_replay
     from deploy.dead_letters.replay import open_sender, wait_until_stored
     from deploy.dead_letters.replay import replay as send
+    from deploy.services import name_services
     from deploy.terminal.console import console
     from deploy.topics import require_topics
     from schemas.service.connection import KafkaSettings
 
+    name_services("dead-letters", kafka=True, clickhouse=True)
     settings, on = KafkaSettings(), console()
     require_topics(settings)
     with dead_letter_reader(where) as reader:

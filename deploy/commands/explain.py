@@ -38,8 +38,10 @@ def command(*, customer: str, at: datetime | None, limit: int, as_json: bool) ->
     """
     from deploy.explain.customer import parse_lookup, to_json
     from deploy.explain.output import show_history
+    from deploy.services import name_services
     from deploy.terminal.console import console
 
+    name_services("explain", clickhouse=True)
     with customer_reader(at) as customers:
         history = customers.history(parse_lookup(customer), limit)
     if as_json:

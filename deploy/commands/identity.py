@@ -27,8 +27,10 @@ def show(*, customer: str, as_json: bool) -> None:
     """
     from deploy.explain.customer import parse_lookup, to_json
     from deploy.explain.output import show_identity
+    from deploy.services import name_services
     from deploy.terminal.console import console
 
+    name_services("identity", clickhouse=True)
     with customer_reader(None) as customers:
         identity = customers.identity(parse_lookup(customer))
     if as_json:

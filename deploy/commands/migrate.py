@@ -1,4 +1,4 @@
-"""`touchline migrate`: topics, tables, rights and views as this software needs them."""
+"""`touchline migrate`: create or update topics, tables, roles and views."""
 
 from __future__ import annotations
 
@@ -10,43 +10,50 @@ import click
 if TYPE_CHECKING:
     from sinks.migrations import Step
 
-SAID = {
+SUMMARY_WORDS = {
     "create": "created",
     "configure": "configured",
     "apply": "applied",
     "replace": "replaced",
     "ensure": "ensured",
-    "none": "as they should be",
+    "none": "unchanged",
 }
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
-@click.option(
-    "--sql", is_flag=True, help="With --dry-run: print the statements for ClickHouse instead, for review or another client."
-)
+@click.option("--dry-run", is_flag=True, help="Show the changes and make none.")
+@click.option("--sql", is_flag=True, help="With --dry-run: print the ClickHouse statements, for review or another client.")
 def command(*, dry_run: bool, sql: bool) -> None:
-    """Create or update the Kafka topics, the ClickHouse tables, roles and views; harmless when repeated.
+    """Create or update topics, tables, roles and views.
 
-    Where TOUCHLINE_CLICKHOUSE_CLUSTER names a cluster, every server of it gets them: tables replicated in their shard, and read
-    across shards. A second migrate waits for the first.
+    Harmless when repeated. A second migrate waits for the first. Where TOUCHLINE_CLICKHOUSE_CLUSTER names a cluster, every
+    server of it gets the tables: replicated in their shard, and read across shards.
+
+    Waits up to TOUCHLINE_WAIT_SECONDS (60) for Kafka and for ClickHouse.
 
     Example: touchline migrate --dry-run
     """
+    from deploy.services import name_services, wait_for_service
     from deploy.topics import ensure_topics
     from schemas.service.connection import KafkaSettings
+    from sinks.connection import ClickHouseSettings
+    from sinks.process import require_server
 
     if sql and not dry_run:
-        raise click.UsageError("--sql prints and does nothing: say --dry-run, too")
-    if sql:
+        raise click.UsageError("--sql only prints: give --dry-run, too")
+    name_services("migrate", kafka=not sql, clickhouse=True)
+    clickhouse = ClickHouseSettings()
+    kafka = None if sql else KafkaSettings()
+    wait_for_service("migrate", f"ClickHouse at {clickhouse.host}:{clickhouse.port}", lambda: require_server(clickhouse))
+    if kafka is None:
         for step in _steps(dry_run=True):
             for statement in step.statements:
                 click.echo(f"-- {step.kind} {step.name}\n{statement};\n")
         return
-    changes = ensure_topics(KafkaSettings(), dry_run=dry_run)
-    done = [("topic", change.topic.name, change.action, _said(change.options)) for change in changes]
-    done += [(step.kind, step.name, step.action, "") for step in _steps(dry_run=dry_run)]
-    _show(done, "This would be done:" if dry_run else "Done:")
+    changes = wait_for_service("migrate", f"Kafka at {kafka.bootstrap_servers}", lambda: ensure_topics(kafka, dry_run=dry_run))
+    rows = [("topic", change.topic.name, change.action, _format_options(change.options)) for change in changes]
+    rows += [(step.kind, step.name, step.action, "") for step in _steps(dry_run=dry_run)]
+    _show(rows, "Planned:" if dry_run else "Done:")
 
 
 def _steps(*, dry_run: bool) -> list[Step]:
@@ -62,20 +69,20 @@ def _steps(*, dry_run: bool) -> list[Step]:
         client.close()
 
 
-def _show(done: list[tuple[str, str, str, str]], title: str) -> None:
+def _show(rows: list[tuple[str, str, str, str]], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, box=None, title_justify="left", pad_edge=False)
-    for heading in ("what", "name", "action", "settings"):
+    for heading in ("kind", "name", "action", "settings"):
         table.add_column(heading, no_wrap=heading != "settings")
-    for line in done:
-        if line[2] != "none":
-            table.add_row(*line)
+    for row in rows:
+        if row[2] != "none":
+            table.add_row(*row)
     console = Console()
     console.print(table)
-    console.print(", ".join(f"{count} {SAID[action]}" for action, count in Counter(line[2] for line in done).items()))
+    console.print(", ".join(f"{count} {SUMMARY_WORDS[action]}" for action, count in Counter(row[2] for row in rows).items()))
 
 
-def _said(options: dict[str, str]) -> str:
+def _format_options(options: dict[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in options.items())

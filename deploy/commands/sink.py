@@ -2,18 +2,19 @@
 
 import click
 
-LEAVE_WITHIN = 9.5
-EXIT_BROKEN_OFF = 75
-
 
 @click.command()
 @click.argument("tables", nargs=-1)
-@click.option("--until-idle", type=float, metavar="SECONDS", help="End when nothing was left to store for so many seconds.")
-@click.option("--restart/--no-restart", default=True, show_default=True, help="Start again after an unexpected end.")
-def command(*, tables: tuple[str, ...], until_idle: float | None, restart: bool) -> None:
-    """Store the records of TABLES (all of them without an argument) in ClickHouse until SIGTERM.
+@click.option("--name", default="sink", show_default=True, help="Name of the process in metrics and alerts.")
+@click.option("--until-idle", type=float, metavar="SECONDS", help="End after SECONDS without a record to store.")
+@click.option("--restart/--no-restart", default=True, show_default=True, help="Restart after an unexpected end.")
+def command(*, tables: tuple[str, ...], name: str, until_idle: float | None, restart: bool) -> None:
+    """Store records of Kafka in ClickHouse.
 
-    A supervisor starts it again when it crashes, but for --until-idle; with systemd or Kubernetes, use --no-restart.
+    TABLES are the tables to fill; all of them without an argument. Runs until SIGTERM or Ctrl-C. A sink waits for Kafka and
+    ClickHouse when it starts.
+
+    A supervisor restarts a sink that crashes, except with --until-idle. Use --no-restart under systemd or Kubernetes.
 
     Example: touchline sink touchpoints journeys --until-idle 5
     """
@@ -22,30 +23,22 @@ def command(*, tables: tuple[str, ...], until_idle: float | None, restart: bool)
 
         supervised()
     import asyncio
-    import logging
-    import os
-    import signal
-    import threading
 
+    from deploy.services import name_services
+    from deploy.topics import ensure_topics
     from schemas.service.connection import KafkaSettings
-    from schemas.service.telemetry import serve
+    from schemas.service.process import Process
+    from sinks.connection import ClickHouseSettings
     from sinks.contract import chosen
-    from sinks.process import Sinks
+    from sinks.process import Sinks, require_server
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # aiokafka repeats at every attempt, ten times a second, what the sinks say once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    stop = threading.Event()
-
-    def leave(*_: object) -> None:
-        """Every chunk is safe by then; a client that still does not let go must not keep the process."""
-        stop.set()
-        last_resort = threading.Timer(LEAVE_WITHIN, os._exit, [EXIT_BROKEN_OFF])
-        last_resort.daemon = True
-        last_resort.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, leave)
-    sinks = Sinks(chosen(tables), KafkaSettings(), stop)
-    logging.getLogger("sinks").info("metrics on http://127.0.0.1:%d/metrics", serve("sink", sinks.live, sinks.ready))
+    chosen_tables = chosen(tables)
+    name_services("sink", kafka=True, clickhouse=True)
+    settings, clickhouse = KafkaSettings(), ClickHouseSettings()
+    process = Process("sink", name, quiet=["aiokafka", "kafka"])
+    sinks = Sinks(chosen_tables, settings, process.stop)
+    process.serve()
+    process.wait_for(f"Kafka at {settings.bootstrap_servers}", lambda: ensure_topics(settings, dry_run=True))
+    process.wait_for(f"ClickHouse at {clickhouse.host}:{clickhouse.port}", lambda: require_server(clickhouse))
+    process.use_probes(sinks.live, sinks.ready)
     asyncio.run(sinks.run(until_idle))

@@ -1,4 +1,4 @@
-"""touchline tick: tell every partition that time has passed."""
+"""`touchline tick`: publish a tick to every partition."""
 
 from datetime import UTC, datetime
 
@@ -6,24 +6,27 @@ import click
 
 
 @click.command()
-@click.option("--at", type=click.DateTime(), help="The time to read signals at, UTC. Default: now.")
-@click.option("--since", type=click.DateTime(), help="The time of the tick before, UTC. Default: none, everyone is read.")
+@click.option("--at", type=click.DateTime(), help="Time of the tick, UTC. Default: now.")
+@click.option("--since", type=click.DateTime(), help="Time of the previous tick, UTC. Default: none, all customers are read.")
 def command(at: datetime | None, since: datetime | None) -> None:
-    """Send a tick, so that silence shows: signals of customers without new touchpoints are read as of a time.
+    """Read signals of inactive customers, as of a time.
 
-    A worker ticks by itself at each full hour (TOUCHLINE_STREAMS_TICK_SECONDS); this is for other moments.
+    A tick tells the workers that time has passed, so that the signals of customers without new touchpoints change, too. A
+    worker ticks at each full hour (TOUCHLINE_STREAMS_TICK_SECONDS); use this command for other times.
 
     Example: touchline tick --at 2026-11-01
     """
     from kafka import KafkaProducer
 
+    from deploy.services import name_services, wait_for_service
     from deploy.topics import require_topics
     from schemas.service.connection import KafkaSettings
     from schemas.wire.topics import PARTITIONS
     from streams.engine.ticks import make_tick
 
+    name_services("tick", kafka=True)
     settings = KafkaSettings()
-    require_topics(settings)
+    wait_for_service("tick", f"Kafka at {settings.bootstrap_servers}", lambda: require_topics(settings))
     moment = (at or datetime.now(UTC)).replace(tzinfo=UTC)
     before = milliseconds(since) if since else None
     ticks = [make_tick(milliseconds(moment), before, partition) for partition in range(PARTITIONS)]
@@ -35,5 +38,5 @@ def command(at: datetime | None, since: datetime | None) -> None:
 
 
 def milliseconds(at: datetime) -> int:
-    """Since 1970; a moment without a zone is UTC."""
+    """Return milliseconds since 1970; a time without a zone is UTC."""
     return round(at.replace(tzinfo=UTC).timestamp() * 1000)

@@ -1,15 +1,18 @@
-"""touchline work: one Faust worker of the chain."""
+"""`touchline work`: one Faust worker of the chain."""
 
 import click
 
 
 @click.command()
-@click.option("--name", default="worker", show_default=True, help="Names the worker's folder; one worker a name.")
-@click.option("--restart/--no-restart", default=True, show_default=True, help="Start again after an unexpected end.")
+@click.option("--name", default="worker", show_default=True, help="Name of the worker and of its folder; unique per machine.")
+@click.option("--restart/--no-restart", default=True, show_default=True, help="Restart after an unexpected end.")
 def command(*, name: str, restart: bool) -> None:
-    """Run a worker: identify customers, join journeys, read signals. Start more for more speed, each with its own --name.
+    """Run a worker: customers, journeys, signals.
 
-    A supervisor starts it again when it crashes; with systemd or Kubernetes, which do that, use --no-restart.
+    A worker identifies customers, joins their touchpoints into journeys and reads signals. Start more workers for more speed,
+    each with its own --name. A worker waits for Kafka when it starts.
+
+    A supervisor restarts a worker that crashes. Use --no-restart under systemd or Kubernetes, which restart it themselves.
 
     Example: touchline work --name worker-2
     """
@@ -18,18 +21,21 @@ def command(*, name: str, restart: bool) -> None:
 
         supervised()
     from deploy.local.state import home
+    from deploy.services import name_services
     from deploy.topics import require_topics
-    from schemas.service import telemetry
     from schemas.service.connection import KafkaSettings
+    from schemas.service.process import Process
     from streams.engine.worker import lock_folder, run_app
     from streams.pipeline import build_pipeline
 
+    name_services("work", kafka=True)
     settings = KafkaSettings()
-    require_topics(settings)
+    process = Process("work", name, quiet=["kafka"])
     folder = home() / "work" / name
     lock = lock_folder(folder)
     app = build_pipeline(settings, folder)
-    port = telemetry.serve("work", app.live, app.ready)
-    click.echo(f"worker {name}: metrics on http://127.0.0.1:{port}/metrics", err=True)
+    process.serve()
+    process.wait_for(f"Kafka at {settings.bootstrap_servers}", lambda: require_topics(settings))
+    process.use_probes(app.live, app.ready)
     run_app(app)
     lock.close()

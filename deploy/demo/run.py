@@ -34,7 +34,6 @@ POLL_SECONDS = 1.0
 QUIET_POLLS = 3
 MAX_STALL_SECONDS = 90.0
 EXAMPLE = "SELECT * FROM touchline.customers LIMIT 5 FORMAT Vertical"
-ADDRESSES = ("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", "TOUCHLINE_CLICKHOUSE_PORT", "TOUCHLINE_CLICKHOUSE_HTTP_PORT")
 
 
 def run_demo(*, keep: bool) -> None:
@@ -115,7 +114,7 @@ def reconcile(client: ClickHouse, on: Console, inputs: Sequence[Input]) -> None:
 def _start_stack(on: Console) -> None:
     step = shown_on(on)
     up(state.home(), step)
-    for name in ADDRESSES:
+    for name in state.ADDRESSES:
         os.environ.pop(name, None)
     state.export_addresses()
     os.environ["TOUCHLINE_STREAMS_TICK_SECONDS"] = "0"  # ticks go to the end of the data, not to today

@@ -1,14 +1,20 @@
-"""Where the running stack is: one small file that the supervisor writes and every other command reads."""
+"""The addresses of the running stack: one small file that the supervisor writes and every other command reads."""
 
 import os
 from pathlib import Path
 
-import click
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deploy.local.ports import Ports
 from schemas.errors import ConfigError
+
+ADDRESSES = (
+    "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS",
+    "TOUCHLINE_CLICKHOUSE_HOST",
+    "TOUCHLINE_CLICKHOUSE_PORT",
+    "TOUCHLINE_CLICKHOUSE_HTTP_PORT",
+)
 
 
 class Supervised(BaseModel):
@@ -77,7 +83,9 @@ def read(folder: Path | None = None) -> Stack | None:
         return Stack.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValidationError) as error:
+    except OSError as error:
+        raise ConfigError(f"cannot read {path} ({error.strerror}): change its rights, or set TOUCHLINE_HOME") from error
+    except ValidationError as error:
         raise ConfigError(f"{path} is damaged: run `touchline down`, then `touchline up`") from error
 
 
@@ -108,16 +116,20 @@ def lives(pid: int, started: float) -> bool:
 
 
 def export_addresses() -> None:
-    """Point this process at the local stack, unless the environment names a Kafka or ClickHouse already."""
+    """Point this process and its children at the local stack. The environment wins where it names a Kafka or a ClickHouse.
+
+    A damaged state file is ignored here: `touchline down` passes here too and repairs it. Commands that need an address read
+    the file again and report it.
+    """
     os.environ.setdefault("TOUCHLINE_TARGETS", str(home() / "targets"))
     try:
         stack = read()
-    except ConfigError as error:
-        # `touchline down` passes here too, and it is what repairs the file.
-        click.secho(f"touchline: {error}", fg="red", err=True)
+    except ConfigError:
         return
     if stack is None:
         return
     os.environ.setdefault("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{stack.kafka_port}")
-    os.environ.setdefault("TOUCHLINE_CLICKHOUSE_PORT", str(stack.clickhouse_port))
-    os.environ.setdefault("TOUCHLINE_CLICKHOUSE_HTTP_PORT", str(stack.clickhouse_http_port))
+    if "TOUCHLINE_CLICKHOUSE_HOST" not in os.environ:
+        os.environ["TOUCHLINE_CLICKHOUSE_HOST"] = "127.0.0.1"
+        os.environ.setdefault("TOUCHLINE_CLICKHOUSE_PORT", str(stack.clickhouse_port))
+        os.environ.setdefault("TOUCHLINE_CLICKHOUSE_HTTP_PORT", str(stack.clickhouse_http_port))

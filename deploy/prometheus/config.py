@@ -9,7 +9,7 @@ RULES = FOLDER.parent / "alerts"
 
 
 def render(targets: Path) -> str:
-    """The configuration as YAML; `targets` is the folder of target files (`schemas.service.telemetry.serve`)."""
+    """The configuration as YAML; `targets` is the folder of target files (`schemas.service.targets.announce`)."""
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     config["rule_files"] = [str(rule) for rule in sorted(RULES.glob("*/rule.yaml"))]
     config["scrape_configs"][0]["file_sd_configs"][0]["files"] = [str(targets / "*.json")]

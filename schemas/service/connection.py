@@ -71,9 +71,7 @@ class KafkaSecurity(TlsSettings):
 class KafkaConnection(KafkaSecurity):
     """One Kafka cluster."""
 
-    bootstrap_servers: str = Field(
-        default="127.0.0.1:9092", description="Addresses of some brokers of the cluster: host:port, separated by commas."
-    )
+    bootstrap_servers: str = Field(description="Addresses of some brokers of the cluster: host:port, separated by commas.")
 
     def kafka_python(self) -> dict[str, Any]:
         """Return the connection arguments of a kafka-python client. Raises ConfigError."""

@@ -1,15 +1,15 @@
-"""Base class of all settings that come from the environment."""
+"""Settings from the environment: the base class of all of them, and the settings of every process."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigError
 
 
 class EnvironmentSettings(BaseSettings):
-    """Settings from environment variables. A wrong value raises ConfigError with one line that names its variable."""
+    """Settings from environment variables. A missing or wrong value raises ConfigError, one line that names its variable."""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -19,8 +19,28 @@ class EnvironmentSettings(BaseSettings):
             raise ConfigError(_describe(error, prefix)) from None
 
 
+class ProcessSettings(EnvironmentSettings):
+    """Settings of every long-running process."""
+
+    model_config = SettingsConfigDict(env_prefix="TOUCHLINE_", frozen=True)
+
+    metrics_port: Annotated[int, Field(ge=0, le=65_535, description="TCP port of metrics and probes; 0 is any free port.")] = 0
+    targets: Annotated[str, Field(description="Folder of the Prometheus target files; empty writes none.")] = ""
+    wait_seconds: Annotated[
+        float, Field(ge=0, description="Seconds that `migrate`, `tick` and `connect --once` wait for Kafka and ClickHouse.")
+    ] = 60.0
+    restarts: Annotated[int, Field(ge=0, description="Restarts so far; the supervisor of a command sets it.")] = 0
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether the parent process is the supervisor of the command."""
+        return "restarts" in self.model_fields_set
+
+
 def _describe(error: ValidationError, prefix: str) -> str:
-    """Return the first wrong value as one line. The value itself may be a secret and is left out."""
+    """Return the first missing or wrong value as one line. The value itself may be a secret and is left out."""
     first = error.errors(include_input=False, include_url=False)[0]
     variable = prefix + "_".join(str(part) for part in first["loc"]).upper()
+    if first["type"] == "missing":
+        return f"set the environment variable {variable}"
     return f"{variable}: {first['msg']}: correct this environment variable"

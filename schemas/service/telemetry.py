@@ -3,14 +3,7 @@
 Labels never hold a customer, an identifier, an event id, a partition (but for lag) or free text.
 """
 
-import atexit
-import json
-import os
-from pathlib import Path
-
 from prometheus_client import Counter, Gauge, Histogram
-
-from schemas.service.health import Probe, always_ok, serve_probes
 
 EVENT_AGE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
 DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -63,39 +56,3 @@ SINK_INSERT = Histogram(
 )
 SINK_RETRIES = Counter("touchline_sink_retries", "Inserts tried again", ["reason"])
 REFRESH_AGE = Gauge("touchline_refresh_age_seconds", "Time since a table that is made anew by itself was made last", ["table"])
-
-
-def serve(role: str, live: Probe = always_ok, ready: Probe = always_ok) -> int:
-    """Serve /metrics, /live and /ready on loopback, at `TOUCHLINE_METRICS_PORT` or any free port; returns the port.
-
-    The server runs in a thread of its own, so a stuck loop stays visible. Where `TOUCHLINE_TARGETS` names a folder, a
-    Prometheus target file in it says where this process is, until it ends. A supervised process (`TOUCHLINE_RESTARTS`)
-    keeps its supervisor's process id as its instance, so that its series go on over restarts.
-    """
-    RESTARTS.inc(int(os.environ.get("TOUCHLINE_RESTARTS", "0")))
-    port = serve_probes(int(os.environ.get("TOUCHLINE_METRICS_PORT", "0")), live, ready)
-    if folder := os.environ.get("TOUCHLINE_TARGETS"):
-        _announce(Path(folder), role, port)
-    return port
-
-
-def _announce(folder: Path, role: str, port: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(f"{role}-*.json"):
-        if not _alive(int(left.stem.rpartition("-")[2])):
-            left.unlink(missing_ok=True)
-    target = folder / f"{role}-{os.getpid()}.json"
-    process = os.getppid() if "TOUCHLINE_RESTARTS" in os.environ else os.getpid()
-    labels = {"role": role, "instance": f"{role}-{process}"}
-    target.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": labels}]))
-    atexit.register(target.unlink, missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

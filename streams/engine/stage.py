@@ -27,6 +27,7 @@ from typing import Any
 from schemas.errors import FatalError, RecordError
 from schemas.records.dead_letter import make_record_dead_letter
 from schemas.service import telemetry
+from schemas.service.exit_codes import FATAL
 from schemas.wire.codec import decode, encode_model, extract_source_and_connector, extract_touchpoint
 from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Rows, Step
@@ -34,7 +35,6 @@ from streams.engine.producer import Producer
 from streams.engine.store import Store, encode_stored_row
 
 log = logging.getLogger(__name__)
-EXIT = 70
 MAX_CHUNKS_IN_FLIGHT = 8
 Refusal = tuple[Record, RecordError]
 Change = tuple[bytes, bytes]
@@ -84,7 +84,7 @@ class Stage:
             log.critical(
                 "stage %s failed; the process ends, a restart continues at the last commit", self.step.name, exc_info=True
             )
-            os._exit(EXIT)
+            os._exit(FATAL)
 
     async def process_chunk(self, chunk: Sequence[Any], partition: int) -> None:
         """Run steps 1 to 6 for one chunk of Kafka records."""

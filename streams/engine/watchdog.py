@@ -18,9 +18,9 @@ from aiokafka.errors import KafkaError
 
 from schemas.service import telemetry
 from schemas.service.connection import KafkaSettings
+from schemas.service.exit_codes import FATAL
 from schemas.service.health import Heartbeat
 from streams.contract import Step
-from streams.engine.stage import EXIT
 
 log = logging.getLogger(__name__)
 CHECK_SECONDS = 10.0
@@ -120,7 +120,7 @@ class Watchdog:
             else:
                 log.critical("stage %s is stuck at %s/%d offset %d with uncommitted records; the process ends", *each, position)
         if stuck:
-            os._exit(EXIT)
+            os._exit(FATAL)
 
 
 def watch_event_loop(heartbeat: Heartbeat) -> None:
@@ -131,4 +131,4 @@ def watch_event_loop(heartbeat: Heartbeat) -> None:
         progress = update_progress(progress, {LOOP: heartbeat.beats})
         if progress[LOOP].unchanged_checks >= STUCK_CHECKS:
             log.critical("the event loop has been blocked for %.0f s; the process ends", heartbeat.lag())
-            os._exit(EXIT)
+            os._exit(FATAL)

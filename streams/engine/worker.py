@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Thread, Timer
+from threading import Thread
 from typing import Any, cast
 
 import faust
@@ -19,12 +19,14 @@ import streams.engine.transport
 from schemas.errors import ConfigError
 from schemas.service import telemetry
 from schemas.service.connection import KafkaSettings
+from schemas.service.exit_codes import DONE, FATAL
 from schemas.service.health import Heartbeat
+from schemas.service.process import start_last_resort
 from schemas.wire.topics import TOPICS
 from streams.contract import Step
 from streams.engine.producer import Producer
 from streams.engine.replica import Replica
-from streams.engine.stage import EXIT, Stage
+from streams.engine.stage import Stage
 from streams.engine.store import Store
 from streams.engine.ticks import Ticks
 from streams.engine.transport import ChunkSchema, Consumer
@@ -34,8 +36,6 @@ log = logging.getLogger(__name__)
 GROUP = "touchline-work"
 MIN_REPEAT_SECONDS = 10.0
 MAX_FETCH_BYTES = 4 * 1024 * 1024  # per partition; a larger single batch still arrives whole
-STOP_TIMEOUT_SECONDS = 9.0
-EXIT_STOP_TIMEOUT = 75
 RECOVERY_CHUNKS = 4  # buffered before a write; Faust's default is 1,000, and with 1 it keeps reading after the recovery
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
 
@@ -52,7 +52,7 @@ class Assignor(PartitionAssignor):
         missing = sorted(topic for topic in topics if not cluster.partitions_for_topic(topic))
         if missing:
             log.critical("Kafka does not list %d topics yet, for example %s; the process ends", len(missing), missing[0])
-            os._exit(EXIT)
+            os._exit(FATAL)
         return super()._get_copartitioned_groups(topics, cluster, subscriptions)
 
 
@@ -106,9 +106,7 @@ class App(faust.App):
 
     async def on_stop(self) -> None:
         """Finish and commit the chunks in flight. While Kafka is unreachable, end the process at the time-out."""
-        deadline = Timer(STOP_TIMEOUT_SECONDS, os._exit, [EXIT_STOP_TIMEOUT])
-        deadline.daemon = True
-        deadline.start()
+        start_last_resort()
         await super().on_stop()
 
     async def on_shutdown(self) -> None:
@@ -233,7 +231,7 @@ def run_app(app: App) -> None:
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
-        raise SystemExit(EXIT if stop.code else 0) from stop
+        raise SystemExit(FATAL if stop.code else DONE) from stop
 
 
 def reduce_garbage_collection() -> None:
@@ -247,9 +245,14 @@ def reduce_garbage_collection() -> None:
 
 
 def lock_folder(folder: Path) -> Any:
-    """Lock a worker's folder for this process; keep the returned file open. Raises ConfigError when another process has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "lock").open("w")
+    """Lock a worker's folder for this process; keep the returned file open. Raises ConfigError where that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to the worker's folder {folder} ({error.strerror}): change its owner or rights, or set TOUCHLINE_HOME"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

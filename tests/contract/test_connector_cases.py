@@ -159,6 +159,7 @@ def test_each_connector_has_its_readme_two_samples_that_parse_and_cases(name: st
     folder = FOLDER / name
     assert (folder / "README.md").is_file()
     assert [path for path in CASES + PUSHED if path.is_relative_to(folder)]
+    monkeypatch.setenv("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", "broker:9092")
     for sample in ("minimal.yaml", "full.yaml"):
         for field in secrets(name):
             monkeypatch.setenv(secret_variable(yaml.safe_load((folder / sample).read_text())["name"], field), "secret")

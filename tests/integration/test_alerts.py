@@ -60,7 +60,8 @@ def test_prometheus_scrapes_a_live_process_and_knows_every_alert(tmp_path: Path)
     """The real Prometheus, on the rendered configuration, beside a process that serves our metrics."""
     targets = tmp_path / "targets"
     served = (
-        "import schemas.service.telemetry as t, time; t.RECORDS.labels('test', 'read').inc(7); t.serve('test'); time.sleep(60)"
+        "import time; from schemas.service.process import Process; from schemas.service.telemetry import RECORDS;"
+        " RECORDS.labels('test', 'read').inc(7); Process('test', 'served').serve(); time.sleep(60)"
     )
     config = tmp_path / "prometheus.yml"
     config.write_text(render(targets))
@@ -77,7 +78,7 @@ def test_prometheus_scrapes_a_live_process_and_knows_every_alert(tmp_path: Path)
         finally:
             process.kill()
             prometheus.terminate()
-    assert found[0]["metric"]["role"] == "test"
+    assert (found[0]["metric"]["role"], found[0]["metric"]["instance"]) == ("test", "served")
     assert found[0]["value"][1] == "7"
     assert {group["name"] for group in rules["groups"]} == {folder.name for folder in ALERTS}
 

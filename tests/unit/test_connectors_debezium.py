@@ -1,6 +1,7 @@
 """What Debezium says, whichever way it says it; Avro that is no Avro; settings that could not be safe."""
 
 import json
+import os
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -8,6 +9,7 @@ from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -36,6 +38,13 @@ ROWS = st.dictionaries(st.sampled_from(["customer", "state", "op", "source", "ts
 NAMES = st.sampled_from(["schema", "payload", "type", "fields", "field", "name", "items"])
 ODD = st.recursive(VALUES, lambda each: st.dictionaries(NAMES, each) | st.lists(each)).map(lambda said: json.dumps(said).encode())
 SCHEMA = {"type": "record", "name": "Key", "fields": [{"name": "id", "type": "long"}, {"name": "total", "type": "bytes"}]}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kafka() -> Iterator[None]:
+    """Touchline's own cluster, which the samples read from."""
+    with patch.dict(os.environ, TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS="ours:9092"):
+        yield
 
 
 @given(ROWS, st.sampled_from("cudr"), st.integers(0), st.integers(0))

@@ -18,6 +18,6 @@ class Stopped:
 
 
 def test_a_look_at_a_consumer_that_never_answers_ends_and_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "LOOK_WITHIN", 0.05)
-    look = process._waiting([cast("Runner", Stopped())])
+    monkeypatch.setattr(process, "LAG_TIMEOUT_SECONDS", 0.05)
+    look = process._lag([cast("Runner", Stopped())])
     assert asyncio.run(asyncio.wait_for(look, timeout=5)) is None

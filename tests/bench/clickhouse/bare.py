@@ -14,12 +14,12 @@ from schemas.wire.codec import decode
 from sinks import kafka
 from sinks.clickhouse import ClickHouse
 from sinks.contract import Row, Table, tables
-from sinks.process import COLLECT_AFTER
+from sinks.process import COLLECT_THRESHOLDS
 
 
 async def main(count: int) -> None:
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(*COLLECT_THRESHOLDS)
     table, client = tables()["touchpoints"], ClickHouse()
     consumer = kafka.consumer(KafkaSettings(), f"bare-{uuid4().hex}")
     consumer.subscribe([table.topic])

@@ -1,0 +1,189 @@
+"""The frame of a process: settings, waits at start, probes, target files, and the end on a signal."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import ConfigError, RetryableError
+from schemas.service import waiting
+from schemas.service.settings import ProcessSettings
+from schemas.service.targets import announce
+from schemas.service.waiting import wait_for
+from tests.harness.waiting import eventually
+
+PROCESS = """
+import logging, sys, threading
+from schemas.errors import RetryableError
+from schemas.service import process as frame, waiting
+frame.STOP_SECONDS = 0.5
+frame.start_last_resort.__defaults__ = (0.5,)
+process = frame.Process("test", "one", level=logging.WARNING, quiet=["noisy"])
+logging.getLogger("noisy").error("the same again")
+process.serve()
+def never():
+    raise RetryableError("nobody listens")
+"""
+
+
+def start(script: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", PROCESS + script], stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+
+
+def port_of(line: str) -> int:
+    return int(line.rpartition(":")[2].partition("/")[0])
+
+
+def ask(port: int, page: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_waiting_process_is_live_and_not_ready_and_stops_on_a_signal() -> None:
+    with start("process.wait_for('Kafka at broker:9092', never)") as process:
+        assert process.stderr is not None
+        try:
+            line = process.stderr.readline()
+            assert "INFO touchline.test one: metrics on http://127.0.0.1:" in line
+            eventually(lambda: ask(port_of(line), "ready") == (503, "waiting for Kafka at broker:9092\n"))
+            assert ask(port_of(line), "live") == (200, "ok\n")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=5) == 0
+            assert "WARNING touchline.test waiting for Kafka at broker:9092 since 0 s: nobody listens" in process.stderr.read()
+        finally:
+            process.kill()
+
+
+def test_process_that_does_not_stop_ends_with_75() -> None:
+    with start("process.use_probes(str, str)\nwhile True: threading.Event().wait(0.1)") as process:
+        assert process.stderr is not None
+        try:
+            line = process.stderr.readline()
+            eventually(lambda: ask(port_of(line), "ready") == (200, "ok\n"))
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=5) == 75
+        finally:
+            process.kill()
+
+
+def test_wait_reports_at_once_and_then_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1_000))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(waiting, "RETRY_SECONDS", 0.0)
+    answers = iter([RetryableError("down")] * 25)
+
+    def attempt() -> str:
+        for error in answers:
+            raise error
+        return "up"
+
+    lines: list[str] = []
+    assert wait_for("Kafka at broker:9092", attempt, lines.append) == "up"
+    assert lines == [f"waiting for Kafka at broker:9092 since {seconds} s: down" for seconds in (1, 11, 21)]
+
+
+def test_bounded_wait_ends_with_a_retryable_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "RETRY_SECONDS", 0.01)
+
+    def attempt() -> None:
+        raise RetryableError("down")
+
+    with pytest.raises(RetryableError, match=r"^Kafka did not answer within 0 s: down$") as raised:
+        wait_for("Kafka", attempt, lambda _: None, seconds=0.1)
+    assert raised.value.exit_code == 1
+
+
+def test_wrong_credentials_end_the_wait_at_once() -> None:
+    def attempt() -> None:
+        raise ConfigError("wrong password")
+
+    with pytest.raises(ConfigError):
+        wait_for("Kafka", attempt, lambda _: None)
+
+
+def test_stop_ends_the_wait_with_code_0() -> None:
+    stop = threading.Event()
+    stop.set()
+
+    def attempt() -> None:
+        raise RetryableError("down")
+
+    with pytest.raises(SystemExit) as raised:
+        wait_for("Kafka", attempt, lambda _: None, stop)
+    assert raised.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("METRICS_PORT", "abc"), ("METRICS_PORT", "65536"), ("RESTARTS", "-1"), ("WAIT_SECONDS", "s3cret")],
+)
+def test_wrong_setting_names_its_variable_and_hides_its_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"TOUCHLINE_{name}", value)
+    with pytest.raises(ConfigError) as raised:
+        ProcessSettings()
+    assert str(raised.value).startswith(f"TOUCHLINE_{name}: ")
+    assert value not in str(raised.value)
+
+
+def test_process_is_supervised_only_where_its_supervisor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOUCHLINE_RESTARTS", raising=False)
+    assert not ProcessSettings().is_supervised
+    monkeypatch.setenv("TOUCHLINE_RESTARTS", "0")
+    assert ProcessSettings().is_supervised
+
+
+def test_port_in_use_is_a_wrong_setting() -> None:
+    with start("threading.Event().wait()", TOUCHLINE_METRICS_PORT="0") as first:
+        assert first.stderr is not None
+        try:
+            port = port_of(first.stderr.readline())
+            with start("", TOUCHLINE_METRICS_PORT=str(port)) as second:
+                _, output = second.communicate(timeout=20)
+            assert "ConfigError: TOUCHLINE_METRICS_PORT is wrong: cannot listen" in output
+        finally:
+            first.kill()
+
+
+def labels(folder: Path) -> list[str]:
+    return sorted(json.loads(file.read_text())[0]["labels"]["instance"] for file in folder.glob("work-*.json"))
+
+
+def test_target_file_names_the_process_over_restarts(tmp_path: Path) -> None:
+    (tmp_path / "work-999999999.json").write_text('[{"targets": [], "labels": {"instance": "worker-2"}}]')
+    announce(tmp_path, "work", "worker-2", 1, is_supervised=False)
+    assert labels(tmp_path) == ["worker-2"]
+
+
+def test_second_process_of_a_name_is_told_apart_by_its_process_id(tmp_path: Path) -> None:
+    (tmp_path / f"work-{os.getppid()}.json").write_text('[{"targets": [], "labels": {"instance": "worker"}}]')
+    announce(tmp_path, "work", "worker", 1, is_supervised=False)
+    assert labels(tmp_path) == ["worker", f"worker-{os.getpid()}"]
+    announce(tmp_path, "work", "worker", 1, is_supervised=True)
+    assert labels(tmp_path) == ["worker", f"worker-{os.getppid()}"]
+
+
+def test_damaged_target_file_of_another_process_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / f"work-{os.getppid()}.json"
+    other.write_text("[")
+    announce(tmp_path, "work", "worker", 1, is_supervised=False)
+    assert other.read_text() == "["
+
+
+def test_unwritable_targets_folder_is_a_wrong_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="TOUCHLINE_TARGETS"):
+        announce(tmp_path / "file", "work", "worker", 1, is_supervised=False)
