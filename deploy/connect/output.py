@@ -82,19 +82,19 @@ def reconciliation(connector: str, counted: Iterable[tuple[str, Window, int, int
 def show_preview(connector: Connector, count: int) -> None:
     """Print the first `count` mapped touchpoints of each feed, and refused records with their reason. Nothing is published."""
     on = console()
-    shown: dict[str, list[tuple[Text, ...]]] = {}
+    feeds: dict[str, list[tuple[Text, ...]]] = {}
     for stream in connector.list_streams({}):
-        rows = shown.setdefault(stream.partition(":")[0], [])
+        rows = feeds.setdefault(stream.partition(":")[0], [])
         for position, found in _mapped(connector, stream, count - len(rows)):
             file = stream.partition(":")[2].rpartition("/")[2]
-            rows.append((printable(f"{file}:{position}" if file else position), *_cells(found)))
-    for feed, rows in shown.items():
-        preview = table("~at", "~occurred", "~type", "~channel", "~identifiers", "~fields", title=feed)
+            rows.append(_cells(f"{file}:{position}" if file else position, found))
+    for feed, rows in feeds.items():
+        preview = table("~position, time (UTC)", "~type, channel", "~identifiers, fields", title=feed)
         for row in rows:
             preview.add_row(*row)
         on.print(preview)
         on.print()
-    if not shown:
+    if not feeds:
         on.print("The source has no records yet.")
 
 
@@ -116,15 +116,19 @@ def _touchpoint(connector: Connector, record: Record | RejectedRecord) -> Touchp
         return error
 
 
-def _cells(found: Touchpoint | RecordError) -> tuple[Text, ...]:
+def _cells(position: str, found: Touchpoint | RecordError) -> tuple[Text, ...]:
     if isinstance(found, RecordError):
-        return Text(), Text("refused", "red"), Text(), Text(found.reason, "red"), printable(found.detail)
+        return printable(position), Text(f"refused\n{found.reason}", "red"), printable(found.detail)
     own = [name for name in type(found).model_fields if name not in ENVELOPE and getattr(found, name) is not None]
     values = [f"{name} {_short(getattr(found, name))}" for name in own]
     values += [f"{name} {_short(value)}" for name, value in found.attributes.items()]
-    identifiers = "\n".join(f"{one.kind} {one.value}" for one in found.identifiers)
-    occurred = f"{found.occurred_at:%Y-%m-%d %H:%M:%S}"
-    return tuple(printable(text) for text in (occurred, found.type, found.channel, identifiers, ", ".join(values)))
+    identifiers = [f"{one.kind} {one.value}" for one in found.identifiers]
+    texts = (
+        f"{position}\n{found.occurred_at:%Y-%m-%d %H:%M:%S}",
+        f"{found.type}\n{found.channel}",
+        "\n".join([*identifiers, ", ".join(values)]),
+    )
+    return tuple(printable(text) for text in texts)
 
 
 def _short(value: object) -> str:

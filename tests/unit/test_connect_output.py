@@ -1,4 +1,4 @@
-"""What a person sees of a connector: bars on a terminal alone, totals, what a backfill compared, previews."""
+"""Output of `touchline connect`: bars on a terminal only, totals, reconciliation of a backfill, previews."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -42,13 +42,13 @@ def test_bars_show_share_and_records_of_each_feed_on_a_terminal(
     assert [word in shown for word in ("orders", "50%", "1,234 records", "b.csv")] == [True] * 4
 
 
-def test_bars_are_nothing_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bars_are_hidden_without_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with FeedBars() as bars:
         bars.update(state("orders", 1_000), 0.25)
     assert capsys.readouterr() == ("", "")
 
 
-def test_totals_are_one_line_for_each_feed() -> None:
+def test_totals_are_one_line_per_feed() -> None:
     assert list(totals("c", {name: state(name, 10) for name in ("orders:a", "orders:b", "posts")})) == [
         "c orders: 20 read = 14 published + 4 dead letters + 2 repeated, from 2 files",
         "c posts: 10 read = 7 published + 2 dead letters + 1 repeated",
@@ -56,7 +56,7 @@ def test_totals_are_one_line_for_each_feed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "said"),
+    ("count", "text"),
     [
         (1_025, "1,025 read, 1,025 at the source: nothing missing"),
         (1_028, "1,025 read, 1,028 at the source: difference +3"),
@@ -64,13 +64,13 @@ def test_totals_are_one_line_for_each_feed() -> None:
         (None, "1,025 read; the source cannot count"),
     ],
 )
-def test_a_backfill_says_what_was_read_and_what_the_source_counts(count: int | None, said: str) -> None:
+def test_backfill_reports_records_read_and_count_of_source(count: int | None, text: str) -> None:
     assert list(reconciliation("c", [("posts", WINDOW, 1_025, count)])) == [
-        f"c posts: 2026-03-01 00:00 to 2026-03-03 00:00 UTC: {said}"
+        f"c posts: 2026-03-01 00:00 to 2026-03-03 00:00 UTC: {text}"
     ]
 
 
-def test_a_preview_shows_so_many_touchpoints_reads_no_more_pages_than_it_needs_and_steers_no_terminal(
+def test_preview_shows_requested_touchpoints_without_control_characters_or_extra_pages(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "150")
@@ -86,7 +86,19 @@ def test_a_preview_shows_so_many_touchpoints_reads_no_more_pages_than_it_needs_a
     assert server.requests.count("/v1/reviews") == 2
 
 
-def test_a_preview_begins_where_live_reading_would(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_preview_fits_80_columns_without_cut_words(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    show_preview(server.connector(timeout_seconds=5), 3)
+    narrow = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "1000")
+    show_preview(server.connector(timeout_seconds=5), 3)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert set(narrow.split()) == set(capsys.readouterr().out.split())
+
+
+def test_preview_starts_at_start_of_live_mode(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(3):
         server.peer.put(number, DAY + timedelta(hours=number))
     show_preview(server.connector(timeout_seconds=5, start=(DAY + timedelta(hours=1)).isoformat()), 20)
@@ -94,6 +106,6 @@ def test_a_preview_begins_where_live_reading_would(server: Server, capsys: pytes
     assert [f"r{number:05}" in shown for number in range(3)] == [False, True, True]
 
 
-def test_a_backfill_from_a_day_to_come_is_refused_rather_than_found_complete() -> None:
+def test_backfill_from_future_day_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^--backfill 2[0-9-]+ [0-9:]+ lies in the future: choose a date in the past$"):
         BackfillMode(datetime.now(UTC) + timedelta(days=400), {})
