@@ -1,7 +1,7 @@
-"""What the connector asks a database, and the SQL that both kinds share; `postgresql.py` and `mariadb.py` are the edges.
+"""Interface of a database and the SQL that both kinds share; `postgresql.py` and `mariadb.py` implement it.
 
-Every value arrives as text but for integers, booleans and parsed JSON: no date that Python's calendar lacks and no
-rounding can come between a row and its mapping. All times are UTC.
+Values are texts, except for integers, booleans and parsed JSON. So dates outside of Python's calendar cause no error, and no
+number is rounded. All times are UTC.
 """
 
 from abc import ABC, abstractmethod
@@ -17,113 +17,116 @@ TOO_SLOW = "{} takes longer than timeout_seconds: is there an index on the colum
 
 
 class Place(NamedTuple):
-    """Where a page begins: after (`at`, `key`), or at `at` itself where `key` is None. No `at` is the beginning."""
+    """Begin of a page: after (`at`, `key`), or at `at` if `key` is None. Without `at` it is the first row."""
 
     at: str | None
     key: Any = None
 
 
 class Clock(NamedTuple):
-    """The database's time, and until when its rows are settled: what will still be committed has changed at or after it."""
+    """The database's time `now`, and the time `settled`: rows that are committed later have a time at or after it."""
 
     now: datetime
     settled: datetime
 
 
 class Database(ABC):
-    """One connection, opened when needed and again after a failure. All methods raise the errors of `connectors/errors.py`."""
+    """One connection, opened on first use and again after a failure. Methods raise the errors of `connectors/errors.py`."""
 
-    mark: ClassVar[str]
-    """What encloses a name."""
+    quote_mark: ClassVar[str]
+    """The character that encloses a name."""
     clock_waiting: ClassVar[str]
+    """Query for `now` and `settled` that considers open transactions."""
     clock_alone: ClassVar[str]
-    """The query for `now` and `settled`, with open transactions and without."""
+    """Query for `now` and `settled` that ignores open transactions."""
 
     def __init__(self, settings: SqlSettings) -> None:
         self.settings = settings
 
     @abstractmethod
     def check(self) -> str:
-        """Which database it is. Raises ConfigError where open transactions are to be waited for and cannot be seen."""
+        """Return the server's version. Raises ConfigError if the settings wait for transactions that the user cannot see."""
 
-    def clock(self) -> Clock:
-        """Now. To be asked before a page: what commits between the two is then either in the page or not settled.
+    def read_clock(self) -> Clock:
+        """Return the clock. Read it before a page: a row committed in between is then in the page or not settled.
 
-        Whole seconds are settled, because a column may hold no more: a row may change twice in one.
+        `settled` has whole seconds, because a column may have no fractions and a row may change twice in a second.
         """
-        (found,) = self.rows(self.clock_waiting if self.settings.wait_for_transactions else self.clock_alone)
-        return Clock(_known(found["now"]), _known(found["settled"]).replace(microsecond=0))
+        (row,) = self.query(self.clock_waiting if self.settings.wait_for_transactions else self.clock_alone)
+        return Clock(_require_time(row["now"]), _require_time(row["settled"]).replace(microsecond=0))
 
     @abstractmethod
-    def rows(self, sql: str, values: Sequence[Any] = (), what: str = "the database") -> Iterator[Row]:
-        """The rows of a query, as they come. `what` is asked for them, in the text of an error."""
+    def query(self, sql: str, values: Sequence[Any] = (), subject: str = "the database") -> Iterator[Row]:
+        """Yield the rows of a query. An error text names `subject`, for example the table."""
 
     @abstractmethod
     def close(self) -> None:
         """Close the connection."""
 
-    def page(self, table: SqlTable, place: Place, before: datetime, size: int) -> list[Row]:
-        """At most `size` rows after `place` that changed before `before`, in the order of time and key."""
-        changed, key = self.name(table.changed), self.name(table.key)
-        where, values = [f"{changed} < %s"], [text(before)]
+    def fetch_page(self, table: SqlTable, place: Place, before: datetime, size: int) -> list[Row]:
+        """Return at most `size` rows after `place` that changed before `before`, ordered by time and key."""
+        changed, key = self.quote(table.changed), self.quote(table.key)
+        where, values = [f"{changed} < %s"], [format_time(before)]
         if place.at is not None:
             where.append(f"{changed} >= %s")
             values.append(place.at)
         if place.at is not None and place.key is not None:
             where.append(f"({changed} > %s OR {key} > %s)")
             values += [place.at, place.key]
-        columns = ", ".join(self.name(column) for column in table.read)
-        return list(self.rows(f"{self._from(columns, table, where)} ORDER BY {changed}, {key} LIMIT {size}", values, table.table))
+        columns = ", ".join(self.quote(column) for column in table.read)
+        return list(
+            self.query(f"{self._select(columns, table, where)} ORDER BY {changed}, {key} LIMIT {size}", values, table.table)
+        )
 
-    def count(self, table: SqlTable, window: Window) -> int:
-        """The rows that changed in the window."""
-        changed = self.name(table.changed)
+    def count_rows(self, table: SqlTable, window: Window) -> int:
+        """Return the number of rows that changed in the window."""
+        changed = self.quote(table.changed)
         bounds = [(f"{changed} >= %s", window.start), (f"{changed} < %s", window.end)]
-        given = [(bound, text(at)) for bound, at in bounds if at]
+        given = [(bound, format_time(at)) for bound, at in bounds if at]
         where, values = [bound for bound, _ in given], [at for _, at in given]
-        (row,) = self.rows(self._from("count(*) AS n", table, where), values, table.table)
+        (row,) = self.query(self._select("count(*) AS n", table, where), values, table.table)
         return int(row["n"])
 
-    def example(self, table: SqlTable) -> Any:
-        """A value of `changed`; None where there is none."""
-        changed = self.name(table.changed)
-        found = self.rows(f"{self._from(changed, table, [f'{changed} IS NOT NULL'])} LIMIT 1", (), table.table)
-        return next((row[table.changed] for row in list(found)), None)
+    def fetch_example(self, table: SqlTable) -> Any:
+        """Return a value of `changed`, or None if there is none."""
+        changed = self.quote(table.changed)
+        rows = self.query(f"{self._select(changed, table, [f'{changed} IS NOT NULL'])} LIMIT 1", (), table.table)
+        return next((row[table.changed] for row in list(rows)), None)
 
-    def empty(self, table: SqlTable) -> bool:
-        """Whether the table has no row at all."""
-        return not list(self.rows(f"{self._from('1 AS n', table, [])} LIMIT 1", (), table.table))
+    def is_empty(self, table: SqlTable) -> bool:
+        """Return whether the table has no row."""
+        return not list(self.query(f"{self._select('1 AS n', table, [])} LIMIT 1", (), table.table))
 
-    def keys(self, table: SqlTable) -> Iterator[Any]:
-        """Every key of the table, as one query sees them, in the database's order."""
-        key = self.name(table.key)
-        rows = self.rows(f"{self._from(key, table, [])} ORDER BY {key}", (), table.table)
+    def fetch_keys(self, table: SqlTable) -> Iterator[Any]:
+        """Yield all keys of the table from one query, in the database's order."""
+        key = self.quote(table.key)
+        rows = self.query(f"{self._select(key, table, [])} ORDER BY {key}", (), table.table)
         return (row[table.key] for row in rows)
 
-    def name(self, name: str) -> str:
-        """A name as it stands in a query with values."""
-        return f"{self.mark}{name.replace(self.mark, 2 * self.mark)}{self.mark}".replace("%", "%%")
+    def quote(self, name: str) -> str:
+        """Return a quoted name for a query with values."""
+        return f"{self.quote_mark}{name.replace(self.quote_mark, 2 * self.quote_mark)}{self.quote_mark}".replace("%", "%%")
 
-    def _from(self, what: str, table: SqlTable, where: list[str]) -> str:
-        place = ".".join(self.name(part) for part in table.table.split("."))
-        return f"SELECT {what} FROM {place}" + (f" WHERE {' AND '.join(where)}" if where else "")  # noqa: S608 - names are quoted
+    def _select(self, columns: str, table: SqlTable, where: list[str]) -> str:
+        place = ".".join(self.quote(part) for part in table.table.split("."))
+        return f"SELECT {columns} FROM {place}" + (f" WHERE {' AND '.join(where)}" if where else "")  # noqa: S608 - names are quoted
 
 
-def text(at: datetime) -> str:
-    """A time as both kinds read it in a session of UTC."""
+def format_time(at: datetime) -> str:
+    """Return a time in the form that both kinds parse in a UTC session."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-def _known(said: str) -> datetime:
-    found = moment(said)
-    assert found, "a clock tells a time"
-    return found
+def _require_time(text: str) -> datetime:
+    time = parse_time(text)
+    assert time, "the clock query returns a time"
+    return time
 
 
-def moment(said: str | None) -> datetime | None:
-    """The time that a database has written; None for what no calendar has: infinity, zero dates."""
+def parse_time(text: str | None) -> datetime | None:
+    """Return the time that a database wrote, or None for a value outside of the calendar: infinity, zero dates."""
     try:
-        found = datetime.fromisoformat(said or "")
+        time = datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""PostgreSQL, by psycopg 3."""
+"""PostgreSQL with the driver psycopg 3."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -29,10 +29,10 @@ AS_TEXT = (
     "inet",
     "cidr",
 )
-OURS_TO_MEND = ("0A", "22", "3F", "42")  # classes of SQLSTATE: not supported, data, schema, names and rights
+CONFIG_ERRORS = ("0A", "22", "3F", "42")  # classes of SQLSTATE: not supported, data, schema, names and rights
 CHECK = """SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
-pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees, current_setting('server_encoding') AS encoding"""
-# A transaction that has written nothing yet may do so later, with the time at which it began: all of them count.
+pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_transactions, current_setting('server_encoding') AS encoding"""
+# A transaction without a write may still write later with the time of its begin, so all open transactions count.
 CLOCK = """SELECT clock_timestamp() AS now, least(
  clock_timestamp() - interval '1 second', min(xact_start), (SELECT min(prepared) FROM pg_prepared_xacts)) AS settled
 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
@@ -43,9 +43,9 @@ STANDBY = "is a standby, which does not know the primary's transactions: read th
 
 
 class PostgreSQL(Database):
-    """A session of UTC that may only read."""
+    """A read-only session in UTC."""
 
-    mark = '"'
+    quote_mark = '"'
     clock_waiting = CLOCK
     clock_alone = CLOCK_ALONE
 
@@ -53,54 +53,56 @@ class PostgreSQL(Database):
         super().__init__(settings)
         self._connection: psycopg.Connection[Row] | None = None
         try:
-            self._given()
+            self._build_conninfo()
         except psycopg.ProgrammingError as error:
             raise ConfigError(f"url: {str(error).strip()}") from None
 
     def check(self) -> str:
         try:
-            (found,) = self.rows(CHECK)
+            (row,) = self.query(CHECK)
         except RetryableError:
-            if pq.PGconn.ping(self._given().encode()) != pq.Ping.OK:
+            if pq.PGconn.ping(self._build_conninfo().encode()) != pq.Ping.OK:
                 raise
             secret = secret_variable(self.settings.name, "password")
-            raise AuthError(f"the server answers and refuses: is {secret} right, and does it know user and database?") from None
-        if found["encoding"] == "SQL_ASCII":
-            raise ConfigError("url: the database has the encoding SQL_ASCII, so nobody knows what its texts mean")
-        if self.settings.wait_for_transactions and found["standby"]:
+            raise AuthError(f"the server rejects the connection: is {secret} right, and do user and database exist?") from None
+        if row["encoding"] == "SQL_ASCII":
+            raise ConfigError(
+                "url: the database has the encoding SQL_ASCII, so its texts cannot be decoded: use a database with UTF8"
+            )
+        if self.settings.wait_for_transactions and row["standby"]:
             raise ConfigError(f"url: it {STANDBY}")
-        if self.settings.wait_for_transactions and not found["sees"]:
+        if self.settings.wait_for_transactions and not row["sees_transactions"]:
             raise ConfigError(f"url: its user {RIGHT.format(user=psycopg.conninfo.conninfo_to_dict(self.settings.url)['user'])}")
-        return f"PostgreSQL {found['version']}"
+        return f"PostgreSQL {row['version']}"
 
-    def rows(self, sql: str, values: Sequence[Any] = (), what: str = "the database") -> Iterator[Row]:
+    def query(self, sql: str, values: Sequence[Any] = (), subject: str = "the database") -> Iterator[Row]:
         try:
-            connection = self._connected()
+            connection = self._connect()
             with connection.cursor() as cursor:
                 yield from cursor.stream(sql.encode(), values, size=500)
         except psycopg.Error as error:
             self.close()
-            said = f"{what} cannot be read ({type(error).__name__})"
-            if (error.sqlstate or "")[:2] in OURS_TO_MEND:
-                raise ConfigError(f"{said}: are `tables` and `columns` right, and may the user read them?") from None
+            text = f"{subject} cannot be read ({type(error).__name__})"
+            if (error.sqlstate or "")[:2] in CONFIG_ERRORS:
+                raise ConfigError(f"{text}: are `tables` and `columns` right, and may the user read them?") from None
             if isinstance(error, psycopg.errors.QueryCanceled):
-                raise RetryableError(TOO_SLOW.format(what)) from None
-            raise RetryableError(f"{said}: is `url` right, and does the server run?") from None
+                raise RetryableError(TOO_SLOW.format(subject)) from None
+            raise RetryableError(f"{text}: is `url` right, and does the server run?") from None
 
     def close(self) -> None:
         if self._connection:
             self._connection.close()
         self._connection = None
 
-    def _connected(self) -> psycopg.Connection[Row]:
+    def _connect(self) -> psycopg.Connection[Row]:
         if self._connection is None:
             password = self.settings.password.get_secret_value()
-            self._connection = psycopg.connect(self._given(), password=password, autocommit=True, row_factory=dict_row)
+            self._connection = psycopg.connect(self._build_conninfo(), password=password, autocommit=True, row_factory=dict_row)
             for name in AS_TEXT:
                 self._connection.adapters.register_loader(name, TextLoader)
         return self._connection
 
-    def _given(self) -> str:
+    def _build_conninfo(self) -> str:
         seconds = int(self.settings.timeout_seconds + 1)
         options = f"-c timezone=UTC -c datestyle=ISO -c default_transaction_read_only=on -c statement_timeout={seconds}s"
         return psycopg.conninfo.make_conninfo(

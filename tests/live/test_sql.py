@@ -1,4 +1,4 @@
-"""The `sql` connector on real servers: nothing lost to slow transactions, page edges, kills; deletes seen."""
+"""The `sql` connector on real servers: slow transactions, page edges, kills and deletes lose no row."""
 
 import os
 import random
@@ -61,7 +61,7 @@ INSERT = "INSERT INTO orders (id, customer, total) VALUES (%s, %s, 9.90)"
 
 @pytest.fixture(scope="module", params=KINDS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """In a folder outside pytest's, which each run makes root's alone again: the servers run as nobody."""
+    """Run in a folder outside of pytest's, because only root may enter those and the servers run as another user."""
     with TemporaryDirectory(prefix="touchline-database-") as outside:
         Path(outside).chmod(0o711)
         folder = Path(outside) / "server"
@@ -72,7 +72,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def shop(server: Server) -> Iterator[Session]:
-    """The application, with a new table of orders."""
+    """A connection of the application, with a new table of orders."""
     with closing(server.session()) as owner:
         owner.run("DROP TABLE IF EXISTS orders")
         kind = "timestamptz" if server.kind == "postgresql" else "timestamp(6)"
@@ -87,14 +87,14 @@ def shop(server: Server) -> Iterator[Session]:
 
 @pytest.fixture(autouse=True)
 def password() -> Iterator[None]:
-    """The reader's password in the environment; at the end what was opened is closed."""
+    """Set the reader's password in the environment, and close all connectors at the end."""
     with patch.dict(os.environ, TOUCHLINE_PEER_PASSWORD=PASSWORD):
         yield
     while OPENED:
         OPENED.pop().close()
 
 
-def written(folder: Path, server: Server, name: str = "peer", table: dict[str, Any] | None = None, **changes: Any) -> Path:
+def write_settings(folder: Path, server: Server, name: str = "peer", table: dict[str, Any] | None = None, **changes: Any) -> Path:
     settings = {
         "name": name,
         "url": server.url,
@@ -108,7 +108,7 @@ def written(folder: Path, server: Server, name: str = "peer", table: dict[str, A
 
 
 def opened(folder: Path, server: Server, table: dict[str, Any] | None = None, **changes: Any) -> Connector:
-    found = open_connector("sql", written(folder, server, table=table, **changes), {})
+    found = open_connector("sql", write_settings(folder, server, table=table, **changes), {})
     assert isinstance(found, Connector)
     OPENED.append(found)
     return found
@@ -130,7 +130,7 @@ def keys(records: list[Record]) -> list[int]:
 
 
 def settle() -> None:
-    """Longer than the second that is left to settle, and the whole one that it is cut to."""
+    """Wait longer than the second that rows need to settle, plus the truncation to whole seconds."""
     time.sleep(2.1)
 
 
@@ -147,7 +147,7 @@ def fill(shop: Session, count: int, minutes: float = 1) -> None:
         shop.run("INSERT INTO orders (id, customer, total, changed_at) VALUES (%s, %s, 9.90, %s)", number, f"c{number}", at)
 
 
-def test_a_slow_transaction_is_waited_for_and_would_otherwise_be_lost(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_slow_transaction_is_awaited_and_is_lost_without_waiting(server: Server, shop: Session, tmp_path: Path) -> None:
     slow = begin(server)
     slow.run(INSERT, 1, "slow")
     settle()
@@ -165,7 +165,7 @@ def test_a_slow_transaction_is_waited_for_and_would_otherwise_be_lost(server: Se
     assert keys(read(careful, cursor)[0]) == [1, 2]
 
 
-def test_the_overlap_finds_a_slow_transaction_that_is_not_waited_for(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_late_seconds_finds_slow_transaction_without_waiting(server: Server, shop: Session, tmp_path: Path) -> None:
     slow = begin(server)
     slow.run(INSERT, 1, "slow")
     settle()
@@ -179,7 +179,7 @@ def test_the_overlap_finds_a_slow_transaction_that_is_not_waited_for(server: Ser
     assert keys(read(connector, cursor)[0]) == [1, 2]
 
 
-def test_a_transaction_that_has_written_nothing_yet_is_waited_for_too(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_transaction_without_write_is_awaited(server: Server, shop: Session, tmp_path: Path) -> None:
     slow = begin(server)
     slow.run("SELECT count(*) FROM orders")
     settle()
@@ -195,20 +195,20 @@ def test_a_transaction_that_has_written_nothing_yet_is_waited_for_too(server: Se
     assert sorted(keys(read(connector, cursor)[0])) == [1, 2]
 
 
-def test_under_many_writers_every_row_comes_once_without_an_overlap(server: Server, shop: Session, tmp_path: Path) -> None:
-    """Six sessions at work, their transactions open for up to a second and committed in any order, while it is read."""
-    moments, writers, number = random.Random(7), [server.session() for _ in range(6)], 0
+def test_each_row_is_read_once_under_many_writers(server: Server, shop: Session, tmp_path: Path) -> None:
+    """Read while six sessions keep transactions open for up to 1.5 seconds and commit them in any order."""
+    randomness, writers, number = random.Random(7), [server.session() for _ in range(6)], 0
     open_until: dict[int, float] = {}
     connector, cursor, found = opened(tmp_path, server, late_seconds=0), None, Counter[int]()
     end = time.monotonic() + 8
     while time.monotonic() < end or open_until:
         for place, writer in enumerate(writers):
             if place in open_until and time.monotonic() > open_until[place]:
-                writer.run("COMMIT" if moments.random() < 0.8 else "ROLLBACK")
+                writer.run("COMMIT" if randomness.random() < 0.8 else "ROLLBACK")
                 del open_until[place]
             elif place not in open_until and time.monotonic() < end:
                 writer.run("BEGIN")
-                open_until[place] = time.monotonic() + moments.uniform(0, 1.5)
+                open_until[place] = time.monotonic() + randomness.uniform(0, 1.5)
             if place in open_until:
                 number += 1
                 writer.run(INSERT, number, "c")
@@ -219,12 +219,12 @@ def test_under_many_writers_every_row_comes_once_without_an_overlap(server: Serv
     found.update(keys(read(connector, cursor)[0]))
     for writer in writers:
         writer.close()
-    there = {int(row[0]) for row in shop.run("SELECT id FROM orders")}
-    assert len(there) > 50
-    assert found == Counter(there)
+    stored = {int(row[0]) for row in shop.run("SELECT id FROM orders")}
+    assert len(stored) > 50
+    assert found == Counter(stored)
 
 
-def test_rows_of_one_instant_come_once_over_page_edges_and_after_any_batch(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_rows_of_one_time_are_read_once_across_pages_and_after_any_batch(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 35, minutes=0)
     connector = opened(tmp_path, server)
     batches = list(connector.read("orders", None))
@@ -239,7 +239,7 @@ def test_at_most_two_pages_are_in_memory(server: Server, shop: Session, tmp_path
     assert 0 < most_alive(opened(tmp_path, server).read("orders", None), Record, 6) <= 20
 
 
-def test_a_backfill_reads_what_live_reading_left_out_and_counts_the_same(
+def test_backfill_reads_rows_before_start_and_matches_count(
     server: Server, shop: Session, tmp_path: Path, migrated: Stack
 ) -> None:
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
@@ -247,7 +247,7 @@ def test_a_backfill_reads_what_live_reading_left_out_and_counts_the_same(
     shop.run(INSERT, 31, "new")
     settle()
     name = f"sql-{uuid4().hex[:12]}"
-    settings = written(tmp_path, server, name, start=datetime.now(UTC) - timedelta(hours=1))
+    settings = write_settings(tmp_path, server, name, start=datetime.now(UTC) - timedelta(hours=1))
     with patch.dict(os.environ, {f"TOUCHLINE_{name.replace('-', '_').upper()}_PASSWORD": PASSWORD}):
         code, _, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="sql"))
         assert code == 0, err
@@ -258,7 +258,7 @@ def test_a_backfill_reads_what_live_reading_left_out_and_counts_the_same(
     assert len(set(published(kafka, name))) == 31
 
 
-def test_a_change_is_another_event_and_a_mark_is_a_delete(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_change_is_another_event_and_mark_is_delete(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 2)
     connector = opened(tmp_path, server)
     before, cursor = read(connector)
@@ -270,7 +270,7 @@ def test_a_change_is_another_event_and_a_mark_is_a_delete(server: Server, shop: 
     assert connector.map_record(after).event_id not in {connector.map_record(one).event_id for one in before}
 
 
-def test_keys_that_are_gone_are_told_once_whatever_else_changed(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_deleted_keys_are_reported_once(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 40)
     connector = opened(tmp_path, server, table={"gone": {"every_seconds": 1, "map": GONE}})
     assert list(connector.list_streams({})) == ["orders", "orders.gone"]
@@ -290,7 +290,7 @@ def test_keys_that_are_gone_are_told_once_whatever_else_changed(server: Server, 
         read(connector, last, "orders.gone")
 
 
-def test_a_connection_that_is_cut_is_opened_again_and_nothing_is_lost(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_closed_connection_is_reopened_without_loss(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 25)
     connector = opened(tmp_path, server)
     batches = connector.read("orders", None)
@@ -305,7 +305,7 @@ def test_a_connection_that_is_cut_is_opened_again_and_nothing_is_lost(server: Se
     assert keys(read(connector, first.cursor)[0]) == list(range(11, 26))
 
 
-def test_a_window_gives_what_the_database_counts_in_it(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_window_matches_count_of_database(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 30)
     connector = opened(tmp_path, server)
     start = datetime.now(UTC) - timedelta(days=1) + timedelta(minutes=10.5)
@@ -313,7 +313,7 @@ def test_a_window_gives_what_the_database_counts_in_it(server: Server, shop: Ses
     assert len(read(connector, None, window=window)[0]) == connector.count("orders", window) == 10
 
 
-def test_values_that_no_calendar_has_are_refused_and_stop_nothing(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_times_outside_of_calendar_are_rejected_and_reading_continues(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 2)
     if server.kind == "postgresql":
         shop.run("INSERT INTO orders (id, customer, changed_at) VALUES (8, 'a', '-infinity'), (9, 'b', '0044-03-15 BC')")
@@ -321,10 +321,15 @@ def test_values_that_no_calendar_has_are_refused_and_stop_nothing(server: Server
         shop.run("SET sql_mode = ''")
         shop.run("INSERT INTO orders (id, customer, changed_at) VALUES (8, 'a', 0), (9, 'b', 0)")
     batches = list(opened(tmp_path, server).read("orders", None))
-    assert [type(one).__name__ for batch in batches for one in batch.records] == ["Refused", "Refused", "Record", "Record"]
+    assert [type(one).__name__ for batch in batches for one in batch.records] == [
+        "RejectedRecord",
+        "RejectedRecord",
+        "Record",
+        "Record",
+    ]
 
 
-def test_check_says_what_is_wrong_in_one_line(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_check_reports_each_fault_in_one_line(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 1)
     assert "reads orders" in opened(tmp_path, server).check()
     shop.run("INSERT INTO orders (id, customer, changed_at) VALUES (5, 'ahead', %s)", datetime.now(UTC) + timedelta(days=2))
@@ -353,37 +358,35 @@ def test_check_says_what_is_wrong_in_one_line(server: Server, shop: Session, tmp
         shop.run(f"{right[1]} reader")
 
 
-def test_a_key_that_is_not_unique_and_a_time_that_is_none_are_told(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_duplicate_key_and_missing_time_are_reported(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 12)
     shop.run("CREATE VIEW twice AS SELECT * FROM orders UNION ALL SELECT * FROM orders")
     shop.run("CREATE VIEW timeless AS SELECT id, customer, total, gone, nullif(changed_at, changed_at) AS changed_at FROM orders")
     try:
         if server.kind == "postgresql":
             shop.run("GRANT SELECT ON twice, timeless TO reader")
-        with pytest.raises(
-            ConfigError, match=r"^tables.orders.key: two rows of .* have the same id: name a column that is unique$"
-        ):
+        with pytest.raises(ConfigError, match=r"^tables.orders.key: two rows of .* have the same id: name a unique column$"):
             read(opened(tmp_path, server, table={"table": "twice"}))
-        assert "none to be read by its time: is changed_at null" in opened(tmp_path, server, table={"table": "timeless"}).check()
-        assert "none to be read" not in opened(tmp_path, server).check()
+        assert "none with a readable time: is changed_at null" in opened(tmp_path, server, table={"table": "timeless"}).check()
+        assert "none with a readable time" not in opened(tmp_path, server).check()
     finally:
         shop.run("DROP VIEW twice")
         shop.run("DROP VIEW timeless")
 
 
 @pytest.mark.parametrize(
-    ("column", "said"),
+    ("column", "message"),
     [
         (
             "CAST(changed_at AS date)",
-            "changed: changed_at holds days alone, and of two changes on one day the second would be lost",
+            "changed: changed_at holds dates without a time, so the second change of a day would be lost",
         ),
-        ("CAST(extract(epoch FROM changed_at) AS bigint)", "changed: changed_at holds numbers, and no times: name a timestamp"),
+        ("CAST(extract(epoch FROM changed_at) AS bigint)", "changed: changed_at holds numbers: name a timestamp"),
         ("extract(epoch FROM changed_at)", "changed: changed_at holds numbers"),
     ],
 )
-def test_a_column_that_holds_no_time_is_refused_before_anything_is_read(
-    server: Server, shop: Session, tmp_path: Path, column: str, said: str
+def test_column_without_time_is_rejected_before_first_row(
+    server: Server, shop: Session, tmp_path: Path, column: str, message: str
 ) -> None:
     if server.kind == "mariadb":
         column = column.replace("extract(epoch FROM changed_at)", "unix_timestamp(changed_at)").replace("bigint", "unsigned")
@@ -393,31 +396,27 @@ def test_a_column_that_holds_no_time_is_refused_before_anything_is_read(
         if server.kind == "postgresql":
             shop.run("GRANT SELECT ON odd TO reader")
         connector = opened(tmp_path, server, table={"table": "odd"})
-        for asked in (connector.check, lambda: read(connector)):
-            with pytest.raises(ConfigError, match=f"^tables.orders.{said}"):
-                asked()
+        for action in (connector.check, lambda: read(connector)):
+            with pytest.raises(ConfigError, match=f"^tables.orders.{message}"):
+                action()
     finally:
         shop.run("DROP VIEW odd")
 
 
-def test_of_mariadb_a_wrong_database_and_a_missing_certificate_are_told_by_name(
-    server: Server, shop: Session, tmp_path: Path
-) -> None:
+def test_mariadb_names_wrong_database_and_missing_certificate(server: Server, shop: Session, tmp_path: Path) -> None:
     if server.kind != "mariadb":
-        pytest.skip("PostgreSQL: libpq and its own check say so")
+        pytest.skip("PostgreSQL: libpq and the check report these errors")
     for database in ("mysql", "nowhere"):
         with pytest.raises(ConfigError, match=rf"^url: the server has no database {database}, .*\(error 1044\)"):
             opened(tmp_path, server, url=server.url.replace("/shop", f"/{database}")).check()
     with pytest.raises(ConfigError, match=r"^url: ssl_ca: /nowhere.pem cannot be used: No such file or directory$"):
         opened(tmp_path, server, url=f"{server.url}?ssl_ca=/nowhere.pem").check()
     (tmp_path / "ca.pem").write_text("no certificate")
-    with pytest.raises(ConfigError, match=r"ca.pem cannot be used: it holds no certificates$"):
+    with pytest.raises(ConfigError, match=r"ca.pem cannot be used: it contains no certificates$"):
         opened(tmp_path, server, url=f"{server.url}?ssl_ca={tmp_path / 'ca.pem'}").check()
 
 
-def test_killed_at_each_step_nothing_is_lost_or_told_twice(
-    server: Server, shop: Session, tmp_path: Path, migrated: Stack
-) -> None:
+def test_kill_at_each_step_neither_loses_nor_repeats_rows(server: Server, shop: Session, tmp_path: Path, migrated: Stack) -> None:
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"sql-{uuid4().hex[:12]}"
     rows = "generate_series(1, 30000) AS s(n)" if server.kind == "postgresql" else "(SELECT seq AS n FROM seq_1_to_30000) AS s"
@@ -427,7 +426,7 @@ def test_killed_at_each_step_nothing_is_lost_or_told_twice(
         else "'2026-01-01' + INTERVAL (n DIV 100) SECOND"
     )
     shop.run(f"INSERT INTO orders (id, customer, total, changed_at) SELECT n, concat('c', n), 1, {at} FROM {rows}")
-    settings = written(tmp_path, server, name, page=500)
+    settings = write_settings(tmp_path, server, name, page=500)
     with patch.dict(os.environ, {secret_variable(name, "password"): PASSWORD}):
         killed_at_each_step(settings, kafka, "sql")
         code, out, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="sql"), 120)
@@ -443,8 +442,8 @@ def version(server: Server, at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S+00") if at.tzinfo else at.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-def test_an_order_in_a_table_moves_the_risk_of_its_customer(line: Line, server: Server, shop: Session, tmp_path: Path) -> None:
-    settings = written(tmp_path, server, f"live-{server.kind}", table={"system": server.kind})
+def test_order_in_table_moves_risk_of_customer(line: Line, server: Server, shop: Session, tmp_path: Path) -> None:
+    settings = write_settings(tmp_path, server, f"live-{server.kind}", table={"system": server.kind})
     secret = {f"TOUCHLINE_LIVE_{server.kind.upper()}_PASSWORD": PASSWORD}
     with line.connect("sql", settings, **secret):
         found = line.measure_lag(

@@ -1,1 +1,1 @@
-"""Rows as a database gives them, and what they must become."""
+"""Rows of a database and the touchpoints that they must become."""
