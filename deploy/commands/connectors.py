@@ -12,9 +12,10 @@ def command() -> None:
     from importlib import import_module
 
     from connectors.settings import FOLDER, list_connectors
+    from deploy.terminal.program import command as line
 
     for name in list_connectors():
         summary = (import_module(f"connectors.{name}").__doc__ or "").strip().splitlines()[0]
         sample = (FOLDER / name / "minimal.yaml").relative_to(FOLDER.parent)
         click.echo(f"{click.style(name, bold=True)}  {summary}")
-        click.echo(f"  touchline connect {name} --settings {sample} --check")
+        click.echo(f"  {line(f'connect {name} --settings {sample} --check')}")

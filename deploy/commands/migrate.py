@@ -70,18 +70,16 @@ def _steps(*, dry_run: bool) -> list[Step]:
 
 
 def _show(rows: list[tuple[str, str, str, str]], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from deploy.terminal.console import console
+    from deploy.terminal.table import table
+    from deploy.terminal.text import printable
 
-    table = Table(title=title, box=None, title_justify="left", pad_edge=False)
-    for heading in ("kind", "name", "action", "settings"):
-        table.add_column(heading, no_wrap=heading != "settings")
+    on, made = console(), table("~kind", "name", "action", "~settings", title=title)
     for row in rows:
         if row[2] != "none":
-            table.add_row(*row)
-    console = Console()
-    console.print(table)
-    console.print(", ".join(f"{count} {SUMMARY_WORDS[action]}" for action, count in Counter(row[2] for row in rows).items()))
+            made.add_row(*map(printable, row))
+    on.print(made)
+    on.print(", ".join(f"{count} {SUMMARY_WORDS[action]}" for action, count in Counter(row[2] for row in rows).items()))
 
 
 def _format_options(options: dict[str, str]) -> str:
