@@ -1,7 +1,7 @@
 """The demo's own processes: connectors, worker and sink, each a `touchline` command.
 
 A process that dies is restarted and continues from its committed offsets or cursor. A process that ends with a configuration
-error, or dies six times, ends the demo. All processes end with the block that started them.
+error, or dies six times in a row within seconds of its start, ends the demo. All processes end with the block that started them.
 """
 
 import subprocess
@@ -13,7 +13,8 @@ from pathlib import Path
 from deploy.terminal.program import PATH as TOUCHLINE
 from schemas.errors import ConfigError, FatalError
 
-MAX_STARTS = 6
+MAX_FAILURES = 6
+HEALTHY_SECONDS = 10.0
 STOP_SECONDS = 20.0
 MAX_LINES = 4
 MAX_LINE = 200
@@ -33,7 +34,7 @@ class Child:
 
     def __init__(self, name: str, arguments: list[str], log: Path, *, once: bool = False) -> None:
         self.name, self.once, self.log = name, once, log
-        self.starts = 0
+        self.starts = self.failures = 0
         self._command = [str(TOUCHLINE), *arguments]
         self.start()
 
@@ -44,6 +45,7 @@ class Child:
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self.starts += 1
+        self._began = time.monotonic()
 
     @property
     def is_done(self) -> bool:
@@ -57,8 +59,9 @@ class Child:
             return
         if code == ConfigError.exit_code:
             raise ConfigError(f"{self.name} cannot run: {self._last_output()}")
-        if self.starts == MAX_STARTS:
-            raise FatalError(f"{self.name} ended {self.starts} times, last with {code}: {self._last_output()}")
+        self.failures = 1 if time.monotonic() - self._began >= HEALTHY_SECONDS else self.failures + 1
+        if self.failures == MAX_FAILURES:
+            raise FatalError(f"{self.name} ended {self.failures} times in a row, last with {code}: {self._last_output()}")
         self.start()
 
     def _last_output(self) -> str:

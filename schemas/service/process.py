@@ -11,12 +11,12 @@ from typing import TypeVar
 from schemas.errors import ConfigError
 from schemas.service.exit_codes import FORCED
 from schemas.service.health import Probe, always_ok, serve_probes
+from schemas.service.log import configure_logging
 from schemas.service.settings import ProcessSettings
 from schemas.service.targets import announce
 from schemas.service.telemetry import RESTARTS
 from schemas.service.waiting import wait_for
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 STOP_SECONDS = 9.0
 T = TypeVar("T")
 
@@ -81,13 +81,6 @@ class Process:
     def _request_stop(self, *_: object) -> None:
         start_last_resort()
         self.stop.set()
-
-
-def configure_logging(level: int, quiet: Sequence[str] = ()) -> None:
-    """Log to standard error. Loggers in `quiet` repeat each attempt of a client; the process itself logs that once."""
-    logging.basicConfig(level=level, format=LOG_FORMAT)
-    for name in quiet:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def start_last_resort(seconds: float = STOP_SECONDS) -> None:

@@ -1,4 +1,4 @@
-"""The demo's processes: restarted after a death, given up after six starts, and stopped at the end."""
+"""The demo's processes: restarted after a death, given up after six short runs, and stopped at the end."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.demo.processes import MAX_STARTS, Child, run_processes, run_touchline
+from deploy.demo.processes import MAX_FAILURES, Child, run_processes, run_touchline
 from schemas.errors import ConfigError, FatalError
 
 SETTINGS = Path(__file__).parents[2] / "deploy" / "demo" / "cdnow.yaml"
@@ -42,10 +42,19 @@ def test_process_that_dies_is_restarted_with_one_log(tmp_path: Path) -> None:
 def test_process_that_keeps_dying_ends_demo_with_last_output_and_log(tmp_path: Path) -> None:
     with run_processes(tmp_path) as children:
         child = children.start("worker", ["--version"])
-        for _ in range(MAX_STARTS - 1):
+        for _ in range(MAX_FAILURES - 1):
             wait_and_restart(child)
-        with pytest.raises(FatalError, match=rf"worker ended {MAX_STARTS} times(?s:.*)version(?s:.*)demo-worker.log"):
+        with pytest.raises(FatalError, match=rf"worker ended {MAX_FAILURES} times(?s:.*)version(?s:.*)demo-worker.log"):
             wait_and_restart(child)
+
+
+def test_process_that_had_been_healthy_may_die_any_number_of_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.demo.processes.HEALTHY_SECONDS", 0.0)
+    with run_processes(tmp_path) as children:
+        child = children.start("worker", ["--version"])
+        for _ in range(MAX_FAILURES + 1):
+            wait_and_restart(child)
+        assert child.starts == MAX_FAILURES + 2
 
 
 def test_configuration_error_ends_demo_without_restart(tmp_path: Path) -> None:

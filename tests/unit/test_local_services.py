@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -72,6 +73,43 @@ def test_machine_without_a_library_is_told_what_to_install(monkeypatch: pytest.M
 def test_pause_doubles_up_to_a_limit() -> None:
     assert [supervisor.pause(failures) for failures in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
     assert supervisor.pause(5000) == 30
+
+
+def crashed(child: supervisor.Child) -> float:
+    """Wait for the end of the child, let the supervisor detect it, and return the pause until the next start."""
+    child.process.wait(10)
+    assert child.check()
+    return child.due - time.monotonic()
+
+
+def restarted(child: supervisor.Child) -> None:
+    child.due = time.monotonic()
+    assert child.check()
+
+
+def test_service_that_never_became_healthy_restarts_after_a_growing_pause(tmp_path: Path) -> None:
+    child = supervisor.Child("kafka", [sys.executable, "-c", "exit(1)"], tmp_path / "log", lambda: False)
+    pauses = []
+    for _ in range(3):
+        pauses.append(round(crashed(child), 1))
+        restarted(child)
+    child.process.wait(10)
+    assert pauses == [0.5, 1.0, 2.0]
+    assert child.status.restarts == 3
+
+
+def test_service_that_had_been_healthy_restarts_without_a_grown_pause(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(30)"]
+    child = supervisor.Child("clickhouse", command, tmp_path / "log", lambda: True)
+    try:
+        for _ in range(4):
+            assert not child.check()
+            child.process.kill()
+            assert round(crashed(child), 1) == 0.5
+            restarted(child)
+    finally:
+        child.process.kill()
+        child.process.wait()
 
 
 def test_failed_download_leaves_nothing_to_mistake(tmp_path: Path) -> None:
