@@ -1,4 +1,4 @@
-"""touchline schemas: the record schemas on Kafka, frozen per released version."""
+"""`touchline schemas`: the schemas of all Kafka records, frozen per released version."""
 
 import json
 
@@ -9,7 +9,7 @@ from schemas.errors import ConfigError
 
 @click.group()
 def command() -> None:
-    """Show, check and register the schemas of every record on Kafka.
+    """Show, check and register the schemas of Kafka records.
 
     Example: touchline schemas check
     """
@@ -18,7 +18,7 @@ def command() -> None:
 @command.command()
 @click.argument("name", required=False)
 def show(name: str | None) -> None:
-    """List all schemas with their ids, or print the newest version of one.
+    """List all schemas, or print the newest version of one.
 
     Example: touchline schemas show erp
     """
@@ -35,7 +35,9 @@ def show(name: str | None) -> None:
 
 @command.command()
 def check() -> None:
-    """Compare the models with the newest frozen schemas; exit 2 where they differ.
+    """Compare the models with the newest frozen schemas.
+
+    Ends with code 2 where they differ.
 
     Example: touchline schemas check
     """
@@ -49,7 +51,9 @@ def check() -> None:
 
 @command.command()
 def register() -> None:
-    """Freeze a new version of each schema whose model changed; refuses a change that old records cannot be read with.
+    """Freeze a new version of each changed model.
+
+    Refuses a change that makes old records unreadable.
 
     Example: touchline schemas register
     """

@@ -1,0 +1,64 @@
+"""The `touchline` command: its help, and the errors that no command expects."""
+
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from deploy import cli
+
+
+def groups() -> Iterator[tuple[str, click.Group]]:
+    """All groups of commands, with the command line of each."""
+    context = click.Context(cli.touchline)
+    assert isinstance(cli.touchline, click.Group)
+    yield "touchline", cli.touchline
+    for name in cli.touchline.list_commands(context):
+        command = cli.touchline.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield f"touchline {name}", command
+
+
+GROUPS = dict(groups())
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_no_summary_is_cut_at_80_columns(name: str) -> None:
+    result = CliRunner().invoke(GROUPS[name], ["--help"], terminal_width=80)
+    assert result.exit_code == 0
+    listed = result.output.partition("Commands:\n")[2].splitlines()
+    assert len(listed) == len(GROUPS[name].list_commands(click.Context(GROUPS[name])))
+    assert not [line for line in listed if line.endswith("...")]
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied", "/srv/x"), NotADirectoryError(20, "Not a directory", "/srv/x")]
+)
+def test_path_that_cannot_be_used_is_one_line_and_code_2(
+    error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "touchline", fail)
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    assert raised.value.code == 2
+    assert capsys.readouterr().err == f"touchline: cannot use /srv/x: {error.strerror}\n"
+
+
+def test_lost_connection_is_no_wrong_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(cli, "touchline", fail)
+    with pytest.raises(ConnectionResetError):
+        cli.main()
+
+
+def test_unknown_command_is_a_usage_error() -> None:
+    result = CliRunner().invoke(cli.touchline, ["conect"], prog_name=sys.argv[0])
+    assert result.exit_code == 2
+    assert "No such command" in result.output
