@@ -18,7 +18,7 @@ import streams.engine.store
 import streams.engine.transport
 from schemas.errors import ConfigError
 from schemas.service import telemetry
-from schemas.service.connection import KafkaSettings
+from schemas.service.connection import KafkaConnection, KafkaSettings
 from schemas.service.exit_codes import DONE, FATAL
 from schemas.service.health import Heartbeat
 from schemas.service.process import start_last_resort
@@ -189,7 +189,7 @@ def _add_step(app: App, step: Step) -> None:
     app.agent(app.topic(*step.topics, schema=ChunkSchema(), partitions=partitions), name=step.name)(agent)
 
 
-def credentials(settings: KafkaSettings) -> CredentialsT | None:
+def credentials(settings: KafkaConnection) -> CredentialsT | None:
     """Return the arguments of an aiokafka client in Faust's form; Faust turns them back into the same arguments."""
     arguments = settings.aiokafka()
     context = arguments.get("ssl_context")
