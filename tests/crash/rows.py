@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 
 def customers(log: Log) -> dict[bytes, Row]:
-    """The row of each customer: of each key the one with the highest fence, the last of these."""
+    """Return the row of each customer: for each key the last one with the highest last applied offset."""
     newest: dict[bytes, bytes] = {}
     for each in log.entries[CUSTOMER_STATE]:
         assert each.key is not None

@@ -33,7 +33,7 @@ class Seen(NamedTuple):
     """Everything there is to compare. Lists may hold a thing twice: that is what they are looked through for.
 
     `touchpoints` hold `event_id` and `customer_id` as bytes; journeys and readings are those of `model.Life`, by customer;
-    `rows` are the state rows of standing customers; `totals` of each stream as in `model.Expected`.
+    `rows` are the state rows of canonical customers; `totals` of each stream as in `model.Expected`.
     """
 
     touchpoints: list[Fields]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from schemas.errors import FatalError
 from schemas.records.dead_letter import Headers, replay_headers
 from schemas.service import telemetry
+from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import decode, encode
 from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
@@ -21,6 +22,8 @@ from streams.engine.replica import Replica
 from streams.engine.stage import MAX_CHUNKS_IN_FLIGHT, Stage
 from streams.engine.store import OFFSET_BYTES, Store, encode_stored_row, options
 from streams.engine.transport import Ledger, cut_chunks, order_by_timestamp
+from streams.engine.worker import build_app
+from streams.steps.link import Link
 
 
 def record(value: bytes | None, offset: int = 0, headers: Headers = ()) -> Any:
@@ -222,6 +225,23 @@ def test_recovery_keeps_the_row_with_the_higher_last_applied_offset(tmp_path: Pa
     assert dict(store.scan(2)) == {b"a": b"new", b"b": b"new"}
     assert store._dbs[2].get(store.offset_key) == b"4"
     assert store.load(2, [b"unknown", b"a"]) == [None, (7, b"new")]
+
+
+def test_changelog_chunks_do_not_enter_the_commit_ledger(tmp_path: Path) -> None:
+    """The ledger holds acknowledged topics; with the changelog, it would hold all of it in memory during recovery."""
+    app: Any = build_app([Link()], [], KafkaSettings(bootstrap_servers="127.0.0.1:1"), tmp_path)
+    app.consumer._thread.thread_loop.close()
+
+    async def acknowledged() -> set[str]:
+        for channel in (
+            *(agent.channel for agent in app.agents.values()),
+            *(table.changelog_topic for table in app.tables.values()),
+        ):
+            app.topics.add(channel)
+        await app.topics._update_indices()
+        return {topic for topic in (Link.changelog, *Link.topics) if app.topics.acks_enabled_for(topic)}
+
+    assert asyncio.run(acknowledged()) == set(Link.topics)
 
 
 class Pair(Count):

@@ -58,7 +58,7 @@ def quix(folder: Path, python: Path, every: int) -> Variant:
 
 
 def our_row(raw: Any) -> tuple[bytes, bytes] | None:
-    """Our rows begin with a fence."""
+    """Decode a row of ours, which begins with its last applied offset."""
     stored = decode_stored_row(raw.value)
     return (raw.key, stored[1]) if stored else None
 
