@@ -1,6 +1,6 @@
 # One verb per job, for people and CI. `make` prints the list.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-fast test-connectors crash demo up down status bench bench-intake bench-clickhouse format lock clean
+.PHONY: help setup check test test-fast test-connectors crash demo up down status bench bench-intake bench-clickhouse format lock settings clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -79,6 +79,9 @@ lock: $(STAMP) ## write the lock files from pyproject.toml
 	$(LOCK) pyproject.toml --group dev --all-extras -o deploy/requirements-dev.txt
 	$(LOCK) tests/bench/requirements-quix.in -o tests/bench/requirements-quix.txt
 	for file in tests/*/*/requirements.in; do $(LOCK) $$file -o $${file%.in}.txt || exit 1; done
+
+settings: $(STAMP) ## write deploy/SETTINGS.md from the settings models
+	$(TOUCHLINE) settings --markdown > deploy/SETTINGS.md
 
 clean: down ## stop the stack, remove its data and all caches, keep downloads
 	rm -rf .touchline/kafka .touchline/clickhouse .touchline/work .touchline/log .touchline/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

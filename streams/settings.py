@@ -10,15 +10,19 @@ from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS, SLOT_COUNT
 
 
 class StreamsSettings(EnvironmentSettings):
-    """Settings that must be the same for all workers of a group.
-
-    `kept_touchpoints`: minimum number of touchpoints that a customer's history keeps. A touchpoint newer than the oldest kept
-    one may arrive late, repeatedly and in any order. Each kept touchpoint takes about 75 bytes before compression.
-
-    `tick_seconds`: interval of the ticks at which signals read silent customers; 0 turns ticks off.
-    """
+    """Settings that must be the same for all workers of a group."""
 
     model_config = SettingsConfigDict(env_prefix="TOUCHLINE_STREAMS_", frozen=True)
 
-    kept_touchpoints: Annotated[int, Field(ge=BLOCK_SIZE, le=(SLOT_COUNT - 1) * BLOCK_SIZE)] = BLOCK_SIZE * DEFAULT_MAX_BLOCKS
-    tick_seconds: Annotated[int, Field(ge=0)] = 3_600
+    kept_touchpoints: Annotated[
+        int,
+        Field(
+            ge=BLOCK_SIZE,
+            le=(SLOT_COUNT - 1) * BLOCK_SIZE,
+            description="Minimum number of touchpoints that a customer's history keeps, about 75 bytes each before compression."
+            " A touchpoint newer than the oldest kept one may arrive late, repeatedly and in any order.",
+        ),
+    ] = BLOCK_SIZE * DEFAULT_MAX_BLOCKS
+    tick_seconds: Annotated[
+        int, Field(ge=0, description="Interval of the ticks at which signals read silent customers; 0 turns ticks off.")
+    ] = 3_600

@@ -7,6 +7,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deploy.local.ports import Ports
+from deploy.local.settings import LocalSettings
 from schemas.errors import ConfigError
 
 ADDRESSES = (
@@ -64,12 +65,12 @@ class Stack(BaseModel):
 
 def home() -> Path:
     """The one ignored folder for all data of the local stack: `TOUCHLINE_HOME`, else `.touchline` here."""
-    return Path(os.environ.get("TOUCHLINE_HOME", ".touchline")).resolve()
+    return LocalSettings().home.resolve()
 
 
 def tools_folder(folder: Path) -> Path:
     """Where the programs of the stack in `folder` are: `TOUCHLINE_TOOLS` lets several stacks share one download."""
-    return Path(os.environ.get("TOUCHLINE_TOOLS", folder / "tools")).resolve()
+    return (LocalSettings().tools or folder / "tools").resolve()
 
 
 def state_file(folder: Path) -> Path:

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.cli import touchline
+from deploy.commands.settings import describe, render_page, settings_models
 from schemas.service import telemetry  # noqa: F401 - declares the metrics
 from schemas.wire.topics import TOPICS
 from tests.harness.markdown import ROOT, Snippet, all_code, counts, inline_code, links, pages, tracked_files
@@ -100,6 +101,13 @@ def test_stated_counts_hold(page: Path) -> None:
     totals = [(each, number, _count(words)) for each, number, words in counts(page) if number >= MIN_TOTAL or words == "signals"]
     wrong = [f"{each.place} {each.text}: there are {count}" for each, number, count in totals if count not in (None, number)]
     assert not wrong
+
+
+def test_the_page_of_settings_is_generated_from_the_models_and_complete() -> None:
+    assert (ROOT / "deploy" / "SETTINGS.md").read_text() == render_page(), "run `make settings`"
+    declared = set(re.findall(r"^class (\w+)\([^)]*\bEnvironmentSettings\)", _code(), re.MULTILINE))
+    assert declared == {model.__name__ for model in settings_models().values()}
+    assert all(setting.meaning for model in settings_models().values() for setting in describe(model))
 
 
 def test_the_checks_find_faults(tmp_path: Path) -> None:
@@ -212,12 +220,7 @@ def _known_text(prefix: str) -> frozenset[str]:
 
 @cache
 def _settings_of_models() -> frozenset[str]:
-    from schemas.service.connection import KafkaSettings
-    from sinks.connection import ClickHouseSettings
-    from streams.settings import StreamsSettings
-
-    models = (KafkaSettings, ClickHouseSettings, StreamsSettings)
-    return frozenset(f"{model.model_config['env_prefix']}{field}".upper() for model in models for field in model.model_fields)
+    return frozenset(setting.variable for model in settings_models().values() for setting in describe(model))
 
 
 @cache
