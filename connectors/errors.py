@@ -1,13 +1,13 @@
-"""What a source can do to a connector beyond `schemas/errors.py`, each a kind of what the runner knows to do already.
+"""Errors of a source, in addition to `schemas/errors.py`. The class of an error decides the reaction of the runner.
 
-| error              | raised when                                             | the runner                                      |
-|--------------------|---------------------------------------------------------|--------------------------------------------------|
-| ConfigError        | an address, a right, a setting is wrong                 | stops, exit code 2                              |
-| AuthError          | the credentials are refused, with a fresh token, too    | stops, exit code 2                              |
-| RetryableError     | the source is down, slow, or answers half               | goes on at the saved cursor after a random pause|
-| RateLimitedError   | the rate or the day's quota is used up, or our share    | waits as told; that is no failure               |
-| CursorExpiredError | the source no longer knows the cursor                   | records a gap, goes on by time where it stood   |
-| RecordError        | one record is bad                                       | dead letter, goes on                            |
+| error              | raised when                                           | the runner                                |
+|--------------------|-------------------------------------------------------|-------------------------------------------|
+| ConfigError        | an address, a permission or a setting is wrong        | stops with exit code 2                    |
+| AuthError          | the source refuses the credentials, even a new token  | stops with exit code 2                    |
+| RetryableError     | the source is down, slow or sends half a response     | resumes at the saved cursor after a pause |
+| RateLimitedError   | the rate limit or the quota of the account is used up | waits as requested; this is no failure    |
+| CursorExpiredError | the source no longer accepts the cursor               | records a gap, resumes by time            |
+| RecordError        | one record is invalid                                 | writes a dead letter and continues        |
 """
 
 from datetime import datetime
@@ -17,11 +17,11 @@ from schemas.errors import ConfigError, RetryableError
 
 
 class AuthError(ConfigError):
-    """The source refuses who we say we are: the text names the setting or variable to change."""
+    """Refused credentials. The text names the setting or environment variable to change."""
 
 
 class RateLimitedError(RetryableError):
-    """Nothing more may be asked for `retry_after` seconds (where known), by this stream or by the whole account."""
+    """Rate limit of one stream or of the whole account. `retry_after` is the pause in seconds, if the source names one."""
 
     def __init__(self, message: str, retry_after: float | None = None, scope: Literal["stream", "account"] = "account") -> None:
         super().__init__(message, retry_after)
@@ -29,7 +29,7 @@ class RateLimitedError(RetryableError):
 
 
 class CursorExpiredError(RetryableError):
-    """The source cannot go on at the saved cursor. `oldest` is the first time that it still holds, where it says so."""
+    """Cursor that the source no longer accepts. `oldest` is the first time that the source still holds, if it names one."""
 
     def __init__(self, message: str, oldest: datetime | None = None) -> None:
         super().__init__(message)

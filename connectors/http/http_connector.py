@@ -1,4 +1,4 @@
-"""What all connectors have in common that ask one account of one server, and map by a `mapping.yaml` beside them."""
+"""Base class of connectors that request one account of one server and map its items by a `mapping.yaml`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,37 +12,41 @@ from schemas.records.touchpoint import Touchpoint
 
 
 class HttpConnector:
-    """The contract's methods that need nothing of the source; a connector adds `check` and `read`, often `login` and `count`.
+    """Methods of the contract that do not depend on the source. A connector adds `check` and `read`, often `login` and `count`.
 
-    `credentials_hint` names what a person must change when the source refuses the credentials.
+    `credentials_hint` names the setting or variable to change after the source refused the credentials.
     """
 
     def __init__(self, settings: SourceSettings, mapping: Path, *, credentials_hint: str) -> None:
         self.name, self.poll_seconds, self.start = settings.name, settings.poll_seconds, settings.start
         self.rate_limit = RateLimit(settings.requests_per_minute)
         self.client = Client(
-            settings.url, self.rate_limit, timeout=settings.timeout_seconds, credentials_hint=credentials_hint, login=self.login
+            settings.url,
+            self.rate_limit,
+            timeout=settings.timeout_seconds,
+            credentials_hint=credentials_hint,
+            login=self.login,
         )
         self.mappings = load_mappings(mapping, settings.name)
 
     def login(self, client: Client) -> Headers:
-        """The headers that sign a request; asked for again after a 401."""
+        """Return the headers that authenticate a request. Called again after a 401."""
         return {}
 
     def list_streams(self, saved: Mapping[str, Cursor]) -> list[str]:
-        """Every stream of the mapping, in its order."""
+        """Return all streams of the mapping, in its order."""
         return list(self.mappings)
 
     def describe_stream(self, stream: str) -> StreamSpec:
-        """As the mapping says."""
+        """Return the properties that the mapping declares."""
         return self.mappings[stream].spec
 
     def map_record(self, record: Record) -> Touchpoint:
-        """The record mapped. Raises RecordError."""
+        """Map the record by the mapping of its stream. Raises RecordError."""
         return self.mappings[record.stream].map_record(record)
 
     def count(self, stream: str, window: Window) -> int | None:
-        """Unknown, until a connector knows how to ask."""
+        """Return None: a connector whose source can count overrides this method."""
         return None
 
     def close(self) -> None:

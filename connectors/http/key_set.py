@@ -1,6 +1,6 @@
-"""The keys of a table, small enough to be kept with a cursor: which of them are gone is all that a deleted row leaves.
+"""Sets of keys small enough for a cursor. A deleted row leaves no other trace than its missing key.
 
-Integers are kept as ranges, so that a table of millions costs a few bytes for each gap; other keys one by one. Pure.
+Integers are stored as ranges: a table of millions of rows costs a few bytes for each gap. Other keys are stored one by one. Pure.
 """
 
 import json
@@ -13,39 +13,40 @@ from typing import Any
 from connectors.contract import Cursor
 
 Ranges = list[list[int]]
-"""[first, last] of each run of integers, ascending."""
+"""[first, last] of each range of integers, ascending."""
 MAX_PACKED_BYTES = 48_000
 
 
 class KeySet:
-    """A set of keys, integers as ranges."""
+    """A set of keys, with integers as ranges."""
 
     def __init__(self, ranges: Ranges, others: set[str]) -> None:
         self.ranges = ranges
         self.others = others
 
     def is_empty(self) -> bool:
-        """Whether there is no key."""
+        """Return whether the set has no key."""
         return not self.ranges and not self.others
 
     def pack(self) -> str | None:
-        """As text for a cursor; None where they are too many for one."""
-        steps = [number - before for before, number in pairwise([0, *(bound for found in self.ranges for bound in found)])]
+        """Return the set as text for a cursor, or None if it is too large for one."""
+        bounds = [0, *(bound for each in self.ranges for bound in each)]
+        steps = [number - before for before, number in pairwise(bounds)]
         text = b64encode(zlib.compress(json.dumps([steps, sorted(self.others)]).encode(), 9)).decode()
         return text if len(text) <= MAX_PACKED_BYTES else None
 
     def difference(self, other: "KeySet") -> Iterator[Any]:
-        """The keys that the other set lacks, integers first, in order."""
-        yield from _missing(self.ranges, other.ranges)
+        """Yield the keys that the other set lacks, in order, integers first."""
+        yield from _subtract(self.ranges, other.ranges)
         yield from sorted(self.others - other.others)
 
-    def remove(self, some: Iterable[Any]) -> "KeySet":
-        """The set without these keys."""
-        return build_key_set(self.difference(build_key_set(some)))
+    def remove(self, keys: Iterable[Any]) -> "KeySet":
+        """Return the set without these keys."""
+        return build_key_set(self.difference(build_key_set(keys)))
 
 
 def build_key_set(keys: Iterable[Any]) -> KeySet:
-    """The set of these keys, integers ascending."""
+    """Return the set of these keys; integers must be ascending."""
     ranges: Ranges = []
     others = set()
     for key in keys:
@@ -58,17 +59,17 @@ def build_key_set(keys: Iterable[Any]) -> KeySet:
     return KeySet(ranges, others)
 
 
-def find_missing_keys(there: KeySet, cursor: Cursor | None, now: str, size: int) -> Iterator[tuple[list[Any], Cursor | None]]:
-    """The keys that were there at the cursor and are no more, at most `size` at a time, each page with the cursor after it.
+def find_missing_keys(present: KeySet, cursor: Cursor | None, now: str, size: int) -> Iterator[tuple[list[Any], Cursor | None]]:
+    """Yield pages of keys that the cursor holds and the source lacks, at most `size` keys each, with the cursor after the page.
 
-    The last page is empty, and its cursor is that of now. Cursors are {at, keys}; None where the keys are too many for one.
+    The last page is empty and its cursor holds the present keys. Cursors are {at, keys}; None if the keys are too many for one.
     """
-    before = unpack_key_set(cursor["keys"]) if cursor else there
-    missing = before.difference(there)
-    while cursor and (some := list(islice(missing, size))):
-        before = before.remove(some)
-        yield some, _cursor(cursor["at"], before)
-    yield [], _cursor(now, there)
+    before = unpack_key_set(cursor["keys"]) if cursor else present
+    missing = before.difference(present)
+    while cursor and (page := list(islice(missing, size))):
+        before = before.remove(page)
+        yield page, _cursor(cursor["at"], before)
+    yield [], _cursor(now, present)
 
 
 def _cursor(at: str, keys: KeySet) -> Cursor | None:
@@ -77,7 +78,7 @@ def _cursor(at: str, keys: KeySet) -> Cursor | None:
 
 
 def unpack_key_set(text: str) -> KeySet:
-    """The set that was packed."""
+    """Return the set that `pack` turned into text."""
     steps, others = json.loads(zlib.decompress(b64decode(text)))
     bounds, at = [], 0
     for step in steps:
@@ -86,7 +87,7 @@ def unpack_key_set(text: str) -> KeySet:
     return KeySet([list(pair) for pair in zip(bounds[::2], bounds[1::2], strict=True)], set(others))
 
 
-def _missing(these: Ranges, those: Ranges) -> Iterator[int]:
+def _subtract(these: Ranges, those: Ranges) -> Iterator[int]:
     rest = iter([*those])
     other = next(rest, None)
     for first, last in these:

@@ -1,6 +1,6 @@
-"""The rate that one account of a source allows: kept from what the source's answers tell, and from a fixed rate where it has one.
+"""Rate limit of one account: known from the source's response headers, or a fixed number of requests per minute.
 
-A budget never sleeps. Whoever has to wait gets a RateLimitedError, and the runner waits: it can be told to stop meanwhile.
+A rate limit never sleeps. It raises RateLimitedError and the runner waits, because only the runner can be stopped meanwhile.
 """
 
 import time
@@ -11,84 +11,85 @@ from email.utils import parsedate_to_datetime
 
 from connectors.errors import RateLimitedError
 
-MINUTE = 60.0
-EPOCH_SECONDS = 1_000_000_000
-EPOCH_MILLISECONDS = 1_000_000_000_000
+MINUTE_SECONDS = 60.0
+MIN_EPOCH_SECONDS = 1_000_000_000
+"""A smaller number is a duration, a larger one a time since 1970."""
+MIN_EPOCH_MILLISECONDS = 1_000_000_000_000
 PREFIXES = ("X-RateLimit-", "RateLimit-", "X-Rate-Limit-")
 
 
 class RateLimit:
-    """Requests that may still be made. `reserve` is the share left to others: a backfill leaves half to live reading."""
+    """Requests that the account still allows. `reserve` is the share left to other processes; a backfill leaves half."""
 
     def __init__(self, per_minute: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.reserve = 0.0
         self._per_minute = per_minute
         self._clock = clock
-        self._asked: deque[float] = deque()
-        self._blocked = 0.0
-        self._left = self._limit = 0
-        self._renewed = 0.0
+        self._requests: deque[float] = deque()
+        self._blocked_until = 0.0
+        self._remaining = self._limit = 0
+        self._reset_at = 0.0
 
     def acquire(self) -> None:
-        """Count one request. Raises RateLimitedError when it would be one too many."""
+        """Count one request. Raises RateLimitedError if the limit is reached."""
         now = self._clock()
-        seconds = max(self._blocked - now, self._until_renewed(now), self._until_room(now))
+        seconds = max(self._blocked_until - now, self._seconds_to_reset(now), self._seconds_to_room(now))
         if seconds > 0:
-            raise RateLimitedError("the source's rate is used up", seconds)
-        self._left -= 1
+            raise RateLimitedError("the rate limit of the source is reached", seconds)
+        self._remaining -= 1
         if self._per_minute:
-            self._asked.append(now)
+            self._requests.append(now)
 
     def block(self, seconds: float) -> None:
-        """The source has said to ask nothing for so long."""
-        self._blocked = self._clock() + seconds
+        """Allow no request for `seconds`, as the source asked."""
+        self._blocked_until = self._clock() + seconds
 
     def update(self, headers: Mapping[str, str], at: datetime) -> None:
-        """Take over what an answer of `at`, the source's own clock, says of limit, remaining requests and their renewal."""
+        """Read the limit, the remaining requests and their reset from response headers; `at` is the source's own time."""
         for prefix in PREFIXES:
-            left, limit = headers.get(f"{prefix}Remaining", ""), headers.get(f"{prefix}Limit", "")
+            remaining, limit = headers.get(f"{prefix}Remaining", ""), headers.get(f"{prefix}Limit", "")
             seconds = seconds_until(headers.get(f"{prefix}Reset"), at)
-            if left.isdigit() and seconds is not None:
-                self._left, self._limit = int(left), int(limit) if limit.isdigit() else 0
-                self._renewed = self._clock() + seconds
+            if remaining.isdigit() and seconds is not None:
+                self._remaining, self._limit = int(remaining), int(limit) if limit.isdigit() else 0
+                self._reset_at = self._clock() + seconds
                 return
 
-    def _until_renewed(self, now: float) -> float:
-        return self._renewed - now if self._left <= self._limit * self.reserve else 0.0
+    def _seconds_to_reset(self, now: float) -> float:
+        return self._reset_at - now if self._remaining <= self._limit * self.reserve else 0.0
 
-    def _until_room(self, now: float) -> float:
+    def _seconds_to_room(self, now: float) -> float:
         if not self._per_minute:
             return 0.0
-        while self._asked and self._asked[0] <= now - MINUTE:
-            self._asked.popleft()
-        full = len(self._asked) >= max(1, int(self._per_minute * (1 - self.reserve)))
-        return self._asked[0] + MINUTE - now if full else 0.0
+        while self._requests and self._requests[0] <= now - MINUTE_SECONDS:
+            self._requests.popleft()
+        is_full = len(self._requests) >= max(1, int(self._per_minute * (1 - self.reserve)))
+        return self._requests[0] + MINUTE_SECONDS - now if is_full else 0.0
 
 
 def seconds_until(text: str | None, at: datetime) -> float | None:
-    """Seconds from `at` to what a Retry-After or reset header names; None where it names nothing that can be read.
+    """Return the seconds from `at` to the time in a Retry-After or reset header, or None if the header holds no time.
 
-    Seconds, an HTTP date, an ISO 8601 time, or seconds or milliseconds since 1970: sources use all of them.
+    Sources send seconds, an HTTP date, an ISO 8601 time, or seconds or milliseconds since 1970.
     """
     if not text:
         return None
     try:
         number = float(text)
     except ValueError:
-        moment = _moment(text)
+        moment = _parse_time(text)
         return max(0.0, (moment - at).total_seconds()) if moment else None
-    if not 0 <= number < EPOCH_MILLISECONDS * 10:
+    if not 0 <= number < MIN_EPOCH_MILLISECONDS * 10:
         return None
-    if number < EPOCH_SECONDS:
+    if number < MIN_EPOCH_SECONDS:
         return number
-    return max(0.0, (number / 1_000 if number >= EPOCH_MILLISECONDS else number) - at.timestamp())
+    return max(0.0, (number / 1_000 if number >= MIN_EPOCH_MILLISECONDS else number) - at.timestamp())
 
 
-def _moment(text: str) -> datetime | None:
+def _parse_time(text: str) -> datetime | None:
     for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:
-            found = parse(text)
+            moment = parse(text)
         except ValueError:
             continue
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return None

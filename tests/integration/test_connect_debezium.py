@@ -236,7 +236,7 @@ def test_check_says_in_one_line_what_is_wrong(topic: Topic, caplog: pytest.LogCa
     topic.put(1)
     assert topic.opened().check() == "1 of 1 topics, 1 partitions"
     assert "set `unwrapped: false`" in topic.opened(unwrapped=True).check()
-    with pytest.raises(RetryableError, match="does the source run"):
+    with pytest.raises(RetryableError, match="check `url`, and that the source is running"):
         topic.opened(format="avro", registry="http://127.0.0.1:9").check()
     process = connect(topic.settings(bootstrap_servers="127.0.0.1:9"), topic.kafka, "--check", connector="debezium")
     code, _, err = finished(process)

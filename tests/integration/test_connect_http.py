@@ -256,7 +256,7 @@ def test_a_source_that_fails_often_is_read_to_its_end_as_long_as_something_comes
     run(server.connector(name=name, page=2, timeout_seconds=5), kafka).close()
     assert len(published(kafka, name)) == 25
     server.faults = dict.fromkeys(range(100), "500")
-    with pytest.raises(RetryableError, match="answers 500: it is down or busy"):
+    with pytest.raises(RetryableError, match="answers 500: the source is down or busy"):
         run(server.connector(name=name, timeout_seconds=5), kafka)
 
 
@@ -351,4 +351,4 @@ def test_a_check_says_in_one_line_what_is_wrong_and_how_to_mend_it(server: Serve
     assert f"set the environment variable {secret_variable(name, 'secret')}" in err
     code, _, err = finished(connect(server, kafka, name, "--check", secret="here"))
     assert (code, err.count("\n")) == (2, 1)
-    assert "a secret does not belong into a file" in err
+    assert "a secret does not belong in a file" in err
