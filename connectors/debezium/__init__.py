@@ -1,1 +1,1 @@
-"""Change topics that Debezium writes: inserts, updates and deletes of a database's rows."""
+"""Change topics of Debezium: inserts, updates and deletes of a database's rows."""

@@ -1,9 +1,9 @@
-"""The Kafka cluster that Debezium writes to: the only meeting with its client. No group, nothing is committed there."""
+"""Reader of the Kafka cluster that Debezium writes to. It joins no group and commits no offsets."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from time import monotonic
 from typing import NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -24,10 +24,10 @@ from schemas.records.fields import instant, milliseconds
 
 BOOTSTRAP_MS = 10_000
 POLL_MS = 500
-NOT_ALLOWED = "{}: the user may not read it: grant READ and DESCRIBE on the topic"
-REFUSED = "Kafka at {} refuses the credentials: set {} and look at sasl_username and sasl_mechanism"
-AWAY = "Kafka at {} does not answer: does it run, and is bootstrap_servers right?"
-SILENT = "Kafka at {} sends nothing of {} partition {}"
+FORBIDDEN = "{}: the user has no permission: grant READ and DESCRIBE on the topic"
+REFUSED = "Kafka at {} rejects the credentials: set {} and check sasl_username and sasl_mechanism"
+UNREACHABLE = "Kafka at {} does not answer: does it run, and is bootstrap_servers right?"
+SILENT = "Kafka at {} sends no records of {} partition {}"
 
 
 class Message(NamedTuple):
@@ -39,15 +39,15 @@ class Message(NamedTuple):
     value: bytes | None
 
 
-class Known(NamedTuple):
-    """A topic as it is now: another one of its name has another id (empty where the brokers are older than ids)."""
+class TopicInfo(NamedTuple):
+    """A topic as it is now. A recreated topic has another id; old brokers have no ids (empty text)."""
 
     id: str
     partitions: Sequence[int]
 
 
 class Cluster:
-    """Connected when needed, and again after a failure. All methods raise the errors of `connectors/errors.py`."""
+    """Connection that is opened on first use and again after a failure. Methods raise the errors of `connectors/errors.py`."""
 
     def __init__(self, settings: DebeziumSettings) -> None:
         self._settings = settings
@@ -55,55 +55,55 @@ class Cluster:
         self._admin: KafkaAdminClient | None = None
         self._consumer: KafkaConsumer | None = None
 
-    def topics(self, names: Sequence[str]) -> dict[str, Known]:
-        """Those of the topics that there are."""
-        with self._failures():
+    def describe_topics(self, names: Sequence[str]) -> dict[str, TopicInfo]:
+        """Return the topics that exist."""
+        with self._map_failures():
             if self._admin is None:
                 self._admin = KafkaAdminClient(**self._settings.kafka.kafka_python(), bootstrap_timeout_ms=BOOTSTRAP_MS)
-            found = {each["name"]: each for each in self._admin.describe_topics(list(names))}
-        for name, each in found.items():
+            described = {each["name"]: each for each in self._admin.describe_topics(list(names))}
+        for name, each in described.items():
             if each["error_code"] == TopicAuthorizationFailedError.errno:
-                raise AuthError(NOT_ALLOWED.format(name))
+                raise AuthError(FORBIDDEN.format(name))
         return {
-            name: Known(str(each.get("topic_id") or ""), sorted(one["partition_index"] for one in each["partitions"]))
-            for name, each in found.items()
+            name: TopicInfo(str(each.get("topic_id") or ""), sorted(one["partition_index"] for one in each["partitions"]))
+            for name, each in described.items()
             if each["partitions"]
         }
 
-    def extent(self, topic: str, partition: int) -> tuple[int, int]:
-        """The first offset that is held, and the one that the next record will have."""
+    def read_bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the first offset that the partition holds, and the offset of the next record."""
         place = TopicPartition(topic, partition)
-        with self._failures():
-            consumer = self._connected()
+        with self._map_failures():
+            consumer = self._connect()
             return consumer.beginning_offsets([place])[place], consumer.end_offsets([place])[place]
 
-    def at(self, topic: str, partition: int, moment: datetime) -> int | None:
-        """The first offset whose record is of this time or later; None where there is none."""
+    def find_offset(self, topic: str, partition: int, time: datetime) -> int | None:
+        """Return the first offset whose record has this time or a later one, or None."""
         place = TopicPartition(topic, partition)
-        with self._failures():
-            found = self._connected().offsets_for_times({place: max(0, milliseconds(moment))})[place]
+        with self._map_failures():
+            found = self._connect().offsets_for_times({place: max(0, milliseconds(time))})[place]
         return None if found is None else int(found.offset)
 
-    def messages(self, topic: str, partition: int, offset: int, end: int, size: int) -> Iterator[tuple[list[Message], int]]:
-        """The records from `offset` until before `end`, at most `size` at once, each time with the offset to go on at.
+    def read_messages(self, topic: str, partition: int, offset: int, end: int, size: int) -> Iterator[tuple[list[Message], int]]:
+        """Yield the records from `offset` until before `end`, at most `size` at once, with the offset after them.
 
-        What a producer has taken back, and the marks of its transactions, are passed over.
+        Records of aborted transactions and transaction markers are skipped.
         """
         place = TopicPartition(topic, partition)
-        with self._failures():
-            consumer = self._connected()
+        with self._map_failures():
+            consumer = self._connect()
             consumer.assign([place])
             consumer.seek(place, offset)
-        heard = time.monotonic()
+        last_progress = monotonic()
         while offset < end:
-            with self._failures():
+            with self._map_failures():
                 found = consumer.poll(timeout_ms=POLL_MS, max_records=size).get(place, [])
                 position = min(consumer.position(place), end)
             if position > offset:
-                offset, heard = position, time.monotonic()
+                offset, last_progress = position, monotonic()
                 kept = [Message(one.offset, instant(one.timestamp), one.key, one.value) for one in found if one.offset < end]
                 yield kept, position
-            elif time.monotonic() - heard > self._settings.timeout_seconds:
+            elif monotonic() - last_progress > self._settings.timeout_seconds:
                 raise RetryableError(SILENT.format(self._where, topic, partition))
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class Cluster:
                 client.close()
         self._admin = self._consumer = None
 
-    def _connected(self) -> KafkaConsumer:
+    def _connect(self) -> KafkaConsumer:
         if self._consumer is None:
             self._consumer = KafkaConsumer(
                 **self._settings.kafka.kafka_python(),
@@ -128,8 +128,8 @@ class Cluster:
         return self._consumer
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
-        """The client's errors as ours."""
+    def _map_failures(self) -> Iterator[None]:
+        """Map errors of the client to those of `connectors/errors.py`."""
         try:
             yield
         except OffsetOutOfRangeError as error:
@@ -137,11 +137,11 @@ class Cluster:
         except SaslAuthenticationFailedError as error:
             raise AuthError(REFUSED.format(self._where, secret_variable(self._settings.name, "sasl_password"))) from error
         except AuthorizationError as error:
-            raise AuthError(NOT_ALLOWED.format(type(error).__name__)) from error
+            raise AuthError(FORBIDDEN.format(type(error).__name__)) from error
         except KafkaTimeoutError as error:
             self.close()
-            raise RetryableError(AWAY.format(self._where)) from error
+            raise RetryableError(UNREACHABLE.format(self._where)) from error
         except KafkaError as error:
             self.close()
             kind = RetryableError if error.retriable else FatalError
-            raise kind(f"Kafka at {self._where} refused: {type(error).__name__}") from error
+            raise kind(f"Kafka at {self._where} failed: {type(error).__name__}") from error

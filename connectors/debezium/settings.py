@@ -1,4 +1,4 @@
-"""The settings of one Kafka cluster that Debezium writes to: its topics, and how a change of each becomes a touchpoint."""
+"""Settings of one Kafka cluster that Debezium writes to: its topics, and the mapping of their changes to touchpoints."""
 
 from typing import Literal, Self
 
@@ -13,58 +13,68 @@ Map = dict[str, str | dict[str, str]]
 
 
 class Topic(BaseModel):
-    """The changes of one table. Expressions read `op`, `key`, `before`, `after` and `source`."""
+    """The changes of one table. Expressions can read `op`, `key`, `before`, `after` and `source`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    topic: str = Field(min_length=1)
-    source: str
-    system: Name
-    replica_identity: Literal["default", "full"] = "default"
-    snapshot: bool = False
-    map: Map
-    snapshot_map: Map | None = None
+    topic: str = Field(min_length=1, description="Name of the topic: `<topic.prefix>.<schema>.<table>`.")
+    source: str = Field(description="Event family of the touchpoints.")
+    system: Name = Field(description="Product that the rows come from; part of every event id.")
+    replica_identity: Literal["default", "full"] = Field(
+        default="default", description="`full` if the database sends the complete previous row."
+    )
+    snapshot: bool = Field(default=False, description="Publish a change only if its touchpoint has changed.")
+    map: Map = Field(description="Field of the event family to JMESPath expression.")
+    snapshot_map: Map | None = Field(default=None, description="Mapping of snapshot rows; without it they are skipped.")
 
     @field_validator("source")
     @classmethod
-    def _known_family(cls, source: str) -> str:
+    def _check_family(cls, source: str) -> str:
         if source not in FAMILIES:
             raise ValueError(f"must be one of {', '.join(FAMILIES)}")
         return source
 
 
 class DebeziumSettings(BaseSettings):
-    """One cluster and its topics; without `bootstrap_servers` it is Touchline's own. `registry` is for Avro alone."""
+    """Settings of the `debezium` connector."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
-    name: Name
-    bootstrap_servers: str | None = None
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    ssl_cafile: str | None = None
-    sasl_mechanism: str | None = None
-    sasl_username: str | None = None
-    sasl_password: SecretStr = SecretStr("")
-    format: Literal["json", "avro"] = "json"
-    registry: str | None = None
-    registry_username: str | None = None
-    registry_password: SecretStr = SecretStr("")
-    unwrapped: bool = False
-    start: AwareDatetime | None = None
-    poll_seconds: float = Field(default=1, gt=0)
-    timeout_seconds: float = Field(default=30, gt=0)
-    batch: int = Field(default=2_000, ge=1, le=2_000)
-    topics: dict[Name, Topic] = Field(min_length=1)
+    name: Name = Field(description="Instance name: label of metrics, `connector` of every touchpoint, key of the saved cursors.")
+    bootstrap_servers: str | None = Field(default=None, description="Brokers of the cluster. Default: Touchline's own cluster.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="Security protocol of the cluster."
+    )
+    ssl_cafile: str | None = Field(default=None, description="File with the CA certificates of the cluster.")
+    sasl_mechanism: str | None = Field(default=None, description="SASL mechanism, for example SCRAM-SHA-512.")
+    sasl_username: str | None = Field(default=None, description="SASL user.")
+    sasl_password: SecretStr = Field(default=SecretStr(""), description="SASL password; only from the environment.")
+    format: Literal["json", "avro"] = Field(
+        default="json", description="`json` with or without its schema, or `avro` in the Confluent wire format."
+    )
+    registry: str | None = Field(default=None, description="Avro: address of the schema registry.")
+    registry_username: str | None = Field(default=None, description="Avro: user of the schema registry.")
+    registry_password: SecretStr = Field(
+        default=SecretStr(""), description="Password of the registry; only from the environment."
+    )
+    unwrapped: bool = Field(default=False, description="True if the values passed the transform ExtractNewRecordState.")
+    start: AwareDatetime | None = Field(default=None, description="Live reading skips changes with an older Kafka timestamp.")
+    poll_seconds: float = Field(default=1, gt=0, description="Pause between two rounds, in seconds.")
+    timeout_seconds: float = Field(
+        default=30, gt=0, description="Longest silence of a partition with unread records, in seconds."
+    )
+    batch: int = Field(default=2_000, ge=1, le=2_000, description="Changes per published batch.")
+    topics: dict[Name, Topic] = Field(min_length=1, description="Topics by feed name; the name is part of every event id.")
 
     @model_validator(mode="after")
-    def _registry_goes_with_avro(self) -> Self:
+    def _check_registry(self) -> Self:
         if (self.format == "avro") != bool(self.registry):
-            raise ValueError("registry: the address of the schema registry goes with `format: avro`, and only with it")
+            raise ValueError("registry: `format: avro` needs the address of a schema registry, and `format: json` has none")
         return self
 
     @property
     def kafka(self) -> KafkaSettings:
-        """How to reach the cluster: nothing of Touchline's own credentials goes to another one."""
+        """The connection to the cluster. Touchline's own credentials are never sent to another cluster."""
         if self.bootstrap_servers is None:
             return KafkaSettings()
         return KafkaSettings(

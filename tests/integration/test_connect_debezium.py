@@ -1,4 +1,4 @@
-"""The `debezium` connector on the real Kafka: page edges, transactions, retention, topics made anew, kills, backfills."""
+"""The `debezium` connector on a real Kafka: page edges, transactions, retention, recreated topics, kills, backfills."""
 
 import json
 from collections import Counter
@@ -39,7 +39,7 @@ MAP = {
 
 
 class Topic:
-    """A topic with changes as Debezium writes them, and the connector that reads it."""
+    """A topic with changes in Debezium's format, and the connector that reads it."""
 
     def __init__(self, kafka: KafkaSettings, folder: Path) -> None:
         self.kafka, self.folder, self.connectors = kafka, folder, list[Connector]()
@@ -47,11 +47,11 @@ class Topic:
         self.topic = f"{self.name}.public.orders"
         self.admin = KafkaAdminClient(**kafka.kafka_python())
 
-    def make(self, partitions: int = 1) -> None:
+    def create(self, partitions: int = 1) -> None:
         self.admin.create_topics({self.topic: {"num_partitions": partitions, "replication_factor": 1}}, wait_for_metadata=True)
 
     def put(self, *numbers: int, at: datetime = DAY, partition: int = 0, producer: KafkaProducer | None = None) -> None:
-        """The creation of these orders, all of one instant."""
+        """Publish the creation of these orders, all with the same time."""
         with closing(KafkaProducer(**self.kafka.kafka_python(), linger_ms=20)) as ours:
             for number in numbers:
                 key, value = {"id": number}, change(number, at)
@@ -66,7 +66,7 @@ class Topic:
         path.write_text(yaml.safe_dump({**where, "topics": {"orders": orders}, **given}))
         return path
 
-    def opened(self, **given: Any) -> Connector:
+    def open(self, **given: Any) -> Connector:
         found = open_connector("debezium", self.settings(**given), {})
         assert isinstance(found, Connector)
         self.connectors.append(found)
@@ -108,27 +108,27 @@ def read(connector: Connector, cursor: Cursor | None = None) -> tuple[Counter[in
     return found, cursor
 
 
-def test_changes_of_one_instant_come_once_over_page_edges_and_after_any_batch(topic: Topic) -> None:
-    topic.make()
+def test_changes_of_one_time_are_read_once_across_pages_and_after_any_batch(topic: Topic) -> None:
+    topic.create()
     topic.put(*range(35))
-    batches = list(topic.opened(batch=10).read(STREAM, None))
+    batches = list(topic.open(batch=10).read(STREAM, None))
     assert [len(batch.records) for batch in batches] == [10, 10, 10, 5]
     for cut, batch in enumerate(batches, 1):
-        rest, _ = read(topic.opened(batch=10), batch.cursor)
+        rest, _ = read(topic.open(batch=10), batch.cursor)
         assert rest == Counter(range(10 * cut, 35))
 
 
 @pytest.mark.parametrize("kind", [Record, Message])
 def test_at_most_two_batches_are_in_memory(topic: Topic, kind: type) -> None:
-    topic.make()
+    topic.create()
     topic.put(*range(80))
-    assert 0 < most_alive(topic.opened(batch=10).read(STREAM, None), kind, 8) <= 20
+    assert 0 < most_alive(topic.open(batch=10).read(STREAM, None), kind, 8) <= 20
 
 
-def test_what_comes_while_it_is_read_waits_for_the_next_round(topic: Topic) -> None:
-    topic.make()
+def test_record_published_during_round_waits_for_next_round(topic: Topic) -> None:
+    topic.create()
     topic.put(*range(10))
-    connector = topic.opened(batch=5)
+    connector = topic.open(batch=5)
     batches = connector.read(STREAM, None)
     first = next(batches)
     topic.put(*range(10, 20))
@@ -137,8 +137,8 @@ def test_what_comes_while_it_is_read_waits_for_the_next_round(topic: Topic) -> N
     assert read(connector, rest[-1].cursor)[0] == Counter(range(10, 20))
 
 
-def test_what_a_transaction_took_back_is_not_read_and_an_open_one_is_waited_for(topic: Topic) -> None:
-    topic.make()
+def test_aborted_transaction_is_skipped_and_open_one_is_awaited(topic: Topic) -> None:
+    topic.create()
     with closing(KafkaProducer(**topic.kafka.kafka_python(), transactional_id=topic.name)) as producer:
         producer.init_transactions()
         producer.begin_transaction()
@@ -149,25 +149,25 @@ def test_what_a_transaction_took_back_is_not_read_and_an_open_one_is_waited_for(
         producer.commit_transaction()
         producer.begin_transaction()
         topic.put(4, producer=producer)
-        connector = topic.opened()
+        connector = topic.open()
         first, cursor = read(connector)
         producer.commit_transaction()
     assert first == Counter([3])
     second, cursor = read(connector, cursor)
     assert second == Counter([4])
     assert [batch.records for batch in connector.read(STREAM, cursor)] == [()]
-    assert list(connector.read(STREAM, cursor)) == [], "nothing new is said once, then at most every half minute"
+    assert list(connector.read(STREAM, cursor)) == [], "an idle stream saves its state once, then at most every half minute"
 
 
-def test_what_retention_took_away_is_a_gap_and_the_rest_is_read(topic: Topic) -> None:
-    topic.make()
+def test_expired_records_are_gap_and_reading_continues(topic: Topic) -> None:
+    topic.create()
     topic.put(*range(10))
     topic.run("--once")
     topic.put(*range(10, 20), at=DAY + timedelta(hours=1))
     topic.admin.delete_records({TopicPartition(topic.topic, 0): 15})
     (state,) = states(topic.kafka, topic.name).values()
-    with pytest.raises(CursorExpiredError, match="nothing before offset 15"):
-        read(topic.opened(), json.loads(state.cursor))
+    with pytest.raises(CursorExpiredError, match="no records before offset 15"):
+        read(topic.open(), json.loads(state.cursor))
     topic.run("--once")
     [letter] = records(topic.kafka, DEAD_LETTERS, topic.name)
     assert letter["reason"] == "gap"
@@ -175,12 +175,12 @@ def test_what_retention_took_away_is_a_gap_and_the_rest_is_read(topic: Topic) ->
     assert orders(topic) == {*range(10), *range(15, 20)}
 
 
-def test_a_topic_made_anew_is_a_gap_and_is_read_from_its_beginning(topic: Topic) -> None:
-    topic.make()
+def test_recreated_topic_is_gap_and_is_read_from_its_beginning(topic: Topic) -> None:
+    topic.create()
     topic.put(*range(10))
     topic.run("--once")
     topic.admin.delete_topics([topic.topic])
-    topic.make()
+    topic.create()
     topic.put(*range(20, 40), at=DAY + timedelta(hours=1))
     topic.run("--once")
     assert orders(topic) == {*range(10), *range(20, 40)}
@@ -191,8 +191,8 @@ def orders(topic: Topic) -> set[int]:
     return {int(each["order_id"]) for each in records(topic.kafka, source_topic("erp"), topic.name)}
 
 
-def test_killed_at_each_step_nothing_is_lost_or_told_twice(topic: Topic) -> None:
-    topic.make(partitions=2)
+def test_kill_at_each_step_neither_loses_nor_repeats_changes(topic: Topic) -> None:
+    topic.create(partitions=2)
     for partition in (0, 1):
         topic.put(*range(partition * 1_000, partition * 1_000 + 1_000), partition=partition)
     settings = topic.settings(batch=100)
@@ -207,8 +207,8 @@ def test_killed_at_each_step_nothing_is_lost_or_told_twice(topic: Topic) -> None
     }
 
 
-def test_a_backfill_reads_what_live_reading_left_out(topic: Topic) -> None:
-    topic.make()
+def test_backfill_reads_changes_before_start(topic: Topic) -> None:
+    topic.create()
     for number in range(20):
         topic.put(number, at=DAY + number * timedelta(hours=1))
     start = DAY + timedelta(hours=10)
@@ -221,23 +221,23 @@ def test_a_backfill_reads_what_live_reading_left_out(topic: Topic) -> None:
 
 
 def test_partitions_added_later_are_read(topic: Topic) -> None:
-    topic.make()
-    connector = topic.opened()
+    topic.create()
+    connector = topic.open()
     assert list(connector.list_streams({})) == ["orders:0"]
     topic.admin.create_partitions({topic.topic: 3})
     assert list(connector.list_streams({})) == ["orders:0", "orders:1", "orders:2"]
 
 
-def test_check_says_in_one_line_what_is_wrong(topic: Topic, caplog: pytest.LogCaptureFixture) -> None:
-    assert topic.opened().check() == f"0 of 1 topics, 0 partitions; no topic yet: {topic.topic}"
-    assert list(topic.opened().list_streams({})) == []
+def test_check_reports_each_fault_in_one_line(topic: Topic, caplog: pytest.LogCaptureFixture) -> None:
+    assert topic.open().check() == f"0 of 1 topics, 0 partitions; no topic yet: {topic.topic}"
+    assert list(topic.open().list_streams({})) == []
     assert f"no topic {topic.topic} yet" in caplog.text
-    topic.make()
+    topic.create()
     topic.put(1)
-    assert topic.opened().check() == "1 of 1 topics, 1 partitions"
-    assert "set `unwrapped: false`" in topic.opened(unwrapped=True).check()
+    assert topic.open().check() == "1 of 1 topics, 1 partitions"
+    assert "set `unwrapped: false`" in topic.open(unwrapped=True).check()
     with pytest.raises(RetryableError, match="check `url`, and that the source is running"):
-        topic.opened(format="avro", registry="http://127.0.0.1:9").check()
+        topic.open(format="avro", registry="http://127.0.0.1:9").check()
     process = connect(topic.settings(bootstrap_servers="127.0.0.1:9"), topic.kafka, "--check", connector="debezium")
     code, _, err = finished(process)
     assert code != 0

@@ -1,4 +1,4 @@
-"""What Debezium says, whichever way it says it; Avro that is no Avro; settings that could not be safe."""
+"""Debezium's changes in all formats, invalid Avro, and invalid settings."""
 
 import json
 import os
@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from connectors.contract import Connector as AnyConnector
 from connectors.debezium.cases.source import Rows
-from connectors.debezium.change import NOT_SENT, change
+from connectors.debezium.change import PLACEHOLDER, parse_change
 from connectors.debezium.connector import Connector
-from connectors.debezium.formats import HEADER, Registry, from_json
+from connectors.debezium.formats import HEADER, Registry, decode_json
 from connectors.debezium.settings import DebeziumSettings
 from connectors.errors import CursorExpiredError
 from connectors.settings import open_connector
@@ -33,60 +33,64 @@ TOPIC = "crm.public.orders"
 MINIMAL: dict[str, Any] = yaml.safe_load((FOLDER / "minimal.yaml").read_text())
 ORDERS = MINIMAL["topics"]["orders"]
 MAP = ORDERS["map"]
-VALUES = st.none() | st.integers() | st.text(max_size=5) | st.booleans() | st.just(NOT_SENT)
+VALUES = st.none() | st.integers() | st.text(max_size=5) | st.booleans() | st.just(PLACEHOLDER)
 ROWS = st.dictionaries(st.sampled_from(["customer", "state", "op", "source", "ts_ms"]), VALUES)
 NAMES = st.sampled_from(["schema", "payload", "type", "fields", "field", "name", "items"])
-ODD = st.recursive(VALUES, lambda each: st.dictionaries(NAMES, each) | st.lists(each)).map(lambda said: json.dumps(said).encode())
+ODD = st.recursive(VALUES, lambda each: st.dictionaries(NAMES, each) | st.lists(each)).map(
+    lambda value: json.dumps(value).encode()
+)
 SCHEMA = {"type": "record", "name": "Key", "fields": [{"name": "id", "type": "long"}, {"name": "total", "type": "bytes"}]}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def kafka() -> Iterator[None]:
-    """Touchline's own cluster, which the samples read from."""
+    """Set the address of Touchline's own cluster, which the samples read."""
     with patch.dict(os.environ, TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS="ours:9092"):
         yield
 
 
 @given(ROWS, st.sampled_from("cudr"), st.integers(0), st.integers(0))
-def test_whole_and_unwrapped_say_the_same(row: dict[str, Any], op: str, at: int, lsn: int) -> None:
+def test_envelope_and_unwrapped_value_are_the_same_change(row: dict[str, Any], op: str, at: int, lsn: int) -> None:
     before, after = (row, None) if op == "d" else (None, row)
     whole = {"before": before, "after": after, "op": op, "source": {"ts_ms": at, "lsn": lsn}, "ts_ms": at + 9}
-    told = {"__deleted": str(op == "d").lower(), "__op": op, "__source_ts_ms": at, "__lsn": lsn, "__ts_ms": at + 9}
+    metadata = {"__deleted": str(op == "d").lower(), "__op": op, "__source_ts_ms": at, "__lsn": lsn, "__ts_ms": at + 9}
     for full in (True, False):
-        found = change({"id": 1}, whole, unwrapped=False, full=full)
-        assert found == change({"id": 1}, {**row, **told}, unwrapped=True, full=full)
-        assert NOT_SENT not in str(found)
+        found = parse_change({"id": 1}, whole, unwrapped=False, full=full)
+        assert found == parse_change({"id": 1}, {**row, **metadata}, unwrapped=True, full=full)
+        assert PLACEHOLDER not in str(found)
         assert full or found.before == ({"id": 1} if op == "d" else None)
 
 
-@pytest.mark.parametrize("told", [{"__op": "u"}, {"__op": "r", "__lsn": 1}, {"__op": "r", "__lsn": 2}])
+@pytest.mark.parametrize("metadata", [{"__op": "u"}, {"__op": "r", "__lsn": 1}, {"__op": "r", "__lsn": 2}])
 @given(one=ROWS, other=ROWS)
-def test_states_without_a_position_that_lasts_are_told_apart_by_what_they_hold(
-    told: dict[str, Any], one: dict[str, Any], other: dict[str, Any]
+def test_changes_without_stable_position_are_versioned_by_content(
+    metadata: dict[str, Any], one: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    """Two updates of a transaction have one time, and no position where the transform adds none; a snapshot's is its own."""
-    found = [change({"id": 1}, {**row, **told, "__source_ts_ms": 1}, unwrapped=True, full=False) for row in (one, other)]
+    """Two updates of a transaction have one time and, without source.lsn, no position; each snapshot has its own position."""
+    found = [
+        parse_change({"id": 1}, {**row, **metadata, "__source_ts_ms": 1}, unwrapped=True, full=False) for row in (one, other)
+    ]
     same = json.dumps(found[0].after, sort_keys=True) == json.dumps(found[1].after, sort_keys=True)
     assert (found[0].version == found[1].version) == same
 
 
-def test_a_key_is_the_same_whatever_its_order() -> None:
+def test_key_text_is_independent_of_field_order() -> None:
     value = {"op": "u", "after": {}, "source": {"ts_ms": 1}}
     keys = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
-    assert len({change(key, value, unwrapped=False, full=False).name for key in keys}) == 1
+    assert len({parse_change(key, value, unwrapped=False, full=False).key_text for key in keys}) == 1
 
 
 @given(st.binary(max_size=40) | ODD)
-def test_whatever_the_bytes_are_it_is_json_or_a_record_error(raw: bytes) -> None:
+def test_any_bytes_are_json_or_record_error(raw: bytes) -> None:
     with suppress(RecordError):
-        from_json(raw)
+        decode_json(raw)
 
 
 @given(st.integers(-(10**30), 10**30), st.integers(0, 9))
-def test_decimals_are_decoded_exactly_by_their_schema(unscaled: int, scale: int) -> None:
+def test_decimals_are_decoded_exactly(unscaled: int, scale: int) -> None:
     raw = b64encode(unscaled.to_bytes(16, "big", signed=True)).decode()
     schema = {"type": "bytes", "name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": str(scale)}}
-    found = from_json(json.dumps({"schema": schema, "payload": raw}).encode())
+    found = decode_json(json.dumps({"schema": schema, "payload": raw}).encode())
     assert found == Decimal(unscaled).scaleb(-scale)
 
 
@@ -99,24 +103,24 @@ def registry() -> Iterator[Registry]:
             yield found
 
 
-def test_avro_that_does_not_follow_its_schema_is_refused_with_what_to_look_at(registry: Registry) -> None:
+def test_invalid_avro_is_record_error(registry: Registry) -> None:
     body = BytesIO()
     schemaless_writer(body, parse_schema(SCHEMA), {"id": 7, "total": b"abc"})
     whole = HEADER.pack(0, 1) + body.getvalue()
     registry.check()
-    assert registry.read(whole) == {"id": 7, "total": "YWJj"}
+    assert registry.decode(whole) == {"id": 7, "total": "YWJj"}
     for raw, reason in (
         (b"{}", "not_avro"),
         (whole[:-1], "not_avro"),
         (whole + b"x", "not_avro"),
         (HEADER.pack(0, 9), "unknown_schema"),
     ):
-        with pytest.raises(RecordError) as refused:
-            registry.read(raw)
-        assert refused.value.reason == reason
+        with pytest.raises(RecordError) as error:
+            registry.decode(raw)
+        assert error.value.reason == reason
 
 
-def test_an_address_that_is_no_registry_stops_it() -> None:
+def test_address_without_registry_is_config_error() -> None:
     with schema_registry() as url:
         settings = DebeziumSettings.model_validate({**MINIMAL, "format": "avro", "registry": f"{url}/elsewhere"})
         with closing(Registry(settings)) as found, pytest.raises(ConfigError, match="answers 404"):
@@ -131,24 +135,24 @@ def rows(count: int, **changes: Any) -> Connector:
 
 
 @pytest.mark.parametrize(
-    ("cursor", "said"),
+    ("cursor", "message"),
     [
-        ({"topic": "2", "offset": 5}, "anew"),
-        ({"topic": "1", "offset": 21}, "anew"),
+        ({"topic": "2", "offset": 5}, "recreated"),
+        ({"topic": "1", "offset": 21}, "recreated"),
         ({"topic": "1", "offset": 4}, "before offset 5"),
     ],
 )
-def test_a_place_that_the_topic_no_longer_has_is_never_passed_over(cursor: dict[str, Any], said: str) -> None:
+def test_cursor_outside_of_topic_is_expired(cursor: dict[str, Any], message: str) -> None:
     connector = rows(20)
     assert isinstance(connector.cluster, Rows)
     connector.cluster.first = 5
     assert next(connector.read("orders:0", {"topic": "1", "offset": 5})).records
-    with pytest.raises(CursorExpiredError, match=said):
+    with pytest.raises(CursorExpiredError, match=message):
         next(connector.read("orders:0", cursor))
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"format": "avro"}, "registry"),
         ({"registry": "http://registry"}, "registry"),
@@ -157,14 +161,14 @@ def test_a_place_that_the_topic_no_longer_has_is_never_passed_over(cursor: dict[
         ({"topics": {"orders": {**ORDERS, "map": {**MAP, "type": "now.what"}}}}, "reads column now"),
     ],
 )
-def test_settings_that_cannot_work_are_refused_with_what_to_change(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_invalid_settings_are_rejected_with_setting_to_change(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(yaml.safe_dump({**MINIMAL, **changes}))
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         open_connector("debezium", file, {})
 
 
-def test_no_credential_of_ours_goes_to_another_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_own_credentials_are_not_sent_to_another_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given = {"SECURITY_PROTOCOL": "SASL_SSL", "SASL_MECHANISM": "PLAIN", "SASL_USERNAME": "us", "SASL_PASSWORD": "secret"}
     for name, value in given.items():
         monkeypatch.setenv(f"TOUCHLINE_KAFKA_{name}", value)
@@ -174,6 +178,6 @@ def test_no_credential_of_ours_goes_to_another_cluster(monkeypatch: pytest.Monke
     assert theirs == {"bootstrap_servers": ["theirs:9092"], "security_protocol": "PLAINTEXT"}
 
 
-def test_it_is_a_connector() -> None:
+def test_connector_implements_contract() -> None:
     connector: AnyConnector = rows(0)
     assert connector.check() == "1 of 1 topics, 1 partitions"

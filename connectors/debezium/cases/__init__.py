@@ -1,1 +1,1 @@
-"""Records as Debezium writes them, and what they must become."""
+"""Records of Debezium and the touchpoints that they must become."""
