@@ -59,10 +59,10 @@ class Producer:
     async def publish_rows(self, topic: str, partition: int, rows: list[Row], row_group_prefix_bytes: int) -> OffsetRange:
         """Send changelog rows, wait for the acknowledgement and return the offsets of the first and the last row.
 
-        All rows of a row group (`row_groups`) share one batch. The broker keeps a batch whole or not at all, so that no crash
+        All rows of a row group (`group_rows`) share one batch. The broker keeps a batch whole or not at all, so that no crash
         leaves half of a row group.
         """
-        return await self._sender(topic, partition).send(row_groups(rows, row_group_prefix_bytes))
+        return await self._sender(topic, partition).send(group_rows(rows, row_group_prefix_bytes))
 
     def _sender(self, topic: str, partition: int) -> "PartitionSender":
         sender = self._senders.get((topic, partition))
@@ -145,7 +145,7 @@ class PartitionSender:
         return batches
 
 
-def row_groups(rows: Iterable[Row], prefix_bytes: int) -> list[RowGroup]:
+def group_rows(rows: Iterable[Row], prefix_bytes: int) -> list[RowGroup]:
     """Return rows grouped by the first `prefix_bytes` of their keys, in the order of each group's first row.
 
     With 0, each row is a group of its own and the order stays as it is.

@@ -12,7 +12,7 @@ import rocksdict
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.service.connection import KafkaSettings
-from streams.engine.store import options
+from streams.engine.store import rocksdb_options
 
 POSITION = b"\x00position"
 MAX_CACHED_KEYS = 100_000
@@ -27,7 +27,7 @@ class Replica:
         self._extract = extract
         self._cache: dict[bytes, bytes | None] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._rows = rocksdict.Rdict(str(path), options())
+        self._rows = rocksdict.Rdict(str(path), rocksdb_options())
 
     def get(self, key: bytes) -> bytes | None:
         """Return the newest known value of `key`, or None. Recent keys come from memory."""

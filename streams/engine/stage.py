@@ -77,7 +77,7 @@ class Stage:
                 await before
             with self._seconds.time():
                 await self.process_chunk(event.value, event.message.partition)
-            event.message.done = True  # 7
+            event.message.is_done = True  # 7
             event.ack()
             free.release()
         except Exception:

@@ -21,7 +21,7 @@ WRITE_BUFFER_BYTES = 16 << 20
 BLOCK_CACHE_BYTES = 32 << 20
 
 
-def options() -> rocksdict.Options:
+def rocksdb_options() -> rocksdict.Options:
     """Return RocksDB options with small buffers. The default of Faust is a block cache of 2 GiB per partition."""
     chosen = rocksdict.Options(raw_mode=True)
     chosen.create_if_missing(True)
@@ -56,7 +56,7 @@ class Store(StockStore):
     def _open_for_partition(self, partition: int) -> rocksdict.Rdict:
         path = self.partition_path(partition)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return rocksdict.Rdict(str(path), options())
+        return rocksdict.Rdict(str(path), rocksdb_options())
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Callable[..., Any], to_value: Callable[..., Any]) -> None:
         """Apply changelog records during recovery. Each event holds a chunk of one partition."""

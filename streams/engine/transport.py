@@ -86,10 +86,10 @@ def order_by_timestamp(queues: Mapping[TP, Iterable[list[Any]]]) -> Iterable[tup
 class Chunk(ConsumerMessage):
     """Message whose value is a list of records, with the offset of the last one and the timestamp of the first one.
 
-    Only the stage sets `done`. Faust's own `acked` is not reliable, because a stream also acknowledges events that it skips.
+    Only the stage sets `is_done`. Faust's own `acked` is not reliable, because a stream also acknowledges events that it skips.
     """
 
-    done = False
+    is_done = False
 
 
 class Ledger:
@@ -105,7 +105,7 @@ class Ledger:
         """Return the offset after the last chunk up to which all are done, or None when the first one is not done."""
         offset = None
         for message in self._delivered:
-            if not message.done:
+            if not message.is_done:
                 break
             offset = message.offset + 1
         return offset
@@ -117,7 +117,7 @@ class Ledger:
 
     def oldest_pending_timestamp(self) -> float | None:
         """Return the Kafka timestamp of the first chunk that is not done (seconds since 1970), or None."""
-        pending = next((message for message in self._delivered if not message.done), None)
+        pending = next((message for message in self._delivered if not message.is_done), None)
         return None if pending is None else pending.timestamp
 
 
@@ -189,7 +189,7 @@ class Consumer(StockConsumer):
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
             await self.sleep(LINGER_SECONDS if 0 < delivered < SMALL_POLL_RECORDS else 0)
 
-    def lag(self, topics: Collection[str]) -> tuple[int, float]:
+    def measure_lag(self, topics: Collection[str]) -> tuple[int, float]:
         """Return the consumer lag of `topics` on the assigned partitions, and the age in seconds of the oldest pending chunk."""
         assigned = [tp for tp in self.assignment() if tp.topic in topics]
         behind = sum(max(0, (self.highwater(tp) or 0) - (self._committed_offset[tp] or 0)) for tp in assigned)

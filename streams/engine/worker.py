@@ -124,7 +124,7 @@ class App(faust.App):
             )
             telemetry.RECOVERY.set(remaining)
             for step in self._steps:
-                behind, seconds = cast(Consumer, self.consumer).lag(step.topics)
+                behind, seconds = cast(Consumer, self.consumer).measure_lag(step.topics)
                 telemetry.LAG.labels(step.name).set(behind)
                 telemetry.LAG_SECONDS.labels(step.name).set(seconds)
 
@@ -136,7 +136,7 @@ def build_app(
     app = App(
         GROUP,
         broker=f"{streams.engine.transport.SCHEME}://{settings.bootstrap_servers.replace(',', ';')}",
-        broker_credentials=credentials(settings),
+        broker_credentials=faust_credentials(settings),
         store=f"{streams.engine.store.SCHEME}://",
         datadir=str(folder),
         topic_partitions=max(PARTITIONS.values()),
@@ -189,7 +189,7 @@ def _add_step(app: App, step: Step) -> None:
     app.agent(app.topic(*step.topics, schema=ChunkSchema(), partitions=partitions), name=step.name)(agent)
 
 
-def credentials(settings: KafkaConnection) -> CredentialsT | None:
+def faust_credentials(settings: KafkaConnection) -> CredentialsT | None:
     """Return the arguments of an aiokafka client in Faust's form; Faust turns them back into the same arguments."""
     arguments = settings.aiokafka()
     context = arguments.get("ssl_context")

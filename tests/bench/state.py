@@ -34,7 +34,7 @@ from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import encode
 from schemas.wire.topics import CUSTOMER_STATE, PARTITIONS, RESOLVED
 from streams.contract import Output
-from streams.engine.store import options
+from streams.engine.store import rocksdb_options
 from streams.engine.worker import GROUP
 from streams.steps.identity import new_customer_id
 from streams.steps.resolved import forward_to_customer
@@ -186,7 +186,7 @@ def compare(rows: dict[bytes, bytes], folder: Path) -> None:
     """Raise FatalError unless the databases that a worker recovered in `folder` hold exactly `rows`."""
     found = 0
     for path in folder.rglob("CURRENT"):
-        database: Any = rocksdict.Rdict(str(path.parent), options(), access_type=rocksdict.AccessType.read_only())
+        database: Any = rocksdict.Rdict(str(path.parent), rocksdb_options(), access_type=rocksdict.AccessType.read_only())
         found += sum(rows.get(key) == value for key, value in database.items())
     if found != len(rows):
         raise FatalError(f"recovery brought back {found} of {len(rows)} rows as the changelog has them")

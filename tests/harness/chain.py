@@ -9,7 +9,7 @@ from schemas.errors import RecordError
 from schemas.wire.codec import decode, encode
 from schemas.wire.topics import IDENTITY, RESOLVED, TICKS, source_topic
 from streams.contract import Record, Rows, Step
-from streams.engine.producer import row_groups
+from streams.engine.producer import group_rows
 from streams.signals import load_signals
 from streams.steps.customer import decode_block, decode_customer
 from streams.steps.history import History
@@ -70,7 +70,7 @@ class Chain:
                 self.copy[output.key] = read_customer_id(output.value)
         changes = list(rows.changes())
         if self.crashes and self.chance.random() < 0.2:
-            groups = row_groups(changes, step.row_group_prefix_bytes)  # a crash keeps or loses a row group
+            groups = group_rows(changes, step.row_group_prefix_bytes)  # a crash keeps or loses a row group
             for group in groups[: self.chance.randint(0, len(groups))]:
                 store.update(group)
             self.position[at] -= len(chunk)  # the offset was not committed, so the chunk comes again

@@ -20,7 +20,7 @@ from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.replica import Replica
 from streams.engine.stage import MAX_CHUNKS_IN_FLIGHT, Stage
-from streams.engine.store import OFFSET_BYTES, Store, encode_stored_row, options
+from streams.engine.store import OFFSET_BYTES, Store, encode_stored_row, rocksdb_options
 from streams.engine.transport import Ledger, cut_chunks, order_by_timestamp
 from streams.engine.worker import build_app
 from streams.steps.link import Link
@@ -34,7 +34,7 @@ def record(value: bytes | None, offset: int = 0, headers: Headers = ()) -> Any:
 def test_commit_never_passes_an_unfinished_chunk(fates: list[bool], chance: Any) -> None:
     ledger = Ledger()
     messages: list[Any] = [
-        SimpleNamespace(offset=10 * index + 9, timestamp=float(index), done=False) for index in range(len(fates))
+        SimpleNamespace(offset=10 * index + 9, timestamp=float(index), is_done=False) for index in range(len(fates))
     ]
     for message in messages:
         ledger.add(message)
@@ -42,20 +42,20 @@ def test_commit_never_passes_an_unfinished_chunk(fates: list[bool], chance: Any)
     chance.shuffle(order)
     committed = 0
     for message in order:
-        message.done = True
+        message.is_done = True
         committed = ledger.committable_offset() or committed
         if chance.random() < 0.5:
             ledger.forget_committed(committed)
-        unfinished = [each.offset for each in messages if not each.done]
+        unfinished = [each.offset for each in messages if not each.is_done]
         assert committed <= min(unfinished, default=10**9)
     expected = 0
     for message in messages:
-        if not message.done:
+        if not message.is_done:
             break
         expected = message.offset + 1
     assert committed == expected
     assert (ledger.committable_offset() or committed) == committed
-    pending = [message.timestamp for message in messages if not message.done]
+    pending = [message.timestamp for message in messages if not message.is_done]
     assert ledger.oldest_pending_timestamp() == min(pending, default=None)
 
 
@@ -213,7 +213,7 @@ def changelog(partition: int, *rows: tuple[bytes, bytes], offset: int) -> Any:
 
 def test_recovery_keeps_the_row_with_the_higher_last_applied_offset(tmp_path: Path) -> None:
     store = Store.__new__(Store)
-    store._dbs = {2: rocksdict.Rdict(str(tmp_path / "rows"), options())}
+    store._dbs = {2: rocksdict.Rdict(str(tmp_path / "rows"), rocksdb_options())}
     records = [
         (b"a", encode_stored_row(7, b"new")),
         (b"a", encode_stored_row(3, b"of a frozen worker")),
@@ -264,7 +264,7 @@ def test_chunk_that_fails_only_as_a_whole_is_processed_record_by_record() -> Non
 
 def test_store_detects_changelog_writes_of_other_workers(tmp_path: Path) -> None:
     store = Store.__new__(Store)
-    store._dbs = {0: rocksdict.Rdict(str(tmp_path / "rows"), options())}
+    store._dbs = {0: rocksdict.Rdict(str(tmp_path / "rows"), rocksdb_options())}
     assert store.is_next(0, 0)
     store.write(0, [(b"a", encode_stored_row(1, b"row"))], 9)
     assert store.is_next(0, 10)
@@ -279,7 +279,7 @@ class Stream:
         self.read = 0
 
     def _event(self, offset: int, partition: int) -> Any:
-        message = SimpleNamespace(partition=partition, done=False)
+        message = SimpleNamespace(partition=partition, is_done=False)
         return SimpleNamespace(value=[record(edge("a"), offset)], message=message, ack=lambda: None)
 
     async def __aiter__(self) -> Any:
