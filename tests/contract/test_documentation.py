@@ -110,6 +110,20 @@ def test_the_page_of_settings_is_generated_from_the_models_and_complete() -> Non
     assert all(setting.meaning for model in settings_models().values() for setting in describe(model))
 
 
+def test_the_tests_readme_lists_every_harness_module() -> None:
+    text = (ROOT / "tests" / "README.md").read_text()
+    modules = {path.name for path in (ROOT / "tests" / "harness").glob("*.py")} - {"__init__.py"}
+    assert not [name for name in modules if f"`{name}`" not in text]
+
+
+def test_no_test_imports_from_a_conftest_or_from_another_test() -> None:
+    pattern = re.compile(
+        r"^\s*(?:from tests\S*\.(?:conftest|test_\w+) import|import tests\S*\.(?:conftest|test_\w+)\s)", re.MULTILINE
+    )
+    sources = [ROOT / name for name in tracked_files() if name.startswith("tests/") and name.endswith(".py")]
+    assert not [str(path.relative_to(ROOT)) for path in sources if pattern.search(path.read_text(encoding="utf-8"))]
+
+
 def test_the_checks_find_faults(tmp_path: Path) -> None:
     page = ROOT / "README.md"
     assert _fault("touchline conect files")

@@ -23,24 +23,16 @@ DYING = """
 import sys
 from pathlib import Path
 from tests.crash import launch, points
-import tests.crash.test_points as here
+from tests.crash import victim
 
 points.POINTS.clear()
-points.POINTS["here"] = points.Point("here", "work", 1, "tests.crash.test_points:step", turn=2)
-points.CHUNK_BEGINS["work"] = "tests.crash.test_points:begin"
+points.POINTS["here"] = points.Point("here", "work", 1, "tests.crash.victim:step", turn=2)
+points.CHUNK_BEGINS["work"] = "tests.crash.victim:begin"
 launch.arm(Path(sys.argv[1]), "work")
 for _ in range(3):
-    here.begin(None)
-    print(here.step(), here.step(), here.step(), flush=True)
+    victim.begin(None)
+    print(victim.step(), victim.step(), victim.step(), flush=True)
 """
-
-
-def begin(stage: object) -> None:
-    """Stands for the call that begins a chunk."""
-
-
-def step() -> str:
-    return "alive"
 
 
 def steps(kind: str) -> set[int]:
