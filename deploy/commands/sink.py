@@ -23,6 +23,7 @@ def command(*, tables: tuple[str, ...], name: str, until_idle: float | None, res
 
         supervised()
     import asyncio
+    from functools import partial
 
     from deploy.services import name_services
     from deploy.topics import ensure_topics
@@ -38,7 +39,8 @@ def command(*, tables: tuple[str, ...], name: str, until_idle: float | None, res
     process = Process("sink", name, quiet=["aiokafka", "kafka"])
     sinks = Sinks(chosen_tables, settings, process.stop)
     process.serve()
-    process.wait_for(f"Kafka at {settings.bootstrap_servers}", lambda: ensure_topics(settings, dry_run=True))
-    process.wait_for(f"ClickHouse at {clickhouse.host}:{clickhouse.port}", lambda: require_server(clickhouse))
+    wait_for = partial(process.wait_for, is_bounded=until_idle is not None)
+    wait_for(f"Kafka at {settings.bootstrap_servers}", lambda: ensure_topics(settings, dry_run=True))
+    wait_for(f"ClickHouse at {clickhouse.host}:{clickhouse.port}", lambda: require_server(clickhouse))
     process.use_probes(sinks.live, sinks.ready)
     asyncio.run(sinks.run(until_idle))

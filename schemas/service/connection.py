@@ -4,9 +4,10 @@ All clients of Touchline get their arguments here: kafka-python (connectors, dep
 takes the arguments of aiokafka as its credentials (`streams/engine/worker.py`). No setting has an effect in one client only.
 """
 
+import re
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from schemas.errors import ConfigError
@@ -15,6 +16,7 @@ from schemas.service.settings import EnvironmentSettings
 from schemas.service.tls import TlsSettings
 
 ENV_PREFIX = "TOUCHLINE_KAFKA_"
+ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\],]+)(:\d{1,5})?")
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
@@ -72,6 +74,13 @@ class KafkaConnection(KafkaSecurity):
     """One Kafka cluster."""
 
     bootstrap_servers: str = Field(description="Addresses of some brokers of the cluster: host:port, separated by commas.")
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _check_addresses(cls, servers: str) -> str:
+        if not all(ADDRESS.fullmatch(server.strip()) for server in servers.split(",")):
+            raise ValueError("write host:port, and commas between several servers")
+        return servers
 
     def kafka_python(self) -> dict[str, Any]:
         """Return the connection arguments of a kafka-python client. Raises ConfigError."""

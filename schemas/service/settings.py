@@ -27,7 +27,7 @@ class ProcessSettings(EnvironmentSettings):
     metrics_port: Annotated[int, Field(ge=0, le=65_535, description="TCP port of metrics and probes; 0 is any free port.")] = 0
     targets: Annotated[str, Field(description="Folder of the Prometheus target files; empty writes none.")] = ""
     wait_seconds: Annotated[
-        float, Field(ge=0, description="Seconds that `migrate`, `tick` and `connect --once` wait for Kafka and ClickHouse.")
+        float, Field(ge=0, description="Seconds that commands which end by themselves wait for Kafka and ClickHouse.")
     ] = 60.0
     restarts: Annotated[int, Field(ge=0, description="Restarts so far; the supervisor of a command sets it.")] = 0
 

@@ -31,9 +31,14 @@ def wait_for(
         except RetryableError as error:
             now = time.monotonic()
             if seconds is not None and now - began >= seconds:
-                raise RetryableError(f"{service} did not answer within {seconds:.0f} s: {error}") from error
+                raise RetryableError(f"{service} did not answer within {seconds:.0f} s: {_reason(service, error)}") from error
             if now >= next_report:
-                report(f"waiting for {service} since {now - began:.0f} s: {error}")
+                report(f"waiting for {service} ({now - began:.0f} s): {_reason(service, error)}")
                 next_report = now + REPORT_SECONDS
         if stop.wait(RETRY_SECONDS):
             raise SystemExit(DONE)
+
+
+def _reason(service: str, error: RetryableError) -> str:
+    """Return the text of an error without the name of the service, which most of them begin with."""
+    return str(error).removeprefix(service).lstrip(": ")

@@ -63,7 +63,7 @@ def test_waiting_process_is_live_and_not_ready_and_stops_on_a_signal() -> None:
             assert ask(port_of(line), "live") == (200, "ok\n")
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=5) == 0
-            assert "WARNING touchline.test waiting for Kafka at broker:9092 since 0 s: nobody listens" in process.stderr.read()
+            assert "WARNING touchline.test waiting for Kafka at broker:9092 (0 s): nobody listens" in process.stderr.read()
         finally:
             process.kill()
 
@@ -84,7 +84,7 @@ def test_wait_reports_at_once_and_then_every_ten_seconds(monkeypatch: pytest.Mon
     clock = iter(range(1_000))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(waiting, "RETRY_SECONDS", 0.0)
-    answers = iter([RetryableError("down")] * 25)
+    answers = iter([RetryableError("Kafka at broker:9092: down")] * 25)
 
     def attempt() -> str:
         for error in answers:
@@ -93,7 +93,7 @@ def test_wait_reports_at_once_and_then_every_ten_seconds(monkeypatch: pytest.Mon
 
     lines: list[str] = []
     assert wait_for("Kafka at broker:9092", attempt, lines.append) == "up"
-    assert lines == [f"waiting for Kafka at broker:9092 since {seconds} s: down" for seconds in (1, 11, 21)]
+    assert lines == [f"waiting for Kafka at broker:9092 ({seconds} s): down" for seconds in (1, 11, 21)]
 
 
 def test_bounded_wait_ends_with_a_retryable_error(monkeypatch: pytest.MonkeyPatch) -> None:

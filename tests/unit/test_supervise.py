@@ -179,6 +179,8 @@ FILES = ["connect", "files", "--settings", "settings.yaml"]
         (["work"], {"TOUCHLINE_METRICS_PORT": "99999"}, "TOUCHLINE_METRICS_PORT"),
         (["work"], {"TOUCHLINE_STREAMS_TICK_SECONDS": "often"}, "TOUCHLINE_STREAMS_TICK_SECONDS"),
         (["work"], {"TOUCHLINE_KAFKA_SECURITY_PROTOCOL": "TLS"}, "TOUCHLINE_KAFKA_SECURITY_PROTOCOL"),
+        (["work"], {"TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": "broker:https"}, "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS"),
+        (["sink"], {"TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": "broker:"}, "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS"),
         (["work"], {"TOUCHLINE_HOME": "settings.yaml"}, "TOUCHLINE_HOME"),
         (FILES, {"TOUCHLINE_WAIT_SECONDS": "a while"}, "TOUCHLINE_WAIT_SECONDS"),
         (["work", "--no-restart"], {"TOUCHLINE_RESTARTS": "-1"}, "TOUCHLINE_RESTARTS"),
