@@ -73,7 +73,9 @@ class KafkaSecurity(TlsSettings):
 class KafkaConnection(KafkaSecurity):
     """One Kafka cluster."""
 
-    bootstrap_servers: str = Field(description="Addresses of some brokers of the cluster: host:port, separated by commas.")
+    bootstrap_servers: str = Field(
+        description="Addresses of some brokers: host:port, separated by commas. Default: the local stack."
+    )
 
     @field_validator("bootstrap_servers")
     @classmethod
