@@ -16,7 +16,7 @@ class ClickHouseSettings(TlsSettings, EnvironmentSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True)
 
-    host: str = Field(description="Host name or address of the server. Default: the local stack.")
+    host: str = Field(description="Host name or address of the server. Not needed with a local stack.")
     port: int = Field(default=9000, description="Port of the native protocol; usually 9440 with TLS.")
     http_port: int = Field(default=8123, description="Port of the HTTP interface; `touchline up` sets it for other programs.")
     user: str = Field(default="default", description="User name.")

@@ -74,7 +74,7 @@ class KafkaConnection(KafkaSecurity):
     """One Kafka cluster."""
 
     bootstrap_servers: str = Field(
-        description="Addresses of some brokers: host:port, separated by commas. Default: the local stack."
+        description="Addresses of some brokers: host:port, separated by commas. Not needed with a local stack."
     )
 
     @field_validator("bootstrap_servers")

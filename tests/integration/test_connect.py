@@ -1,4 +1,4 @@
-"""`touchline connect files` as a real process on the real Kafka: what it publishes, remembers and says."""
+"""`touchline connect files` as a real process on a real Kafka: its records, its saved cursor and its output."""
 
 import json
 import signal
@@ -46,21 +46,21 @@ def once(settings: Path, kafka: KafkaSettings) -> str:
     return out
 
 
-def test_every_record_is_published_once_and_feeding_the_same_files_again_changes_nothing(
+def test_every_record_is_published_once_and_the_same_files_again_change_nothing(
     tmp_path: Path, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write_settings(tmp_path, name)
     good, bad, repeated = write_orders(tmp_path / "drops" / "orders.csv", 1, 4_500)
-    said = once(settings, kafka)
-    assert f"{name} orders: {4_500 + repeated:,} read = {good:,} published + {bad} dead letters + {repeated} repeated" in said
+    output = once(settings, kafka)
+    assert f"{name} orders: {4_500 + repeated:,} read = {good:,} published + {bad} dead letters + {repeated} repeated" in output
     before = states(kafka, name)
     assert totals(before) == [good, bad, repeated]
     (tmp_path / "drops" / "orders-again.csv").write_bytes((tmp_path / "drops" / "orders.csv").read_bytes())
     (tmp_path / "drops" / "orders.csv").touch()
-    assert once(settings, kafka).replace("2 files", "1 file") == said
+    assert once(settings, kafka).replace("2 files", "1 file") == output
     assert totals(states(kafka, name)) == [good, bad, repeated]
-    found = published(kafka, name)
-    assert len(found) == len(set(found)) == good
+    event_ids = published(kafka, name)
+    assert len(event_ids) == len(set(event_ids)) == good
     assert len(dead_letters(kafka, name)) == bad
 
 
@@ -81,26 +81,26 @@ def test_records_carry_their_key_and_dead_letters_their_bytes_and_place(tmp_path
     assert letters["orders:orders.csv:4"]["reason"] == "invalid_utf8"
 
 
-def test_a_running_connector_takes_new_files_and_ends_within_ten_seconds_of_a_sigterm(
+def test_running_connector_reads_new_files_and_ends_within_ten_seconds_of_sigterm(
     tmp_path: Path, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write_settings(tmp_path, name)
     process = connect(settings, kafka)
     try:
-        wanted = 0
+        expected = 0
         for number in range(3):
-            whole = tmp_path / "drops" / f"writing-{number}"
-            wanted += write_orders(whole, number * 1_000 + 1, 1_000)[0]
-            whole.rename(tmp_path / "drops" / f"orders-{number}.csv")
+            drop = tmp_path / "drops" / f"writing-{number}"
+            expected += write_orders(drop, number * 1_000 + 1, 1_000)[0]
+            drop.rename(tmp_path / "drops" / f"orders-{number}.csv")
             wait_for_streams(kafka, name, number + 1)
         process.send_signal(signal.SIGTERM)
         code, out, err = finished(process, 10)
     finally:
         process.kill()
     assert code == 0
-    assert f"{wanted:,} published" in out
+    assert f"{expected:,} published" in out
     assert "/metrics" in err
-    assert len(published(kafka, name)) == wanted == totals(states(kafka, name))[0]
+    assert len(published(kafka, name)) == expected == totals(states(kafka, name))[0]
 
 
 def wait_for_streams(kafka: KafkaSettings, name: str, count: int) -> None:
@@ -110,22 +110,22 @@ def wait_for_streams(kafka: KafkaSettings, name: str, count: int) -> None:
         time.sleep(0.2)
 
 
-def test_a_cursor_is_saved_only_after_everything_before_it_was_acknowledged(
+def test_cursor_is_saved_only_after_all_records_before_it_are_acknowledged(
     tmp_path: Path, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     effects: list[str] = []
     send, acknowledged = Publisher.send, Publisher.flush
 
-    def seen_send(self: Publisher, topic: str, key: bytes, value: bytes) -> None:
+    def recorded_send(self: Publisher, topic: str, key: bytes, value: bytes) -> None:
         effects.append(topic)
         send(self, topic, key, value)
 
-    def seen_acknowledged(self: Publisher) -> None:
+    def recorded_acknowledged(self: Publisher) -> None:
         acknowledged(self)
         effects.append("acknowledged")
 
-    monkeypatch.setattr(Publisher, "send", seen_send)
-    monkeypatch.setattr(Publisher, "flush", seen_acknowledged)
+    monkeypatch.setattr(Publisher, "send", recorded_send)
+    monkeypatch.setattr(Publisher, "flush", recorded_acknowledged)
     settings = write_settings(tmp_path, name)
     write_orders(tmp_path / "drops" / "orders.csv", 49, 2)
     runner = Runner(open_connector("files", settings, {}), kafka, threading.Event(), lambda _, __: effects.append("shown"))
@@ -135,7 +135,7 @@ def test_a_cursor_is_saved_only_after_everything_before_it_was_acknowledged(
 
 
 @pytest.mark.parametrize(("seconds", "rounds"), [(30.0, 1), (0.0, 2)])
-def test_a_quiet_source_is_shown_fresh_by_one_state_saved_again_and_not_each_round(
+def test_idle_source_saves_its_state_again_at_the_interval_and_not_each_round(
     tmp_path: Path, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch, seconds: float, rounds: int
 ) -> None:
     monkeypatch.setattr("connectors.runtime.checkpoints.FRESH_SECONDS", seconds)
@@ -155,7 +155,7 @@ def test_a_quiet_source_is_shown_fresh_by_one_state_saved_again_and_not_each_rou
     assert [before[-1]] * rounds == again
 
 
-def test_a_check_says_in_one_line_what_is_fine_or_wrong(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
+def test_check_prints_one_line_for_right_and_wrong_settings(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
     settings = write_settings(tmp_path, name)
     code, out, _ = finished(connect(settings, kafka, "--check"))
     assert (code, out.count("\n")) == (0, 1)
@@ -166,7 +166,7 @@ def test_a_check_says_in_one_line_what_is_fine_or_wrong(tmp_path: Path, kafka: K
     assert "feeds.orders.map.identifiers.erp_party: reads column customer, which `columns` does not list" in err
 
 
-def test_a_preview_shows_touchpoints_and_refusals_and_publishes_nothing(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
+def test_preview_shows_touchpoints_and_rejections_and_publishes_nothing(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
     settings = write_settings(tmp_path, name)
     write_orders(tmp_path / "drops" / "orders.csv", 49, 2)
     code, out, _ = finished(connect(settings, kafka, "--preview", "5"))

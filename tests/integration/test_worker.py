@@ -11,6 +11,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from deploy.local import state
 from schemas.wire.codec import decode
 from schemas.wire.topics import IDENTITY_REQUESTS, TICKS
 from tests.harness.topics import read_topic
@@ -49,6 +50,21 @@ def test_worker_is_live_at_once_and_ready_after_recovery(tmp_path: Path, run: st
         assert get_page(log, "ready")[0] == 503
         eventually(lambda: get_page(log, "ready") == (200, "ok\n"))
         assert read_metric(log, "touchline_loop_lag_seconds") < 1
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+
+
+def test_worker_that_starts_while_kafka_is_down_waits_for_it(tmp_path: Path, run: str) -> None:
+    log = tmp_path / "log"
+    with suspended_kafka(), running_worker(run, log) as process:
+        eventually(lambda: get_page(log, "ready")[1].startswith("waiting for Kafka at 127.0.0.1:"))
+        assert get_page(log, "live") == (200, "ok\n")
+        eventually(lambda: "WARNING touchline.work waiting for Kafka" in log.read_text())
+        assert process.poll() is None
+        running = state.read()
+        assert running is not None
+        psutil.Process(running.service("kafka").pid).resume()
+        eventually(lambda: get_page(log, "ready") == (200, "ok\n"))
         process.terminate()
         assert process.wait(timeout=10) == 0
 
