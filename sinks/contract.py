@@ -1,28 +1,28 @@
-"""What a table folder `sinks/tables/<name>` is, and how tables are found: there is no list to edit.
+"""Tables of the sinks: one folder `sinks/tables/<name>` each, discovered by name.
 
 `table.py` declares
 
 - TOPIC: the topic it reads;
-- SCHEMAS: the schema names it takes; other records of the topic are another table's and are skipped, and counted as such;
+- SCHEMAS: the schema names it takes; the sink skips and counts other records of the topic;
 - COLUMNS: the columns it fills;
-- row(fields) -> tuple: the values of COLUMNS for one decoded record. Called once per record, pure (no clock, no randomness: a
-  replay must give the same row), datetimes stay integers of milliseconds. It may raise RecordError to refuse the record;
-- STORED: what its table is called where a migration replaced the first one; without it, as the folder.
+- row(fields) -> tuple: the values of COLUMNS for one decoded record. The sink calls it once per record. It is pure (no clock, no
+  randomness), because a replay must give the same row; times stay integers of milliseconds. RecordError refuses the record;
+- NESTED (optional): names of the schemas of records that its records carry as bytes;
+- STORED (optional): the name of its ClickHouse table where a migration replaced the first one, else the name of the folder.
 
-Every table also has the columns of RECORD, which the runner fills: where on Kafka the row came from.
-`migrations/` creates the table in `touchline_store`; `cases/*.json` are its tests (`tests/contract/test_sink_tables.py`).
+The runner adds the columns of RECORD: the Kafka position of the record. `migrations/` creates the table in `touchline_store`;
+`cases/*.json` are its tests (`tests/contract/test_sink_tables.py`).
 """
 
 import importlib
 from collections.abc import Callable
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import schemas
 from schemas.errors import ConfigError
 from schemas.wire.codec import Fields
+from sinks.versions import row_version
 
 FOLDER = Path(__file__).parent / "tables"
 RECORD = ("record_partition", "record_offset")
@@ -30,9 +30,9 @@ Row = tuple[Any, ...]
 
 
 class Table(NamedTuple):
-    """One table, `stored` in ClickHouse; `transform` names this version of all code that makes its rows or refuses them.
+    """One table, `stored` in ClickHouse; `version` names the code and schemas that make its rows or refuse its records.
 
-    Two versions never share a deduplication token: what one refused, the other may take.
+    Two versions never share a deduplication token: the new one may take a record that the old one refused.
     """
 
     name: str
@@ -40,50 +40,38 @@ class Table(NamedTuple):
     schemas: frozenset[str]
     columns: tuple[str, ...]
     row: Callable[[Fields], Row]
-    transform: str
+    version: str
     stored: str
 
     @property
     def stage(self) -> str:
-        """Its name in metrics, dead letters and, with a prefix, as a consumer group."""
+        """Return its name in metrics and dead letters."""
         return f"sink_{self.name}"
 
 
 @cache
 def tables() -> dict[str, Table]:
-    """Every table folder by name."""
-    return {path.parent.name: _load(path) for path in sorted(FOLDER.glob("*/table.py"))}
+    """Return every table by name."""
+    return {path.parent.name: _load(path.parent.name) for path in sorted(FOLDER.glob("*/table.py"))}
 
 
 def chosen(names: tuple[str, ...]) -> list[Table]:
-    """The named tables, or all of them. Raises ConfigError for a name that has no folder."""
+    """Return the named tables, or all of them. Raises ConfigError for a name that has no folder."""
     unknown = sorted(set(names) - tables().keys())
     if unknown:
         raise ConfigError(f"there is no table {unknown[0]}; tables are {', '.join(tables())}")
     return [table for name, table in tables().items() if not names or name in names]
 
 
-def _load(path: Path) -> Table:
-    name = path.parent.name
+def _load(name: str) -> Table:
     module = importlib.import_module(f"sinks.tables.{name}.table")
+    schemas = frozenset(module.SCHEMAS)
     return Table(
         name=name,
         topic=module.TOPIC,
-        schemas=frozenset(module.SCHEMAS),
+        schemas=schemas,
         columns=(*module.COLUMNS, *RECORD),
         row=module.row,
-        transform=_version(path),
+        version=row_version(module.__name__, ("COLUMNS", "SCHEMAS", "row"), schemas | getattr(module, "NESTED", frozenset())),
         stored=f"touchline_store.{getattr(module, 'STORED', name)}",
     )
-
-
-def _version(table: Path) -> str:
-    """A digest of the table's own file and of the code that all tables share: whatever can change a row."""
-    return sha256(_shared() + table.read_bytes()).hexdigest()[:8]
-
-
-@cache
-def _shared() -> bytes:
-    packages = (Path(schemas.__file__ or "").parent, Path(__file__).parent)
-    files = [*packages[0].rglob("*.py"), *packages[0].rglob("*.avsc"), *packages[1].glob("*.py")]
-    return b"".join(path.read_bytes() for path in sorted(files))

@@ -1,7 +1,7 @@
 """What a sink is about to insert, written into the commit metadata of every partition it takes part in before it does.
 
 Whoever owns one of these partitions next reads the same ranges, of all of them, and inserts them under the same token: a block
-that was stored is dropped by the server, one that was not is stored. On Kafka it reads `1 <transform> <id> 0:10-20,3:5-9`.
+that was stored is dropped by the server, one that was not is stored. On Kafka it reads `1 <version> <id> 0:10-20,3:5-9`.
 """
 
 import re
@@ -18,17 +18,17 @@ WRITTEN = re.compile(r"1 (\w+) (\w+) (\d+:\d+-\d+(?:,\d+:\d+-\d+)*)")
 class Intent(NamedTuple):
     """One block: `ranges` are first offset and next offset (exclusive) by partition.
 
-    `transform` is the version of the code that made its rows. `identity` is drawn once for each intent: offsets begin again
+    `version` is the version of the code that made its rows. `identity` is drawn once for each intent: offsets begin again
     where a topic is made anew or a table is filled again, and the server may remember the tokens of the first time.
     """
 
-    transform: str
+    version: str
     identity: str
     ranges: Mapping[int, tuple[int, int]]
 
     def __str__(self) -> str:
         """As it is kept on Kafka, in at most 4,096 characters for about 80 partitions."""
-        return f"{FORMAT} {self.transform} {self.identity} {self._spans()}"
+        return f"{FORMAT} {self.version} {self.identity} {self._spans()}"
 
     @classmethod
     def read(cls, metadata: str) -> "Intent":
@@ -44,7 +44,7 @@ class Intent(NamedTuple):
 
     def token(self, table: Table) -> str:
         """Of the whole block. Other code has another token: what its predecessor stored or refused counts for nothing."""
-        return f"{table.name}|{table.topic}|{table.transform}|{self.identity}|{self._spans()}"
+        return f"{table.name}|{table.topic}|{table.version}|{self.identity}|{self._spans()}"
 
     def _spans(self) -> str:
         return ",".join(f"{number}:{first}-{end}" for number, (first, end) in sorted(self.ranges.items()))

@@ -12,21 +12,15 @@ One migration at a time: a second one waits. Every statement is written to be ha
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
-from graphlib import TopologicalSorter
-from hashlib import sha256
-from pathlib import Path
 from typing import NamedTuple
 
 from schemas.errors import ConfigError
 from sinks import cluster as clustered
 from sinks.clickhouse import ClickHouse
-from sinks.lookups import TWINS, of_one_customer
-from sinks.rights.masks import by_definer, secured
+from sinks.rights.masks import add_definer, open_columns, secure_view
+from sinks.scripts import Script, migrations, role_statements, view_statements, views
 
 LOCK = "touchline-migrate"
-TABLES = Path(__file__).parent / "tables"
-VIEWS = Path(__file__).parent / "views"
-ROLES = Path(__file__).parent / "rights" / "roles.sql"
 HISTORY = """CREATE TABLE IF NOT EXISTS touchline_store.migrations
 (
     name String COMMENT 'table/number_what, the file it came from',
@@ -40,24 +34,13 @@ DATABASES = (
     "CREATE DATABASE IF NOT EXISTS touchline COMMENT 'Views for analysts: each thing once, merges followed'",
     "CREATE DATABASE IF NOT EXISTS touchline_unmasked COMMENT 'What the views of touchline mask for most readers'",
 )
+GRANTED = """SELECT ifNull(table, ''), ifNull(column, '') FROM system.grants
+WHERE role_name = 'touchline_analyst' AND database = 'touchline_unmasked' AND NOT is_partial_revoke"""
+ADVICE = (
+    "restart a local stack with `touchline down` and `touchline up`; give another server the roles and users of"
+    " .touchline/clickhouse/users.xml of a local stack"
+)
 WRITABLE = "'local_directory', 'replicated', 'memory'"
-
-
-class Script(NamedTuple):
-    """One SQL file: `table/0001_what` of a migration, or the bare name of a view."""
-
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        """What tells a changed file from the applied one."""
-        return sha256(self.sql.encode()).hexdigest()
-
-    @property
-    def statements(self) -> list[str]:
-        """The statements of the file: each ends with a semicolon at the end of a line."""
-        return [part.strip() for part in re.split(r";\s*$", self.sql, flags=re.MULTILINE) if part.strip()]
 
 
 class Step(NamedTuple):
@@ -68,27 +51,6 @@ class Step(NamedTuple):
     name: str
     action: str
     statements: list[str]
-
-
-def migrations(folder: Path = TABLES) -> list[Script]:
-    """The migrations of all tables, by table and number. Raises ConfigError where the numbers have a gap."""
-    found = []
-    for table in sorted(path.parent for path in folder.glob("*/migrations")):
-        files = sorted((table / "migrations").glob("*.sql"))
-        for number, path in enumerate(files, start=1):
-            if not re.fullmatch(rf"{number:04d}_[a-z0-9_]+", path.stem):
-                raise ConfigError(f"{table.name}/migrations/{path.name} must be called {number:04d}_<what>.sql")
-            found.append(Script(f"{table.name}/{path.stem}", path.read_text(encoding="utf-8")))
-    return found
-
-
-def views(folder: Path = VIEWS) -> list[Script]:
-    """The views and those of one customer at a time, each after those it reads; the order is the same each time."""
-    found = {path.stem: Script(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))}
-    texts = {name: script.statements[0] for name, script in found.items()}
-    found |= {f"{name}_of": Script(f"{name}_of", of_one_customer(name, texts)) for name in TWINS if name in texts}
-    reads = {name: sorted({*re.findall(r"touchline\.(\w+)", script.sql)} - {name}) for name, script in found.items()}
-    return [found[name] for name in TopologicalSorter(reads).static_order()]
 
 
 def pending(found: list[Script], applied: dict[str, str]) -> list[Script]:
@@ -128,7 +90,7 @@ def plan(applied: dict[str, str], *, own_rights: bool, cluster: str = "") -> lis
     waiting = {script.name for script in pending(found, applied)}
     steps = [Step("database", "all", "ensure", _databases(cluster))]
     if own_rights:  # before the migrations: materialized views name their definer, who must be there
-        roles = Script("roles", ROLES.read_text(encoding="utf-8")).statements
+        roles = role_statements()
         statements = [clustered.everywhere(each, cluster) for each in roles] if cluster else roles
         steps.append(Step("rights", "roles", "ensure", statements))
     for script in found:
@@ -147,14 +109,14 @@ def _databases(cluster: str) -> list[str]:
 def _applying(script: Script, cluster: str) -> list[str]:
     """The statements of a migration, and last the one that remembers it."""
     remember = f"INSERT INTO touchline_store.migrations (name, checksum) SELECT '{script.name}', '{script.checksum}'"
-    statements = [by_definer(each) for each in script.statements]
+    statements = [add_definer(each) for each in script.statements]
     if cluster:
         statements = [turned for each in statements for turned in clustered.sharded(each, cluster)]
     return [*statements, remember]
 
 
 def _viewing(view: Script, cluster: str) -> list[str]:
-    statements = [each for statement in view.statements for each in secured(statement)]
+    statements = [each for statement in view.statements for each in secure_view(statement)]
     return [clustered.across(each, cluster) for each in statements] if cluster else statements
 
 
@@ -166,12 +128,15 @@ def _applied(client: ClickHouse) -> dict[str, str]:
 
 
 def _own_rights(client: ClickHouse) -> bool:
-    """Whether the server makes users by SQL. Raises ConfigError where it does not and its configuration lacks ours."""
+    """Return whether the server creates users by SQL. Raises ConfigError where its configuration lacks our users and rights."""
     if client.query(f"SELECT count() FROM system.user_directories WHERE type IN ({WRITABLE})").rows[0][0]:  # noqa: S608
         return True
     if not client.query("SELECT count() FROM system.users WHERE name = 'touchline_definer'").rows[0][0]:
-        raise ConfigError(
-            "ClickHouse has no user touchline_definer, and none can be made by SQL: a local stack needs `touchline down` and"
-            " `touchline up`, another server the roles and this user of deploy/local/clickhouse/users.xml in its own users file"
-        )
+        raise ConfigError(f"ClickHouse has no user touchline_definer and creates none by SQL: {ADVICE}")
+    granted = {tuple(row) for row in client.query(GRANTED).rows}
+    wanted = {(view, column) for view, columns in open_columns(view_statements()).items() for column in columns}
+    if excess := sorted(f"{view or '*'}.{column or '*'}" for view, column in granted - wanted):
+        raise ConfigError(f"the role touchline_analyst may read touchline_unmasked.{excess[0]}, which no mask covers: {ADVICE}")
+    if missing := sorted(f"{view}.{column}" for view, column in wanted - granted):
+        raise ConfigError(f"the role touchline_analyst lacks SELECT on touchline_unmasked.{missing[0]}: {ADVICE}")
     return False

@@ -175,7 +175,7 @@ class Runner:
         for metadata, mine in begun.items():
             intent = Intent.read(metadata)
             log.info("sink %s finishes a chunk that was begun: %s", self.table.name, intent)
-            if intent.transform != self.table.transform:
+            if intent.version != self.table.version:
                 log.warning("sink %s: other code began it; what that code stored the table may hold twice", self.table.name)
             records = await kafka.read(self._settings, self.table.topic, intent.ranges)
             await self._store(await self._decode(records, self._ownership.generation), intent, mine)
@@ -193,7 +193,7 @@ class Runner:
     async def _begin(self, decoded: Decoded) -> None:
         """Steps 3 to 6 for a chunk that nobody has begun."""
         ranges = {partition.partition: (of[0].offset, of[-1].offset + 1) for partition, of in decoded.records.items()}
-        await self._store(decoded, Intent(self.table.transform, token_hex(8), ranges))
+        await self._store(decoded, Intent(self.table.version, token_hex(8), ranges))
 
     async def _store(self, decoded: Decoded, intent: Intent, begun: Sequence[TopicPartition] = ()) -> None:
         """Steps 3 to 6 for one chunk; where it was `begun` before, 3 is done, and 6 is for these partitions only."""

@@ -7,13 +7,12 @@ CREATE SETTINGS PROFILE IF NOT EXISTS touchline_analyst SETTINGS
     max_memory_usage = 2000000000 MIN 1 MAX 2000000000,
     max_execution_time = 60 MIN 1 MAX 60,
     max_rows_to_read = 1000000000 MIN 1 MAX 1000000000,
-    max_result_rows = 1000000 MIN 1 MAX 1000000
+    max_result_rows = 1000000 MIN 1 MAX 1000000,
+    additional_table_filters CONST,
+    parallel_replicas_custom_key CONST
     TO touchline_analyst;
 GRANT SELECT ON touchline.* TO touchline_analyst;
-GRANT SELECT ON touchline_unmasked.* TO touchline_analyst;
-REVOKE SELECT(text, attributes) ON touchline_unmasked.touchpoints FROM touchline_analyst;
-REVOKE SELECT(text, attributes) ON touchline_unmasked.touchpoints_of FROM touchline_analyst;
-REVOKE SELECT(key, payload) ON touchline_unmasked.dead_letters FROM touchline_analyst;
+REVOKE SELECT ON touchline_unmasked.* FROM touchline_analyst;
 GRANT SELECT ON touchline_unmasked.* TO touchline_pii;
 GRANT INSERT ON touchline_store.* TO touchline_writer;
 GRANT INSERT ON touchline_shard.* TO touchline_writer;

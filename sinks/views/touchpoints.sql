@@ -12,7 +12,7 @@ CREATE OR REPLACE VIEW touchline.touchpoints
     occurred_at DateTime64(3, 'UTC') COMMENT 'when it happened by the clock of the source, UTC',
     received_at DateTime64(3, 'UTC') COMMENT 'when the connector read it, UTC',
     stored_at DateTime64(3, 'UTC') COMMENT 'when the row was written, UTC',
-    text Nullable(String) COMMENT 'what the customer wrote or said',
+    text Nullable(String) COMMENT 'what the customer wrote or said; personal data',
     sentiment Nullable(Float64) COMMENT 'emotion of the text, -1 to 1; NULL: not yet scored',
     nps Nullable(Float64) COMMENT 'answer to a recommendation question, 0 to 10',
     csat Nullable(Float64) COMMENT 'answer to a satisfaction question, on scale_low to scale_high',
@@ -31,7 +31,7 @@ CREATE OR REPLACE VIEW touchline.touchpoints
     ticket_id Nullable(String) COMMENT 'the support ticket, as its system names it',
     delay_days Nullable(Float64) COMMENT 'later than promised by so many days, negative when early',
     wait_seconds Nullable(Float64) COMMENT 'how long the customer waited for this step, seconds',
-    attributes Map(LowCardinality(String), String) COMMENT 'everything else the source said'
+    attributes Map(LowCardinality(String), String) COMMENT 'other fields of the source by name; personal data'
 )
 AS
 WITH

@@ -12,8 +12,8 @@ from schemas.records.families import FAMILIES
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import Fields, encode
 from sinks.clickhouse import ClickHouse
-from sinks.migrations import Script
 from sinks.rights.masks import PARAMETER
+from sinks.scripts import Script
 from tests.harness.stack import TOUCHLINE
 
 COPIES = ("touchpoints_of_customers", "answers", "segments")

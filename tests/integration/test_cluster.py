@@ -25,7 +25,8 @@ from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.connection import ClickHouseSettings
 from sinks.contract import tables
-from sinks.migrations import plan, views
+from sinks.migrations import plan
+from sinks.scripts import views
 from tests.harness.sinks import ANEW, NOW, Stored, ask, called, encoded, journey, merge, reading, resolved, shown
 
 pytestmark = pytest.mark.integration

@@ -122,7 +122,7 @@ def test_owners_that_come_and_go_store_each_record_once(name: str, tmp_path: Pat
 class Begun:
     """A chunk of readings that a sink has begun by then: `intent` is committed, and nobody is in the group."""
 
-    def __init__(self, transform: str = SIGNALS.transform, count: int = 400) -> None:
+    def __init__(self, version: str = SIGNALS.version, count: int = 400) -> None:
         store("signals")
         self.definition = uuid4().hex
         publish("touchline.signals", "reading", [reading(signal="test", definition=self.definition) for _ in range(count)])
@@ -132,7 +132,7 @@ class Begun:
             for number in {record.partition for record in self.records}
             if (offsets := [record.offset for record in self.records if record.partition == number])
         }
-        self.intent = Intent(transform, uuid4().hex[:16], ranges)
+        self.intent = Intent(version, uuid4().hex[:16], ranges)
         self.commit(str(self.intent))
 
     def commit(self, metadata: str) -> None:
@@ -147,7 +147,7 @@ class Begun:
 
     def insert(self) -> None:
         """As the sink that began it did, with the version of the code that the intent names."""
-        table, client = SIGNALS._replace(transform=self.intent.transform), ClickHouse()
+        table, client = SIGNALS._replace(version=self.intent.version), ClickHouse()
         ordered = sorted(self.records, key=lambda record: (record.partition, record.offset))
         try:
             write(table, client, transform(table, ordered), self.intent.token(table), threading.Event())
@@ -179,7 +179,7 @@ def test_a_chunk_that_was_begun_and_stored_is_dropped_by_the_server() -> None:
 
 
 def test_what_other_code_has_stored_counts_for_nothing_and_the_view_shows_it_once() -> None:
-    begun = Begun(transform="older")
+    begun = Begun(version="older")
     begun.insert()
     log = store("signals")
     assert "sink signals: other code began it; what that code stored the table may hold twice" in log

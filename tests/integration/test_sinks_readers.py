@@ -18,7 +18,7 @@ from schemas.wire.codec import Fields
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import Table, tables
-from sinks.migrations import migrations
+from sinks.scripts import migrations
 from tests.harness.sink_faults import as_inserted
 from tests.harness.sinks import COPIES, NOW, Stored, ask, encoded, journey, merge, reading, refresh, resolved, shown, survey
 

@@ -27,9 +27,9 @@ from schemas.wire.codec import decode, encode
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
-from sinks.migrations import migrations
 from sinks.retry import write
 from sinks.runner import SAMPLE
+from sinks.scripts import migrations
 from tests.harness.sinks import (
     Stored,
     ask,

@@ -14,8 +14,8 @@ import pytest
 
 from deploy.local.state import Stack
 from schemas.wire.codec import Fields
-from sinks.migrations import migrations, views
 from sinks.rights.masks import PARAMETER
+from sinks.scripts import migrations, views
 from tests.harness.chain import Chain
 from tests.harness.sink_faults import as_inserted
 from tests.harness.sinks import (

@@ -11,8 +11,9 @@ from deploy.local.state import Stack
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
 from sinks.lookups import TWINS
-from sinks.migrations import VIEWS, migrate, views
+from sinks.migrations import migrate
 from sinks.rights.masks import PARAMETER
+from sinks.scripts import VIEWS, views
 from tests.harness.cookbook_answers import ANSWERS
 from tests.harness.sinks import COPIES, ask, only
 from tests.harness.telecom_world import World, load

@@ -31,8 +31,8 @@ def test_two_intents_share_a_token_only_when_they_are_the_same_block_of_the_same
 
 def test_a_token_belongs_to_one_table_and_to_the_code_that_inserts() -> None:
     intent = Intent("made-by", "1f", {3: (40, 44), 0: (7, 9)})
-    assert intent.token(TABLE) == f"touchpoints|touchline.resolved|{TABLE.transform}|1f|0:7-9,3:40-44"
-    assert intent.token(TABLE._replace(transform="other")) != intent.token(TABLE)
+    assert intent.token(TABLE) == f"touchpoints|touchline.resolved|{TABLE.version}|1f|0:7-9,3:40-44"
+    assert intent.token(TABLE._replace(version="other")) != intent.token(TABLE)
     assert intent.token(TABLE._replace(name="other")) != intent.token(TABLE)
 
 

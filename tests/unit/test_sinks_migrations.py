@@ -12,7 +12,8 @@ from deploy.topics import options, plan
 from schemas.errors import ConfigError
 from schemas.wire.topics import TOPICS
 from sinks.contract import chosen, tables
-from sinks.migrations import TABLES, Script, migrations, pending, views
+from sinks.migrations import pending
+from sinks.scripts import TABLES, Script, migrations, views
 
 
 def write(folder: Path, *names: str) -> None:
@@ -49,7 +50,7 @@ def test_views_come_in_the_same_order_in_every_process() -> None:
     """Processes that share the tests must agree on their names and order, and many tests are made from the views."""
     told = [
         subprocess.run(
-            [sys.executable, "-c", "from sinks.migrations import views; print([view.name for view in views()])"],
+            [sys.executable, "-c", "from sinks.scripts import views; print([view.name for view in views()])"],
             env={**os.environ, "PYTHONHASHSEED": str(seed)},
             capture_output=True,
             text=True,

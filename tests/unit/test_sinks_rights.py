@@ -1,4 +1,4 @@
-"""How a view gets its rights and masks, and what a statement becomes on a cluster."""
+"""Rights and masks of views, and the cluster form of statements."""
 
 import re
 
@@ -6,10 +6,12 @@ import pytest
 
 from schemas.errors import ConfigError
 from sinks.cluster import across, everywhere, sharded
-from sinks.migrations import ROLES, VIEWS, migrations, plan, views
-from sinks.rights.masks import MASKS, PINNED, by_definer, masks, secured
+from sinks.migrations import plan
+from sinks.rights.masks import PINNED, add_definer, find_masks, open_columns, secure_view
+from sinks.scripts import migrations, role_statements, view_statements, views
 
 VIEW = "CREATE OR REPLACE VIEW touchline.{0}\n(\n    text Nullable(String) COMMENT 'a'\n)\nAS\nSELECT text FROM t\nCOMMENT 'b'"
+GRANT = re.compile(r"GRANT SELECT\((.+)\) ON touchline_unmasked\.(\w+) TO touchline_analyst")
 TABLE = """CREATE TABLE IF NOT EXISTS touchline_store.t
 (
     a Int8 COMMENT 'a',
@@ -25,50 +27,76 @@ ALTER = """ALTER TABLE touchline_store.t
     ADD INDEX i c TYPE minmax"""
 
 
-def test_a_view_without_personal_data_is_the_definers() -> None:
-    (statement,) = secured(VIEW.format("kpis"))
+def test_view_without_personal_data_runs_with_rights_of_the_definer() -> None:
+    (statement,) = secure_view(VIEW.format("kpis"))
     assert "\n)\nDEFINER = touchline_definer SQL SECURITY DEFINER\nAS\nSELECT" in statement
 
 
-def test_a_view_with_personal_data_becomes_two() -> None:
-    values, chosen = secured(VIEW.format("dead_letters"))
+def test_view_with_personal_data_becomes_two() -> None:
+    values, chosen = secure_view(VIEW.format("dead_letters").replace("'a'", "'personal data'"))
     assert values.startswith(
         "CREATE OR REPLACE VIEW touchline_unmasked.dead_letters\nDEFINER = touchline_definer SQL SECURITY DEFINER"
     )
     assert "SQL SECURITY INVOKER" in chosen
-    assert "if(has(enabledRoles(), 'touchline_pii'), payload, payload_masked) AS payload" in chosen
-    assert chosen.endswith("FROM touchline_unmasked.dead_letters\nCOMMENT 'b'")
+    assert "if(has(enabledRoles(), 'touchline_pii'), text, text_masked) AS text" in chosen
+    assert chosen.endswith(f"FROM touchline_unmasked.dead_letters\nSETTINGS {PINNED}\nCOMMENT 'b'")
 
 
 @pytest.mark.parametrize("refresh", ["", "REFRESH EVERY 10 SECOND APPEND "])
-def test_a_materialized_view_is_the_definers_too(refresh: str) -> None:
+def test_materialized_view_runs_with_rights_of_the_definer(refresh: str) -> None:
     view = f"CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.v\n{refresh}TO touchline_store.t\nAS\nSELECT 1\nAS\na"
-    assert by_definer(view).startswith(
+    assert add_definer(view).startswith(
         view.partition("\nAS\n")[0] + "\nDEFINER = touchline_definer SQL SECURITY DEFINER\nAS\nSELECT"
     )
-    assert by_definer(TABLE) == TABLE
+    assert add_definer(TABLE) == TABLE
 
 
 @pytest.mark.parametrize("sql", ["SELECT 1", VIEW.format("kpis").replace("touchline.", "default."), VIEW.format("kpis")[:-12]])
-def test_what_is_no_view_of_ours_is_refused(sql: str) -> None:
+def test_statement_of_another_form_is_refused(sql: str) -> None:
     with pytest.raises(ConfigError, match="a view is one CREATE OR REPLACE VIEW touchline"):
-        secured(sql)
+        secure_view(sql)
 
 
-def test_masks_are_of_columns_that_there_are() -> None:
-    for view, columns in MASKS.items():
-        declared = re.findall(r"^    (\w+) ", (VIEWS / f"{view}.sql").read_text(), re.MULTILINE)
-        assert set(columns) <= set(declared)
+def test_comment_of_a_column_and_its_type_decide_the_mask() -> None:
+    columns = [
+        "a String COMMENT 'bytes, at most 6 MiB; personal data'",
+        "b Nullable(String)\n        COMMENT 'what the customer wrote; personal data'",
+        "c Map(LowCardinality(String), String) COMMENT 'personal data'",
+        "d String COMMENT 'ISO 4217 code'",
+    ]
+    masks = find_masks(view_of(*columns))
+    assert masks.keys() == {"a", "b", "c"}
+    assert masks["b"] == "if(isNull(b), NULL, '***')"
+    with pytest.raises(ConfigError, match=r"view v: column e of type UInt8 has no mask"):
+        find_masks(view_of("e UInt8 COMMENT 'personal data'"))
 
 
-def test_masked_columns_are_taken_from_the_analyst() -> None:
-    taken = re.findall(r"REVOKE SELECT\((.*?)\) ON touchline_unmasked\.(\w+) FROM touchline_analyst;", ROLES.read_text())
-    assert {view: set(columns.split(", ")) for columns, view in taken} == {
-        view.name: set(masks(view.name)) for view in views() if masks(view.name)
-    }
+def view_of(*columns: str) -> str:
+    listed = ",\n    ".join(columns)
+    return f"CREATE OR REPLACE VIEW touchline.v\n(\n    {listed}\n)\nAS\nSELECT 1\nCOMMENT 'v'"
 
 
-def test_rows_are_replicated_and_the_name_is_read_across_shards() -> None:
+def test_known_personal_data_is_masked() -> None:
+    """Every view that shows one of these columns masks it; other columns may be personal, too."""
+    masked = {view.name: set(find_masks(view.statements[0])) for view in views()}
+    assert masked["touchpoints"] >= {"text", "attributes"}
+    assert masked["touchpoints_of"] == masked["touchpoints"]
+    assert masked["dead_letters"] >= {"key", "payload"}
+
+
+def test_analyst_is_granted_named_columns_without_personal_data() -> None:
+    """A grant on a whole view would include the subcolumns of personal columns."""
+    granted = [each for each in role_statements() if " touchline_unmasked." in each and each.endswith(" TO touchline_analyst")]
+    assert all(map(GRANT.fullmatch, granted))
+    found = {view: set(columns.split(", ")) for columns, view in GRANT.findall("\n".join(granted))}
+    assert found == {view: set(columns) for view, columns in open_columns(view_statements()).items()}
+    for view in views():
+        masks = set(find_masks(view.statements[0]))
+        assert not masks & found.get(view.name, set())
+        assert {f"{name}_masked" for name in masks} <= found.get(view.name, set())
+
+
+def test_table_becomes_a_replicated_and_a_distributed_table() -> None:
     rows, whole = sharded(TABLE, "main")
     assert rows.startswith("CREATE TABLE IF NOT EXISTS touchline_shard.t ON CLUSTER main\n")
     assert "ENGINE = ReplicatedReplacingMergeTree(b)\nORDER BY (a, b)\nSETTINGS replicated_deduplication_window = 10000" in rows
@@ -78,7 +106,7 @@ def test_rows_are_replicated_and_the_name_is_read_across_shards() -> None:
     )
 
 
-def test_a_distributed_table_follows_the_columns_only() -> None:
+def test_distributed_table_follows_columns_only() -> None:
     rows, whole = sharded(ALTER, "main")
     assert rows == ALTER.replace("touchline_store.t", "touchline_shard.t ON CLUSTER main")
     assert whole == (
@@ -88,21 +116,21 @@ def test_a_distributed_table_follows_the_columns_only() -> None:
     assert len(sharded("ALTER TABLE touchline_store.t\n    ADD INDEX i c TYPE minmax", "main")) == 1
 
 
-def test_materialized_views_stay_on_the_whole_tables_and_rows_move_once() -> None:
+def test_materialized_views_read_distributed_tables_and_rows_move_once() -> None:
     view = "CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.v\nTO touchline_store.t\nAS\nSELECT a FROM touchline_store.s"
     assert sharded(view, "main") == [view.replace("touchline_store.v", "touchline_store.v ON CLUSTER main")]
     assert sharded("INSERT INTO touchline_store.t SELECT 1", "main") == ["INSERT INTO touchline_store.t SELECT 1"]
 
 
-def test_rights_and_views_are_for_every_server() -> None:
+def test_rights_and_views_are_created_on_every_server() -> None:
     assert everywhere("GRANT SELECT ON a.* TO b", "main") == "GRANT ON CLUSTER main SELECT ON a.* TO b"
     assert everywhere("CREATE ROLE IF NOT EXISTS a", "main") == "CREATE ROLE IF NOT EXISTS a ON CLUSTER main"
     assert "FROM t\nSETTINGS distributed_product_mode = 'global'\nCOMMENT 'b'" in across(VIEW.format("kpis"), "main")
-    (pinned,) = secured(VIEW.format("kpis"))
+    (pinned,) = secure_view(VIEW.format("kpis"))
     assert f"FROM t\nSETTINGS {PINNED}, distributed_product_mode = 'global'\nCOMMENT 'b'" in across(pinned, "main")
 
 
-def test_only_what_waits_is_planned_and_each_migration_ends_by_remembering_itself() -> None:
+def test_pending_migrations_are_planned_and_each_records_itself_last() -> None:
     found = migrations()
     steps = plan({script.name: script.checksum for script in found[1:]}, own_rights=False)
     applied = [step for step in steps if step.action == "apply"]
@@ -113,7 +141,7 @@ def test_only_what_waits_is_planned_and_each_migration_ends_by_remembering_itsel
 
 
 @pytest.mark.parametrize("cluster", ["", "main"])
-def test_the_definer_is_there_before_anything_is_its_own(cluster: str) -> None:
+def test_definer_is_created_before_anything_names_it(cluster: str) -> None:
     """A server refuses a view whose definer it does not know."""
     planned = [each for step in plan({}, own_rights=True, cluster=cluster) for each in step.statements]
     naming = [each for each in planned if "touchline_definer" in each]

@@ -15,6 +15,8 @@ from xml.sax.saxutils import escape
 from deploy.local import fetching, state
 from deploy.local.ports import Ports
 from schemas.errors import ConfigError
+from sinks.rights.masks import analyst_grants
+from sinks.scripts import view_statements
 
 HERE = Path(__file__).parent
 LOCKED = "@chdb/lib-linux-x64-gnu"
@@ -86,7 +88,7 @@ def data(home: Path) -> Path:
 
 def prepare(home: Path, ports: Ports) -> None:
     data(home).mkdir(parents=True, exist_ok=True)
-    shutil.copy(HERE / "users.xml", home / NAME)
+    (home / NAME / "users.xml").write_text(users())
     config(home).write_text(render(home, ports))
 
 
@@ -124,6 +126,12 @@ def render(home: Path, ports: Ports) -> str:
         data=escape(str(data(home))),
         users=escape(str(home / NAME / "users.xml")),
     )
+
+
+def users() -> str:
+    """Return users and roles, with the analyst's grants on the columns that hold no personal data."""
+    grants = "\n        ".join(f"<query>{grant}</query>" for grant in analyst_grants(view_statements()))
+    return (HERE / "users.xml").read_text().replace("<!-- columns of touchline_unmasked -->", grants)
 
 
 def _modules(tools: Path) -> Path:

@@ -6,8 +6,8 @@ A family's fields that have no column of their own stand among the attributes, a
 from typing import Any
 
 from schemas.errors import RecordError
-from schemas.records.families import FAMILIES
 from schemas.wire.codec import Fields, make_field_decoder
+from schemas.wire.registry import load_schema, newest_ids
 
 STORED = "touchpoints_by_event"
 TOPIC = "touchline.resolved"
@@ -19,8 +19,13 @@ COLUMNS = (
 )  # fmt: skip
 CUSTOMER, STAGE, ATTRIBUTES = (COLUMNS.index(name) for name in ("customer_id", "stage", "attributes"))
 KNOWN = {*COLUMNS, "identifiers"}
-# In the order of the schema: a set's would differ from process to process, and so would the token of the same row.
-OTHERS = {name: [field for field in model.model_fields if field not in KNOWN] for name, model in FAMILIES.items()}
+ENVELOPE = {"event_id", "occurred_at", "identifiers", "attributes"}
+SCHEMA_FIELDS = {name: [field["name"] for field in load_schema(schema_id)["fields"]] for name, schema_id in newest_ids().items()}
+# Fields keep the order of the schema: the order of a set differs from process to process, and with it the bytes of a row.
+OTHERS = {
+    name: [field for field in fields if field not in KNOWN] for name, fields in SCHEMA_FIELDS.items() if set(fields) >= ENVELOPE
+}
+NESTED = frozenset(OTHERS)
 read = make_field_decoder({name: (*COLUMNS, *others) for name, others in OTHERS.items()})
 
 
