@@ -1,1 +1,1 @@
-"""What connectors, streams and sinks agree on: touchpoints, topics, wire format, dead letters, errors and metrics."""
+"""Contracts that connectors, streams and sinks share: records, topics, wire format, connection settings, errors and metrics."""

@@ -1,23 +1,23 @@
-"""Every error Touchline raises on purpose, grouped by what the caller does about it.
+"""All errors that Touchline raises on purpose, grouped by the recovery that the caller chooses.
 
-Texts name the component, the field and the offset and say what to do next; they never carry customer data.
+An error text names the component, the field and the offset, and ends with the next step. It never contains customer data.
 """
 
 
 class TouchlineError(Exception):
-    """Base of all: shown as one line on the command line, which then ends with `exit_code`."""
+    """Base class. A command prints the text as one line and ends with `exit_code`."""
 
     exit_code = 1
 
 
 class ConfigError(TouchlineError):
-    """Settings, files or rights are wrong: stop, and tell the person what to change."""
+    """Settings, files or rights are wrong. The process stops, and the text names the thing that a person must change."""
 
     exit_code = 2
 
 
 class RetryableError(TouchlineError):
-    """Something outside is down or busy: the same call may succeed later, after `retry_after` seconds where known."""
+    """A service is down or busy. The same call may succeed later, after `retry_after` seconds if the service named a time."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -25,9 +25,9 @@ class RetryableError(TouchlineError):
 
 
 class RecordError(TouchlineError):
-    """One record cannot be processed: it becomes a dead letter with `reason`, and the rest flows on.
+    """One record cannot be processed. It becomes a dead letter with `reason`, and processing continues.
 
-    `reason` is a short word from a bounded set (a metric label); the message is the detail a person reads.
+    `reason` comes from a bounded set because it is a metric label. `detail` is the text for a person.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -37,6 +37,6 @@ class RecordError(TouchlineError):
 
 
 class FatalError(TouchlineError):
-    """Going on could lose data: the process ends and its supervisor starts it again."""
+    """Continuing could lose data. The process ends, and its supervisor restarts it."""
 
     exit_code = 70

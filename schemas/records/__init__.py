@@ -1,1 +1,1 @@
-"""The records on Kafka as pydantic models: touchpoints, readings, dead letters and connector states."""
+"""Records on Kafka as pydantic models: touchpoints, readings, dead letters and connector states."""

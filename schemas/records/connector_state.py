@@ -1,4 +1,4 @@
-"""The cursor of a connector's stream, with its running totals. Topic `touchline.connector-state`, compacted."""
+"""Cursor and running totals of one stream of a connector. Topic `touchline.connector-state`, compacted."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -6,13 +6,14 @@ from schemas.records.fields import Instant
 
 
 class ConnectorState(BaseModel):
-    """Where a stream was read up to, and what came of it so far. Key: connector + "/" + stream.
+    """Position of a stream in its source, with totals. Key: connector + "/" + stream.
 
-    `cursor` is the connector's own JSON. Totals count source records: `read` = `published` + `dead_lettered` +
-    `repeated` (same key and version seen before in the same stream, or in one that may bring the same). `position_at` is the
-    newest source time read. `recent` holds the ids that the stream's overlap may read again, `projections` the last published
-    content of each snapshot record (`connectors/runtime/deduplication.py`). A backfill has its own stream, `backfill/` + stream.
-    `backfill_difference` is the source's count in the window minus `read`; None while it runs or if the source cannot count.
+    `cursor` is JSON of the connector's own form. The totals count source records: `read` = `published` + `dead_lettered` +
+    `repeated`. A record is repeated if its key and version were read before, in this stream or in one that overlaps with it.
+    `position_at` is the newest source time read. `recent` holds the ids that the overlap of the stream may read again.
+    `projections` holds the last published content of each snapshot record (`connectors/runtime/deduplication.py`).
+    A backfill has its own stream, named `backfill/` + stream. `backfill_difference` is the source's count in the window minus
+    `read`; it is None while the backfill runs, and if the source cannot count.
     """
 
     model_config = ConfigDict(frozen=True)

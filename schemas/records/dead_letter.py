@@ -1,7 +1,7 @@
-"""Dead letters: records that could not be processed, kept whole with the reason. Topic `touchline.dead-letters`.
+"""Dead letters: records that could not be processed, each kept whole with its reason. Topic `touchline.dead-letters`.
 
-A record that is sent again after a repair carries two headers: the offset at which it stood first, and how many times it
-was sent again. Whoever refuses it finds its own former letter by them, so a record never has two letters of one stage.
+A replayed record carries two headers: its first offset, and the number of replays. A stage that rejects it again derives the
+same dead letter id from them, so a record never has two dead letters of one stage.
 """
 
 import importlib.metadata
@@ -26,12 +26,12 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 class DeadLetter(BaseModel):
-    """One refused record. The same record refused again by the same stage has the same `letter_id`.
+    """One rejected record. The same record, rejected again by the same stage, has the same `letter_id`.
 
-    `origin` says where the record stood first (a file and line, or topic/partition/offset); `payload` holds the original
-    bytes, cut to 6 MiB when `truncated`; `size` is the full length in bytes. `topic`, `partition`, `offset`, `schema_id`
-    and `key` (at most 64 KiB, else `truncated`) are set where the record came from Kafka. `replays` counts how many times
-    the record had been sent again when it was refused; null in letters older than the count.
+    `origin` is the first place of the record: file and line, or topic/partition/offset. `payload` holds the original bytes;
+    `truncated` means that they were cut to 6 MiB. `size` is the full length in bytes. For a record from Kafka, `topic`,
+    `partition`, `offset`, `schema_id` and `key` are set; a key over 64 KiB is cut and sets `truncated`, too.
+    `replays` is the number of replays before this rejection; null in dead letters of older versions.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,9 +57,10 @@ class DeadLetter(BaseModel):
 
 
 class Replay(BaseModel):
-    """A dead letter's record was sent again, for the `replays`-th time. Topic `touchline.dead-letters`, key: letter id bytes.
+    """Mark that the record of a dead letter was replayed. Topic `touchline.dead-letters`, key: letter id bytes.
 
-    The letter counts as replayed while no refusal has as many `replays`; clocks do not matter.
+    `replays` numbers the replays of one dead letter, from 1. The dead letter is in state replayed until it is rejected again
+    with the same number of `replays`. No clock is compared.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -71,7 +72,7 @@ class Replay(BaseModel):
 
 
 class KafkaRecord(Protocol):
-    """What a dead letter keeps of a Kafka record."""
+    """Kafka record of any client library, as far as a dead letter keeps it."""
 
     @property
     def topic(self) -> str: ...
@@ -90,7 +91,7 @@ class KafkaRecord(Protocol):
 def make_dead_letter(
     error: RecordError, payload: bytes, *, stage: str, origin: str, source: str = "", connector: str = ""
 ) -> DeadLetter:
-    """The dead letter for `payload`, refused at `stage` for `error`; deterministic but for `at`."""
+    """Return the dead letter of a payload that `stage` rejected. All fields but `at` are deterministic."""
     key = "\x1f".join((stage, connector, origin, sha256(payload).hexdigest()))
     return DeadLetter(
         letter_id=uuid5(NAMESPACE, key),
@@ -111,7 +112,7 @@ def make_dead_letter(
 def make_record_dead_letter(
     error: RecordError, record: KafkaRecord, *, stage: str, source: str = "", connector: str = ""
 ) -> DeadLetter:
-    """The same for a Kafka record, by the place where it stood first."""
+    """Return the dead letter of a Kafka record; its id follows from the first offset of the record."""
     offset, replays = _first_place(record)
     value, key = record.value or b"", record.key
     origin = f"{record.topic}/{record.partition}/{offset}"
@@ -129,15 +130,15 @@ def make_record_dead_letter(
 
 
 def replay_headers(offset: int, replays: int) -> list[tuple[str, bytes]]:
-    """The headers of a record that stood at `offset` and is sent again for the `replays`-th time."""
+    """Return the headers of a replayed record: its first offset, and the number of this replay."""
     return [(OFFSET_HEADER, b"%d" % offset), (REPLAYS_HEADER, b"%d" % replays)]
 
 
 def _first_place(record: KafkaRecord) -> tuple[int, int]:
-    """Offset and replays that the headers tell; headers that are not ours, or not whole, tell nothing."""
-    told = {name: int(value) for name, value in record.headers if _is_count(value)}
-    if OFFSET_HEADER in told and REPLAYS_HEADER in told:
-        return told[OFFSET_HEADER], told[REPLAYS_HEADER]
+    """Return first offset and replays. Headers count only if both are there and hold plain numbers."""
+    counts = {name: int(value) for name, value in record.headers if _is_count(value)}
+    if OFFSET_HEADER in counts and REPLAYS_HEADER in counts:
+        return counts[OFFSET_HEADER], counts[REPLAYS_HEADER]
     return record.offset, 0
 
 

@@ -1,7 +1,7 @@
-"""Identifiers: what a source knows a customer by, brought to one spelling so that equal means equal.
+"""Identifiers by which a source knows a customer, normalised to one spelling each.
 
-An address or a number is the same everywhere (`email`, `phone`, `loyalty`); every other kind belongs to the system that
-gave it, and its value carries that system's name, so that contact 42 of one CRM is never contact 42 of another.
+The kinds `email`, `phone` and `loyalty` are global. Every other kind belongs to the system that issued it: the value begins with
+the name of that system, so that contact 42 of one CRM is never contact 42 of another.
 """
 
 import re
@@ -35,7 +35,7 @@ EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 class Identifier(BaseModel):
-    """One way to know a customer: a kind (`email`, `phone`, `crm_contact`, `erp_party`, ...) and its normalised value."""
+    """One identifier of a customer: a kind (`email`, `phone`, `crm_contact`, `erp_party`, ...) and its normalised value."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,9 +44,9 @@ class Identifier(BaseModel):
 
 
 def identify(system: str, values: Mapping[str, str | None]) -> list[Identifier]:
-    """The usable identifiers among `values`, keyed by kind or `kind@system` where another system gave the value.
+    """Return the usable identifiers of `values`, which maps kind to value, or `kind@system` for a value of another system.
 
-    Placeholders, malformed addresses and numbers of fewer than seven digits are left out: they would join strangers.
+    Placeholders, malformed addresses and numbers with fewer than seven digits are left out: they would join strangers.
     """
     found = []
     for name, value in values.items():
@@ -58,7 +58,7 @@ def identify(system: str, values: Mapping[str, str | None]) -> list[Identifier]:
 
 
 def normalise(kind: str, value: str | None) -> str | None:
-    """One spelling per identifier, or None where the value identifies nobody."""
+    """Return the one spelling of an identifier, or None for a value that identifies no one."""
     text = (value or "").strip()
     if text.lower() in PLACEHOLDERS or not text.strip("0"):
         return None

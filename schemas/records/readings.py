@@ -1,6 +1,6 @@
-"""What signals say about a customer: readings (satisfaction, churn, ...) and journeys.
+"""Results of the stream processing for one customer: readings of signals (satisfaction, churn, ...) and journeys.
 
-Both are upserts: the row with the highest `version` of an id is the true one, and `deleted` takes it back.
+Both are upserts: of the rows with one id, the one with the highest `version` is valid, and `deleted` retracts it.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -9,7 +9,7 @@ from schemas.records.fields import Id, Instant, Name
 
 
 class Driver(BaseModel):
-    """Why a reading is what it is: one touchpoint, its signed contribution in the reading's own unit, and words for it."""
+    """One touchpoint that explains a reading: its signed contribution in the unit of the reading, and a text."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -21,8 +21,8 @@ class Driver(BaseModel):
 class Reading(BaseModel):
     """One signal of one customer at one time. Topics `touchline.<signal>`, key: customer id bytes.
 
-    `event_id` is the touchpoint that brought the reading, null where a tick did. `value`, `low` and `high` are in the
-    signal's unit; `evidence` counts the touchpoints behind it; `numbers` holds whatever else the signal states, by name.
+    `event_id` is the touchpoint that caused the reading, null if a tick did. `value`, `low` and `high` are in the unit of the
+    signal. `evidence` is the number of touchpoints behind the value. `numbers` holds further results of the signal by name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,10 +44,10 @@ class Reading(BaseModel):
 
 
 class Journey(BaseModel):
-    """One journey of one customer as it stands. Topic `touchline.journeys`, key: customer id bytes.
+    """Current state of one journey of one customer. Topic `touchline.journeys`, key: customer id bytes.
 
-    `status` is open or closed; `outcome` is empty while open. `friction` counts touchpoints that cost the customer
-    effort; `moments_of_truth` are the event ids that the definition calls decisive.
+    `status` is open or closed; `outcome` is empty while open. `friction` is the number of touchpoints that cost the customer
+    effort. `moments_of_truth` holds the event ids of the touchpoints that the definition marks as decisive.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,4 +1,4 @@
-"""Records of the topics between the steps: a touchpoint whose customer is known, and what happens to customers themselves."""
+"""Records on the topics between the steps: touchpoints of known customers, identity changes and ticks."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -8,10 +8,10 @@ from schemas.records.fields import Id, Instant, Name, Word
 class Resolved(BaseModel):
     """One touchpoint of a known customer. Topic `touchline.resolved`, key: customer id bytes.
 
-    `customer_id` is the customer as known when the touchpoint passed (the view's `customer_id_then`); `stage` is the
-    journey stage of its type, empty where the journey definition names none. `touchpoint` holds the record as its connector
-    published it, in the wire format: nothing is lost, and nobody decodes and encodes it again on its way. `seen` is what
-    signals look at of it, in the state's own codec (`streams/steps/customer.py`).
+    `customer_id` is the customer at the time of resolution (`customer_id_then` in the view). `stage` is the journey stage of
+    the touchpoint's type, empty if the journey definition has none. `touchpoint` holds the record as its connector
+    published it, in the wire format, so that no step encodes it again. `seen` holds the fields that signals read, in the
+    codec of the state (`streams/touchpoint.py`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,7 +23,7 @@ class Resolved(BaseModel):
 
 
 class Edge(BaseModel):
-    """An identifier belongs to a customer. Topic `touchline.identity`, key: `i` + kind + 0x1f + value."""
+    """Assignment of an identifier to a customer. Topic `touchline.identity`, key: `i` + kind + 0x1f + value."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,7 +36,7 @@ class Edge(BaseModel):
 
 
 class Merge(BaseModel):
-    """Two customers turned out to be one.
+    """Merge of two customers that are the same person.
 
     Topics `touchline.identity` (key: `c` + from id) and `touchline.resolved` (key: from id).
     """
@@ -51,9 +51,9 @@ class Merge(BaseModel):
 
 
 class Moved(BaseModel):
-    """Touchpoints that a merged customer hands to the one it is now part of. Topic `touchline.resolved`, key: new customer id.
+    """Touchpoints of a merged customer, moved to the customer that remains. Topic `touchline.resolved`, key: new customer id.
 
-    `touchpoints` is the state codec's own encoding (`streams/steps/customer.py`).
+    `touchpoints` is in the codec of the state (`streams/touchpoint.py`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,9 +64,9 @@ class Moved(BaseModel):
 
 
 class Tick(BaseModel):
-    """Time passed: read every signal of this partition as of `at`. Topic `touchline.ticks`, one record per partition.
+    """Request to read every signal of one partition as of `at`. Topic `touchline.ticks`, one record for each partition.
 
-    `since` is the time of the tick before it, null for the first.
+    `since` is the time of the previous tick, null for the first.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,6 +1,6 @@
-"""The touchpoint: one interaction of a customer with the company, as every connector publishes it.
+"""Touchpoint: one interaction of a customer with the company, as connectors publish it.
 
-The envelope here is common; each event family (`schemas/records/families/<source>.py`) adds its own fields and has its own topic.
+All touchpoints share this envelope. Each event family (`schemas/records/families/<source>.py`) adds fields and has its own topic.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ MAX_AHEAD = timedelta(days=1)
 
 
 class Channel(StrEnum):
-    """Where the interaction took place."""
+    """Place of the interaction."""
 
     WEB = "web"
     APP = "app"
@@ -35,12 +35,12 @@ class Channel(StrEnum):
 
 
 def event_id(system: str, record: str, version: str) -> UUID:
-    """The same version of the same source record is the same event, however often it is read: UUIDv5 of the three."""
+    """Return the UUIDv5 of a version of a source record, so that reading it again yields the same event."""
     return uuid5(NAMESPACE, "\x1f".join((system, record, version)))
 
 
 class Touchpoint(BaseModel):
-    """The envelope. `occurred_at` is the source's own time; `received_at` is when the connector read it."""
+    """Envelope of all touchpoints. `occurred_at` is the time of the source, `received_at` the time of reading it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

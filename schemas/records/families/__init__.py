@@ -1,4 +1,4 @@
-"""The event families: one module per source, each with one subclass of Touchpoint, and one topic `touchline.<source>`."""
+"""Event families: each source has one module with one subclass of Touchpoint, and one topic `touchline.<source>`."""
 
 from schemas.records.families.crm import Crm
 from schemas.records.families.erp import Erp

@@ -1,4 +1,4 @@
-"""CRM: leads, opportunities, contracts, calls and mails that sales keeps."""
+"""CRM: leads, opportunities, contracts, and the calls and e-mails of the sales team."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Feedback: survey questions offered and answered. The metric is the question's declared type, never a guess from the answer."""
+"""Feedback: survey questions, offered and answered. The source declares the metric; it is never guessed from the answer."""
 
 from typing import Literal, Self
 
@@ -9,7 +9,7 @@ from schemas.records.touchpoint import Touchpoint
 
 
 class Feedback(Touchpoint):
-    """Usual types: survey.offered (no answer yet) and survey.answered. `answer` lies on the declared scale."""
+    """Usual types: survey.offered (without an answer) and survey.answered. `answer` must be on the declared scale."""
 
     source: Literal["feedback"] = "feedback"
     survey_id: Word

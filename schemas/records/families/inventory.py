@@ -1,4 +1,4 @@
-"""Inventory and logistics: what happened to the goods a customer waits for."""
+"""Inventory and logistics: events of the goods that a customer waits for."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from schemas.records.touchpoint import Touchpoint
 class Inventory(Touchpoint):
     """Usual types: stock.out, stock.restocked, shipment.sent, shipment.delayed, delivery.completed, installation.completed.
 
-    `delay_days` is how much later than promised it happened, or is now expected; negative when early.
+    `delay_days` is the delay against the promised date, of the event or of its new estimate; negative if early.
     """
 
     source: Literal["inventory"] = "inventory"

@@ -1,4 +1,4 @@
-"""Social media and reviews: what customers say in public."""
+"""Social media and reviews: public posts of customers."""
 
 from typing import Literal
 

@@ -9,7 +9,7 @@ from schemas.records.touchpoint import Touchpoint
 class Support(Touchpoint):
     """Usual types: ticket.opened, ticket.replied, ticket.transferred, ticket.reopened, ticket.resolved, call.answered.
 
-    `wait_seconds` is how long the customer waited for this step.
+    `wait_seconds` is the time that the customer waited for this step.
     """
 
     source: Literal["support"] = "support"

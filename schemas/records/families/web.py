@@ -1,4 +1,4 @@
-"""Web and app behaviour."""
+"""Web and app: visits, forms, carts and searches."""
 
 from typing import Literal
 
