@@ -99,8 +99,8 @@ def changed_records(
 ) -> Iterable[dict[str, Any]]:
     """Yield the `journey` records that turn `before` into `after`: new and changed journeys, and retractions.
 
-    `possible_retractions` are journeys that a crashed attempt may have published. From `since` on (milliseconds), that attempt
-    may also have changed or retracted journeys that stay as they were; they are published again.
+    `possible_retractions` are journeys that a crashed attempt may have published. Journeys that end at `since` (milliseconds) or
+    later are published again even if they are unchanged.
     """
     known = {journey.id: journey for journey in before}
     retracted = {journey.id: journey for journey in possible_retractions} | known

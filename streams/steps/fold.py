@@ -90,7 +90,7 @@ def fold(
         changes = journey.journey_records(customer_id, customer.folded, folding.journeys[folding.finished :])
     else:
         before, possible_retractions = _journeys_before(codec.unpack_journeys(refold.base), refold.touchpoints, new)
-        since = ordered[0].at if len(new) > 1 else None
+        since = _republish_since(touchpoints, ordered, definitions_changed=definitions_changed)
         changes = journey.changed_records(customer_id, customer.folded, before, folding.journeys, possible_retractions, since)
     for change in changes:
         folding.outputs.append(Output(JOURNEYS, folding.partition, customer_id, encode("journey", change)))
@@ -153,6 +153,17 @@ class _Fold:
             key = f"event/{each.id.hex()}"
             value = encode_reading(signal, self._customer_id, key, each.at, each.id, self._version, reading)
             self.outputs.append(Output(signal.topic, self.partition, self._customer_id, value))
+
+
+def _republish_since(touchpoints: Sequence[Touchpoint], new: Sequence[Touchpoint], *, definitions_changed: bool) -> int | None:
+    """Return the time from which unchanged journeys are published again, or None.
+
+    A changed definition gives all journeys new ids. Otherwise, an attempt with a smaller chunk may have published other states
+    of the journeys from the first new touchpoint on.
+    """
+    if definitions_changed:
+        return touchpoints[0].at
+    return new[0].at if len(new) > 1 else None
 
 
 def _journeys_before(

@@ -1,6 +1,7 @@
 """Row of one customer: any order, chunks and repetition end in the same bytes, however long the history is."""
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID, uuid5
@@ -200,6 +201,21 @@ def test_changed_definition_folds_all_kept_touchpoints_again() -> None:
     assert (rows.row, rows.blocks) == (new.row, new.blocks)
     values = {fields["at"]: fields["value"] for fields in rows.visible().values() if "value" in fields}
     assert max(values.values()) == 600
+
+
+def test_changed_journey_definition_folds_again_and_keeps_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    touchpoints = make_touchpoints(300)
+    rows = Rows()
+    rows.feed(touchpoints[:299])
+    for module in ("streams.steps.fold", "streams.journeys.journey"):
+        monkeypatch.setattr(f"{module}.DEFINITION", "relationship-2")
+    rows.feed(touchpoints[299:])
+    journeys = [fields for fields in rows.visible().values() if "journey_id" in fields]
+    counts = Counter[str]()
+    for fields in journeys:
+        counts[fields["definition"]] += fields["touchpoints"]
+    assert counts == {"relationship-1": 299, "relationship-2": 300}
+    assert rows.touchpoints() == touchpoints, "stages stay as they were on arrival"
 
 
 def test_row_of_newer_software_raises_an_error_with_the_next_step() -> None:
