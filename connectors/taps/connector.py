@@ -1,7 +1,7 @@
-"""Any Singer tap and any Airbyte source, each round one process for each stream.
+"""Connector that runs a Singer tap or an Airbyte source: one process per stream and round.
 
-Guarantee: at least once, exact by event id. The tap's state is saved only after everything before it was acknowledged; the rows
-that it sends again when it goes on there are told by their hash. Deletes: where the tap marks them.
+Guarantee: at least once; repeated reads have the same event id. The connector saves the tap's state after Kafka acknowledged all
+rows before it, and recognises rows that the tap sends again by their hash. Deletes: rows that the tap marks.
 """
 
 import json
@@ -18,20 +18,20 @@ from pydantic import BaseModel
 from connectors.contract import UNBOUNDED, Batch, Cursor, Record, RejectedRecord, StreamSpec, Window
 from connectors.http.rate_limit import RateLimit
 from connectors.mapping.record_mapping import RecordMapping, StreamMapping
-from connectors.taps.dialects import DIALECTS, Entry, Row, Said, State
+from connectors.taps.dialects import DIALECTS, CatalogEntry, LogMessage, Row, State
 from connectors.taps.process import Line, Process
 from connectors.taps.progress import Progress
-from connectors.taps.settings import TapsSettings, resolved
+from connectors.taps.settings import TapsSettings, resolve_references
 from schemas.errors import ConfigError, RecordError, RetryableError
 from schemas.records.touchpoint import Touchpoint
 
-MOST_RECORDS = 500
-MOST_BYTES = 4 * 1024 * 1024
-MOST_KEPT = 6 * 1024 * 1024
+MAX_BATCH_RECORDS = 500
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+MAX_REJECTED_BYTES = 6 * 1024 * 1024
 
 
 class Connector:
-    """One tap. Cursor: {state, last}, the tap's own state and the hashes of the last rows."""
+    """One tap. Cursor: {state, last}: the tap's own state and the hashes of the last rows."""
 
     settings_model: ClassVar[type[BaseModel]] = TapsSettings
 
@@ -41,129 +41,130 @@ class Connector:
         self.start: datetime | None = None
         self.rate_limit = RateLimit()
         self._dialect = DIALECTS[settings.protocol]
-        self._mappings = {name: self._mapped(name, stream.key) for name, stream in settings.streams.items()}
-        self._catalog: dict[str, Entry] = {}
+        self._mappings = {name: self._create_mapping(name, stream.key) for name, stream in settings.streams.items()}
+        self._catalog: dict[str, CatalogEntry] = {}
 
     def check(self) -> str:
-        """What streams the tap has. Raises ConfigError with what to change."""
+        """Return the number of the tap's streams. Raises ConfigError with the setting to change."""
         if self._dialect.check:
-            with self._process(self._dialect.check) as process:
-                if not self._dialect.fine(self._output(process), self._program):
-                    raise RetryableError(f"{self._program} cannot read its source: {process.says} says why")
+            with self._run(self._dialect.check) as process:
+                if not self._dialect.check_succeeded(self._read_output(process), self._program):
+                    raise RetryableError(f"{self._program} cannot read its source: see {process.log_name}")
         for stream in self.settings.streams:
-            self._keyed(stream, self._entry(stream))
+            self._create_keyed_mapping(stream, self._find_entry(stream))
         return f"{self._program} has {len(self._catalog)} streams; reads {', '.join(self.settings.streams)}"
 
     def list_streams(self, saved: Mapping[str, Cursor]) -> list[str]:
-        """Every stream of the settings."""
+        """Return the streams of the settings."""
         return list(self.settings.streams)
 
     def describe_stream(self, stream: str) -> StreamSpec:
-        """As the settings say. The tap alone knows how to read by time, so it cannot be backfilled from a date of ours."""
+        """Return the properties that the settings define. Only the tap can read by time, so there is no backfill."""
         return replace(self._mappings[stream].spec, is_timed=False)
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
-        """What the tap sends after its state, but for what it has sent before."""
-        given, progress = self.settings.streams[stream], Progress(cursor)
-        entry = self._entry(stream)
-        files = {"catalog": self._dialect.selected(entry, given.replication_key)}
+        """Yield the rows that the tap sends after its state, without those that it sent before."""
+        progress, entry = Progress(cursor), self._find_entry(stream)
+        files = {"catalog": self._dialect.build_catalog(entry, self.settings.streams[stream].replication_key)}
         if progress.state is not None:
-            files["state"] = self._dialect.resumed(progress.state)
-        with self._process(self._dialect.read, **files) as process:
-            yield from self._batches(process, self._dialect.names(entry), self._keyed(stream, entry), progress)
+            files["state"] = self._dialect.build_state(progress.state)
+        with self._run(self._dialect.read, **files) as process:
+            yield from self._batches(
+                process, self._dialect.list_names(entry), self._create_keyed_mapping(stream, entry), progress
+            )
 
     def map_record(self, record: Record) -> Touchpoint:
-        """The row mapped. Raises RecordError."""
+        """Map the row. Raises RecordError."""
         return self._mappings[record.stream].map_record(record)
 
     def count(self, stream: str, window: Window) -> int | None:
-        """A tap cannot say."""
+        """Return None: a tap has no count."""
 
     def close(self) -> None:
-        """Nothing stays open between two reads."""
+        """Do nothing: no process is left between two reads."""
 
     @property
     def _program(self) -> str:
         command = self.settings.command
         return Path(next((part for part in reversed(command) if not part.startswith("-")), command[0])).name
 
-    def _batches(self, process: Process, names: set[str], items: RecordMapping, progress: Progress) -> Iterator[Batch]:
-        """A batch ends at each state, when it is full, and when the tap falls silent."""
+    def _batches(self, process: Process, names: set[str], mapping: RecordMapping, progress: Progress) -> Iterator[Batch]:
+        """Yield batches. A batch ends with a state, when it is full, and when the tap is silent."""
         records: list[Record | RejectedRecord] = []
         size = 0
-        for line in process.lines():
-            found = self._message(process, line) if line else None
-            if isinstance(found, State):
-                progress.state = found.value
-            elif found:
-                record = found if isinstance(found, RejectedRecord) else self._record(found, names, items)
-                if progress.new(record.raw):
+        for line in process.read_lines():
+            message = self._handle_line(process, line) if line else None
+            if isinstance(message, State):
+                progress.state = message.value
+            elif message:
+                record = message if isinstance(message, RejectedRecord) else self._create_record(message, names, mapping)
+                if progress.add(record.raw):
                     records.append(record)
                     size += len(record.raw)
-            full = len(records) == MOST_RECORDS or size >= MOST_BYTES
-            if full or line is None or (records and isinstance(found, State)):
-                yield Batch(records, progress.cursor())
+            full = len(records) == MAX_BATCH_RECORDS or size >= MAX_BATCH_BYTES
+            if full or line is None or (records and isinstance(message, State)):
+                yield Batch(records, progress.create_cursor())
                 records, size = [], 0
-        process.finished()
-        yield Batch(records, progress.cursor(), progress=1.0)
+        process.wait()
+        yield Batch(records, progress.create_cursor(), progress=1.0)
 
-    def _record(self, row: Row, names: set[str], items: RecordMapping) -> Record | RejectedRecord:
+    def _create_record(self, row: Row, names: set[str], mapping: RecordMapping) -> Record | RejectedRecord:
         if row.stream not in names:
             raise ConfigError(
-                f"{self._program} sends rows of {row.stream} where it was asked for {', '.join(sorted(names))} alone"
+                f"{self._program} sends rows of {row.stream}, but the catalog selects only {', '.join(sorted(names))}"
             )
-        return items.create_record(row.data, datetime.now(UTC))
+        return mapping.create_record(row.data, datetime.now(UTC))
 
-    def _message(self, process: Process, line: Line) -> Row | State | RejectedRecord | None:
-        """What a line says. Raises ConfigError where it says that the config is wrong."""
-        if not line.raw.startswith(b"{") and (self._dialect.chatty or not line.raw.strip()):
-            process.note(line.raw)
+    def _handle_line(self, process: Process, line: Line) -> Row | State | RejectedRecord | None:
+        """Return the message of a line, or log it. Raises ConfigError if it reports a wrong config."""
+        if not line.raw.startswith(b"{") and (self._dialect.has_log_lines or not line.raw.strip()):
+            process.write_log(line.raw)
             return None
         try:
-            said = self._said(line)
+            message = self._parse(line)
         except RecordError as error:
-            return RejectedRecord(line.raw[:MOST_KEPT], line.size, "-", error)
-        if not isinstance(said, Said):
-            return said
-        process.note(line.raw)
-        if said.fix:
-            raise ConfigError(f"{self._program} says that its config is wrong: {process.says} says how")
+            return RejectedRecord(line.raw[:MAX_REJECTED_BYTES], line.size, "-", error)
+        if not isinstance(message, LogMessage):
+            return message
+        process.write_log(line.raw)
+        if message.is_config_error:
+            raise ConfigError(f"{self._program} reports a wrong config: see {process.log_name}")
         return None
 
-    def _said(self, line: Line) -> Row | State | Said | None:
+    def _parse(self, line: Line) -> Row | State | LogMessage | None:
         if line.size > len(line.raw):
-            raise RecordError("too_long", f"the line has more than the {len(line.raw)} bytes that are read of one")
+            raise RecordError("too_long", f"the line has more than {len(line.raw)} bytes")
         try:
-            return self._dialect.message(_object(line.raw))
+            return self._dialect.parse_message(_parse_object(line.raw))
         except (AttributeError, LookupError, TypeError):
-            raise RecordError("broken_line", f"the line is no message of {self._dialect.name}") from None
+            raise RecordError("broken_line", f"the line is not a message of {self._dialect.name}") from None
 
-    def _entry(self, name: str) -> Entry:
-        """The stream in the tap's catalog, asked for once. Raises ConfigError where there is none."""
+    def _find_entry(self, name: str) -> CatalogEntry:
+        """Return the stream of the tap's catalog, which is discovered once. Raises ConfigError if it does not exist."""
         if not self._catalog:
-            with self._process(self._dialect.discover) as process:
-                self._catalog = self._dialect.catalog(self._output(process), self._program)
+            with self._run(self._dialect.discover) as process:
+                self._catalog = self._dialect.parse_catalog(self._read_output(process), self._program)
         wanted = self.settings.streams[name].stream
         if wanted not in self._catalog:
             known = ", ".join(sorted(self._catalog)[:20]) or "none"
             raise ConfigError(f"streams.{name}.stream: {self._program} has no {wanted}; it has {known}")
         return self._catalog[wanted]
 
-    def _output(self, process: Process) -> bytes:
-        output = b"".join(process.chunks())
-        if self._dialect.chatty:
+    def _read_output(self, process: Process) -> bytes:
+        output = b"".join(process.read_chunks())
+        if self._dialect.has_log_lines:
             for line in output.splitlines():
-                self._message(process, Line(line, len(line)))
-        process.finished()
+                self._handle_line(process, Line(line, len(line)))
+        process.wait()
         return output
 
     @contextmanager
-    def _process(self, task: tuple[str, ...], **files: Any) -> Iterator[Process]:
-        """The tap at a task, its config and what else it needs in files that are gone with it and that nobody else reads."""
+    def _run(self, task: tuple[str, ...], **files: Any) -> Iterator[Process]:
+        """Run the tap with a task. Its config and other inputs are temporary files that only this user can read."""
         settings = self.settings
         with TemporaryDirectory(prefix=f"touchline-{self.name}-") as folder:
             arguments = []
-            for name, value in {"config": resolved(settings.config), **files}.items():
+            for name, value in {"config": resolve_references(settings.config), **files}.items():
                 path = Path(folder) / f"{name}.json"
                 path.touch(mode=0o600)
                 path.write_text(json.dumps(value), encoding="utf-8")
@@ -173,28 +174,28 @@ class Connector:
             with Process(self._program, command, settings.root, log, settings.timeout_seconds) as process:
                 yield process
 
-    def _keyed(self, name: str, entry: Entry) -> RecordMapping:
-        """The stream's items, by their own key where the settings give none. Raises ConfigError where `columns` lacks it."""
-        return self._mapped(name, self.settings.streams[name].key or _joined(self._dialect.key(entry)))
+    def _create_keyed_mapping(self, name: str, entry: CatalogEntry) -> RecordMapping:
+        """Return the mapping with the tap's key if the settings have none. Raises ConfigError if `columns` lacks the key."""
+        return self._create_mapping(name, self.settings.streams[name].key or _build_key(self._dialect.list_key_columns(entry)))
 
-    def _mapped(self, name: str, key: str | None) -> RecordMapping:
+    def _create_mapping(self, name: str, key: str | None) -> RecordMapping:
         stream = self.settings.streams[name]
         own = stream.model_dump(include=StreamMapping.model_fields.keys() - {"key"})
         return RecordMapping(self.name, name, StreamMapping(**own, key=key))
 
 
-def _joined(columns: list[str]) -> str | None:
-    """The expression of a key of these columns; of several it is a JSON list, so that no two rows can have the same."""
+def _build_key(columns: list[str]) -> str | None:
+    """Return the expression of a key. Several columns become a JSON list, so that two keys never have the same text."""
     parts = [f"id({json.dumps(column)})" for column in columns]
     return f"to_string([{', '.join(parts)}])" if len(parts) > 1 else next(iter(parts), None)
 
 
-def _object(raw: bytes) -> dict[str, Any]:
-    """A line's JSON object. Raises RecordError."""
+def _parse_object(raw: bytes) -> dict[str, Any]:
+    """Return the JSON object of a line. Raises RecordError."""
     try:
-        found = json.loads(raw, parse_constant=lambda _: None)
+        value = json.loads(raw, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        value = None
+    if not isinstance(value, dict):
         raise RecordError("broken_line", "the tap's line must be one JSON object")
-    return found
+    return value

@@ -1,4 +1,4 @@
-"""What Singer and Airbyte call the same things: arguments, catalogs, messages, states. Pure."""
+"""The protocols Singer and Airbyte: arguments, catalogs, messages, states. Pure."""
 
 import json
 from abc import ABC, abstractmethod
@@ -7,9 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from schemas.errors import ConfigError
 
-Entry = dict[str, Any]
-"""A stream of a catalog, as the tap has written it."""
-NO_CATALOG = "{} gave no catalog: is it a tap that speaks {}? `protocol` says so"
+CatalogEntry = dict[str, Any]
+"""A stream of a catalog in the tap's format."""
+NO_CATALOG = "{} returned no catalog: is it a tap of the protocol {}, as `protocol` states?"
 
 
 class Row(NamedTuple):
@@ -20,18 +20,18 @@ class Row(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where the tap goes on from, meant for nobody but itself."""
+    """The position of the tap, which only the tap can interpret."""
 
     value: Any
 
 
-class Said(NamedTuple):
-    """What is not for us but for whoever runs the tap; `fix` where it says that the config is wrong."""
+class LogMessage(NamedTuple):
+    """A message for the operator of the tap."""
 
-    fix: bool = False
+    is_config_error: bool = False
 
 
-Message = Row | State | Said
+Message = Row | State | LogMessage
 
 
 class Dialect(ABC):
@@ -40,122 +40,124 @@ class Dialect(ABC):
     name: ClassVar[str]
     discover: ClassVar[tuple[str, ...]]
     check: ClassVar[tuple[str, ...]]
-    """Empty where `discover` is all the check there is."""
+    """Empty if `discover` is the only check."""
     read: ClassVar[tuple[str, ...]]
-    chatty: ClassVar[bool]
-    """Whether lines that are no JSON are for whoever runs the tap."""
+    has_log_lines: ClassVar[bool]
+    """Whether lines without JSON are log lines."""
 
-    def catalog(self, output: bytes, command: str) -> dict[str, Entry]:
-        """The streams that the tap has, by name. Raises ConfigError where it is no catalog."""
+    def parse_catalog(self, output: bytes, command: str) -> dict[str, CatalogEntry]:
+        """Return the tap's streams by name. Raises ConfigError if the output is not a catalog."""
         try:
-            return {str(self.stream(entry)["name"]): entry for entry in self.entries(output)}
+            return {self.stream_name(entry): entry for entry in self.parse_entries(output)}
         except (ValueError, LookupError, TypeError):
             raise ConfigError(NO_CATALOG.format(command, self.name)) from None
 
-    def fine(self, output: bytes, command: str) -> bool:
-        """Whether `check` has found its source. Raises ConfigError where the program speaks something else."""
-        told = [one["connectionStatus"] for one in _objects(output) if one.get("type") == "CONNECTION_STATUS"]
-        if not told:
+    def check_succeeded(self, output: bytes, command: str) -> bool:
+        """Return whether `check` reached the source. Raises ConfigError if the program uses another protocol."""
+        statuses = [one["connectionStatus"] for one in _parse_objects(output) if one.get("type") == "CONNECTION_STATUS"]
+        if not statuses:
             raise ConfigError(NO_CATALOG.format(command, self.name))
-        return bool(told[-1].get("status") == "SUCCEEDED")
+        return bool(statuses[-1].get("status") == "SUCCEEDED")
 
     @abstractmethod
-    def entries(self, output: bytes) -> list[Entry]:
-        """The streams of a catalog. Raises ValueError, LookupError, TypeError for what is none."""
+    def parse_entries(self, output: bytes) -> list[CatalogEntry]:
+        """Return the streams of a catalog. Raises ValueError, LookupError or TypeError for other output."""
 
     @abstractmethod
-    def stream(self, entry: Entry) -> dict[str, Any]:
-        """What holds the stream's `name`."""
+    def stream_name(self, entry: CatalogEntry) -> str:
+        """Return the name of the stream in the catalog."""
 
     @abstractmethod
-    def names(self, entry: Entry) -> set[str]:
-        """What the stream's rows may be called."""
+    def list_names(self, entry: CatalogEntry) -> set[str]:
+        """Return the stream names that rows of this stream may have."""
 
     @abstractmethod
-    def key(self, entry: Entry) -> list[str]:
-        """The columns that identify a row; none where the tap knows none."""
+    def list_key_columns(self, entry: CatalogEntry) -> list[str]:
+        """Return the columns that identify a row; empty if the tap defines none."""
 
     @abstractmethod
-    def selected(self, entry: Entry, replication_key: str | None) -> dict[str, Any]:
-        """The catalog that asks for this stream alone."""
+    def build_catalog(self, entry: CatalogEntry, replication_key: str | None) -> dict[str, Any]:
+        """Return the catalog that selects only this stream."""
 
     @abstractmethod
-    def resumed(self, state: Any) -> Any:
-        """What the state file holds for the value of a State."""
+    def build_state(self, state: Any) -> Any:
+        """Return the content of the state file for the value of a State."""
 
     @abstractmethod
-    def message(self, line: dict[str, Any]) -> Message | None:
-        """One line of its output; None where it matters to nobody. Raises ConfigError for what cannot be left out."""
+    def parse_message(self, line: dict[str, Any]) -> Message | None:
+        """Return the message of an output line; None for an irrelevant one. Raises ConfigError for an unsupported one."""
 
 
 class Singer(Dialect):
-    """Singer's specification 0.3, with catalogs."""
+    """Singer's specification 0.3 with catalogs."""
 
     name = "singer"
     discover = ("--discover",)
     check = ()
     read = ()
-    chatty = False
+    has_log_lines = False
 
-    def entries(self, output: bytes) -> list[Entry]:
-        found: list[Entry] = json.loads(output)["streams"]
-        return found
+    def parse_entries(self, output: bytes) -> list[CatalogEntry]:
+        entries: list[CatalogEntry] = json.loads(output)["streams"]
+        return entries
 
-    def stream(self, entry: Entry) -> dict[str, Any]:
-        return {"name": entry.get("tap_stream_id") or entry["stream"]}
+    def stream_name(self, entry: CatalogEntry) -> str:
+        return str(entry.get("tap_stream_id") or entry["stream"])
 
-    def names(self, entry: Entry) -> set[str]:
+    def list_names(self, entry: CatalogEntry) -> set[str]:
         return {str(entry[name]) for name in ("tap_stream_id", "stream", "stream_alias") if entry.get(name)}
 
-    def key(self, entry: Entry) -> list[str]:
-        told = [one["metadata"].get("table-key-properties") for one in entry.get("metadata", []) if one["breadcrumb"] == []]
-        return list(entry.get("key_properties") or next(filter(None, told), []))
+    def list_key_columns(self, entry: CatalogEntry) -> list[str]:
+        keys = [one["metadata"].get("table-key-properties") for one in entry.get("metadata", []) if one["breadcrumb"] == []]
+        return list(entry.get("key_properties") or next(filter(None, keys), []))
 
-    def selected(self, entry: Entry, replication_key: str | None) -> dict[str, Any]:
+    def build_catalog(self, entry: CatalogEntry, replication_key: str | None) -> dict[str, Any]:
         chosen: dict[str, Any] = {"selected": True}
         if replication_key:
             chosen |= {"replication-method": "INCREMENTAL", "replication-key": replication_key}
         metadata = [one for one in entry.get("metadata", []) if one["breadcrumb"]]
         own: dict[str, Any] = next((one["metadata"] for one in entry.get("metadata", []) if not one["breadcrumb"]), {})
-        columns = [{**one, "metadata": {**one["metadata"], **_wanted(one["metadata"])}} for one in metadata]
+        columns = [{**one, "metadata": {**one["metadata"], **_select_column(one["metadata"])}} for one in metadata]
         return {"streams": [{**entry, "metadata": [{"breadcrumb": [], "metadata": {**own, **chosen}}, *columns]}]}
 
-    def resumed(self, state: Any) -> Any:
+    def build_state(self, state: Any) -> Any:
         return state
 
-    def message(self, line: dict[str, Any]) -> Message | None:
+    def parse_message(self, line: dict[str, Any]) -> Message | None:
         kind = line.get("type")
         if kind == "RECORD":
             return Row(line["stream"], line["record"])
         if kind == "BATCH":
-            raise ConfigError("the tap hands over files (BATCH), which are not read: leave batch_config out of its config")
+            raise ConfigError(
+                "the tap sends files (BATCH), which the connector does not read: remove batch_config from its config"
+            )
         return State(line["value"]) if kind == "STATE" else None
 
 
 class Airbyte(Dialect):
-    """The Airbyte protocol's source."""
+    """A source of the Airbyte protocol."""
 
     name = "airbyte"
     discover = ("discover",)
     check = ("check",)
     read = ("read",)
-    chatty = True
+    has_log_lines = True
 
-    def entries(self, output: bytes) -> list[Entry]:
-        (found,) = [one["catalog"]["streams"] for one in _objects(output) if one.get("type") == "CATALOG"]
-        return list(found)
+    def parse_entries(self, output: bytes) -> list[CatalogEntry]:
+        (streams,) = [one["catalog"]["streams"] for one in _parse_objects(output) if one.get("type") == "CATALOG"]
+        return list(streams)
 
-    def stream(self, entry: Entry) -> dict[str, Any]:
-        return entry
+    def stream_name(self, entry: CatalogEntry) -> str:
+        return str(entry["name"])
 
-    def names(self, entry: Entry) -> set[str]:
+    def list_names(self, entry: CatalogEntry) -> set[str]:
         return {str(entry["name"])}
 
-    def key(self, entry: Entry) -> list[str]:
+    def list_key_columns(self, entry: CatalogEntry) -> list[str]:
         paths = entry.get("source_defined_primary_key") or []
         return [path[0] for path in paths if len(path) == 1] if all(len(path) == 1 for path in paths) else []
 
-    def selected(self, entry: Entry, replication_key: str | None) -> dict[str, Any]:
+    def build_catalog(self, entry: CatalogEntry, replication_key: str | None) -> dict[str, Any]:
         incremental = "incremental" in entry.get("supported_sync_modes", [])
         cursor = [replication_key] if replication_key else entry.get("default_cursor_field") or []
         chosen = {
@@ -166,31 +168,31 @@ class Airbyte(Dialect):
         }
         return {"streams": [chosen]}
 
-    def resumed(self, state: Any) -> Any:
+    def build_state(self, state: Any) -> Any:
         return state.get("data", {}) if state.get("type") in (None, "LEGACY") else [state]
 
-    def message(self, line: dict[str, Any]) -> Message | None:
+    def parse_message(self, line: dict[str, Any]) -> Message | None:
         kind = line.get("type")
         if kind == "RECORD":
             return Row(line["record"]["stream"], line["record"]["data"])
         if kind == "STATE":
             return State(line["state"])
         if kind == "TRACE":
-            return Said(line["trace"].get("error", {}).get("failure_type") == "config_error")
-        return Said() if kind in ("LOG", "CONNECTION_STATUS") else None
+            return LogMessage(line["trace"].get("error", {}).get("failure_type") == "config_error")
+        return LogMessage() if kind in ("LOG", "CONNECTION_STATUS") else None
 
 
-def _wanted(metadata: dict[str, Any]) -> dict[str, bool]:
-    """A column's selection: all that the tap can read."""
+def _select_column(metadata: dict[str, Any]) -> dict[str, bool]:
+    """Return the metadata that selects a column if the tap can read it."""
     return {} if metadata.get("inclusion") == "unsupported" else {"selected": True}
 
 
-def _objects(output: bytes) -> Iterator[dict[str, Any]]:
-    """The JSON objects among the lines; Airbyte takes all others for something to be logged."""
+def _parse_objects(output: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects among the lines; in the Airbyte protocol the other lines are logs."""
     for line in output.splitlines():
         if line.startswith(b"{"):
-            found = json.loads(line)
-            yield found
+            message = json.loads(line)
+            yield message
 
 
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (Singer(), Airbyte())}

@@ -1,4 +1,4 @@
-"""A real Debezium 3.6 on a real PostgreSQL: each of its forms, deletes, snapshots, kills of both sides, lag."""
+"""A real Debezium 3.6 on a real PostgreSQL: all formats, deletes, snapshots, kills of both sides, lag."""
 
 import json
 import subprocess
@@ -28,9 +28,9 @@ from tests.live.debezium.engine import UNWRAP, avro, debezium, plain, schema_reg
 from tests.live.line import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
-PATIENCE = 180
+MAX_WAIT_SECONDS = 180
 AS_TEXT = {"decimal.handling.mode": "string"}
-FORMS = ("json", "json with its schema", "unwrapped", "avro")
+FORMATS = ("json", "json with its schema", "unwrapped", "avro")
 ATTRIBUTES = {"state": "after.state", "note": "after.note", "before": "before", "any": "number(after.any_scale)"}
 MAP = {
     "type": 'lookup(op, `{"c": "order.placed", "u": "order.changed", "d": "order.deleted"}`)',
@@ -45,18 +45,20 @@ KNOWN = {**MAP, "type": "'order.known'"}
 TABLE = """CREATE TABLE orders (id bigint PRIMARY KEY, customer text, state text, total numeric(10,2), any_scale numeric,
 note text, created_at timestamptz NOT NULL DEFAULT now())"""
 INSERT = "INSERT INTO orders (id, customer, state, total, any_scale, note) VALUES (%s, %s, %s, 9.90, 1.5, %s)"
+UPDATE = "UPDATE orders SET state = %s WHERE id = %s"
 
 
 class Source:
-    """A database, the topic that Debezium writes its orders to, and the settings of a connector that reads them."""
+    """A database, the topic of its orders, and the settings of a connector that reads the topic."""
 
     def __init__(self, server: Server, shop: Session, kafka: KafkaSettings, folder: Path) -> None:
         self.server, self.shop, self.kafka, self.folder = server, shop, kafka, folder
         self.name = f"dbz-{uuid4().hex[:12]}"
         self.topic = f"{self.name}.public.orders"
+        self.offsets = folder / f"{self.name}.offsets"
         self._stack = ExitStack()
 
-    def make(self, partitions: int = 1) -> None:
+    def create(self, partitions: int = 1) -> None:
         with closing(KafkaAdminClient(**self.kafka.kafka_python())) as admin:
             given = {"num_partitions": partitions, "replication_factor": 1}
             admin.create_topics({self.topic: given}, wait_for_metadata=True)
@@ -66,12 +68,22 @@ class Source:
         with debezium(self.server, self.kafka.bootstrap_servers, self.folder, self.name, form, **given) as running:
             yield running
 
-    def held(self, partitions: int = 1) -> int:
+    def change(self, sql: str, *values: Any) -> int:
+        """Change a row and return the id of the transaction."""
+        ((transaction,),) = self.shop.run(f"{sql} RETURNING txid_current()", *values)
+        return int(transaction)
+
+    def wait_until_saved(self, transaction: int) -> None:
+        """Wait until Debezium's offset file contains the transaction."""
+        offset = f'"txId":{transaction},'.encode()
+        eventually(lambda: self.offsets.exists() and offset in self.offsets.read_bytes(), MAX_WAIT_SECONDS)
+
+    def count_records(self, partitions: int = 1) -> int:
         with closing(KafkaConsumer(**self.kafka.kafka_python())) as consumer:
             return sum(consumer.end_offsets([TopicPartition(self.topic, number) for number in range(partitions)]).values())
 
     def wait(self, count: int, partitions: int = 1) -> None:
-        eventually(lambda: self.held(partitions) >= count, PATIENCE)
+        eventually(lambda: self.count_records(partitions) >= count, MAX_WAIT_SECONDS)
 
     def settings(self, topic: dict[str, Any] | None = None, **given: Any) -> Path:
         orders = {"topic": self.topic, "source": "erp", "system": "shop", "map": MAP, **(topic or {})}
@@ -80,7 +92,7 @@ class Source:
         path.write_text(yaml.safe_dump({**where, "topics": {"orders": orders}, **given}))
         return path
 
-    def opened(self, topic: dict[str, Any] | None = None, **given: Any) -> Connector:
+    def open(self, topic: dict[str, Any] | None = None, **given: Any) -> Connector:
         found = open_connector("debezium", self.settings(topic, **given), {})
         assert isinstance(found, Connector)
         self._stack.callback(found.close)
@@ -92,7 +104,7 @@ class Source:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """In a folder outside pytest's, which each run makes root's alone again: the server runs as nobody."""
+    """Run in a folder outside of pytest's, because only root may enter those and the server runs as another user."""
     with TemporaryDirectory(prefix="touchline-database-") as outside:
         Path(outside).chmod(0o711)
         folder = Path(outside) / "server"
@@ -120,8 +132,8 @@ def read(connector: Connector) -> list[Record]:
     ]
 
 
-def told(connector: Connector) -> list[tuple[str, dict[str, Any]]]:
-    """Type and what else was said, in the order of the topic."""
+def describe_events(connector: Connector) -> list[tuple[str, dict[str, Any]]]:
+    """Return type and fields of each event in the order of the topic."""
     found = [connector.map_record(record) for record in read(connector)]
     return [
         (each.type, {"id": each.order_id, "by": each.identifiers[0].value, "amount": str(each.amount), **each.attributes})  # type: ignore[attr-defined]
@@ -129,8 +141,8 @@ def told(connector: Connector) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def happen(shop: Session) -> None:
-    """What an order can go through: a long text that an update leaves alone, two updates in one transaction, a delete."""
+def change_orders(shop: Session) -> None:
+    """Make all kinds of changes: an update that keeps a long text, two updates in one transaction, a delete."""
     shop.run("ALTER TABLE orders ALTER note SET STORAGE EXTERNAL")
     shop.run(INSERT, 3, "c3", "new", "long" * 5_000)
     shop.run("UPDATE orders SET state = 'paid' WHERE id = 3")
@@ -141,8 +153,8 @@ def happen(shop: Session) -> None:
     shop.run("DELETE FROM orders WHERE id = 2")
 
 
-def given(form: str, registry: str) -> tuple[dict[str, str], dict[str, Any]]:
-    """The settings of Debezium and of the connector."""
+def format_settings(form: str, registry: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the settings of Debezium and of the connector for a format."""
     if form == "avro":
         return avro(registry), {"format": "avro", "registry": registry}
     if form == "unwrapped":
@@ -151,98 +163,103 @@ def given(form: str, registry: str) -> tuple[dict[str, str], dict[str, Any]]:
     return {**plain(schemas=schemas), **({} if schemas else AS_TEXT)}, {}
 
 
-def said(number: int, customer: str, state: str, note: str | None = "fine") -> dict[str, Any]:
-    found = {"id": str(number), "by": f"shop/{customer}", "amount": "9.90", "state": state, "any": "1.5"}
-    return {**found, "note": note} if note else found
+def expected(number: int, customer: str, state: str, note: str | None = "fine") -> dict[str, Any]:
+    fields = {"id": str(number), "by": f"shop/{customer}", "amount": "9.90", "state": state, "any": "1.5"}
+    return {**fields, "note": note} if note else fields
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_all_forms_tell_the_same(source: Source, form: str) -> None:
-    """Snapshot rows are known, not placed; what an update did not send is left out; of a deleted row there is its key."""
+@pytest.mark.parametrize("form", FORMATS)
+def test_all_formats_give_same_events(source: Source, form: str) -> None:
+    """Snapshot rows use `snapshot_map`; unsent values are missing; a deleted row has only its key."""
     for number in (1, 2):
         source.shop.run(INSERT, number, f"c{number}", "new", "fine")
-    source.make()
+    source.create()
     with schema_registry() as registry:
-        theirs, ours = given(form, registry)
+        theirs, ours = format_settings(form, registry)
         with source.engine("avro" if form == "avro" else "json", **theirs):
             source.wait(2)
-            happen(source.shop)
+            change_orders(source.shop)
             source.wait(8)
         events = [
-            ("order.placed", said(3, "c3", "new", None)),
-            ("order.changed", said(3, "c3", "paid", None)),
-            ("order.changed", said(1, "c1", "packed")),
-            ("order.changed", said(1, "c1", "sent")),
+            ("order.placed", expected(3, "c3", "new", None)),
+            ("order.changed", expected(3, "c3", "paid", None)),
+            ("order.changed", expected(1, "c1", "packed")),
+            ("order.changed", expected(1, "c1", "sent")),
             ("order.deleted", {"id": "2", "by": "shop/2", "amount": "None", "before": '{"id": 2}'}),
         ]
         short = {"map": {**MAP, "attributes": {**ATTRIBUTES, "note": "length(after.note || '') < `100` && after.note || `null`"}}}
-        connector = source.opened(short, **ours)
+        connector = source.open(short, **ours)
         assert connector.check() == "1 of 1 topics, 1 partitions"
-        assert told(connector) == events
-        known = [("order.known", said(number, f"c{number}", "new")) for number in (1, 2)]
-        assert told(source.opened({**short, "snapshot_map": KNOWN}, **ours)) == [*known, *events]
+        assert describe_events(connector) == events
+        snapshot = [("order.known", expected(number, f"c{number}", "new")) for number in (1, 2)]
+        assert describe_events(source.open({**short, "snapshot_map": KNOWN}, **ours)) == [*snapshot, *events]
         keys = [(record.key, record.version) for record in read(connector)]
         assert len(set(keys)) == len(keys) == 5
 
 
-def test_of_a_deleted_row_all_is_told_where_the_table_has_its_identity_full(source: Source) -> None:
+def test_deleted_row_is_complete_with_replica_identity_full(source: Source) -> None:
     source.shop.run("ALTER TABLE orders REPLICA IDENTITY FULL")
     source.shop.run(INSERT, 1, "c1", "new", "fine")
-    source.make()
+    source.create()
     with source.engine(**plain(schemas=False), **AS_TEXT):
         source.wait(1)
         source.shop.run("UPDATE orders SET state = 'paid'")
         source.shop.run("DELETE FROM orders")
         source.wait(3)
-    found = [record.data for record in read(source.opened({"replica_identity": "full"}))][-2:]
+    found = [record.data for record in read(source.open({"replica_identity": "full"}))][-2:]
     assert [each["before"]["state"] for each in found] == ["new", "paid"]
     assert found[1]["before"]["customer"] == "c1"
-    connector = source.opened({"map": {**MAP, "identifiers": {"erp_party": "id(after.customer)"}}})
+    connector = source.open({"map": {**MAP, "identifiers": {"erp_party": "id(after.customer)"}}})
     deleted = read(connector)[-1]
     assert deleted.is_deleted
     with pytest.raises(RecordError, match="REPLICA IDENTITY FULL"):
         connector.map_record(deleted)
 
 
-def test_what_debezium_tells_again_after_it_was_killed_is_the_same_event(source: Source) -> None:
-    """Killed before it had saved its place it sends the changes again; its place lost, it takes its snapshot again."""
+def test_changes_that_debezium_repeats_after_kill_are_same_events(source: Source) -> None:
+    """Debezium repeats changes if it is killed before it saves its offset, and its snapshot if the offset is lost.
+
+    With `offset.flush.interval.ms` set to ten minutes, a process still saves its offset twice: after its first batch, and at its
+    first poll without records. The test waits for both before it makes the changes that Debezium must repeat.
+    """
     for number in (1, 2):
         source.shop.run(INSERT, number, f"c{number}", "new", "fine")
-    source.make()
+    source.create()
     settings = {**plain(schemas=False), **AS_TEXT}
-    forgetful = {**settings, "offset.flush.interval.ms": "600000"}
+    seldom = {**settings, "offset.flush.interval.ms": "600000"}
     with source.engine(**settings):
         source.wait(2)
-        source.shop.run(INSERT, 3, "c3", "new", "fine")
+        source.wait_until_saved(source.change(INSERT, 3, "c3", "new", "fine"))
         source.wait(3)
-    with source.engine(**forgetful):
-        source.shop.run("UPDATE orders SET state = 'paid' WHERE id = 3")
-        source.wait(4)  # the first batch of a process is always saved
-        source.shop.run("UPDATE orders SET state = 'packed' WHERE id = 3")
-        source.shop.run("UPDATE orders SET state = 'sent' WHERE id = 3")
-        source.wait(6)
-    connector = source.opened({"snapshot_map": KNOWN})
-    once = ids(connector)
-    with source.engine(**forgetful):
-        source.wait(8)
-    again = ids(connector)
-    (source.folder / f"{source.name}.offsets").unlink()
+    with source.engine(**seldom):
+        source.wait_until_saved(source.change(UPDATE, "paid", 3))
+        source.wait_until_saved(source.change(UPDATE, "packed", 3))
+        source.wait(5)
+        source.change(UPDATE, "sent", 3)
+        source.change(UPDATE, "delivered", 3)
+        source.wait(7)
+    connector = source.open({"snapshot_map": KNOWN})
+    first = ids(connector)
+    with source.engine(**seldom):
+        source.wait(9)
+    repeated = ids(connector)
+    source.offsets.unlink()
     with source.engine(**settings):
-        source.wait(11)
-    anew = ids(connector)
-    assert (len(once), once.total()) == (6, 6)
-    assert again.keys() == once.keys()
-    assert again.total() == 8
-    assert len(anew.keys() - once.keys()) == 1, "the second snapshot meets order 3, which the first did not"
-    assert anew.total() == 11
+        source.wait(12)
+    snapshot = ids(connector)
+    assert (len(first), first.total()) == (7, 7)
+    assert repeated.keys() == first.keys()
+    assert repeated.total() == 9
+    assert len(snapshot.keys() - first.keys()) == 1, "the second snapshot contains order 3, which the first did not"
+    assert snapshot.total() == 12
 
 
 def ids(connector: Connector) -> Counter[UUID]:
     return Counter(connector.map_record(record).event_id for record in read(connector))
 
 
-def test_killed_at_each_step_nothing_is_lost_or_told_twice(source: Source) -> None:
-    source.make(partitions=3)
+def test_kill_at_each_step_neither_loses_nor_repeats_changes(source: Source) -> None:
+    source.create(partitions=3)
     source.shop.run(INSERT, 0, "c0", "new", "of the snapshot")
     with source.engine(**plain(schemas=False), **AS_TEXT):
         source.wait(1, partitions=3)
@@ -263,8 +280,8 @@ def test_killed_at_each_step_nothing_is_lost_or_told_twice(source: Source) -> No
     assert all(state.read == state.published for state in totals.values())
 
 
-def test_an_order_in_a_database_moves_the_risk_of_its_customer(line: Line, source: Source) -> None:
-    source.make()
+def test_order_in_database_moves_risk_of_customer(line: Line, source: Source) -> None:
+    source.create()
     source.shop.run(INSERT, 1, "c1", "new", "of the snapshot")
     with source.engine(**plain(schemas=False), **AS_TEXT):
         source.wait(1)

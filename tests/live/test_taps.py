@@ -1,4 +1,4 @@
-"""The `taps` connector with programs that others wrote: Meltano's tap on PostgreSQL, an Airbyte manifest on SAP's CAP."""
+"""The `taps` connector with real programs: Meltano's tap on PostgreSQL, an Airbyte manifest on SAP's CAP."""
 
 import os
 import time
@@ -31,10 +31,10 @@ from tests.live.cap.server import Cap
 from tests.live.databases import PASSWORD, Server, Session, postgresql
 from tests.live.line import Line
 
-pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.timeout(600)]  # the first run fetches the programs
+pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.timeout(600)]  # the first run installs the programs
 HERE = Path(__file__).parent
 SECRETS = {"SHOP_PASSWORD": PASSWORD, "SAP_PASSWORD": cap_server.PASSWORD}
-ROWS, SAME = 12_000, 170  # the tap writes its state each 10,000 rows: in the midst of rows of one instant
+ROWS, SAME = 12_000, 170  # the tap writes its state every 10,000 rows, here between rows of the same time
 INSERT = "INSERT INTO orders (id, customer, total) VALUES (%s, %s, 9.90)"
 FILL = """INSERT INTO orders (id, customer, total, changed_at)
 SELECT n, concat('c', n), 9.90, timestamptz '2026-01-01' + (n / 170) * interval '1 s' FROM generate_series(1, 12000) AS s(n)"""
@@ -72,7 +72,7 @@ def cap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cap]:
         yield running
 
 
-def written(folder: Path, given: dict[str, Any]) -> Path:
+def write_settings(folder: Path, given: dict[str, Any]) -> Path:
     path = folder / "settings.yaml"
     path.write_text(yaml.safe_dump({"poll_seconds": 0.2, "log": str(folder / "tap.log"), **given}))
     return path
@@ -87,7 +87,7 @@ def tap(folder: Path, server: Server, name: str = "shop", system: str = "shop", 
         "source": "erp",
         "system": system,
         "columns": ["id", "customer", "total", "gone", "changed_at"],
-        "version": "id(iso(changed_at, 'UTC'))",  # the server's own zone is another
+        "version": "id(iso(changed_at, 'UTC'))",  # the server uses another time zone
         "time": "iso(changed_at, 'UTC')",
         "deleted": "gone",
         "map": {
@@ -101,7 +101,7 @@ def tap(folder: Path, server: Server, name: str = "shop", system: str = "shop", 
     config = {"host": "127.0.0.1", "port": server.port, "user": "reader", "database": "shop", "password": "${SHOP_PASSWORD}"}
     command = [str(place / "bin" / "python"), str(place / "bin" / "tap-postgres")]
     given = {"name": name, "protocol": "singer", "command": command, "config": {**config, "filter_schemas": ["public"]}}
-    return written(folder, {**given, "streams": {"orders": {**orders, **stream}}})
+    return write_settings(folder, {**given, "streams": {"orders": {**orders, **stream}}})
 
 
 def manifest(folder: Path, cap: Cap, name: str = "sap", system: str = "sap-s4", **config: Any) -> Path:
@@ -123,12 +123,13 @@ def manifest(folder: Path, cap: Cap, name: str = "sap", system: str = "sap-s4", 
             "order_id": "id(SalesOrder)",
         },
     }
-    said = yaml.safe_load((HERE / "taps_airbyte" / "manifest.yaml").read_text())
+    content = yaml.safe_load((HERE / "taps_airbyte" / "manifest.yaml").read_text())
     account = {"url": cap.address, "username": cap_server.USER, "password": "${SAP_PASSWORD}"}
     command = [str(place / "bin" / "python"), str(place / "bin" / "source-declarative-manifest")]
     given = {"name": name, "protocol": "airbyte", "command": command}
-    return written(
-        folder, {**given, "config": {**account, "__injected_declarative_manifest": said, **config}, "streams": {"orders": orders}}
+    return write_settings(
+        folder,
+        {**given, "config": {**account, "__injected_declarative_manifest": content, **config}, "streams": {"orders": orders}},
     )
 
 
@@ -148,7 +149,7 @@ def read(connector: Connector, cursor: Cursor | None = None) -> tuple[list[Recor
 
 
 def running(folder: Path) -> list[psutil.Process]:
-    """Taps at work with their config below a folder."""
+    """Return the running taps whose config is below a folder."""
     return [one for one in psutil.process_iter() if any(str(folder / "touchline-") in part for part in arguments(one))]
 
 
@@ -163,7 +164,7 @@ def keys(records: list[Record]) -> Counter[str]:
     return Counter(record.key for record in records)
 
 
-def test_a_tap_gives_every_row_once_and_then_what_is_new(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_tap_reads_each_row_once_and_then_changes(server: Server, shop: Session, tmp_path: Path) -> None:
     shop.run(FILL)
     connector = opened(tap(tmp_path, server))
     assert connector.check() == "tap-postgres has 1 streams; reads orders"
@@ -181,7 +182,7 @@ def test_a_tap_gives_every_row_once_and_then_what_is_new(server: Server, shop: S
     ]
 
 
-def test_a_tap_abandoned_in_mid_read_goes_on_where_it_was(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_abandoned_tap_continues_at_its_state(server: Server, shop: Session, tmp_path: Path) -> None:
     shop.run(FILL)
     connector = opened(tap(tmp_path, server))
     batches = connector.read("orders", None)
@@ -193,12 +194,12 @@ def test_a_tap_abandoned_in_mid_read_goes_on_where_it_was(server: Server, shop: 
     assert keys(before + after) == Counter(str(number) for number in range(1, ROWS + 1))
 
 
-def test_a_check_of_a_tap_says_what_is_wrong_in_one_line(server: Server, shop: Session, tmp_path: Path) -> None:
+def test_check_of_tap_reports_each_fault_in_one_line(server: Server, shop: Session, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^streams.orders.stream: tap-postgres has no public-nothing; it has public-orders$"):
         opened(tap(tmp_path, server, stream="public-nothing")).check()
     with (
         patch.dict(os.environ, SHOP_PASSWORD="wrong"),
-        pytest.raises(RetryableError, match=r"^tap-postgres ended with exit code 1: .*log says why$"),
+        pytest.raises(RetryableError, match=r"^tap-postgres ended with exit code 1: see .*log$"),
     ):
         opened(tap(tmp_path, server)).check()
     assert "password authentication failed" in (tmp_path / "tap.log").read_text()
@@ -209,7 +210,7 @@ def test_a_check_of_a_tap_says_what_is_wrong_in_one_line(server: Server, shop: S
 
 
 @pytest.mark.slow
-def test_killed_at_each_step_no_row_is_lost_or_told_twice(server: Server, shop: Session, tmp_path: Path, migrated: Stack) -> None:
+def test_kill_at_each_step_neither_loses_nor_repeats_rows(server: Server, shop: Session, tmp_path: Path, migrated: Stack) -> None:
     shop.run(FILL)
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"taps-{uuid4().hex[:12]}"
@@ -225,22 +226,20 @@ def test_killed_at_each_step_no_row_is_lost_or_told_twice(server: Server, shop: 
     assert (state.read, state.published, state.dead_lettered, state.repeated) == (ROWS, ROWS, 0, 0)
 
 
-def test_an_order_that_a_tap_brings_moves_the_risk_of_its_customer(
-    line: Line, server: Server, shop: Session, tmp_path: Path
-) -> None:
+def test_order_of_tap_moves_risk_of_customer(line: Line, server: Server, shop: Session, tmp_path: Path) -> None:
     settings = tap(tmp_path, server, "live-tap", "live-tap")
     with line.connect("taps", settings, **SECRETS):
         found = line.measure_lag("taps (singer)", "live-tap", "an order is inserted", lambda: shop.run(INSERT, 1, "lag-tap"))
     assert 0 < found.touchpoint <= found.score
 
 
-def test_a_manifest_gives_every_order_once_and_then_what_is_new(cap: Cap, tmp_path: Path) -> None:
+def test_manifest_reads_each_order_once_and_then_changes(cap: Cap, tmp_path: Path) -> None:
     connector = opened(manifest(tmp_path, cap))
     assert connector.check() == "source-declarative-manifest has 1 streams; reads orders"
     batches = list(connector.read("orders", None))
     found = [record for batch in batches for record in batch.records if isinstance(record, Record)]
     assert keys(found) >= Counter(f"{number:010}" for number in range(cap_server.ORDERS))
-    assert set(keys(found).values()) == {1}  # other tests may have written orders of their own
+    assert set(keys(found).values()) == {1}  # other tests may have written more orders
     assert max(len(batch.records) for batch in batches) == 500
     cursor = batches[-1].cursor
     assert read(connector, cursor)[0] == []
@@ -257,14 +256,14 @@ def test_a_manifest_gives_every_order_once_and_then_what_is_new(cap: Cap, tmp_pa
     assert read(connector, cursor)[0] == []
 
 
-def test_a_check_of_a_manifest_says_what_is_wrong_in_one_line(cap: Cap, tmp_path: Path) -> None:
-    with pytest.raises(RetryableError, match=r"^source-declarative-manifest cannot read its source: .*tap.log says why$"):
+def test_check_of_manifest_reports_fault_in_one_line(cap: Cap, tmp_path: Path) -> None:
+    with pytest.raises(RetryableError, match=r"^source-declarative-manifest cannot read its source: see .*tap.log$"):
         opened(manifest(tmp_path, cap, password="${SHOP_PASSWORD}")).check()
     assert "401" in (tmp_path / "tap.log").read_text()
 
 
 @pytest.mark.slow
-def test_killed_at_each_step_no_order_is_lost_or_told_twice(cap: Cap, tmp_path: Path, migrated: Stack) -> None:
+def test_kill_at_each_step_neither_loses_nor_repeats_orders(cap: Cap, tmp_path: Path, migrated: Stack) -> None:
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"taps-{uuid4().hex[:12]}"
     settings = manifest(tmp_path, cap, name)
@@ -282,7 +281,7 @@ def test_killed_at_each_step_no_order_is_lost_or_told_twice(cap: Cap, tmp_path: 
 
 
 @pytest.mark.slow
-def test_an_order_that_a_manifest_brings_moves_the_score_of_its_customer(cap: Cap, line: Line, tmp_path: Path) -> None:
+def test_order_of_manifest_moves_score_of_customer(cap: Cap, line: Line, tmp_path: Path) -> None:
     settings = manifest(tmp_path, cap, "live-manifest", "live-manifest")
     cap.order(920_000, "PUT", SoldToParty="33", OverallSDProcessStatus="A")
     with line.connect("taps", settings, **SECRETS):

@@ -1,4 +1,4 @@
-"""What a tap can do to its connector: a tap of our own, which does all of it; no server is needed."""
+"""Faults of a tap, simulated by a test tap; no server is needed."""
 
 import gc
 import json
@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from connectors.contract import Batch, Connector, Cursor, Record, RejectedRecord
 from connectors.settings import open_connector
 from connectors.taps import cases
-from connectors.taps.connector import MOST_RECORDS
-from connectors.taps.progress import MOST_ROWS, Progress
+from connectors.taps.connector import MAX_BATCH_RECORDS
+from connectors.taps.progress import MAX_ROWS, Progress
 from schemas.errors import ConfigError, RetryableError
 from tests.harness.memory_use import most_alive
 from tests.harness.waiting import eventually
@@ -65,7 +65,7 @@ def opened(folder: Path, protocol: str, config: dict[str, Any] | None = None, **
 
 
 def fill(folder: Path, count: int, same: int = 3) -> Counter[str]:
-    """So many rows, `same` of them of each second; their keys."""
+    """Write rows, `same` of them per second, and return their keys."""
     rows = [
         {"id": n, "changed_at": f"2026-03-01T{n // same // 60:02}:{n // same % 60:02}:00Z", "customer": f"c{n}"}
         for n in range(count)
@@ -89,16 +89,16 @@ def read(connector: Connector, cursor: Cursor | None = None) -> tuple[Counter[st
 
 @pytest.fixture(autouse=True)
 def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other processes run such tests at the same time."""
+    """Use a separate folder, because other processes run such tests at the same time."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
 
 
-def left() -> list[Path]:
+def leftover_folders() -> list[Path]:
     return list(Path(gettempdir()).glob("touchline-tap-*"))
 
 
-def test_abandoned_after_any_batch_and_resumed_nothing_is_lost_or_read_twice(tmp_path: Path, protocol: str) -> None:
+def test_read_resumed_after_any_batch_neither_loses_nor_repeats_rows(tmp_path: Path, protocol: str) -> None:
     wanted = fill(tmp_path, 20)
     whole = list(opened(tmp_path, protocol).read("orders", None))
     assert [len(batch.records) for batch in whole] == [7, 7, 6, 0]
@@ -108,7 +108,7 @@ def test_abandoned_after_any_batch_and_resumed_nothing_is_lost_or_read_twice(tmp
         assert before + after == wanted, f"after batch {cut}"
 
 
-def test_without_any_state_in_between_a_batch_is_full_at_500_rows_and_nothing_comes_twice(tmp_path: Path, protocol: str) -> None:
+def test_batch_without_state_has_500_rows_and_rows_are_read_once(tmp_path: Path, protocol: str) -> None:
     wanted = fill(tmp_path, 1_200)
     connector = opened(tmp_path, protocol, {"state_every": 1_000_000})
     batches = connector.read("orders", None)
@@ -120,23 +120,23 @@ def test_without_any_state_in_between_a_batch_is_full_at_500_rows_and_nothing_co
 
 
 @pytest.mark.parametrize("every", [500, 1_000_000])
-def test_at_most_two_batches_are_in_memory_whenever_the_tap_tells_its_state(tmp_path: Path, protocol: str, every: int) -> None:
-    fill(tmp_path, 8 * MOST_RECORDS)
+def test_at_most_two_batches_are_in_memory(tmp_path: Path, protocol: str, every: int) -> None:
+    fill(tmp_path, 8 * MAX_BATCH_RECORDS)
     batches = opened(tmp_path, protocol, {"state_every": every}).read("orders", None)
-    assert 0 < most_alive(batches, Record, 8) <= 2 * MOST_RECORDS
+    assert 0 < most_alive(batches, Record, 8) <= 2 * MAX_BATCH_RECORDS
 
 
-def test_of_more_rows_than_are_remembered_since_the_last_state_a_crash_brings_the_oldest_again(tmp_path: Path) -> None:
+def test_crash_repeats_only_rows_beyond_the_remembered_hashes(tmp_path: Path) -> None:
     wanted = fill(tmp_path, 6_000)
     connector = opened(tmp_path, "singer", {"state_every": 1_000_000})
     batches = connector.read("orders", None)
     first = [next(batches) for _ in range(11)]
     del batches
     again, _ = read(connector, first[-1].cursor)
-    assert again == wanted - Counter(str(number) for number in range(5_500 - MOST_ROWS, 5_500))
+    assert again == wanted - Counter(str(number) for number in range(5_500 - MAX_ROWS, 5_500))
 
 
-def test_a_later_round_brings_what_is_new_and_nothing_else(tmp_path: Path, protocol: str) -> None:
+def test_later_round_reads_only_new_rows(tmp_path: Path, protocol: str) -> None:
     fill(tmp_path, 20)
     connector = opened(tmp_path, protocol)
     _, cursor = read(connector)
@@ -145,99 +145,105 @@ def test_a_later_round_brings_what_is_new_and_nothing_else(tmp_path: Path, proto
     assert read(connector, cursor)[0] == Counter(["20", "21"])
 
 
-@pytest.mark.parametrize("what", ["die", "half"])
-def test_a_tap_that_ends_badly_is_tried_again_from_its_last_state(tmp_path: Path, protocol: str, what: str) -> None:
+@pytest.mark.parametrize("kind", ["die", "half"])
+def test_failed_tap_is_retried_from_its_last_state(tmp_path: Path, protocol: str, kind: str) -> None:
     wanted = fill(tmp_path, 20)
-    broken = opened(tmp_path, protocol, {"trouble": {"what": what, "after": 10}})
+    broken = opened(tmp_path, protocol, {"fault": {"kind": kind, "after": 10}})
     batches = broken.read("orders", None)
     first = next(batches)
     assert len(first.records) == 7
-    with pytest.raises(RetryableError, match="exit code 3" if what == "die" else "middle of a line"):
+    with pytest.raises(RetryableError, match="exit code 3" if kind == "die" else "middle of a line"):
         next(batches)
     assert Counter(keys(first)) + read(opened(tmp_path, protocol), first.cursor)[0] == wanted
-    assert left() == []
+    assert leftover_folders() == []
 
 
-def test_a_tap_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Path, protocol: str) -> None:
+def test_hanging_tap_is_ended_with_its_children(tmp_path: Path, protocol: str) -> None:
     fill(tmp_path, 20)
-    trouble = {"what": "hang", "after": 10, "pids": str(tmp_path / "pids")}
-    connector = opened(tmp_path, protocol, {"trouble": trouble}, timeout_seconds=2)
-    with pytest.raises(RetryableError, match="has written nothing for 2 s, longer than timeout_seconds"):
+    fault = {"kind": "hang", "after": 10, "pids": str(tmp_path / "pids")}
+    connector = opened(tmp_path, protocol, {"fault": fault}, timeout_seconds=2)
+    with pytest.raises(RetryableError, match="wrote nothing for 2 s, longer than timeout_seconds"):
         read(connector)
-    eventually(lambda: not any(alive(int(pid)) for pid in (tmp_path / "pids").read_text().split()), 5)
+    eventually(lambda: not any(is_alive(int(pid)) for pid in (tmp_path / "pids").read_text().split()), 5)
 
 
-def test_an_abandoned_tap_is_ended_at_once(tmp_path: Path, protocol: str) -> None:
+def test_abandoned_tap_is_ended_at_once(tmp_path: Path, protocol: str) -> None:
     fill(tmp_path, 20)
-    trouble = {"what": "hang", "after": 10, "pids": str(tmp_path / "pids")}
-    batches = opened(tmp_path, protocol, {"trouble": trouble}).read("orders", None)
+    fault = {"kind": "hang", "after": 10, "pids": str(tmp_path / "pids")}
+    batches = opened(tmp_path, protocol, {"fault": fault}).read("orders", None)
     next(batches)
     eventually((tmp_path / "pids").exists, 20)
     began = time.monotonic()
     del batches
     gc.collect()
     assert time.monotonic() - began < 4
-    eventually(lambda: not any(alive(int(pid)) for pid in (tmp_path / "pids").read_text().split()), 5)
-    assert left() == []
+    eventually(lambda: not any(is_alive(int(pid)) for pid in (tmp_path / "pids").read_text().split()), 5)
+    assert leftover_folders() == []
 
 
-def alive(pid: int) -> bool:
-    """Running: what ended and was not yet waited for is not."""
+def is_alive(pid: int) -> bool:
+    """Return whether the process runs; zombies do not count."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def test_what_came_before_a_silence_does_not_wait_for_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_before_silence_are_published_during_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path, 20)
     monkeypatch.setattr("connectors.taps.process.QUIET_SECONDS", 0.5)
-    trouble = {"what": "hang", "after": 10, "pids": str(tmp_path / "pids")}
-    batches = opened(tmp_path, "singer", {"trouble": trouble, "state_every": 1_000_000}).read("orders", None)
+    fault = {"kind": "hang", "after": 10, "pids": str(tmp_path / "pids")}
+    batches = opened(tmp_path, "singer", {"fault": fault, "state_every": 1_000_000}).read("orders", None)
     found = [len(next(batches).records) for _ in range(8)]
     assert sum(found) == 10
     assert found[-1] == 0
 
 
-def test_what_an_airbyte_source_says_of_its_config_stops_it(tmp_path: Path) -> None:
+def test_config_error_of_airbyte_source_is_config_error(tmp_path: Path) -> None:
     fill(tmp_path, 20)
-    connector = opened(tmp_path, "airbyte", {"trouble": {"what": "fix", "after": 10}})
-    with pytest.raises(ConfigError, match=r"^tap.py says that its config is wrong: .*log says how$"):
+    connector = opened(tmp_path, "airbyte", {"fault": {"kind": "config", "after": 10}})
+    with pytest.raises(ConfigError, match=r"^tap.py reports a wrong config: see .*log$"):
         read(connector)
     assert "no such account" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize(
-    ("protocol", "changes", "said"),
+    ("protocol", "changes", "message"),
     [
         ("singer", {"command": ["/nowhere/tap"]}, r"^command: cannot run /nowhere/tap in .*: No such file"),
-        ("singer", {"command": [sys.executable, "-c", "print('hello')"]}, "gave no catalog: is it a tap that speaks singer"),
-        ("airbyte", {"command": [sys.executable, "-c", "print('hello')"]}, "gave no catalog: is it a tap that speaks airbyte"),
+        (
+            "singer",
+            {"command": [sys.executable, "-c", "print('hello')"]},
+            "returned no catalog: is it a tap of the protocol singer",
+        ),
+        (
+            "airbyte",
+            {"command": [sys.executable, "-c", "print('hello')"]},
+            "returned no catalog: is it a tap of the protocol airbyte",
+        ),
         ("singer", {"stream": {"stream": "orders"}}, "tap.py has no orders; it has shop-orders"),
         ("singer", {"stream": {"columns": ["changed_at", "customer"]}}, "reads column id, which `columns` does not list"),
         ("singer", {"log": "nowhere/log"}, "log: cannot write .*/nowhere/log: No such file"),
-        ("singer", {"config": {"api_key": "in clear"}}, "api_key: a secret does not belong into a file"),
+        ("singer", {"config": {"api_key": "in clear"}}, "api_key: a secret does not belong in a file"),
         ("airbyte", {"config": {"credentials": {"client_secret": "in clear"}}}, "credentials.client_secret: a secret does not"),
         ("airbyte", {"config": {"accounts": [{"apiKey": "in clear"}]}}, "accounts.0.apiKey: a secret does not belong"),
         ("singer", {"config": {"password": "${NOT_SET_HERE}"}}, "config.password: set the environment variable NOT_SET_HERE"),
     ],
 )
-def test_a_check_says_what_to_change(tmp_path: Path, protocol: str, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_check_names_setting_to_change(tmp_path: Path, protocol: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         opened(tmp_path, protocol, **changes).check()
 
 
-def test_a_check_that_fails_may_succeed_later(tmp_path: Path) -> None:
-    with pytest.raises(RetryableError, match=r"^tap.py cannot read its source: .*log says why$"):
-        opened(tmp_path, "airbyte", {"trouble": {"what": "wrong"}}).check()
-    with pytest.raises(RetryableError, match=r"ended with exit code 1: .*log says why$"):
+def test_failed_check_is_retryable(tmp_path: Path) -> None:
+    with pytest.raises(RetryableError, match=r"^tap.py cannot read its source: see .*log$"):
+        opened(tmp_path, "airbyte", {"fault": {"kind": "unreachable"}}).check()
+    with pytest.raises(RetryableError, match=r"ended with exit code 1: see .*log$"):
         opened(tmp_path, "singer", command=[sys.executable, "-c", "raise SystemExit(1)"]).check()
 
 
 @pytest.mark.parametrize(("key", "count"), [(["id", "customer"], 2), (["id"], 2), (["changed_at"], 1), ([], 2)])
-def test_rows_are_told_apart_by_all_columns_of_the_key_or_as_a_whole(
-    tmp_path: Path, protocol: str, key: list[str], count: int
-) -> None:
+def test_rows_are_identified_by_all_key_columns_or_by_hash(tmp_path: Path, protocol: str, key: list[str], count: int) -> None:
     rows = [{"id": one, "changed_at": "2026-03-01T00:00:00Z", "customer": other} for one, other in (("a-b", "c"), ("a", "b-c"))]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     connector = opened(tmp_path, protocol, {"key": key})
@@ -246,13 +252,16 @@ def test_rows_are_told_apart_by_all_columns_of_the_key_or_as_a_whole(
     assert len({connector.map_record(record).event_id for record in found}) == count
 
 
-def test_secrets_of_others_stay_with_us(tmp_path: Path) -> None:
+def test_tap_does_not_inherit_touchline_variables(tmp_path: Path) -> None:
     program = "import os, sys; sys.exit(any(name.startswith('TOUCHLINE_') for name in os.environ) or 'SHOP' not in os.environ)"
-    with patch.dict(os.environ, TOUCHLINE_SHOP_TOKEN="secret", SHOP="open"), pytest.raises(ConfigError, match="gave no catalog"):
+    with (
+        patch.dict(os.environ, TOUCHLINE_SHOP_TOKEN="secret", SHOP="open"),
+        pytest.raises(ConfigError, match="returned no catalog"),
+    ):
         opened(tmp_path, "singer", command=[sys.executable, "-c", program]).check()
 
 
-def test_a_line_too_long_to_keep_is_refused_and_the_next_one_is_read(tmp_path: Path) -> None:
+def test_too_long_line_is_rejected_and_reading_continues(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     with (tmp_path / "rows.jsonl").open("a") as rows:
         rows.write("x" * 9_000_000 + '\n{"id": 7, "changed_at": "2026-03-02T00:00:00Z", "customer": "c7"}\n')
@@ -263,23 +272,23 @@ def test_a_line_too_long_to_keep_is_refused_and_the_next_one_is_read(tmp_path: P
 
 
 @given(st.lists(st.binary(max_size=3), max_size=60), st.integers(0, 60))
-def test_what_was_seen_before_a_cursor_is_not_new_after_it(rows: list[bytes], cut: int) -> None:
+def test_rows_before_cursor_are_not_new_after_it(rows: list[bytes], cut: int) -> None:
     before = Progress(None)
     for row in rows[:cut]:
-        before.new(row)
-    after = Progress(json.loads(json.dumps(dict(before.cursor()))))
-    assert [row for row in dict.fromkeys(rows) if after.new(row)] == [row for row in dict.fromkeys(rows) if row not in rows[:cut]]
+        before.add(row)
+    after = Progress(json.loads(json.dumps(dict(before.create_cursor()))))
+    assert [row for row in dict.fromkeys(rows) if after.add(row)] == [row for row in dict.fromkeys(rows) if row not in rows[:cut]]
 
 
 @pytest.mark.parametrize("size", [0, 30_000, 64_990])
-def test_a_cursor_is_small_whatever_the_state(size: int) -> None:
+def test_cursor_is_small_for_any_state(size: int) -> None:
     progress = Progress(None)
     progress.state = "s" * size
-    assert all(progress.new(b"%d" % number) for number in range(2 * MOST_ROWS))
-    cursor = progress.cursor()
+    assert all(progress.add(b"%d" % number) for number in range(2 * MAX_ROWS))
+    cursor = progress.create_cursor()
     assert len(json.dumps(dict(cursor))) < 65_536
-    assert Progress(cursor).new(b"0")
-    assert Progress(cursor).new(b"%d" % (2 * MOST_ROWS - 1)) == (size > 64_000)
+    assert Progress(cursor).add(b"0")
+    assert Progress(cursor).add(b"%d" % (2 * MAX_ROWS - 1)) == (size > 64_000)
     progress.state = "s" * 65_100
-    with pytest.raises(ConfigError, match="let it read fewer partitions"):
-        progress.cursor()
+    with pytest.raises(ConfigError, match="let the tap read fewer partitions"):
+        progress.create_cursor()

