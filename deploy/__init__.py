@@ -1,1 +1,1 @@
-"""How Touchline is run: the command line, the local stack, the demo, monitoring."""
+"""Operation of Touchline: command line, local stack, demo, alerts, dead letters and explain."""

@@ -95,8 +95,8 @@ def replay(*, where: str, dry_run: bool, again: bool, yes: bool) -> None:
     """Send the records again, after the cause is fixed.
 
     Each record goes to the topic and partition that refused it. You can repeat or interrupt a replay: a record is sent again
-    only after a new refusal, and readers see a record that was sent twice once. A record that is refused again stays the same
-    dead letter; after three replays it is left out.
+    only after a new refusal, and readers see every record once. A record that is refused again stays the same dead letter.
+    After three replays it is left out.
 
     Exit codes: 0 all records sent, now or before; 1 some left out, or Kafka or ClickHouse away; 2 --where is wrong. --dry-run
     ends with the code of the same replay.
