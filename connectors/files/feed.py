@@ -80,7 +80,7 @@ class FeedReader:
         assert isinstance(row.data, dict)
         identity = to_identifier(evaluate(expression, row.data, name))
         if identity is None:
-            raise RecordError("missing_field", f"field {name} is required and nothing came of its expression")
+            raise RecordError("missing_field", f"field {name} is required, but its expression gives no value")
         return identity
 
     @staticmethod

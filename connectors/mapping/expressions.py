@@ -1,5 +1,7 @@
-"""JMESPath expressions compiled once: what most mappings consist of (paths, constants, `||`, `&&`, functions of them) becomes
-plain Python closures with the same results; the rest is left to JMESPath's own interpreter, each time it is met in a tree.
+"""JMESPath expressions, compiled once.
+
+Paths, indexes, constants, `||`, `&&` and functions of them become Python closures with the same results as JMESPath. The
+interpreter of JMESPath evaluates all other parts of an expression.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,16 +25,16 @@ DESCENDING = frozenset(
 
 
 def compile_expression(text: str, columns: frozenset[str], where: str) -> Expression:
-    """The function of one record's data that `text` stands for.
+    """Return the expression as a function of a record's data; that function raises RecordError for data that does not fit.
 
-    It raises RecordError for data that does not fit. Raises ConfigError naming `where` for an expression that cannot
-    work: bad syntax, an unknown function, or a column that is not among `columns`.
+    Raises ConfigError with `where` for an expression that cannot work: wrong syntax, an unknown function, or a column that is not
+    in `columns`.
     """
     try:
         tree = cast("Node", jmespath.compile(text).parsed)
     except JMESPathError as error:
-        said = str(error).splitlines()[0].rstrip(" :")
-        raise ConfigError(f"{where}: not a JMESPath expression: {said}: {text} (constants are `1` or 'text')") from None
+        reason = str(error).splitlines()[0].rstrip(" :")
+        raise ConfigError(f"{where}: not a JMESPath expression: {reason}: {text} (constants are `1` or 'text')") from None
     unknown = sorted(_columns(tree) - columns)
     if unknown:
         raise ConfigError(f"{where}: reads column {unknown[0]}, which `columns` does not list")
@@ -40,11 +42,11 @@ def compile_expression(text: str, columns: frozenset[str], where: str) -> Expres
         _check_functions(tree)
     except RecordError as error:
         raise ConfigError(f"{where}: {error.detail}") from None
-    return _closure(tree)
+    return _compile(tree)
 
 
 def _check_functions(node: Node) -> None:
-    """Raises RecordError for a function that does not exist, has a wrong number of arguments or wrong constants."""
+    """Check every function call. Raises RecordError for an unknown function, a wrong number of arguments or a wrong constant."""
     children = [child for child in node.get("children", []) if isinstance(child, dict)]  # a slice's are numbers
     for child in children:
         _check_functions(child)
@@ -54,14 +56,14 @@ def _check_functions(node: Node) -> None:
     known = Functions.FUNCTION_TABLE.get(name)
     if known is None:
         ours = ", ".join(sorted(CALLABLE))
-        raise RecordError("bad_mapping", f"there is no function {name}(); there are {ours} and JMESPath's own")
+        raise RecordError("bad_mapping", f"there is no function {name}(); available are {ours} and those of JMESPath")
     if name in CALLABLE and len(children) != len(known["signature"]):
         raise RecordError("bad_mapping", f"{name}() takes {len(known['signature'])} arguments, not {len(children)}")
     if name in CALLABLE and all(child["type"] == "literal" for child in children[1:]):
         CALLABLE[name](None, *[child["value"] for child in children[1:]])
 
 
-def _closure(node: Node) -> Expression:
+def _compile(node: Node) -> Expression:
     return CLOSURES.get(node["type"], _interpreted)(node)
 
 
@@ -87,7 +89,7 @@ def _index(node: Node) -> Expression:
 def _path(node: Node) -> Expression:
     if all(child["type"] == "field" for child in node["children"]):
         return _fields([child["value"] for child in node["children"]])
-    steps = [_closure(child) for child in node["children"]]
+    steps = [_compile(child) for child in node["children"]]
 
     def path(data: Any) -> Any:
         for step in steps:
@@ -109,32 +111,32 @@ def _fields(names: Sequence[str]) -> Expression:
 
 
 def _or(node: Node) -> Expression:
-    left, right = map(_closure, node["children"])
+    left, right = map(_compile, node["children"])
 
     def either(data: Any) -> Any:
-        found = left(data)
-        return right(data) if _false(found) else found
+        value = left(data)
+        return right(data) if _is_false(value) else value
 
     return either
 
 
 def _and(node: Node) -> Expression:
-    left, right = map(_closure, node["children"])
+    left, right = map(_compile, node["children"])
 
     def both(data: Any) -> Any:
-        found = left(data)
-        return found if _false(found) else right(data)
+        value = left(data)
+        return value if _is_false(value) else right(data)
 
     return both
 
 
-def _false(value: Any) -> bool:
-    """JMESPath's idea of it: null, false, and what is empty, but no number."""
+def _is_false(value: Any) -> bool:
+    """Return whether JMESPath treats the value as false: null, false and empty values, but no number."""
     return not value and (value is False or value in (None, "", [], {}))
 
 
 def _call(node: Node) -> Expression:
-    name, arguments = node["value"], [_closure(child) for child in node["children"]]
+    name, arguments = node["value"], [_compile(child) for child in node["children"]]
     if name not in CALLABLE:
         return lambda data: FUNCTIONS.call_function(name, [argument(data) for argument in arguments])
     function = CALLABLE[name]
@@ -161,7 +163,7 @@ CLOSURES: Mapping[str, Callable[[Node], Expression]] = {
 
 
 def _columns(node: Node) -> set[str]:
-    """The top-level columns an expression reads; what follows a dot belongs to the column before it."""
+    """Return the top-level columns that an expression reads; a field after a dot belongs to the column before it."""
     kind, children = node["type"], node.get("children", [])
     if kind == "field":
         return {node["value"]}
@@ -173,7 +175,7 @@ def _columns(node: Node) -> set[str]:
 
 
 def evaluate(expression: Expression, data: dict[str, Any], field: str) -> Any:
-    """The expression's value for one record. Raises RecordError naming `field`."""
+    """Return the value of the expression for one record. Raises RecordError with `field`."""
     try:
         return expression(data)
     except RecordError as error:
@@ -181,7 +183,7 @@ def evaluate(expression: Expression, data: dict[str, Any], field: str) -> Any:
     except JMESPathTypeError as error:
         given = TYPES_MAP.get(error.actual_type, error.actual_type)
         expected = " or ".join(error.expected_types)
-        detail = f"field {field}: {error.function_name}() expects {expected} and was given {given}"
+        detail = f"field {field}: {error.function_name}() expects {expected} but received {given}"
         raise RecordError("missing_field" if given == "null" else "wrong_type", detail) from None
-    except Exception as error:  # noqa: BLE001 - JMESPath raises whatever odd data leads to
+    except Exception as error:  # noqa: BLE001 - JMESPath raises arbitrary errors for odd data
         raise RecordError("bad_mapping", f"field {field}: {type(error).__name__} in its expression") from None

@@ -1,7 +1,7 @@
-"""The functions a mapping may call beside JMESPath's own: text to time, number, identifier, plain text.
+"""Functions of mappings, in addition to those of JMESPath: text to time, number, identifier or plain text.
 
-Each passes null through and raises RecordError without the value. They check their constant arguments first, so that a
-wrong one is found when the mapping is compiled.
+Each function returns null for null. Its RecordError never contains the value. It checks constant arguments first, so that
+compiling the mapping finds a wrong constant.
 """
 
 import html
@@ -22,13 +22,13 @@ from schemas.records.fields import instant
 
 NUMBER = re.compile(r"[+-]?\d{1,20}([.,]\d{1,20})?", re.ASCII)
 TAG = re.compile(r"(<[^<>]*>)")
-UNREAD = re.compile(r"<(script|style)\b", re.IGNORECASE)
-MAX_HTML = 262_144
+HIDDEN = re.compile(r"<(script|style)\b", re.IGNORECASE)
+MAX_HTML_CHARACTERS = 262_144
 cached_zone = lru_cache(ZoneInfo)
 
 
 def iso(value: Any, zone: Any) -> datetime | None:
-    """UTC time of an ISO 8601 text; `zone` is meant where the text names none."""
+    """Return the UTC time of an ISO 8601 text; `zone` applies if the text names none."""
     where = _zone(zone)
     if value is None:
         return None
@@ -44,7 +44,7 @@ def _iso(text: str, where: ZoneInfo) -> datetime:
 
 
 def date(value: Any, layout: Any, zone: Any) -> datetime | None:
-    """UTC time of a text in strptime's `layout`."""
+    """Return the UTC time of a text in the strptime format `layout`."""
     where = _zone(zone)
     if not isinstance(layout, str):
         raise RecordError("bad_mapping", "date() expects a strptime format as its second argument")
@@ -62,18 +62,18 @@ def _date(text: str, layout: str, where: ZoneInfo) -> datetime:
 
 
 def epoch_ms(value: Any) -> datetime | None:
-    """UTC time of milliseconds since 1970."""
+    """Return the UTC time of milliseconds since 1970."""
     millis = number(value)
     if millis is None:
         return None
     try:
         return instant(int(millis))
     except OverflowError:
-        raise RecordError("absurd_date", "epoch_ms() reaches beyond the calendar") from None
+        raise RecordError("absurd_date", "epoch_ms() is outside of the calendar") from None
 
 
 def email(value: Any) -> str | None:
-    """A mail address in lower case, null where the text is none."""
+    """Return an e-mail address in lower case, or null for a text without @."""
     if value is None:
         return None
     text = _text(value, "email() expects a text").strip().lower()
@@ -81,18 +81,18 @@ def email(value: Any) -> str | None:
 
 
 def html_text(value: Any) -> str | None:
-    """The words of an HTML text, one space between them."""
+    """Return the words of an HTML text, separated by single spaces."""
     if value is None:
         return None
     text = _text(value, "html_text() expects a text")
-    if len(text) > MAX_HTML:
-        raise RecordError("too_long", f"html_text() takes at most {MAX_HTML} characters")
+    if len(text) > MAX_HTML_CHARACTERS:
+        raise RecordError("too_long", f"html_text() takes at most {MAX_HTML_CHARACTERS} characters")
     words, skipped = [], ""
     for part in TAG.split(text):
         if skipped:
             skipped = "" if part.lower().startswith(f"</{skipped}") else skipped
         elif TAG.fullmatch(part):
-            found = UNREAD.match(part)
+            found = HIDDEN.match(part)
             skipped = found.group(1).lower() if found else ""
         else:
             words.append(part)
@@ -100,7 +100,7 @@ def html_text(value: Any) -> str | None:
 
 
 def lookup(value: Any, table: Any) -> Any:
-    """The table's entry for the value, else its entry for `*`."""
+    """Return the table's entry for the value, or its entry for `*`."""
     if not isinstance(table, dict):
         raise RecordError("bad_mapping", 'lookup() expects a JSON object in backquotes: lookup(state, `{"a": "b"}`)')
     if value is None:
@@ -114,7 +114,7 @@ def lookup(value: Any, table: Any) -> Any:
 
 
 def to_identifier(value: Any) -> str | None:
-    """A text, number or boolean as text without surrounding blanks; null where nothing is left (JMESPath: `id`)."""
+    """Return a text, number or boolean as text without surrounding blanks, or null if nothing is left (in mappings: `id`)."""
     if isinstance(value, str):
         return value.strip() or None
     if value is None:
@@ -129,9 +129,9 @@ def to_identifier(value: Any) -> str | None:
 
 
 def number(value: Any) -> Decimal | None:
-    """An exact number from a number or a text like `12.5`, `12,5`, `-3`; null where the text is blank.
+    """Return the exact number of a number or a text like `12.5`, `12,5` or `-3`, or null for a blank text.
 
-    `1,234` is refused: it means a thousand to some and one to others.
+    `1,234` is refused because the comma may be a decimal or a thousands separator.
     """
     if value is None or isinstance(value, Decimal):
         return value
@@ -162,14 +162,14 @@ CALLABLE: dict[str, Callable[..., Any]] = {
 
 
 def to_text(value: Any) -> str:
-    """Any mapped value as attribute text; lists and objects as JSON."""
+    """Return any mapped value as attribute text; lists and objects as JSON."""
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return value if isinstance(value, str) else to_identifier(value) or ""
 
 
 class Functions(functions.Functions):
-    """The same functions for expressions that JMESPath itself evaluates. The empty `types` leave checking to them."""
+    """The same functions, for expressions that JMESPath evaluates. With empty `types`, the functions check their arguments."""
 
     _func_iso = signature({"types": []}, {"types": []})(lambda _, value, zone: iso(value, zone))
     _func_date = signature({"types": []}, {"types": []}, {"types": []})(lambda _, value, layout, zone: date(value, layout, zone))
@@ -198,4 +198,4 @@ def _utc(at: datetime, where: ZoneInfo) -> datetime:
     try:
         return (at if at.tzinfo else at.replace(tzinfo=where)).astimezone(UTC)
     except OverflowError:
-        raise RecordError("absurd_date", "the time reaches beyond the calendar") from None
+        raise RecordError("absurd_date", "the time is outside of the calendar") from None

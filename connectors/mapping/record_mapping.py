@@ -1,15 +1,15 @@
-"""JSON items of a source as records and touchpoints, by the connector's `mapping.yaml`: one entry per stream, no Python.
+"""Mapping of JSON items to records and touchpoints by a connector's `mapping.yaml`, with one entry per stream:
 
 reviews:
   source: social                      # event family
   system: example-reviews             # the product it comes from
-  columns: [id, changed_at, ...]      # every field that is known; others are carried as attributes
-  key: id(id)                         # the item's id in its system; null: the whole item, by its hash
-  version: changed_at                 # which version of it; null: the whole item, by its hash
-  time: iso(changed_at, 'UTC')        # what the stream is read by; without it there is no backfill
-  late_seconds: 30                    # how late the source may show an item: each round reads so far back again
-  deleted: deleted                    # true where the source has taken it back
-  snapshot: false                     # true: an item is a state, published only when its touchpoint says something new
+  columns: [id, changed_at, ...]      # every known field; other fields become attributes
+  key: id(id)                         # the item's id in its system; null: hash of the whole item
+  version: changed_at                 # version of the item; null: hash of the whole item
+  time: iso(changed_at, 'UTC')        # source time that the stream is read by; without it there is no backfill
+  late_seconds: 30                    # delay with which the source may show an item: each round reads this far back again
+  deleted: deleted                    # true if the source has deleted the item
+  snapshot: false                     # true: an item is a state, published only when its mapped content changes
   map: {type: ..., channel: ..., occurred_at: ..., identifiers: {...}, attributes: {...}}
 """
 
@@ -32,13 +32,14 @@ from schemas.errors import ConfigError, RecordError
 from schemas.records.fields import Name
 from schemas.records.touchpoint import Touchpoint
 
-MOST_ATTRIBUTES = 100
-LONGEST_NAME, LONGEST_VALUE = 200, 4_096
+MAX_UNKNOWN_ATTRIBUTES = 50
+MAX_WARNINGS = 100
+MAX_NAME_CHARACTERS, MAX_VALUE_CHARACTERS = 200, 4_096
 log = logging.getLogger(__name__)
 
 
 class StreamMapping(BaseModel):
-    """One stream of a `mapping.yaml`, as above; the entries with a default may be left out."""
+    """One entry of a `mapping.yaml`, as described above; entries with a default are optional."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,15 +56,15 @@ class StreamMapping(BaseModel):
 
 
 def load_mappings(file: Path, connector: str) -> "dict[str, RecordMapping]":
-    """The streams of a mapping file, made ready for one instance. Raises ConfigError where a mapping cannot work."""
-    found = load_yaml(file)
+    """Return the mapping of each stream of the file, for one instance. Raises ConfigError for a mapping that cannot work."""
+    streams = load_yaml(file)
     try:
-        return {stream: RecordMapping(connector, stream, _stream(stream, mapping)) for stream, mapping in found.items()}
+        return {stream: RecordMapping(connector, stream, _parse_stream(stream, mapping)) for stream, mapping in streams.items()}
     except ConfigError as error:
         raise ConfigError(f"{file.parent.name}/{file.name}: {error}") from None
 
 
-def _stream(stream: str, mapping: Any) -> StreamMapping:
+def _parse_stream(stream: str, mapping: Any) -> StreamMapping:
     try:
         return StreamMapping.model_validate(mapping)
     except ValidationError as error:
@@ -71,7 +72,7 @@ def _stream(stream: str, mapping: Any) -> StreamMapping:
 
 
 class RecordMapping:
-    """One stream's items: `record` gives one its identity, `touchpoint` maps it."""
+    """Mapping of one stream: `create_record` identifies an item, `map_record` maps it."""
 
     def __init__(self, connector: str, stream: str, mapping: StreamMapping) -> None:
         self.spec = StreamSpec(
@@ -95,17 +96,17 @@ class RecordMapping:
             fields=mapping.map,
         )
         named = {name: getattr(mapping, name) for name in ("key", "version", "time", "deleted")}
-        self._own = {
+        self._expressions = {
             name: compile_expression(text, self._columns, f"{stream}.{name}") for name, text in named.items() if text is not None
         }
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def create_records(self, items: Iterable[dict[str, Any]], read_at: datetime) -> list[Record | RejectedRecord]:
-        """The items of one page."""
+        """Return the records of the items of one page."""
         return [self.create_record(item, read_at) for item in items]
 
     def create_record(self, item: dict[str, Any], read_at: datetime) -> Record | RejectedRecord:
-        """The item with its identity; refused where it has none."""
+        """Return the item with its key, version and time, or as rejected if it lacks one."""
         raw = json.dumps(item, ensure_ascii=False).encode("utf-8", "surrogatepass")
         try:
             if not isinstance(item, dict):
@@ -113,36 +114,38 @@ class RecordMapping:
             key, version = self._required(item, "key", raw), self._required(item, "version", raw)
             time = self._value(item, "time")
             if self.spec.is_timed and not isinstance(time, datetime):
-                raise RecordError("missing_field", "field time is required and its expression gives no time")
+                raise RecordError("missing_field", "field time is required, but its expression gives no time")
         except RecordError as error:
             return RejectedRecord(raw, len(raw), "-", error)
         return Record(self._stream, key, version, item, raw, key, read_at, time, bool(self._value(item, "deleted")))
 
     def map_record(self, record: Record) -> Touchpoint:
-        """The record mapped, with its unknown fields as attributes. Raises RecordError."""
+        """Return the touchpoint of the record, with its unknown fields as attributes. Raises RecordError."""
         data = record.data
-        return self._touchpoints.create_touchpoint(record.key, record.version, data, record.read_at, self._unknown(data))
+        return self._touchpoints.create_touchpoint(record.key, record.version, data, record.read_at, self._unknown_fields(data))
 
-    def _unknown(self, data: Mapping[str, Any]) -> dict[str, str]:
-        """What the mapping does not know of, as far as an attribute can hold it; each new field is one line in the log."""
+    def _unknown_fields(self, data: Mapping[str, Any]) -> dict[str, str]:
+        """Return the fields unknown to the mapping that fit an attribute. Logs each new field once."""
         found: dict[str, str] = {}
         for name in sorted(data.keys() - self._columns):
             text = to_text(data[name]) if data[name] is not None else ""
-            fits = 0 < len(name) <= LONGEST_NAME and len(text) <= LONGEST_VALUE and len(found) < MOST_ATTRIBUTES // 2
+            fits = (
+                0 < len(name) <= MAX_NAME_CHARACTERS and len(text) <= MAX_VALUE_CHARACTERS and len(found) < MAX_UNKNOWN_ATTRIBUTES
+            )
             if text and fits:
                 found[name] = text
-            if name not in self._told and len(self._told) < MOST_ATTRIBUTES:
-                self._told.add(name)
+            if name not in self._logged and len(self._logged) < MAX_WARNINGS:
+                self._logged.add(name)
                 log.warning("%s: %s: the mapping does not know the field %.100r", self._connector, self._stream, name)
         return found
 
     def _value(self, item: dict[str, Any], name: str) -> Any:
-        return evaluate(self._own[name], item, name) if name in self._own else None
+        return evaluate(self._expressions[name], item, name) if name in self._expressions else None
 
     def _required(self, item: dict[str, Any], name: str, raw: bytes) -> str:
-        if name not in self._own:
+        if name not in self._expressions:
             return sha256(raw).hexdigest()
         found = to_identifier(self._value(item, name))
         if found is None:
-            raise RecordError("missing_field", f"field {name} is required and nothing came of its expression")
+            raise RecordError("missing_field", f"field {name} is required, but its expression gives no value")
         return found

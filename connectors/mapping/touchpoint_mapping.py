@@ -1,7 +1,7 @@
-"""Declarative mapping: one compiled expression per field of a touchpoint, then the family model's own validation.
+"""Declarative mapping: one compiled expression per field of a touchpoint, then validation by the model of its event family.
 
-Pure: the same record and settings give the same touchpoint. Every way to fail is a RecordError that names the field and
-what was expected, never the value.
+Pure: the same record and settings give the same touchpoint. Each failure is a RecordError that names the field and the expected
+value, never the value itself.
 """
 
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ from schemas.records.touchpoint import MAX_AHEAD, MIN_OCCURRED_AT, Touchpoint, e
 
 OWN_FIELDS = frozenset({"event_id", "source", "system", "connector", "received_at"})
 GROUPS = frozenset({"identifiers", "attributes"})
-SHOWN_ERRORS = 3
-WORDS: dict[str, tuple[str, str]] = {
-    "missing": ("missing_field", "is required and nothing came of its expression"),
+MAX_SHOWN_ERRORS = 3
+MESSAGES: dict[str, tuple[str, str]] = {
+    "missing": ("missing_field", "is required, but its expression gives no value"),
     "string_too_long": ("too_long", "has more than {max_length} characters"),
     "too_long": ("too_long", "has more than {max_length} entries"),
     "string_too_short": ("missing_field", "is empty"),
     "string_pattern_mismatch": ("wrong_type", "must look like {pattern}"),
     "string_type": ("wrong_type", "must be a text: wrap it in id()"),
-    "string_unicode": ("invalid_utf8", "holds half a character (a lone surrogate)"),
+    "string_unicode": ("invalid_utf8", "holds a lone surrogate, which is invalid UTF-8"),
     "enum": ("wrong_type", "must be {expected}"),
     "literal_error": ("wrong_type", "must be {expected}"),
     "decimal_max_places": ("wrong_type", "has more than {decimal_places} decimals"),
@@ -38,20 +38,20 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 
 
-def _known(source: str) -> str:
+def _check_family(source: str) -> str:
     if source not in FAMILIES:
         raise ValueError(f"must be one of {', '.join(FAMILIES)}")
     return source
 
 
-Family = Annotated[str, AfterValidator(_known)]
+Family = Annotated[str, AfterValidator(_check_family)]
 
 
 class TouchpointMapping:
-    """How one feed's records become touchpoints of one family.
+    """Mapping of one feed's records to touchpoints of one event family.
 
-    `fields` maps field names to expressions, `identifiers` and `attributes` to one expression per entry; `where` is what
-    errors call it.
+    `fields` maps each field name to an expression, `identifiers` and `attributes` to one expression per entry. `where` is the
+    place that errors name.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TouchpointMapping:
     def create_touchpoint(
         self, key: str, version: str, data: dict[str, Any], read_at: datetime, extra: Mapping[str, Any]
     ) -> Touchpoint:
-        """The touchpoint of one record; `extra` holds attributes beside the mapped ones. Raises RecordError."""
+        """Return the touchpoint of one record; `extra` holds attributes in addition to the mapped ones. Raises RecordError."""
         fields: dict[str, Any] = {"received_at": read_at, **self.fixed}
         for name, expression in self.fields:
             value = evaluate(expression, data, name)
@@ -96,28 +96,28 @@ class TouchpointMapping:
         except ValidationError as error:
             raise to_record_error(error) from None
         except UnicodeEncodeError:
-            raise RecordError("invalid_utf8", "key or version holds half a character (a lone surrogate)") from None
+            raise RecordError("invalid_utf8", "key or version holds a lone surrogate, which is invalid UTF-8") from None
 
     def _identifiers(self, data: dict[str, Any]) -> list[Any]:
         values = {}
         for name, expression in self.identifiers:
             value = evaluate(expression, data, f"identifiers.{name}")
             values[name] = value if value is None or isinstance(value, str) else to_identifier(value)
-        found = identify(self.system, values)
-        if not found:
-            raise RecordError("missing_identifier", f"none of {', '.join(values)} holds a value that identifies somebody")
-        return found
+        identifiers = identify(self.system, values)
+        if not identifiers:
+            raise RecordError("missing_identifier", f"none of {', '.join(values)} holds a value that identifies a customer")
+        return identifiers
 
 
 def to_record_error(error: ValidationError) -> RecordError:
-    """A pydantic error without the values it holds: the first errors, each with its field and what was expected."""
-    found = error.errors(include_input=False, include_url=False)
-    reasons, details = zip(*(_words(one) for one in found[:SHOWN_ERRORS]), strict=True)
+    """Convert the first errors of pydantic, each with its field and the expected value, without values of the record."""
+    errors = error.errors(include_input=False, include_url=False)
+    reasons, details = zip(*(_describe(one) for one in errors[:MAX_SHOWN_ERRORS]), strict=True)
     return RecordError(reasons[0], "; ".join(details))
 
 
-def _words(error: Any) -> tuple[str, str]:
-    reason, text = WORDS.get(error["type"], ("wrong_type", f"must be a valid {error['type'].partition('_')[0]}"))
+def _describe(error: Any) -> tuple[str, str]:
+    reason, text = MESSAGES.get(error["type"], ("wrong_type", f"must be a valid {error['type'].partition('_')[0]}"))
     field = ".".join(str(part) for part in error["loc"] if part != "[key]")
     detail = text.format_map(error.get("ctx", {}))
     return reason, f"field {field} {detail}" if field else detail
