@@ -37,5 +37,6 @@ def command(*, name: str, restart: bool) -> None:
     process.serve()
     process.wait_for(f"Kafka at {settings.bootstrap_servers}", lambda: require_topics(settings))
     process.use_probes(app.live, app.ready)
+    process.release_signals()
     run_app(app)
     lock.close()

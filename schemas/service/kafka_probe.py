@@ -96,6 +96,8 @@ def _log_in(kafka: KafkaConnection, server: Server) -> None:
                 _choose_mechanism(kafka, server, connection)
                 _authenticate(kafka, server, connection)
             ask(connection, METADATA, METADATA_OF_NO_TOPIC)
+        except TimeoutError:
+            raise RetryableError(f"{server} stopped to answer during the login: look into the broker's log") from None
         except (OSError, HungUpError) as error:
             if kafka.is_sasl:
                 raise RetryableError(f"{server} hangs up during the login: look into the broker's log") from error

@@ -9,7 +9,7 @@ from threading import Event, Timer
 from typing import TypeVar
 
 from schemas.errors import ConfigError
-from schemas.service.exit_codes import FORCED
+from schemas.service.exit_codes import DONE, FORCED
 from schemas.service.health import Probe, always_ok, serve_probes
 from schemas.service.log import configure_logging
 from schemas.service.settings import ProcessSettings
@@ -24,7 +24,7 @@ T = TypeVar("T")
 class Process:
     """One long-running process, of a role ("work") and with a name of its own ("worker-2").
 
-    1. `Process(...)` configures the log and the signals: SIGTERM and SIGINT set `stop`.
+    1. `Process(...)` configures the log and the signals: SIGTERM and SIGINT set `stop`, and end a process that waits.
     2. `serve` answers /metrics, /live and /ready; until `use_probes`, the process is live and not ready.
     3. `wait_for` waits for Kafka and ClickHouse.
     4. `use_probes` passes on to the probes of the work itself.
@@ -33,6 +33,7 @@ class Process:
     def __init__(self, role: str, name: str, *, level: int = logging.INFO, quiet: Sequence[str] = ()) -> None:
         self.role, self.name = role, name
         self.stop = Event()
+        self._is_waiting = False
         self._live: Probe = always_ok
         self._ready: Probe = lambda: "starting"
         self._settings = ProcessSettings()
@@ -75,12 +76,28 @@ class Process:
     def wait_for(self, service: str, attempt: Callable[[], T], *, is_bounded: bool = False) -> T:
         """Wait as `waiting.wait_for` does and log each line; `is_bounded` ends the wait after `TOUCHLINE_WAIT_SECONDS`."""
         self._ready = lambda: f"waiting for {service}"
-        seconds = self._settings.wait_seconds if is_bounded else None
-        return wait_for(service, attempt, self._log.warning, self.stop, seconds)
+        self._is_waiting = True
+        self._exit_if_stopped()
+        try:
+            return wait_for(service, attempt, self._log.warning, self._settings.wait_seconds if is_bounded else None)
+        finally:
+            self._is_waiting = False
+
+    def release_signals(self) -> None:
+        """Restore the default handlers, for an engine that installs its own. Ends the process where it was stopped before."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._exit_if_stopped()
 
     def _request_stop(self, *_: object) -> None:
         start_last_resort()
         self.stop.set()
+        if self._is_waiting:
+            self._exit_if_stopped()
+
+    def _exit_if_stopped(self) -> None:
+        if self.stop.is_set():
+            raise SystemExit(DONE)
 
 
 def start_last_resort(seconds: float = STOP_SECONDS) -> None:

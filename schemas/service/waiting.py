@@ -2,43 +2,32 @@
 
 import time
 from collections.abc import Callable
-from threading import Event
 from typing import TypeVar
 
 from schemas.errors import RetryableError
-from schemas.service.exit_codes import DONE
 
 RETRY_SECONDS = 1.0
 REPORT_SECONDS = 10.0
 T = TypeVar("T")
 
 
-def wait_for(
-    service: str, attempt: Callable[[], T], report: Callable[[str], None], stop: Event | None = None, seconds: float | None = None
-) -> T:
+def wait_for(service: str, attempt: Callable[[], T], report: Callable[[str], None], seconds: float | None = None) -> T:
     """Call `attempt` until it raises no RetryableError, and return its result.
 
     `service` holds name and address, as in "Kafka at 127.0.0.1:9092". Raises RetryableError after `seconds`; None waits without
-    limit. Raises SystemExit with code 0 once `stop` is set. Any other error of `attempt`, such as wrong credentials, is
-    raised at once.
+    limit. Any other error of `attempt`, such as wrong credentials, is raised at once.
     """
     began = time.monotonic()
     next_report = began
-    stop = stop or Event()
     while True:
         try:
             return attempt()
         except RetryableError as error:
             now = time.monotonic()
+            reason = str(error).removeprefix(service).lstrip(": ")
             if seconds is not None and now - began >= seconds:
-                raise RetryableError(f"{service} did not answer within {seconds:.0f} s: {_reason(service, error)}") from error
+                raise RetryableError(f"{service} did not answer within {seconds:.0f} s: {reason}") from error
             if now >= next_report:
-                report(f"waiting for {service} ({now - began:.0f} s): {_reason(service, error)}")
+                report(f"waiting for {service} ({now - began:.0f} s): {reason}")
                 next_report = now + REPORT_SECONDS
-        if stop.wait(RETRY_SECONDS):
-            raise SystemExit(DONE)
-
-
-def _reason(service: str, error: RetryableError) -> str:
-    """Return the text of an error without the name of the service, which most of them begin with."""
-    return str(error).removeprefix(service).lstrip(": ")
+        time.sleep(RETRY_SECONDS)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -115,16 +114,26 @@ def test_wrong_credentials_end_the_wait_at_once() -> None:
         wait_for("Kafka", attempt, lambda _: None)
 
 
-def test_stop_ends_the_wait_with_code_0() -> None:
-    stop = threading.Event()
-    stop.set()
-
-    def attempt() -> None:
-        raise RetryableError("down")
-
-    with pytest.raises(SystemExit) as raised:
-        wait_for("Kafka", attempt, lambda _: None, stop)
-    assert raised.value.code == 0
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("process.wait_for('Kafka', lambda: threading.Event().wait(30))", 0),
+        ("process.release_signals(); threading.Event().wait(30)", -signal.SIGTERM),
+        ("process.stop.set(); process.wait_for('Kafka', str); sys.exit(3)", 0),
+        ("process.stop.set(); process.release_signals(); sys.exit(3)", 0),
+    ],
+    ids=["in an attempt", "with signals released", "before the wait", "before the release"],
+)
+def test_stop_signal_ends_a_process_that_has_no_work_in_hand(script: str, code: int) -> None:
+    with start(script) as process:
+        assert process.stderr is not None
+        try:
+            process.stderr.readline()
+            time.sleep(0.2)
+            process.terminate()
+            assert process.wait(timeout=5) == code
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
