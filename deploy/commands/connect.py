@@ -60,7 +60,7 @@ def command(
 
     \b
     Example: touchline connect files --settings connectors/files/minimal.yaml --check
-             touchline connect example_reviews --settings reviews.yaml --backfill 2025-01-01
+             touchline connect files --settings connectors/files/minimal.yaml --preview 5
     """
     if restart and not (check or preview or once or backfill):
         from deploy.supervise import supervised
