@@ -11,8 +11,8 @@ import click
 def command(at: datetime | None, since: datetime | None) -> None:
     """Read signals of inactive customers, as of a time.
 
-    A tick tells the workers that time has passed, so that the signals of customers without new touchpoints change, too. A
-    worker ticks at each full hour (TOUCHLINE_STREAMS_TICK_SECONDS); use this command for other times.
+    A tick makes the workers read signals as of its time, also of customers without new touchpoints. A worker ticks at each full
+    hour (TOUCHLINE_STREAMS_TICK_SECONDS); use this command for other times.
 
     Example: touchline tick --at 2026-11-01
     """

@@ -117,16 +117,13 @@ def lives(pid: int, started: float) -> bool:
 
 
 def export_addresses() -> None:
-    """Point this process and its children at the local stack. The environment wins where it names a Kafka or a ClickHouse.
+    """Point this process and its children at the running local stack, unless the environment names Kafka or ClickHouse.
 
-    A damaged state file is ignored here: `touchline down` passes here too and repairs it. Commands that need an address read
-    the file again and report it.
+    A damaged state file is ignored here, because `touchline down` passes here, too, and repairs it. Commands that need an
+    address read the file again and report it.
     """
     os.environ.setdefault("TOUCHLINE_TARGETS", str(home() / "targets"))
-    try:
-        stack = read()
-    except ConfigError:
-        return
+    stack = running(home())
     if stack is None:
         return
     os.environ.setdefault("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{stack.kafka_port}")

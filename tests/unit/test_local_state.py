@@ -1,4 +1,4 @@
-"""The state file: what it tells, and what it does when it is damaged."""
+"""The state file: its content, and commands while it is damaged."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from schemas.errors import ConfigError
 
 def stack(**changes: object) -> Stack:
     here = psutil.Process()
-    told: dict[str, object] = {
+    fields: dict[str, object] = {
         "supervisor_pid": here.pid,
         "supervisor_started": here.create_time(),
         "kafka_port": 19092,
@@ -21,7 +21,7 @@ def stack(**changes: object) -> Stack:
         "clickhouse_port": 19000,
         "clickhouse_http_port": 18123,
     }
-    return Stack.model_validate(told | changes)
+    return Stack.model_validate(fields | changes)
 
 
 @pytest.fixture
@@ -80,6 +80,14 @@ def test_tools_are_shared_on_request_only(tmp_path: Path, monkeypatch: pytest.Mo
     assert state.tools_folder(tmp_path) == tmp_path / "tools"
     monkeypatch.setenv("TOUCHLINE_TOOLS", str(tmp_path / "shared"))
     assert state.tools_folder(tmp_path) == tmp_path / "shared"
+
+
+def test_addresses_of_a_stack_without_supervisor_are_not_exported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    state.write(home, stack(supervisor_started=psutil.Process().create_time() - 60))
+    state.export_addresses()
+    assert "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS" not in os.environ
+    assert "TOUCHLINE_CLICKHOUSE_HOST" not in os.environ
 
 
 def test_unreadable_state_file_names_the_folder_setting(tmp_path: Path) -> None:
