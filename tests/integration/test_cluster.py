@@ -40,7 +40,7 @@ def engine(home: Path, ports: Ports, config: str) -> Iterator[ClickHouse]:
     path = server.config(home)
     path.write_text(path.read_text().replace("</clickhouse>", f"{config}</clickhouse>"))
     process = subprocess.Popen(server.command(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    client = ClickHouse(ClickHouseSettings(port=ports.clickhouse))
+    client = ClickHouse(ClickHouseSettings(host="127.0.0.1", port=ports.clickhouse))
     try:
         end = time.monotonic() + 30
         while not server.ready(ports):
