@@ -1,6 +1,6 @@
-"""Entity sets of an OData service, read by the time of their last change.
+"""Connector that reads entity sets of an OData service by the time of their last change.
 
-Guarantee: at least once, exact by event id. Deletes: only where the mapping names a mark; OData itself does not tell.
+Guarantee: at least once; repeated reads have the same event id. Deletes: only rows with a mark that the mapping names.
 """
 
 from base64 import b64encode
@@ -22,11 +22,11 @@ from connectors.odata.reader import Reader
 from connectors.odata.settings import ODataSettings
 from connectors.settings import secret_variable
 
-FIX = "set {} to what belongs to `username`, and give that user the service"
+FIX = "set {} to the password or client secret of `username`, and give that user access to the service"
 
 
 class Connector(HttpConnector):
-    """One account. Cursor: {at, key, done}, as `connectors/http/keyset.py` keeps it."""
+    """One account. Cursor: {at, key, done}, see `connectors/http/keyset.py`."""
 
     settings_model: ClassVar[type[BaseModel]] = ODataSettings
 
@@ -35,7 +35,7 @@ class Connector(HttpConnector):
         super().__init__(settings, Path(__file__).with_name("mapping.yaml"), credentials_hint=fix)
         self.settings = settings
         address = urljoin(settings.url, settings.token_url or "")
-        basic = partial(_basic, settings)
+        basic = partial(_sign_basic, settings)
         self._tokens = Client(address, self.rate_limit, timeout=settings.timeout_seconds, credentials_hint=fix, login=basic)
         entities = settings.entity_sets()
         own = {name: RecordMapping(settings.name, name, given.mapping) for name, given in entities.items() if given.mapping}
@@ -46,26 +46,28 @@ class Connector(HttpConnector):
         }
 
     def login(self, client: Client) -> Headers:
-        """The user, or a token for the OAuth 2.0 client, which lasts for some minutes."""
+        """Return the headers of the user, or of a new OAuth 2.0 token, which is valid for some minutes."""
         if self.settings.token_url is None:
-            return _basic(self.settings, client)
-        found = self._tokens.post_form("", {"grant_type": "client_credentials"}).json()
-        return {"Authorization": f"Bearer {found['access_token']}"}
+            return _sign_basic(self.settings, client)
+        answer = self._tokens.post_form("", {"grant_type": "client_credentials"}).json()
+        return {"Authorization": f"Bearer {answer['access_token']}"}
 
     def check(self) -> str:
-        """How many rows there are. Raises ConfigError with what to change."""
+        """Return the number of rows of each stream. Raises ConfigError with the setting to change."""
         for reader in self._readers.values():
-            reader.page(1, None, "")
-        found = [f"{self.count(name, UNBOUNDED):,} {name}" for name in self.mappings]
-        return f"{', '.join(found)} at {self.settings.url}"
+            reader.fetch_page(1, None, "")
+        counts = [f"{self.count(name, UNBOUNDED):,} {name}" for name in self.mappings]
+        return f"{', '.join(counts)} at {self.settings.url}"
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
-        """The rows changed since, oldest first."""
+        """Yield the rows changed after the cursor, oldest first."""
         size = self.settings.page
-        return paginate(partial(self._readers[stream].page, size), self.mappings[stream], self.client.now, size, cursor, window)
+        return paginate(
+            partial(self._readers[stream].fetch_page, size), self.mappings[stream], self.client.now, size, cursor, window
+        )
 
     def count(self, stream: str, window: Window) -> int:
-        """The server's own count."""
+        """Return the server's own count."""
         return self._readers[stream].count(window)
 
     def close(self) -> None:
@@ -74,6 +76,6 @@ class Connector(HttpConnector):
         self._tokens.close()
 
 
-def _basic(settings: ODataSettings, _: Client) -> dict[str, str]:
+def _sign_basic(settings: ODataSettings, _: Client) -> dict[str, str]:
     given = f"{settings.username}:{settings.password.get_secret_value()}"
     return {"Authorization": f"Basic {b64encode(given.encode()).decode()}"}

@@ -1,4 +1,4 @@
-"""The settings of one account of one OData server."""
+"""Settings of one account of an OData server."""
 
 from typing import Literal, Self
 
@@ -12,31 +12,29 @@ EDM = Literal["DateTimeOffset", "DateTime", "Date"]
 
 
 class EntitySet(BaseModel):
-    """One entity set below `url`, read in the order of `changed`, of the Edm type `type`, and `key`, a string.
-
-    `key` is its only key property. A `Date` of OData 2 is an Edm.DateTime at midnight. `expand` names navigations and what to
-    take of each, `fields` what to ask for beyond the mapping's columns. Without a `mapping` it is that of `mapping.yaml`.
-    """
+    """One entity set, read in the order of `changed` and `key`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str = Field(pattern="^/")
-    key: Property
-    changed: Property
-    type: EDM = "DateTimeOffset"
-    expand: dict[Property, list[Property]] = {}
-    fields: list[Property] = []
-    mapping: StreamMapping | None = None
+    path: str = Field(pattern="^/", description="Path of the entity set below `url`.")
+    key: Property = Field(description="The only key property, which must be a string.")
+    changed: Property = Field(description="Property with the time of the last change.")
+    type: EDM = Field(
+        default="DateTimeOffset", description="Edm type of `changed`; `Date` in OData 2 is an Edm.DateTime at midnight."
+    )
+    expand: dict[Property, list[Property]] = Field(default={}, description="Navigations to expand, with the properties to read.")
+    fields: list[Property] = Field(default=[], description="Further properties to read; they become attributes.")
+    mapping: StreamMapping | None = Field(default=None, description="Mapping of the rows. Default: the entry of `mapping.yaml`.")
 
     @model_validator(mode="after")
-    def _read_by_what_it_is_sorted_by(self) -> Self:
+    def _check_mapping(self) -> Self:
         key, time = f"id({self.key})", f"iso({self.changed}, 'UTC')"
         if self.mapping and (self.mapping.key, self.mapping.time) != (key, time):
-            raise ValueError(f"the mapping's key must be {key} and its time {time}, as the entity set is sorted by them")
+            raise ValueError(f"the mapping's key must be {key} and its time {time}, because the entity set is sorted by them")
         return self
 
 
-SHIPPED = {
+BUILT_IN = {
     "sales_orders": EntitySet(
         path="/API_SALES_ORDER_SRV/A_SalesOrder",
         key="SalesOrder",
@@ -53,29 +51,32 @@ SHIPPED = {
 
 
 class ODataSettings(SourceSettings):
-    """`password` comes from the environment alone; with a `token_url` the two are an OAuth 2.0 client instead of a user.
+    """Settings of the `odata` connector."""
 
-    `streams` maps names to entity sets, or to nothing for those of `SHIPPED`.
-    """
-
-    odata: Literal[2, 4] = 2
-    username: str
-    password: SecretStr
-    token_url: str | None = None
-    client: str | None = Field(default=None, pattern="^[0-9]{3}$")
-    page: int = Field(default=500, ge=1, le=2_000)
-    streams: dict[str, EntitySet | None] = Field(default={"sales_orders": None}, min_length=1)
+    odata: Literal[2, 4] = Field(default=2, description="Version of OData.")
+    username: str = Field(description="Communication user, or OAuth 2.0 client id if `token_url` is set.")
+    password: SecretStr = Field(description="Password or client secret of `username`; only from the environment.")
+    token_url: str | None = Field(
+        default=None, description="Token endpoint of OAuth 2.0 client credentials: an address, or a path on the same host."
+    )
+    client: str | None = Field(
+        default=None, pattern="^[0-9]{3}$", description="SAP client of three digits, sent as `sap-client`."
+    )
+    page: int = Field(default=500, ge=1, le=2_000, description="Rows per request.")
+    streams: dict[str, EntitySet | None] = Field(
+        default={"sales_orders": None}, min_length=1, description="Streams by name; a built-in stream needs no value."
+    )
 
     @field_validator("streams")
     @classmethod
-    def _each_is_known(cls, streams: dict[str, EntitySet | None]) -> dict[str, EntitySet | None]:
+    def _check_streams(cls, streams: dict[str, EntitySet | None]) -> dict[str, EntitySet | None]:
         for name, given in streams.items():
-            if name not in SHIPPED and given is None:
-                raise ValueError(f"{name}: there are {', '.join(SHIPPED)}; another needs path, key, changed, mapping")
-            if name not in SHIPPED and given is not None and given.mapping is None:
-                raise ValueError(f"{name}: needs a mapping; connectors/mapping/record_mapping.py says what it holds")
+            if name not in BUILT_IN and given is None:
+                raise ValueError(f"{name}: not one of {', '.join(BUILT_IN)}, so it needs path, key, changed, mapping")
+            if name not in BUILT_IN and given is not None and given.mapping is None:
+                raise ValueError(f"{name}: needs a mapping, see connectors/mapping/record_mapping.py")
         return streams
 
     def entity_sets(self) -> dict[str, EntitySet]:
-        """The entity set of each stream."""
-        return {name: given or SHIPPED[name] for name, given in self.streams.items()}
+        """Return the entity set of each stream."""
+        return {name: given or BUILT_IN[name] for name, given in self.streams.items()}

@@ -1,4 +1,4 @@
-"""What OData 2 and 4 write, and a reader that comes through all rows whatever finer times the server sorts them by."""
+"""The dialects of OData 2 and 4, and a reader that reads all rows although the server sorts by finer times."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from connectors.http.client import Response
 from connectors.odata.cases.peer import Peer
-from connectors.odata.dialects import DIALECTS, aligned, canonical
+from connectors.odata.dialects import DIALECTS, align_time, normalize_time
 from connectors.odata.reader import Reader
-from connectors.odata.settings import SHIPPED, EntitySet
+from connectors.odata.settings import BUILT_IN, EntitySet
 from schemas.errors import ConfigError, RetryableError
 from schemas.records.fields import EPOCH
 
@@ -32,11 +32,11 @@ GRAINS = (timedelta(milliseconds=1), timedelta(days=1))
         (4, "Date", AT, "2026-03-01"),
     ],
 )
-def test_a_time_is_written_as_the_version_and_the_type_want_it(version: int, kind: Any, at: datetime, text: str) -> None:
-    assert DIALECTS[version].literal(at, kind) == text
+def test_time_literal_depends_on_version_and_type(version: int, kind: Any, at: datetime, text: str) -> None:
+    assert DIALECTS[version].format_literal(at, kind) == text
 
 
-def test_items_of_both_versions_are_the_same_without_links_and_descriptions() -> None:
+def test_items_of_both_versions_are_equal_without_metadata() -> None:
     two = {
         "a": "/Date(1772359200123+0000)/",
         "__metadata": {"uri": "x"},
@@ -44,36 +44,36 @@ def test_items_of_both_versions_are_the_same_without_links_and_descriptions() ->
         "far": {"__deferred": {}},
     }
     four = {"a": "2026-03-01T10:00:00.123+00:00", "@odata.etag": "x", "to": [{"m": "1", "@odata.id": "x"}]}
-    found = [DIALECTS[2].answered({"d": {"results": [two], "__next": "x"}}), DIALECTS[4].answered({"value": [four]})]
+    found = [DIALECTS[2].parse_page({"d": {"results": [two], "__next": "x"}}), DIALECTS[4].parse_page({"value": [four]})]
     assert found[0].items == found[1].items == [{"a": "2026-03-01T10:00:00.123+00:00", "to": [{"m": "1"}]}]
     assert [one.more for one in found] == [True, False]
-    assert DIALECTS[2].answered({"d": [two]}).items == found[0].items
+    assert DIALECTS[2].parse_page({"d": [two]}).items == found[0].items
 
 
 @pytest.mark.parametrize("body", [{}, [], None, {"d": {}}, {"value": {}}, {"error": {"code": "x"}}])
-def test_an_answer_that_is_no_list_names_the_setting(body: Any) -> None:
+def test_answer_without_list_is_config_error(body: Any) -> None:
     for dialect in DIALECTS.values():
         with pytest.raises(ConfigError, match="is `odata` right"):
-            dialect.answered(body)
+            dialect.parse_page(body)
 
 
 @given(some.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1), timezones=some.just(UTC)), some.sampled_from(GRAINS))  # noqa: DTZ001
-def test_an_aligned_time_is_the_first_whole_grain_from_there(at: datetime, grain: timedelta) -> None:
-    found = aligned(at, grain)
+def test_aligned_time_is_next_multiple_of_grain(at: datetime, grain: timedelta) -> None:
+    found = align_time(at, grain)
     assert at <= found < at + grain
     assert (found - EPOCH) % grain == timedelta(0)
-    assert aligned(found, grain) == found
+    assert align_time(found, grain) == found
 
 
 @pytest.mark.parametrize("text", ["2026-03-01T10:00:00.1239999Z", "2026-03-01T11:00:00.123+01:00", "2026-03-01T10:00:00.123"])
-def test_times_have_one_spelling_with_milliseconds(text: str) -> None:
-    assert canonical(text, "DateTimeOffset") == "2026-03-01T10:00:00.123+00:00"
-    assert canonical(text, "Date") == "2026-03-01"
-    assert canonical(None, "Date") is None
+def test_times_are_normalized_to_milliseconds(text: str) -> None:
+    assert normalize_time(text, "DateTimeOffset") == "2026-03-01T10:00:00.123+00:00"
+    assert normalize_time(text, "Date") == "2026-03-01"
+    assert normalize_time(None, "Date") is None
 
 
-class Straight(NamedTuple):
-    """The peer without a network between, as a reader asks it."""
+class DirectClient(NamedTuple):
+    """A client that calls the peer without a network."""
 
     peer: Peer
 
@@ -83,15 +83,17 @@ class Straight(NamedTuple):
 
 
 @given(some.lists(some.integers(0, 4), max_size=40), some.integers(1, 12))
-def test_pages_of_any_size_give_each_row_once_in_the_order_of_time_and_key(instants: list[int], size: int) -> None:
+def test_pages_of_any_size_read_each_row_once_in_order(instants: list[int], size: int) -> None:
     peer = Peer()
     peer.tokens.add("Bearer token")
     keys = [peer.put(number, AT + instant * timedelta(milliseconds=1)) for number, instant in enumerate(instants)]
-    reader = Reader(Straight(peer), DIALECTS[2], SHIPPED["sales_orders"], [], "100")  # type: ignore[arg-type]
+    reader = Reader(DirectClient(peer), DIALECTS[2], BUILT_IN["sales_orders"], [], "100")  # type: ignore[arg-type]
     found: list[tuple[datetime, str]] = []
     at, key, more = AT, "", True
     while more:
-        page = [(datetime.fromisoformat(row["LastChangeDateTime"]), row["SalesOrder"]) for row in reader.page(size, at, key)]
+        page = [
+            (datetime.fromisoformat(row["LastChangeDateTime"]), row["SalesOrder"]) for row in reader.fetch_page(size, at, key)
+        ]
         found += page
         more = len(page) == size
         at, key = page[-1] if page else (at, key)
@@ -99,20 +101,20 @@ def test_pages_of_any_size_give_each_row_once_in_the_order_of_time_and_key(insta
     assert [at for at, _ in found] == sorted(at for at, _ in found)
 
 
-class Promising(NamedTuple):
-    """A server that has nothing and says there is more."""
+class EmptyPageClient(NamedTuple):
+    """A client of a server that sends an empty page with a link to more rows."""
 
     def get(self, *_: Any) -> Response:
         return Response(200, {}, b'{"d": {"results": [], "__next": "https://elsewhere.example/"}}')
 
 
-def test_an_empty_page_that_promises_more_is_no_end() -> None:
-    reader = Reader(Promising(), DIALECTS[2], SHIPPED["sales_orders"], [], None)  # type: ignore[arg-type]
+def test_empty_page_with_link_is_retryable() -> None:
+    reader = Reader(EmptyPageClient(), DIALECTS[2], BUILT_IN["sales_orders"], [], None)  # type: ignore[arg-type]
     with pytest.raises(RetryableError, match="empty page"):
-        reader.page(10, AT, "")
+        reader.fetch_page(10, AT, "")
 
 
-def test_a_mapping_that_does_not_follow_the_order_of_reading_is_refused() -> None:
+def test_mapping_with_other_sort_order_is_rejected() -> None:
     mapping = {
         "source": "erp",
         "system": "s",

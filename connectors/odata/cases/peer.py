@@ -1,10 +1,10 @@
-"""SAP S/4HANA's sales orders as OData 2 sends them; `items` holds the rows as JSON, times as `/Date(milliseconds)/`.
+"""Test server of SAP S/4HANA's sales orders in OData 2; `items` holds the rows as JSON, times as `/Date(milliseconds)/`.
 
-POST /token grant_type=client_credentials, signed as the client     200 {access_token}; 401 for a wrong secret
-GET  /API_SALES_ORDER_SRV/A_SalesOrder?$filter&$orderby&$top&...    200 {d: {results: [...]}}, with `__next` beyond 7 rows
-GET  /API_SALES_ORDER_SRV/A_SalesOrder/$count?$filter               200 the number alone
-401 without a valid token, 400 for another content type or filter than it knows. As in S/4HANA the stored times are finer
-than the shown ones: rows of one shown millisecond come sorted by what nobody sees, here later numbers first.
+POST /token grant_type=client_credentials, signed by the client     200 {access_token}; 401 for a wrong secret
+GET  /API_SALES_ORDER_SRV/A_SalesOrder?$filter&$orderby&$top&...    200 {d: {results: [...]}}, with `__next` after 7 rows
+GET  /API_SALES_ORDER_SRV/A_SalesOrder/$count?$filter               200 the number
+401 without a valid token, 400 for an unknown content type or filter. As in S/4HANA the stored times are finer than the shown
+ones: the order of rows with the same shown millisecond is invisible to clients; here it is by descending number.
 """
 
 import json
@@ -35,7 +35,7 @@ SETTINGS = {
 SECRETS = {"password": "peer-secret"}
 PAGE = 10
 UNKNOWN_FIELDS = True
-MOST_ROWS = 7
+MAX_ROWS = 7
 PATH = "/API_SALES_ORDER_SRV/A_SalesOrder"
 SHOWN = re.compile(r"/Date\((\d+)\+0000\)/")
 TERM = re.compile(r"\(*(\w+) (ge|lt|gt) (?:datetimeoffset'([^']+)'|'([^']*)')\)*")
@@ -44,7 +44,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class Peer:
-    """The service with its orders by number. `logins` counts the tokens given."""
+    """The service with its orders by number. `logins` counts the issued tokens."""
 
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
@@ -52,7 +52,7 @@ class Peer:
         self.tokens: set[str] = set()
 
     def put(self, number: int, at: datetime, **others: Any) -> str:
-        """An order number `number`, new or changed at `at`; returns its key."""
+        """Create or change an order at `at` and return its key."""
         key = f"{number:010}"
         item = {
             "SalesOrder": key,
@@ -68,19 +68,19 @@ class Peer:
         return key
 
     def delete(self, number: int, at: datetime) -> str:
-        """Take an order out of the service."""
+        """Remove an order and return its key."""
         key = f"{number:010}"
         del self.items[key]
         return key
 
     def expire(self) -> None:
-        """No token given so far is valid any more."""
+        """Revoke all tokens."""
         self.tokens.clear()
 
     def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of one request."""
+        """Return status, headers and body for one request."""
         status, found = self._answer(method, path, query, headers, body)
         return status, {"Content-Type": "application/json"}, json.dumps(found).encode()
 
@@ -96,7 +96,7 @@ class Peer:
         rows = self._rows(query.get("$filter"), query.get("$orderby", "SalesOrder"))
         if path != PATH:
             return 200, len(rows)
-        sent = rows[: min(int(query["$top"]), MOST_ROWS)]
+        sent = rows[: min(int(query["$top"]), MAX_ROWS)]
         more = {"__next": "https://elsewhere.example/"} if len(sent) < min(len(rows), int(query["$top"])) else {}
         return 200, {"d": {"results": [_selected(row, query["$select"]) for row in sent], **more}}
 
