@@ -1,1 +1,1 @@
-"""What every Touchline process needs: connection settings, metrics and health probes."""
+"""Parts of every Touchline process: settings, connections, metrics, health probes and the process frame."""

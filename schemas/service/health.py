@@ -1,7 +1,7 @@
-"""Whether a process is alive and ready, answered over HTTP beside its metrics, by a thread that no stuck loop can hold up.
+"""Health probes and metrics over HTTP, served by a thread of its own, so that a blocked event loop does not silence them.
 
-`/metrics` is Prometheus's; `/live` and `/ready` answer 200, or 503 with one line that says why not. A process that is not
-live for long should be started again; one that is not ready just has no work in hand yet.
+`/metrics` is the page for Prometheus. `/live` and `/ready` answer 200, or 503 with a line that gives the reason. Restart a
+process that is not live for some minutes. A process that is not ready is still starting.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ Probe = Callable[[], str]
 
 
 def always_ok() -> str:
-    """The probe of a process that is alive or ready as soon as it answers."""
+    """Return no reason: the probe of a process that is healthy whenever it answers."""
     return ""
 
 
 class Heartbeat:
-    """A task of an event loop that tells the time; what is missing until now is the loop's lag.
+    """Task of an event loop that measures the lag of the loop.
 
-    A loop may be held up by one step over a chunk; longer than `MAX_LAG_SECONDS`, half a minute, no healthy one is.
+    One step over a chunk may block a healthy loop for some seconds, but never for `MAX_LAG_SECONDS`.
     """
 
     def __init__(self) -> None:
@@ -33,28 +33,28 @@ class Heartbeat:
         self._beat = time.monotonic()
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Record the time every half second, until cancelled."""
         while True:
             self._beat = time.monotonic()
             self.beats += 1
             await asyncio.sleep(BEAT_SECONDS)
 
     def lag(self) -> float:
-        """Seconds that the loop is late by; may be asked from any thread."""
+        """Return the lag of the loop in seconds. Thread-safe."""
         return max(0.0, time.monotonic() - self._beat - BEAT_SECONDS)
 
     def live(self) -> str:
-        """Probe: the loop turns."""
+        """Return why the loop counts as stuck, or an empty text."""
         lag = self.lag()
-        return "" if lag < MAX_LAG_SECONDS else f"the event loop stands still for {lag:.0f} s: start this process again"
+        return "" if lag < MAX_LAG_SECONDS else f"the event loop has been blocked for {lag:.0f} s: restart this process"
 
 
 def serve_probes(port: int, live: Probe, ready: Probe) -> int:
-    """Answer on loopback, at `port` or, for 0, at any free one; returns the port. A probe says why not, or nothing."""
+    """Serve metrics and probes on loopback and return the port; 0 picks a free one. A probe returns why not, or ""."""
     probes = {"/live": live, "/ready": ready}
 
     class Handler(MetricsHandler):
-        """Prometheus's own page, and one for each probe."""
+        """The page of Prometheus, and one page for each probe."""
 
         registry = REGISTRY
 

@@ -1,6 +1,6 @@
-"""Every metric of Touchline: one contract that alerts and dashboards are checked against. Units in names, bounded labels.
+"""All metrics of Touchline. Tests check alerts and dashboards against this module.
 
-Labels never hold a customer, an identifier, an event id, a partition (but for lag) or free text.
+Names end with their unit. Labels have few values: never a customer, an identifier, an event id, a partition or free text.
 """
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -10,49 +10,66 @@ DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 
 CONNECTOR_SUCCESS = Gauge(
     "touchline_connector_last_success_timestamp_seconds",
-    "When the connector last read its source to the end",
+    "Time at which the connector last reached the end of its source, in seconds since 1970.",
     ["connector"],
 )
 CONNECTOR_EVENT = Gauge(
-    "touchline_connector_last_event_timestamp_seconds", "Source time of the newest touchpoint published", ["connector"]
+    "touchline_connector_last_event_timestamp_seconds",
+    "Source time of the newest published touchpoint, in seconds since 1970.",
+    ["connector"],
 )
 CONNECTOR_RETRIES = Counter(
-    "touchline_connector_retries", "Pauses after which a source is asked again: failed, or rate used up", ["connector", "reason"]
+    "touchline_connector_retries",
+    "Requests to a source that were repeated after a pause, because they failed or hit a rate limit.",
+    ["connector", "reason"],
 )
-CONNECTOR_ANSWERS = Counter(
-    "touchline_connector_answers", "Requests of senders answered, by HTTP status", ["connector", "status"]
+CONNECTOR_ANSWERS = Counter("touchline_connector_answers", "Answers to webhook senders by HTTP status.", ["connector", "status"])
+CONNECTOR_GAPS = Counter(
+    "touchline_connector_gaps", "Cursors that the source no longer knew, so that the connector read again by time.", ["connector"]
 )
-CONNECTOR_GAPS = Counter("touchline_connector_gaps", "Cursors that the source no longer knew; read again by time", ["connector"])
 CONNECTOR_RECONCILIATION = Gauge(
     "touchline_connector_reconciliation_difference_records",
-    "What the source counted in the window of the last backfill, minus what was read of it",
+    "Records that the source counted in the window of the last backfill, minus the records read.",
     ["connector", "stream"],
 )
-RECORDS = Counter("touchline_records", "Records by what became of them", ["stage", "outcome"])
+RECORDS = Counter("touchline_records", "Processed records by outcome.", ["stage", "outcome"])
 EVENT_AGE = Histogram(
-    "touchline_event_age_seconds", "From the connector's receipt to the end of this stage", ["stage"], buckets=EVENT_AGE_BUCKETS
+    "touchline_event_age_seconds",
+    "Seconds from the receipt of a touchpoint by its connector to the end of this stage.",
+    ["stage"],
+    buckets=EVENT_AGE_BUCKETS,
 )
-LAG = Gauge("touchline_consumer_lag_records", "Records waiting in Kafka for this stage", ["stage"])
+LAG = Gauge("touchline_consumer_lag_records", "Consumer lag: records in Kafka that this stage has not committed.", ["stage"])
 LAG_SECONDS = Gauge(
-    "touchline_consumer_lag_seconds", "Age of the oldest record this stage has taken up and not finished", ["stage"]
+    "touchline_consumer_lag_seconds", "Age in seconds of the oldest record that this stage has read and not finished.", ["stage"]
 )
-DEAD_LETTERS = Counter("touchline_dead_letters", "Records refused, kept in touchline.dead-letters", ["stage", "reason"])
-CHUNK = Histogram("touchline_chunk_seconds", "Time to process one chunk of one partition", ["stage"], buckets=DURATION_BUCKETS)
+DEAD_LETTERS = Counter(
+    "touchline_dead_letters", "Records that became dead letters in the topic touchline.dead-letters.", ["stage", "reason"]
+)
+CHUNK = Histogram(
+    "touchline_chunk_seconds", "Seconds to process one chunk of one partition.", ["stage"], buckets=DURATION_BUCKETS
+)
 LATE = Counter(
-    "touchline_late_records", "Touchpoints older than the lateness bound, late or repeated: stored, not folded", ["stage"]
+    "touchline_late_records",
+    "Touchpoints beyond the lateness bound, late or repeated; they are stored and change no journey or signal.",
+    ["stage"],
 )
-RECOVERY = Gauge("touchline_state_recovery_remaining_records", "Changelog records still to be read before work begins")
-LOOP_LAG = Gauge("touchline_loop_lag_seconds", "How late the event loop is: what one step holds up all others by")
-RESTARTS = Counter("touchline_restarts", "Times this process was started again after an unexpected end")
+RECOVERY = Gauge(
+    "touchline_state_recovery_remaining_records", "Changelog records that a worker still has to read before it starts."
+)
+LOOP_LAG = Gauge("touchline_loop_lag_seconds", "Event loop lag in seconds.")
+RESTARTS = Counter("touchline_restarts", "Restarts of this process after an unexpected end.")
 REBALANCES = Counter(
-    "touchline_rebalances", "Times the workers' group shared out its partitions anew; lost: this worker was given up", ["how"]
+    "touchline_rebalances", 'Rebalances of the worker group. how="lost": the group had already excluded this worker.', ["how"]
 )
 STUCK_PARTITIONS = Gauge(
-    "touchline_stuck_partitions", "Partitions in which records wait and nothing was finished for two minutes", ["stage"]
+    "touchline_stuck_partitions", "Partitions with waiting records and no progress for two minutes.", ["stage"]
 )
-RECOVERY_STUCK = Gauge("touchline_recovery_stuck", "1 where the recovery of state has not come further for two minutes")
+RECOVERY_STUCK = Gauge("touchline_recovery_stuck", "1 if the recovery of state made no progress for two minutes, else 0.")
 SINK_INSERT = Histogram(
-    "touchline_sink_insert_seconds", "Time of one insert into ClickHouse", ["table"], buckets=DURATION_BUCKETS
+    "touchline_sink_insert_seconds", "Seconds of one insert into ClickHouse.", ["table"], buckets=DURATION_BUCKETS
 )
-SINK_RETRIES = Counter("touchline_sink_retries", "Inserts tried again", ["reason"])
-REFRESH_AGE = Gauge("touchline_refresh_age_seconds", "Time since a table that is made anew by itself was made last", ["table"])
+SINK_RETRIES = Counter("touchline_sink_retries", "Repeated inserts into ClickHouse.", ["reason"])
+REFRESH_AGE = Gauge(
+    "touchline_refresh_age_seconds", "Seconds since the last refresh of a table that ClickHouse refreshes by itself.", ["table"]
+)

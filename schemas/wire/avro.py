@@ -1,6 +1,6 @@
-"""Avro schemas derived from the pydantic models, so that the model is the one place where a field is declared.
+"""Derives Avro schemas from the pydantic models, so that each field is declared in one place only.
 
-Own code, because the derivation libraries emit logical types, which cost 1.5x on the hot path (`schemas/records/fields.py`).
+The libraries for this emit logical types, which decode 1.5 times slower (`schemas/records/fields.py`).
 """
 
 import types
@@ -27,7 +27,7 @@ PLAIN: dict[type, Any] = {
 
 
 def derive(model: type[BaseModel]) -> dict[str, Any]:
-    """The Avro record schema of a model; optional fields default to null, so that adding one stays compatible."""
+    """Return the Avro record schema of a model. Optional fields default to null, so that adding one stays compatible."""
     return _record(model, set())
 
 
@@ -65,7 +65,7 @@ def _type(annotation: Any, named: set[str]) -> Any:
 
 
 def _once(name: str, schema: dict[str, Any], named: set[str]) -> Any:
-    """A named Avro type is spelled out once and then referred to."""
+    """Return a named type in full at its first use, and its name after that."""
     if name in named:
         return f"touchline.{name}"
     named.add(name)

@@ -1,6 +1,7 @@
-"""The bytes on Kafka: the Confluent wire format, a zero byte, a 4-byte big-endian schema id, then Avro.
+"""Encodes and decodes the values on Kafka, in the Confluent wire format: a zero byte, a 4-byte schema id, then Avro.
 
-Decoded records are plain dicts of `schemas/records/fields.py`'s Avro column. An older schema version is resolved to the newest.
+A decoded record is a plain dict with the Avro types of `schemas/records/fields.py`. Records of older schema versions are resolved
+to the newest version.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +23,10 @@ Fields = dict[str, Any]
 
 
 def encode(name: str, fields: Fields) -> bytes:
-    """One record of schema `name` in its newest version. Raises ValueError for fields that do not fit it."""
+    """Return one record of schema `name` in its newest version. Raises ValueError for fields that do not fit the schema."""
     try:
         return _writer(name)(fields)
-    except Exception as error:  # whatever a value of another type leads to: AttributeError, KeyError, struct.error, ...
+    except Exception as error:  # a value of a wrong type: AttributeError, KeyError, struct.error, ...
         raise ValueError(f"the fields do not fit schema {name}: {type(error).__name__}") from error
 
 
@@ -36,17 +37,21 @@ def _writer(name: str) -> Writer:
 
 
 def encode_model(name: str, model: BaseModel) -> bytes:
-    """The same for a validated model."""
+    """Return the record of a validated model."""
     return encode(name, model.model_dump())
 
 
 def decode(value: bytes | None) -> tuple[str, Fields]:
-    """Schema name and fields of one record. Raises RecordError (`not_avro`, `unknown_schema`) for anything else."""
+    """Return schema name and fields of one record. Raises RecordError (`not_avro`, `unknown_schema`) for any other bytes."""
     return _decode(_reader, value)
 
 
 def make_field_decoder(wanted: Mapping[str, Sequence[str]]) -> Callable[[bytes | None], tuple[str, Any]]:
-    """The same as `decode`, but of the schemas named here a record is the tuple of these fields, None for those it has not."""
+    """Return a `decode` that reads only some fields: `wanted` maps schema name to field names.
+
+    A record of these schemas becomes the tuple of its wanted fields, with None for a field that the schema does not have. It
+    still validates all bytes. Records of other schemas become dicts.
+    """
 
     @cache
     def picker(schema_id: int) -> tuple[str, Reader]:
@@ -68,15 +73,15 @@ def make_field_decoder(wanted: Mapping[str, Sequence[str]]) -> Callable[[bytes |
 
 def _decode(reader_of: Callable[[int], tuple[str, Reader]], value: bytes | None) -> tuple[str, Any]:
     if value is None or len(value) < HEADER.size or value[0] != 0:
-        raise RecordError("not_avro", "the value does not begin with the wire format's zero byte and schema id")
+        raise RecordError("not_avro", "the value does not begin with the zero byte and schema id of the wire format")
     schema_id = HEADER.unpack_from(value)[1]
     try:
         name, read = reader_of(schema_id)
     except KeyError as error:
-        raise RecordError("unknown_schema", f"schema id {schema_id} was never given; see `touchline schemas show`") from error
+        raise RecordError("unknown_schema", f"schema id {schema_id} is unknown: see `touchline schemas show`") from error
     try:
         fields, end = read(value, HEADER.size)
-    except Exception as error:  # whatever a broken byte leads to: EOFError, IndexError, UnicodeDecodeError, ...
+    except Exception as error:  # damaged bytes: EOFError, IndexError, UnicodeDecodeError, ...
         raise RecordError(
             "not_avro", f"the bytes do not follow schema {schema_versions()[schema_id]}: {type(error).__name__}"
         ) from error
@@ -87,7 +92,7 @@ def _decode(reader_of: Callable[[int], tuple[str, Reader]], value: bytes | None)
 
 @cache
 def _reader(schema_id: int) -> tuple[str, Reader]:
-    """The schema's name, and what reads its records as the newest version has them. Raises KeyError for an unknown id."""
+    """Return the name of a schema and the reader of its records, resolved to the newest version. Raises KeyError."""
     name = schema_versions()[schema_id].rpartition("-")[0]
     if newest_ids()[name] == schema_id:
         return name, get_reader(schema_id)
@@ -102,12 +107,12 @@ def _reader(schema_id: int) -> tuple[str, Reader]:
 
 
 def extract_touchpoint(name: str, fields: Fields) -> Fields:
-    """The source's own record inside a `resolved` one; any other record itself. Raises RecordError where it cannot be read."""
+    """Return the touchpoint inside a `resolved` record; any other record is returned as it is. Raises RecordError."""
     return decode(fields["touchpoint"])[1] if name == "resolved" else fields
 
 
 def extract_source_and_connector(value: bytes | None) -> tuple[str, str]:
-    """Source and connector of the touchpoint in these bytes, or in a `resolved` record of it; empty where there is none."""
+    """Return source and connector of a touchpoint or `resolved` record; empty texts for anything else."""
     try:
         fields = extract_touchpoint(*decode(value))
     except RecordError:

@@ -1,6 +1,6 @@
-"""The schemas of every record on Kafka: frozen files `schemas/wire/avsc/<name>-<version>.avsc`, numbered in `avsc/ids.json`.
+"""Schemas of all records on Kafka: frozen files `schemas/wire/avsc/<name>-<version>.avsc`, with their ids in `avsc/ids.json`.
 
-The numbers are the Confluent wire format's schema ids, from this committed file until a registry takes over.
+The ids are those of the Confluent wire format. A schema registry can take over from the committed file.
 """
 
 import json
@@ -40,39 +40,36 @@ MODELS: dict[str, type[BaseModel]] = {
 
 @cache
 def schema_versions() -> dict[int, str]:
-    """Schema id to `name-version`."""
+    """Return all schema ids with their `name-version`."""
     return {int(key): name for key, name in json.loads((FOLDER / "ids.json").read_text()).items()}
 
 
 @cache
 def newest_ids() -> dict[str, int]:
-    """Schema name to the id of its newest frozen version: what is written."""
-    found: dict[str, int] = {}
-    for schema_id, versioned in sorted(schema_versions().items()):
-        found[versioned.rpartition("-")[0]] = schema_id
-    return found
+    """Return the id of the newest frozen version of each schema name. Writers use these versions."""
+    return {versioned.rpartition("-")[0]: schema_id for schema_id, versioned in sorted(schema_versions().items())}
 
 
 def load_schema(schema_id: int) -> dict[str, Any]:
-    """The schema as it was released. Raises KeyError for an id that was never given."""
+    """Return the frozen schema of an id. Raises KeyError for an unknown id."""
     schema: dict[str, Any] = json.loads((FOLDER / f"{schema_versions()[schema_id]}.avsc").read_text())
     return schema
 
 
 @cache
 def load_parsed_schema(schema_id: int) -> Any:
-    """The frozen schema as fastavro wants it."""
+    """Return the frozen schema in the parsed form of fastavro."""
     return parse_schema(load_schema(schema_id), named_schemas={})
 
 
 @cache
 def get_reader(schema_id: int, wanted: Sequence[str] = ()) -> Reader:
-    """The function that reads records of the frozen schema, or the `wanted` fields of them."""
+    """Return the reader of a frozen schema, or of its `wanted` fields."""
     return compile_reader(load_schema(schema_id), wanted)
 
 
 def find_changed_models() -> list[str]:
-    """Names of the models that are not what was frozen last (or never frozen); documentation does not count."""
+    """Return the names of models that differ from their newest frozen version. The `doc` texts are not compared."""
     return [
         name
         for name in MODELS
@@ -85,9 +82,9 @@ def _canonical(schema: dict[str, Any]) -> str:
 
 
 def register(name: str) -> str:
-    """Freeze the model as a new version and give it an id; returns `name-version`.
+    """Freeze a model as a new version with a new id, and return its `name-version`.
 
-    Raises ConfigError where the new version could not read records of an old one.
+    Raises ConfigError if the new version cannot read the records of an older one.
     """
     schema = derive(MODELS[name])
     before = [schema_id for schema_id, versioned in schema_versions().items() if versioned.rpartition("-")[0] == name]
@@ -104,6 +101,6 @@ def register(name: str) -> str:
 
 
 def find_unreadable_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Fields of a new record version that an old record lacks and that have no default."""
+    """Return the fields of a new version that old records do not have and that have no default."""
     had = {field["name"] for field in old["fields"]}
     return [field["name"] for field in new["fields"] if field["name"] not in had and "default" not in field]

@@ -1,4 +1,7 @@
-"""The topic table, created by `touchline migrate`: names, retention, and partition counts, which place customers for good."""
+"""Table of all topics, which `touchline migrate` creates.
+
+A partition count can never change: it decides the partition of each customer.
+"""
 
 from typing import NamedTuple
 
@@ -20,7 +23,7 @@ CUSTOMER_STATE = "touchline.customer-state"
 
 
 class Topic(NamedTuple):
-    """One topic. `compacted` topics keep the last record of each key for ever; the others keep everything until aged out."""
+    """One topic, without a retention time. A `compacted` topic keeps the last record of each key, any other keeps all records."""
 
     name: str
     partitions: int
@@ -29,12 +32,12 @@ class Topic(NamedTuple):
 
 
 def source_topic(source: str) -> str:
-    """The topic of an event family."""
+    """Return the topic of an event family."""
     return f"touchline.{source}"
 
 
 def customer_partition(customer_id: bytes) -> int:
-    """The partition of a customer in every topic keyed by customer: the first four bytes of the UUID, modulo the count."""
+    """Return the partition of a customer: the first four bytes of the id, modulo the count. It is the same in all topics."""
     return int.from_bytes(customer_id[:4], "big") % PARTITIONS
 
 

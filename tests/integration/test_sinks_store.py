@@ -134,7 +134,7 @@ def test_broken_bytes_end_as_dead_letters_with_their_bytes_and_place(name: str) 
     unknown = sizes[len(broken[3])]
     assert (unknown["reason"], unknown["schema_id"]) == ("unknown_schema", 65_535)
     assert (unknown["truncated"], unknown["replayed"]) == (0, 0)
-    assert unknown["detail"] == "schema id 65535 was never given; see `touchline schemas show`"
+    assert unknown["detail"] == "schema id 65535 is unknown: see `touchline schemas show`"
     assert unknown["origin"] == f"touchline.resolved/{unknown['partition']}/{unknown['offset']}"
     assert sizes[len(inside)]["reason"] == "not_avro"
     hexadecimal = "SELECT hex(payload) FROM touchline.dead_letters WHERE letter_id = {id:UUID}"

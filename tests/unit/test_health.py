@@ -1,4 +1,4 @@
-"""What a process says of itself over HTTP, also while its event loop stands still."""
+"""Probes and metrics of a process over HTTP, also while its event loop is blocked."""
 
 import asyncio
 import threading
@@ -42,7 +42,7 @@ def test_a_loop_that_stands_still_is_seen_while_it_does() -> None:
         await asyncio.sleep(0.05)
         asker = threading.Thread(target=look_meanwhile)
         asker.start()
-        time.sleep(2.0 + BEAT_SECONDS)  # noqa: ASYNC251 - a loop that stands still is what is tested
+        time.sleep(2.0 + BEAT_SECONDS)  # noqa: ASYNC251 - the test blocks the loop on purpose
         asker.join()
         await asyncio.sleep(2 * BEAT_SECONDS)
         seen.append(ask(port, "live"))
@@ -56,4 +56,4 @@ def test_a_lag_of_half_a_minute_is_not_alive() -> None:
     heartbeat = Heartbeat()
     assert heartbeat.live() == ""
     heartbeat._beat -= 40
-    assert heartbeat.live() == "the event loop stands still for 40 s: start this process again"
+    assert heartbeat.live() == "the event loop has been blocked for 40 s: restart this process"

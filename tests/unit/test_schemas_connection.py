@@ -24,6 +24,7 @@ LOGIN: dict[str, Any] = {"sasl_mechanism": "PLAIN", "sasl_username": "u", "sasl_
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for field in KafkaSettings.model_fields:
         monkeypatch.delenv(f"TOUCHLINE_KAFKA_{field.upper()}", raising=False)
+    monkeypatch.setenv("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092")
     tokens.token_command.cache_clear()
 
 
