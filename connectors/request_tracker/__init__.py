@@ -1,1 +1,1 @@
-"""Tickets of Request Tracker 5: opened, answered, passed on, resolved, reopened, rejected, deleted."""
+"""Tickets of Request Tracker 5: opened, answered, transferred, resolved, reopened, rejected, deleted."""

@@ -1,4 +1,4 @@
-"""The settings of one Request Tracker."""
+"""Settings of one Request Tracker."""
 
 from pydantic import Field, SecretStr
 
@@ -7,11 +7,10 @@ from schemas.records.fields import Name
 
 
 class RequestTrackerSettings(SourceSettings):
-    """`token` is an authentication token, from the environment alone; `page` is how many transactions one request asks for.
+    """Settings of the `request_tracker` connector."""
 
-    `system` tells several Request Trackers apart: it is part of every event id.
-    """
-
-    token: SecretStr
-    system: Name = "request-tracker"
-    page: int = Field(default=50, ge=1, le=100)
+    token: SecretStr = Field(description="Authentication token; only from the environment.")
+    system: Name = Field(
+        default="request-tracker", description="Part of every event id and of `rt_user`; distinguishes several Request Trackers."
+    )
+    page: int = Field(default=50, ge=1, le=100, description="Transactions per request.")

@@ -1,1 +1,1 @@
-"""Examples of the source's answers, and the source itself as a small real server."""
+"""Example answers of the source, and a small server that stands in for the source."""

@@ -1,8 +1,9 @@
-"""Request Tracker 5 as its REST 2 documents describe it, and as a real one answered; `items` holds transactions, each with its
-`ticket` and `attachments`.
+"""Test server of Request Tracker 5 after its REST 2 documents and a real server's answers.
+
+`items` holds transactions, each with its `ticket` and `attachments`.
 
 GET  /REST/2.0/rt                                  200 {Version}
-GET  /REST/2.0/transactions?query=&per_page=       200 {items, total}: total is null, as for users who may not see everything
+GET  /REST/2.0/transactions?query=&per_page=       200 {items, total}; total is null, as for users with limited rights
 GET  /REST/2.0/tickets?query=id = 1 OR id = 2      200 {items}, without deleted ones
 GET  /REST/2.0/ticket/1                            200, 404; requestors without their addresses
 POST /REST/2.0/attachments [{field, value}, ...]   200 {items}
@@ -21,12 +22,12 @@ SETTINGS = {"name": "peer", "page": 10}
 SECRETS = {"token": "1-23-peer"}
 PAGE = 10
 UNKNOWN_FIELDS = True
-APART = ("ticket", "attachments")
+JOINED_FIELDS = ("ticket", "attachments")
 Item = dict[str, Any]
 
 
 class Peer:
-    """The ticket system. Nobody logs in."""
+    """The ticket system, which needs no login."""
 
     logins = None
 
@@ -34,7 +35,7 @@ class Peer:
         self.items: dict[str, Item] = {}
 
     def put(self, number: int, at: datetime, **others: Any) -> str:
-        """A ticket number `number`, opened at `at`; returns the id of that transaction."""
+        """Create a ticket at `at` and return the id of that transaction."""
         mail = f"m{number}@example.org"
         requestor = {"type": "user", "id": mail, "EmailAddress": mail}
         queue = {"type": "queue", "id": "1", "Name": "General"}
@@ -51,19 +52,19 @@ class Peer:
         return self._add({"id": str(number + 1), **created, "ticket": ticket, "attachments": [text], **others})
 
     def delete(self, number: int, at: datetime) -> str:
-        """Set a ticket to `deleted` at `at`; returns the id of that transaction."""
+        """Set a ticket to `deleted` at `at` and return the id of that transaction."""
         opened = self.items[str(number + 1)]
         deleted = {"Type": "Status", "OldValue": "open", "NewValue": "deleted", "Created": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
         opened["ticket"]["Status"] = "deleted"
         return self._add({**opened, **deleted, "id": str(1 + max(map(int, self.items))), "attachments": []})
 
     def expire(self) -> None:
-        """The token is good until it is revoked."""
+        """Do nothing: the token does not expire."""
 
     def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of one request."""
+        """Return status, headers and body for one request."""
         status, found = self._answer(path.removeprefix("/REST/2.0"), query, headers, body)
         return status, {"Content-Type": "application/json"}, json.dumps(found).encode()
 
@@ -95,11 +96,11 @@ class Peer:
         known.sort(key=itemgetter(0), reverse=query.get("order") == "DESC")
         tickets = set(re.findall(r"ObjectId = (\d+)", asked))
         kinds = set(re.findall(r"Type = '(\w+)'", asked))
-        found = [item for number, item in known if number > after and since <= _said(item)]
+        found = [item for number, item in known if number > after and since <= _time_text(item)]
         if tickets:
             found = [item for item in found if item["ObjectId"] in tickets and item["Type"] in kinds]
         for item in found[: int(query["per_page"])]:
-            yield {name: value for name, value in item.items() if name not in APART}
+            yield {name: value for name, value in item.items() if name not in JOINED_FIELDS}
 
     def _tickets(self, query: Mapping[str, str], body: bytes) -> Iterable[Item]:
         asked = set(re.findall(r"id = (\d+)", query["query"]))
@@ -121,5 +122,5 @@ class Peer:
         return [part for part in parts if part["TransactionId"] in asked and part["ContentType"] in kinds]
 
 
-def _said(item: Item) -> str:
+def _time_text(item: Item) -> str:
     return str(item.get("Created") or "5").replace("T", " ")
