@@ -19,8 +19,9 @@ from kafka.errors import (
 from connectors.debezium.settings import DebeziumSettings
 from connectors.errors import AuthError, CursorExpiredError
 from connectors.settings import secret_variable
-from schemas.errors import FatalError, RetryableError
+from schemas.errors import FatalError, RetryableError, TouchlineError
 from schemas.records.fields import instant, milliseconds
+from schemas.service.kafka_probe import diagnose_kafka
 
 BOOTSTRAP_MS = 10_000
 POLL_MS = 500
@@ -54,6 +55,7 @@ class Cluster:
         self._where = settings.kafka.bootstrap_servers
         self._admin: KafkaAdminClient | None = None
         self._consumer: KafkaConsumer | None = None
+        self._has_answered = False
 
     def describe_topics(self, names: Sequence[str]) -> dict[str, TopicInfo]:
         """Return the topics that exist."""
@@ -132,6 +134,7 @@ class Cluster:
         """Map errors of the client to those of `connectors/errors.py`."""
         try:
             yield
+            self._has_answered = True
         except OffsetOutOfRangeError as error:
             raise CursorExpiredError("the topic no longer holds the next offset") from error
         except SaslAuthenticationFailedError as error:
@@ -140,8 +143,12 @@ class Cluster:
             raise AuthError(FORBIDDEN.format(type(error).__name__)) from error
         except KafkaTimeoutError as error:
             self.close()
-            raise RetryableError(UNREACHABLE.format(self._where)) from error
+            raise self._diagnose() or RetryableError(UNREACHABLE.format(self._where)) from error
         except KafkaError as error:
             self.close()
             kind = RetryableError if error.retriable else FatalError
             raise kind(f"Kafka at {self._where} failed: {type(error).__name__}") from error
+
+    def _diagnose(self) -> TouchlineError | None:
+        """Return the reason of a first connection that failed; later failures are not those of a setting."""
+        return None if self._has_answered else diagnose_kafka(self._settings.kafka)

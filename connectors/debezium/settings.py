@@ -5,9 +5,10 @@ from typing import Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from connectors.settings import secret_variable
 from schemas.records.families import FAMILIES
 from schemas.records.fields import Name
-from schemas.service.connection import KafkaSettings
+from schemas.service.connection import KafkaConnection, KafkaSecurity, KafkaSettings
 
 Map = dict[str, str | dict[str, str]]
 
@@ -35,20 +36,23 @@ class Topic(BaseModel):
         return source
 
 
-class DebeziumSettings(BaseSettings):
-    """Settings of the `debezium` connector."""
+class SourceCluster(KafkaConnection):
+    """A cluster other than Touchline's own. Its settings are in the settings file, and its secrets in the environment."""
+
+    instance: str
+
+    def setting(self, field: str) -> str:
+        is_secret = KafkaSecurity.model_fields[field].annotation is SecretStr if field in KafkaSecurity.model_fields else False
+        return secret_variable(self.instance, field) if is_secret else field
+
+
+class DebeziumSettings(KafkaSecurity, BaseSettings):
+    """Settings of the `debezium` connector. Those of security count for another cluster than Touchline's own."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
     name: Name = Field(description="Instance name: label of metrics, `connector` of every touchpoint, key of the saved cursors.")
     bootstrap_servers: str | None = Field(default=None, description="Brokers of the cluster. Default: Touchline's own cluster.")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="Security protocol of the cluster."
-    )
-    ssl_cafile: str | None = Field(default=None, description="File with the CA certificates of the cluster.")
-    sasl_mechanism: str | None = Field(default=None, description="SASL mechanism, for example SCRAM-SHA-512.")
-    sasl_username: str | None = Field(default=None, description="SASL user.")
-    sasl_password: SecretStr = Field(default=SecretStr(""), description="SASL password; only from the environment.")
     format: Literal["json", "avro"] = Field(
         default="json", description="`json` with or without its schema, or `avro` in the Confluent wire format."
     )
@@ -73,15 +77,9 @@ class DebeziumSettings(BaseSettings):
         return self
 
     @property
-    def kafka(self) -> KafkaSettings:
+    def kafka(self) -> KafkaConnection:
         """The connection to the cluster. Touchline's own credentials are never sent to another cluster."""
         if self.bootstrap_servers is None:
             return KafkaSettings()
-        return KafkaSettings(
-            bootstrap_servers=self.bootstrap_servers,
-            security_protocol=self.security_protocol,
-            ssl_cafile=self.ssl_cafile,
-            sasl_mechanism=self.sasl_mechanism,
-            sasl_username=self.sasl_username,
-            sasl_password=self.sasl_password,
-        )
+        security = {field: getattr(self, field) for field in KafkaSecurity.model_fields}
+        return SourceCluster(instance=self.name, bootstrap_servers=self.bootstrap_servers, **security)

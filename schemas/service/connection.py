@@ -31,7 +31,7 @@ class KafkaSecurity(TlsSettings):
         default=None, description="Login mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."
     )
     sasl_username: str | None = Field(default=None, description="User name for PLAIN and SCRAM.")
-    sasl_password: SecretStr | None = Field(default=None, description="Password for PLAIN and SCRAM.")
+    sasl_password: SecretStr = Field(default=SecretStr(""), description="Password for PLAIN and SCRAM.")
     sasl_token_command: str | None = Field(
         default=None,
         description="For OAUTHBEARER: command that prints a token. It runs without a shell, and again before the token expires.",
@@ -49,8 +49,8 @@ class KafkaSecurity(TlsSettings):
 
     @property
     def password(self) -> str:
-        """Return the SASL password in clear text."""
-        return self.sasl_password.get_secret_value() if self.sasl_password else ""
+        """SASL password in clear text."""
+        return self.sasl_password.get_secret_value()
 
     def check(self) -> None:
         """Raise ConfigError for settings that contradict each other. It opens no connection and reads no file."""

@@ -26,7 +26,7 @@ class TlsSettings(BaseModel):
     ssl_keyfile: str | None = Field(
         default=None, description="PEM file of the client certificate's key. Default: the key is in the certificate's file."
     )
-    ssl_password: SecretStr | None = Field(default=None, description="Password of an encrypted client key.")
+    ssl_password: SecretStr = Field(default=SecretStr(""), description="Password of an encrypted client key.")
     ssl_check_hostname: bool = Field(
         default=True, description="Check that the server's certificate names the host. Without the check, only the CA counts."
     )
@@ -59,9 +59,8 @@ class TlsSettings(BaseModel):
         self._check_readable("ssl_certfile", certificate)
         if self.ssl_keyfile:
             self._check_readable("ssl_keyfile", self.ssl_keyfile)
-        password = self.ssl_password.get_secret_value() if self.ssl_password else ""
         try:
-            context.load_cert_chain(certificate, self.ssl_keyfile, password)
+            context.load_cert_chain(certificate, self.ssl_keyfile, self.ssl_password.get_secret_value())
         except (ssl.SSLError, ValueError) as error:
             raise ConfigError(self._describe_rejected_key(certificate, error)) from None
 

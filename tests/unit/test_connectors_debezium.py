@@ -170,12 +170,23 @@ def test_invalid_settings_are_rejected_with_setting_to_change(tmp_path: Path, ch
 
 def test_own_credentials_are_not_sent_to_another_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given = {"SECURITY_PROTOCOL": "SASL_SSL", "SASL_MECHANISM": "PLAIN", "SASL_USERNAME": "us", "SASL_PASSWORD": "secret"}
+    given |= {"SSL_CHECK_HOSTNAME": "false", "SASL_TOKEN_COMMAND": "token"}
     for name, value in given.items():
         monkeypatch.setenv(f"TOUCHLINE_KAFKA_{name}", value)
     ours = DebeziumSettings.model_validate(MINIMAL).kafka.kafka_python()
-    theirs = DebeziumSettings.model_validate({**MINIMAL, "bootstrap_servers": "theirs:9092"}).kafka.kafka_python()
+    other = DebeziumSettings.model_validate({**MINIMAL, "bootstrap_servers": "theirs:9092"}).kafka
     assert ours["sasl_plain_password"] == "secret"
-    assert theirs == {"bootstrap_servers": ["theirs:9092"], "security_protocol": "PLAINTEXT"}
+    assert (other.ssl_check_hostname, other.sasl_token_command) == (True, None)
+    assert other.kafka_python() == {"bootstrap_servers": ["theirs:9092"], "security_protocol": "PLAINTEXT"}
+
+
+def test_errors_of_another_cluster_name_settings_of_the_file_and_variables_of_secrets() -> None:
+    theirs = DebeziumSettings.model_validate({**MINIMAL, "bootstrap_servers": "theirs:9092"}).kafka
+    assert [theirs.setting(name) for name in ("ssl_cafile", "sasl_password", "ssl_password")] == [
+        "ssl_cafile",
+        "TOUCHLINE_SHOP_SASL_PASSWORD",
+        "TOUCHLINE_SHOP_SSL_PASSWORD",
+    ]
 
 
 def test_connector_implements_contract() -> None:
