@@ -1,4 +1,4 @@
-"""Queries for one customer: the views of `touchline`, and the identity tables, which hold identifiers in clear."""
+"""Queries for one customer. The views of `touchline` follow merges and hide erased customers."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,29 +25,18 @@ UNKNOWN_ID = "no customer with an identifier has this id: check that the id is c
 UNKNOWN_IDENTIFIER = "no customer has this identifier: check its spelling, or give kind:value such as email:ann@example.com"
 AMBIGUOUS = "more than one customer has this identifier: give kind:system/value"
 CUSTOMERS_BY_IDENTIFIER = """
-SELECT DISTINCT toUUID(UUIDNumToString(customer_id)) FROM touchline_store.identities FINAL
+SELECT DISTINCT customer_id FROM touchline.identifiers
 WHERE ({kind:String} = '' OR kind = {kind:String}) AND (value = {value:String} OR endsWith(value, concat('/', {value:String})))
-    AND customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
 """
-IS_ERASED = "SELECT count() FROM touchline_store.erasures WHERE customer_id = UUIDStringToNum({customer:String})"
-CANONICAL_CUSTOMER = """
-SELECT toUUID(UUIDNumToString(to_customer)) FROM touchline_store.merges FINAL
-WHERE from_customer = UUIDStringToNum({customer:String})
-"""
+CANONICAL_CUSTOMER = "SELECT customer_id FROM touchline.identity_changes WHERE from_customer = {customer:UUID}"
 MERGES = """
-SELECT toUUID(UUIDNumToString(from_customer)), toUUID(UUIDNumToString(to_customer)), rule, toUUID(UUIDNumToString(event_id)), at
-FROM touchline_store.merges FINAL
-WHERE to_customer = UUIDStringToNum({customer:String}) AND at <= fromUnixTimestamp64Milli({at:Int64})
-    AND from_customer NOT IN (SELECT customer_id FROM touchline_store.erasures)
+SELECT from_customer, customer_id, rule, event_id, at FROM touchline.identity_changes
+WHERE customer_id = {customer:UUID} AND at <= fromUnixTimestamp64Milli({at:Int64})
 ORDER BY at, from_customer
 """
 EDGES = """
-SELECT kind, value, toUUID(UUIDNumToString(customer_id)), rule, toUUID(UUIDNumToString(event_id)), at
-FROM touchline_store.identities FINAL
-WHERE at <= fromUnixTimestamp64Milli({at:Int64}) AND (
-    customer_id = UUIDStringToNum({customer:String})
-    OR customer_id IN (SELECT from_customer FROM touchline_store.merges WHERE to_customer = UUIDStringToNum({customer:String}))
-) AND customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
+SELECT kind, value, customer_id_then, rule, event_id, at FROM touchline.identifiers
+WHERE customer_id = {customer:UUID} AND at <= fromUnixTimestamp64Milli({at:Int64})
 ORDER BY at, kind, value
 """
 COUNT = """
@@ -119,11 +108,9 @@ class CustomerReader:
     def identity(self, lookup: Lookup) -> Identity:
         """Return the canonical customer with its edges and merges. Raises ConfigError for no customer and for more than one.
 
-        An erased customer counts as no customer, as in the views.
+        The views hide an erased customer and all that was merged into it, so it counts as no customer.
         """
         customer = self._canonical(lookup.customer_id) if lookup.customer_id else self._find(lookup.candidates)
-        if self._is_erased(customer):
-            raise ConfigError(UNKNOWN_ID)
         merges = [Merge(*row) for row in self._rows(MERGES, str(customer))]
         edges = [Edge(*row) for row in self._rows(EDGES, str(customer))]
         if lookup.customer_id and not edges and not merges:
@@ -131,18 +118,14 @@ class CustomerReader:
         return Identity(customer, edges, merges)
 
     def _find(self, candidates: Sequence[Candidate]) -> UUID:
-        found = {
-            self._canonical(customer)
+        found: set[UUID] = {
+            customer
             for kind, value in candidates
             for (customer,) in self._client.query(CUSTOMERS_BY_IDENTIFIER, {"kind": kind or "", "value": value}).rows
         }
-        customers = [customer for customer in found if not self._is_erased(customer)]
-        if len(customers) != 1:
-            raise ConfigError(AMBIGUOUS if customers else UNKNOWN_IDENTIFIER)
-        return customers[0]
-
-    def _is_erased(self, customer: UUID) -> bool:
-        return bool(self._client.query(IS_ERASED, {"customer": str(customer)}).rows[0][0])
+        if len(found) != 1:
+            raise ConfigError(AMBIGUOUS if found else UNKNOWN_IDENTIFIER)
+        return found.pop()
 
     def _canonical(self, customer: UUID) -> UUID:
         found = self._client.query(CANONICAL_CUSTOMER, {"customer": str(customer)}).rows

@@ -4,21 +4,12 @@ CREATE OR REPLACE VIEW touchline.identities
     identifier String
         COMMENT 'the identifier, masked: an email as a***@e***.org, any other by the system that gave it and the last two characters',
     customer_id UUID COMMENT 'the customer as known now, identity merges followed',
-    customer_id_then UUID COMMENT 'the customer that the identifier was first given to',
-    rule LowCardinality(String) COMMENT 'rule that gave it to the customer',
-    event_id UUID COMMENT 'the touchpoint that brought it',
+    customer_id_then UUID COMMENT 'the customer that first received the identifier',
+    rule LowCardinality(String) COMMENT 'rule that gave the identifier to the customer',
+    event_id UUID COMMENT 'the touchpoint that brought the identifier',
     at DateTime64(3, 'UTC') COMMENT 'time of that touchpoint, UTC'
 )
 AS
-WITH
-    merged AS
-    (
-        SELECT from_customer, to_customer FROM touchline_store.merges FINAL
-    ),
-    erased AS
-    (
-        SELECT customer_id FROM touchline_store.erasures
-    )
 SELECT
     kind,
     if(kind IN ('email', 'phone', 'loyalty'), '', extract(value, '^[^/]*/')) AS system,
@@ -28,12 +19,6 @@ SELECT
         concat(extract(own, '^.'), '***@', extract(own, '@(.)'), '***', extract(own, '[.][^.@]+$')),
         concat(system, '***', if(lengthUTF8(own) < 6, '', rightUTF8(own, 2)))
     ) AS identifier,
-    toUUID(UUIDNumToString(if(merged.from_customer = stored.customer_id, merged.to_customer, stored.customer_id))) AS customer_id,
-    toUUID(UUIDNumToString(stored.customer_id)) AS customer_id_then,
-    rule,
-    toUUID(UUIDNumToString(stored.event_id)) AS event_id,
-    at
-FROM (SELECT * FROM touchline_store.identities FINAL) AS stored
-LEFT ANY JOIN merged ON merged.from_customer = stored.customer_id
-WHERE stored.customer_id NOT IN (erased) AND merged.to_customer NOT IN (erased)
+    customer_id, customer_id_then, rule, event_id, at
+FROM touchline.identifiers
 COMMENT 'Every identifier, masked, with the customer it belongs to';

@@ -16,20 +16,9 @@ from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
 from tests.crash.log import Committed, Entry, Log
 from tests.crash.rows import customers as rows_of_customers
+from tests.harness.sinks import row_key
 
-KEYS = {
-    "touchpoints": ("event_id",),
-    "journeys": ("journey_id",),
-    "satisfaction": ("reading_id",),
-    "churn": ("reading_id",),
-    "signals": ("reading_id",),
-    "identities": ("kind", "value"),
-    "merges": ("from_customer",),
-    "identity_changes": ("from_customer", "to_customer"),
-    "dead_letters": ("letter_id",),
-    "replays": ("letter_id",),
-    "connector_state": ("connector", "stream"),
-}
+KEYS = {table: row_key(table) for table in tables()}
 SOURCES = tuple(source_topic(source) for source in FAMILIES)
 Stored = Mapping[str, Mapping[tuple[str, ...], int]]
 
@@ -125,6 +114,12 @@ def _sink(
 
 
 def _key(table: str, each: Entry) -> tuple[str, ...]:
-    fields = decode(each.fields["touchpoint"])[1] if table == "touchpoints" else each.fields
-    values = (fields[name] for name in KEYS[table])
-    return tuple((value.encode() if isinstance(value, str) else value).hex() for value in values)
+    fields = decode(each.fields["touchpoint"])[1] if "touchpoint" in each.fields else each.fields
+    return tuple(_hex(fields[name]) for name in KEYS[table])
+
+
+def _hex(value: str | bytes | int) -> str:
+    """Return what ClickHouse's hex returns, in lower case."""
+    if isinstance(value, int):
+        return value.to_bytes(max(1, (value.bit_length() + 7) // 8)).hex()
+    return (value.encode() if isinstance(value, str) else value).hex()

@@ -1,5 +1,6 @@
 """What the tests of sinks share: records as dicts, a way to publish them, the command as a real process, and the views."""
 
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -12,12 +13,22 @@ from schemas.records.families import FAMILIES
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import Fields, encode
 from sinks.clickhouse import ClickHouse
-from sinks.rights.masks import PARAMETER
-from sinks.scripts import Script
+from sinks.contract import tables
+from sinks.rights.masks import COLUMN, FORM, PARAMETER
+from sinks.scripts import Script, migrations, view_statements
 from tests.harness.stack import TOUCHLINE
 
-COPIES = ("touchpoints_of_customers", "answers", "segments")
-ANEW = ("touchpoints_to_day", "satisfaction_to_day")
+MATERIALIZED = re.compile(
+    r"^CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store\.(\w+)\n(REFRESH .+ )?TO touchline_store\.(\w+)$", re.MULTILINE
+)
+FILLED = [found for script in migrations() for found in MATERIALIZED.findall(script.sql)]
+# Tables that ClickHouse fills with each insert into another table, and views that rebuild a table at intervals.
+COPIES = sorted(
+    {target for _, refresh, target in FILLED if not refresh} - {table.stored.partition(".")[2] for table in tables().values()}
+)
+ANEW = sorted(name for name, refresh, _ in FILLED if refresh)
+# Columns whose values depend on the run: clocks of the servers, and ids that a connector run drew.
+CLOCKS = ("stored_at", "lag_seconds", "made_at", "age_seconds")
 STARTED: list[subprocess.Popen[str]] = []
 NOW = 1_760_000_000_000
 RESOLVED: Fields = {
@@ -197,6 +208,28 @@ def called(view: Script) -> str:
     anything = {"UUID": "00000000-0000-0000-0000-000000000000", "Date": "2026-01-01"}
     given = ", ".join(f"{name} = '{anything[kind]}'" for name, kind in dict(PARAMETER.findall(view.sql)).items())
     return f"{view.name}({given})" if given else view.name
+
+
+def declared(view: str) -> dict[str, tuple[str, str]]:
+    """Return type and comment of each column that the file of a view declares, by name."""
+    (columns,) = (form["columns"] for each in view_statements() if (form := FORM.fullmatch(each)) and form["name"] == view)
+    return {name: (kind, comment.replace("''", "'")) for name, kind, comment in COLUMN.findall(columns)}
+
+
+def row_key(table: str) -> tuple[str, ...]:
+    """Return the columns that identify a row of a table: the sort key that its first migration declares."""
+    (key,) = (
+        re.findall(r"^ORDER BY \(?(.+?)\)?$", each.sql, re.MULTILINE)
+        for each in migrations()
+        if each.name == f"{table}/0001_create"
+    )
+    return tuple(key[0].split(", "))
+
+
+def except_columns(view: str, *omitted: str) -> str:
+    """Return the EXCEPT clause that leaves out columns which depend on the run."""
+    names = [name for name in declared(view) if name in (*CLOCKS, *omitted)]
+    return f" EXCEPT ({', '.join(names)})" if names else ""
 
 
 def refresh() -> None:
