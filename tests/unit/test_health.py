@@ -11,14 +11,14 @@ from schemas.service.health import BEAT_SECONDS, Heartbeat, serve_probes
 
 def ask(port: int, page: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as found:
-            return found.status, found.read().decode()
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return refused.code, refused.read().decode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as failed:
+        with failed:
+            return failed.code, failed.read().decode()
 
 
-def test_a_page_is_200_while_nothing_is_wrong_and_503_with_the_reason_otherwise() -> None:
+def test_page_is_200_or_503_with_reason() -> None:
     wrong = {"live": "", "ready": ""}
     port = serve_probes(0, lambda: wrong["live"], lambda: wrong["ready"])
     assert ask(port, "live") == ask(port, "ready") == (200, "ok\n")
@@ -28,31 +28,31 @@ def test_a_page_is_200_while_nothing_is_wrong_and_503_with_the_reason_otherwise(
     assert "process_cpu_seconds_total" in ask(port, "metrics")[1]
 
 
-def test_a_loop_that_stands_still_is_seen_while_it_does() -> None:
+def test_blocked_loop_is_reported_while_it_is_blocked() -> None:
     heartbeat = Heartbeat()
     port = serve_probes(0, lambda: "stuck" if heartbeat.lag() > 0.7 else "", lambda: "")
-    seen: list[tuple[int, str]] = []
+    answers: list[tuple[int, str]] = []
 
-    def look_meanwhile() -> None:
+    def ask_meanwhile() -> None:
         time.sleep(1.0 + BEAT_SECONDS)
-        seen.append(ask(port, "live"))
+        answers.append(ask(port, "live"))
 
-    async def stand_still() -> None:
+    async def block_loop() -> None:
         beating = asyncio.create_task(heartbeat.run())
         await asyncio.sleep(0.05)
-        asker = threading.Thread(target=look_meanwhile)
+        asker = threading.Thread(target=ask_meanwhile)
         asker.start()
         time.sleep(2.0 + BEAT_SECONDS)  # noqa: ASYNC251 - the test blocks the loop on purpose
         asker.join()
         await asyncio.sleep(2 * BEAT_SECONDS)
-        seen.append(ask(port, "live"))
+        answers.append(ask(port, "live"))
         beating.cancel()
 
-    asyncio.run(stand_still())
-    assert seen == [(503, "stuck\n"), (200, "ok\n")]
+    asyncio.run(block_loop())
+    assert answers == [(503, "stuck\n"), (200, "ok\n")]
 
 
-def test_a_lag_of_half_a_minute_is_not_alive() -> None:
+def test_lag_of_half_a_minute_is_not_live() -> None:
     heartbeat = Heartbeat()
     assert heartbeat.live() == ""
     heartbeat._beat -= 40

@@ -1,4 +1,4 @@
-"""The contract between all parts: frozen schemas, the wire format, identifiers, event ids, and what a touchpoint refuses."""
+"""Frozen schemas, wire format, identifiers, event ids, dead letters, and validation of touchpoints."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -52,7 +52,7 @@ def test_every_model_equals_its_newest_frozen_schema() -> None:
 
 
 @pytest.mark.parametrize("schema_id", sorted(registry.schema_versions()))
-def test_records_of_every_released_version_are_read_with_the_newest(schema_id: int) -> None:
+def test_newest_schema_reads_records_of_every_version(schema_id: int) -> None:
     name = registry.schema_versions()[schema_id].rpartition("-")[0]
     written, old = BytesIO(), registry.load_parsed_schema(schema_id)
     schemaless_writer(written, old, generate_one(old))
@@ -62,7 +62,7 @@ def test_records_of_every_released_version_are_read_with_the_newest(schema_id: i
     assert set(read) == set(registry.MODELS[name].model_fields)
 
 
-def test_a_new_field_without_default_is_not_registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_field_without_default_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for file in registry.FOLDER.iterdir():
         (tmp_path / file.name).write_text(file.read_text())
     monkeypatch.setattr(registry, "FOLDER", tmp_path)
@@ -88,7 +88,7 @@ def test_wire_format_round_trip(name: str) -> None:
 
 
 def outcome(value: bytes) -> str:
-    """The schema's name, or the reason of the refusal; anything else raises."""
+    """Return the schema name, or the reason of a RecordError; any other error is raised."""
     try:
         return decode(value)[0]
     except RecordError as error:
@@ -96,17 +96,17 @@ def outcome(value: bytes) -> str:
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_a_record_or_a_record_error(value: bytes) -> None:
+def test_any_bytes_decode_or_raise_record_error(value: bytes) -> None:
     assert outcome(value) in {"not_avro", "unknown_schema", *registry.MODELS}
     assert outcome(b"\x00\x00\x00\x00\x02" + value) in {"not_avro", "erp"}
 
 
-def test_bytes_after_a_record_are_refused() -> None:
+def test_bytes_after_record_are_rejected() -> None:
     with pytest.raises(RecordError, match="1 bytes follow"):
         decode(encode("tick", {"at": 1, "since": None}) + b"x")
 
 
-def test_a_touchpoint_travels_as_milliseconds_bytes_and_ten_thousandths() -> None:
+def test_touchpoint_is_encoded_as_milliseconds_bytes_and_ten_thousandths() -> None:
     order = FAMILIES["erp"].model_validate({**EVENT, "amount": "12.5", "currency": "EUR"})
     _, fields = decode(encode_model("erp", order))
     assert fields["event_id"] == EVENT["event_id"].bytes
@@ -115,7 +115,7 @@ def test_a_touchpoint_travels_as_milliseconds_bytes_and_ten_thousandths() -> Non
 
 
 @given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001 - made aware below
-def test_milliseconds_never_drift(at: datetime) -> None:
+def test_milliseconds_round_trip(at: datetime) -> None:
     aware = at.replace(tzinfo=UTC)
     assert timedelta(0) <= aware - instant(milliseconds(aware)) < timedelta(milliseconds=1)
 
@@ -138,20 +138,20 @@ def test_money_is_exact() -> None:
         ({"amount": "a lot"}, "amount"),
     ],
 )
-def test_what_no_touchpoint_can_be_is_refused(change: dict[str, Any], field: str) -> None:
+def test_invalid_touchpoint_is_rejected(change: dict[str, Any], field: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         FAMILIES["erp"].model_validate({**EVENT, **change})
     assert [str(part) for error in refusal.value.errors() for part in error["loc"]] == ([field] if field else [])
 
 
-def test_an_answer_outside_its_declared_scale_is_refused() -> None:
+def test_answer_outside_declared_scale_is_rejected() -> None:
     answer = {**EVENT, "type": "survey.answered", "survey_id": "1", "question_id": "1", "metric": "nps"}
     FAMILIES["feedback"].model_validate({**answer, "scale_low": 0, "scale_high": 10, "answer": 10})
     with pytest.raises(ValidationError, match="outside the declared scale"):
         FAMILIES["feedback"].model_validate({**answer, "scale_low": 0, "scale_high": 10, "answer": 11})
 
 
-def test_the_same_version_of_the_same_record_is_the_same_event() -> None:
+def test_event_id_depends_on_system_record_and_version() -> None:
     assert event_id("shop", "1", "a") == event_id("shop", "1", "a")
     assert (
         len({event_id(*parts) for parts in (("shop", "1", "a"), ("shop", "1", "b"), ("crm", "1", "a"), ("shop", "1a", ""))}) == 4
@@ -174,11 +174,11 @@ def test_the_same_version_of_the_same_record_is_the_same_event() -> None:
         ("crm_contact", None, None),
     ],
 )
-def test_identifiers_have_one_spelling_and_placeholders_have_none(kind: str, value: str | None, normal: str | None) -> None:
+def test_identifiers_are_normalised_and_placeholders_dropped(kind: str, value: str | None, normal: str | None) -> None:
     assert normalise(kind, value) == normal
 
 
-def test_an_id_belongs_to_the_system_that_gave_it() -> None:
+def test_identifier_value_begins_with_its_system() -> None:
     found = identify("shop", {"email": "a@b.org", "erp_party": "42", "crm_contact@salesforce": "42", "phone": None})
     assert [(each.kind, each.value) for each in found] == [
         ("email", "a@b.org"),
@@ -187,7 +187,7 @@ def test_an_id_belongs_to_the_system_that_gave_it() -> None:
     ]
 
 
-def test_a_dead_letter_keeps_the_bytes_and_the_same_refusal_has_the_same_id() -> None:
+def test_dead_letter_keeps_payload_and_has_deterministic_id() -> None:
     error = RecordError("wrong_type", "field amount is no number")
     letters = [make_dead_letter(error, b"payload", stage="connect", origin="a:1", connector="files") for _ in range(2)]
     other = make_dead_letter(error, b"payload", stage="connect", origin="a:2", connector="files")
@@ -200,7 +200,7 @@ def test_a_dead_letter_keeps_the_bytes_and_the_same_refusal_has_the_same_id() ->
 ERROR = RecordError("not_avro", "no record")
 
 
-def test_a_record_of_kafka_is_kept_with_its_place_and_all_that_is_needed_to_send_it_again() -> None:
+def test_dead_letter_of_kafka_record_keeps_place_key_and_schema_id() -> None:
     letter = make_record_dead_letter(ERROR, Stored("touchline.erp", 3, 41, b"\x00\x00\x00\x00\x63rest", b"key"), stage="identify")
     assert (letter.topic, letter.partition, letter.offset, letter.origin) == ("touchline.erp", 3, 41, "touchline.erp/3/41")
     assert (letter.payload, letter.key, letter.schema_id, letter.replays) == (b"\x00\x00\x00\x00\x63rest", b"key", 99, 0)
@@ -208,13 +208,13 @@ def test_a_record_of_kafka_is_kept_with_its_place_and_all_that_is_needed_to_send
     assert make_record_dead_letter(ERROR, Stored("t", 0, 0, None), stage="identify").payload == b""
 
 
-def test_a_key_that_is_cut_says_so() -> None:
+def test_long_key_is_cut_and_marked_as_truncated() -> None:
     letter = make_record_dead_letter(ERROR, Stored("t", 0, 0, b"v", b"k" * (MAX_KEY_BYTES + 1)), stage="identify")
     assert (letter.key, letter.truncated) == (b"k" * MAX_KEY_BYTES, True)
 
 
 @given(st.binary(max_size=9), st.integers(0, 2**40), st.integers(0, 2**40), st.integers(1, 99))
-def test_a_record_that_is_refused_again_has_its_former_letter(value: bytes, offset: int, later: int, replays: int) -> None:
+def test_replayed_record_has_same_dead_letter_id(value: bytes, offset: int, later: int, replays: int) -> None:
     first = make_record_dead_letter(ERROR, Stored("touchline.erp", 3, offset, value), stage="identify")
     again = Stored("touchline.erp", 3, later, value, headers=replay_headers(offset, replays))
     second = make_record_dead_letter(RecordError("unprocessable", "another reason"), again, stage="identify")
@@ -227,7 +227,7 @@ def test_a_record_that_is_refused_again_has_its_former_letter(value: bytes, offs
 @given(
     st.lists(st.tuples(st.sampled_from([OFFSET_HEADER, REPLAYS_HEADER, "other"]), st.none() | st.binary(max_size=20)), max_size=4)
 )
-def test_no_header_keeps_a_record_from_being_refused(headers: list[Any]) -> None:
+def test_foreign_headers_do_not_prevent_a_dead_letter(headers: list[Any]) -> None:
     letter = make_record_dead_letter(ERROR, Stored("touchline.erp", 3, 7, b"v", headers=headers), stage="identify")
     whole = {
         name for name, value in headers if value and value.decode("latin-1").isascii() and value.isdigit() and len(value) < 16
@@ -236,7 +236,7 @@ def test_no_header_keeps_a_record_from_being_refused(headers: list[Any]) -> None
     assert len(encode_model("dead_letter", letter)) < 1_000
 
 
-def test_topics_are_unique_and_everything_keyed_by_customer_has_the_same_partitions() -> None:
+def test_topic_names_are_unique_and_customer_topics_share_a_partition_count() -> None:
     assert len({topic.name for topic in TOPICS}) == len(TOPICS)
     by_name = {topic.name: topic for topic in TOPICS}
     for name in ("resolved", "ticks", "journeys", "satisfaction", "churn", "signals", "customer-state"):

@@ -1,4 +1,4 @@
-"""Kafka settings from the environment, the clients' arguments that come of them, tokens, and errors that name the variable."""
+"""Kafka settings, the arguments of both clients, tokens, and errors that name the variable."""
 
 import asyncio
 import ssl
@@ -45,7 +45,7 @@ def test_both_clients_get_the_same_arguments() -> None:
     }
 
 
-def test_the_host_name_check_can_be_switched_off_and_the_ca_still_counts() -> None:
+def test_disabled_host_name_check_still_verifies_the_ca() -> None:
     context = TlsSettings(ssl_check_hostname=False).ssl_context()
     assert (context.check_hostname, context.verify_mode) == (False, ssl.CERT_REQUIRED)
 
@@ -64,7 +64,7 @@ def test_the_host_name_check_can_be_switched_off_and_the_ca_still_counts() -> No
         ({"security_protocol": "SSL", "ssl_certfile": __file__}, "^TOUCHLINE_KAFKA_SSL_CERTFILE: .* hold no PEM certificate"),
     ],
 )
-def test_settings_that_cannot_work_are_named(settings: dict[str, Any], text: str) -> None:
+def test_contradicting_settings_raise_error_with_variable(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         KafkaSettings(**settings).aiokafka()
 
@@ -80,12 +80,12 @@ def test_every_setting_is_described() -> None:
     assert [name for name, field in KafkaSettings.model_fields.items() if not field.description] == []
 
 
-def test_addresses_may_lack_a_port_and_may_be_ipv6() -> None:
+def test_addresses_accept_missing_port_and_ipv6() -> None:
     assert addresses("a:1, b,[::1]:3,[::2]") == [("a", 1), ("b", 9092), ("::1", 3), ("::2", 9092)]
 
 
 def counting(folder: Path, token: str) -> str:
-    """A command that prints a token and counts its runs in a file."""
+    """Return a command that prints a token and counts its runs in a file."""
     program = folder / "token.py"
     program.write_text(f"open({str(folder / 'runs')!r}, 'a').write('x')\nprint({token!r})\n")
     return f"'{sys.executable}' '{program}'"
@@ -111,7 +111,7 @@ def test_token_that_is_no_jwt_counts_as_expired(token: str) -> None:
     ("command", "text"),
     [("false", "exit code 1"), ("true", "printed no token"), ("/no/such", "cannot be run"), ("a 'b", "be run"), ("", "be run")],
 )
-def test_command_that_gives_no_token_fails_as_a_connection_does(command: str, text: str) -> None:
+def test_failing_token_command_raises_connection_error(command: str, text: str) -> None:
     with pytest.raises(TokenError, match=text) as failed:
         TokenCommand(command).fetch()
     assert isinstance(failed.value, OSError)

@@ -24,9 +24,9 @@ def fastavro(schema_id: int, value: bytes) -> tuple[Any, int]:
 
 
 @SCHEMA
-@settings(max_examples=30)  # of each of the schemas
+@settings(max_examples=30)  # for each schema
 @given(data=st.data())
-def test_a_record_is_read_as_fastavro_reads_it(schema_id: int, data: st.DataObject) -> None:
+def test_reader_equals_fastavro(schema_id: int, data: st.DataObject) -> None:
     fields = data.draw(values(registry.load_schema(schema_id)))
     value = written(schema_id, fields)
     assert registry.get_reader(schema_id)(value, 0) == (fields, len(value)) == fastavro(schema_id, value)
@@ -34,9 +34,9 @@ def test_a_record_is_read_as_fastavro_reads_it(schema_id: int, data: st.DataObje
 
 
 @SCHEMA
-@settings(max_examples=30)  # of each of the schemas
+@settings(max_examples=30)  # for each schema
 @given(data=st.data())
-def test_a_record_that_breaks_off_is_refused(schema_id: int, data: st.DataObject) -> None:
+def test_truncated_record_is_rejected(schema_id: int, data: st.DataObject) -> None:
     value = HEADER.pack(0, schema_id) + written(schema_id, data.draw(values(registry.load_schema(schema_id))))
     kept = data.draw(st.integers(0, len(value) - 1))
     with pytest.raises(RecordError):
@@ -44,9 +44,9 @@ def test_a_record_that_breaks_off_is_refused(schema_id: int, data: st.DataObject
 
 
 @SCHEMA
-@settings(max_examples=30)  # of each of the schemas
+@settings(max_examples=30)  # for each schema
 @given(data=st.data())
-def test_changed_bytes_are_refused_or_read_as_fastavro_reads_them(schema_id: int, data: st.DataObject) -> None:
+def test_damaged_bytes_raise_or_equal_fastavro(schema_id: int, data: st.DataObject) -> None:
     value = bytearray(written(schema_id, data.draw(values(registry.load_schema(schema_id)))))
     for _ in range(data.draw(st.integers(1, 3))):
         value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
@@ -58,9 +58,9 @@ def test_changed_bytes_are_refused_or_read_as_fastavro_reads_them(schema_id: int
 
 
 @SCHEMA
-@settings(max_examples=30)  # of each of the schemas
+@settings(max_examples=30)  # for each schema
 @given(data=st.data())
-def test_wanted_fields_are_read_as_whole_records_are_and_the_others_as_strictly(schema_id: int, data: st.DataObject) -> None:
+def test_wanted_fields_equal_whole_record_and_skipped_fields_are_checked(schema_id: int, data: st.DataObject) -> None:
     schema = registry.load_schema(schema_id)
     names = [field["name"] for field in schema["fields"]]
     wanted = data.draw(st.lists(st.sampled_from([*names, "no field of it"]), min_size=1, unique=True))
@@ -76,7 +76,7 @@ def test_wanted_fields_are_read_as_whole_records_are_and_the_others_as_strictly(
         assert repr(compile_reader(schema, wanted)(bytes(value), 0)) == repr((tuple(map(whole.get, wanted)), end))
 
 
-def test_numbers_beyond_64_bits_are_refused() -> None:
+def test_numbers_beyond_64_bits_are_rejected() -> None:
     read = compile_reader("long")
     assert read(b"\xff" * 9 + b"\x01", 0) == (-(2**63), 10)
     with pytest.raises(ValueError, match="more than 64 bits"):
@@ -87,29 +87,29 @@ def test_numbers_beyond_64_bits_are_refused() -> None:
     "body", [b"\xff" * 2**20, b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x00" * 16 + b"\xfe\xff\xff\xff\x0f"]
 )
 @SCHEMA
-def test_absurd_lengths_and_counts_end_at_once(schema_id: int, body: bytes) -> None:
+def test_huge_lengths_and_counts_fail_quickly(schema_id: int, body: bytes) -> None:
     with pytest.raises(RecordError):
         decode(HEADER.pack(0, schema_id) + body)
 
 
-def test_an_array_of_ids_beyond_the_end_ends_at_once() -> None:
+def test_array_of_ids_beyond_the_end_fails_quickly() -> None:
     read = compile_reader({"type": "array", "items": {"type": "fixed", "size": 16, "name": "Id"}})
     with pytest.raises(EOFError):
         read(b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01" + b"x" * 40, 0)
 
 
-def test_blocks_of_negative_count_with_their_size_in_bytes_are_read() -> None:
-    """Other writers of Avro use them, so that a reader can skip a block."""
+def test_blocks_with_negative_count_and_size_are_read() -> None:
+    """Other Avro writers use them, so that a reader can skip a block."""
     read = compile_reader({"type": "array", "items": "long"})
     assert read(b"\x03\x04\x02\x04\x02\x06\x00", 0) == ([1, 2, 3], 7)
 
 
-def test_a_schema_that_no_reader_knows_is_named() -> None:
+def test_unsupported_type_is_named() -> None:
     with pytest.raises(KeyError, match="enum"):
         compile_reader({"type": "enum", "name": "Suit", "symbols": ["HEARTS"]})
 
 
-def test_fields_picked_from_an_older_version_are_those_of_the_newest() -> None:
+def test_field_decoder_resolves_older_version() -> None:
     older = min(schema_id for schema_id, name in registry.schema_versions().items() if name.startswith("connector_state-"))
     assert older != registry.newest_ids()["connector_state"]
     fields = dict(zip(("connector", "stream", "cursor"), "abc", strict=True)) | {"last_event_at": None, "last_success_at": 1}
@@ -124,6 +124,6 @@ def test_fields_picked_from_an_older_version_are_those_of_the_newest() -> None:
     assert make_field_decoder({"tick": ("at",)})(value) == (name, whole)
 
 
-def test_decode_names_the_schema() -> None:
+def test_decode_returns_schema_name() -> None:
     fields = {"at": 5, "since": None}
     assert decode(encode("tick", fields)) == ("tick", fields)

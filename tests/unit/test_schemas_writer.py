@@ -1,4 +1,4 @@
-"""The compile_writer writers write what fastavro writes, of every released schema and any value; what does not fit is refused."""
+"""The compiled writers write the bytes of fastavro for every frozen schema and any value; unfit values are rejected."""
 
 from typing import Any
 
@@ -16,17 +16,17 @@ EDGE = {"kind": "email", "value": "a@b.example", "customer_id": b"c" * 16, "rule
 
 
 @SCHEMA
-@settings(max_examples=30)  # of each of the schemas
+@settings(max_examples=30)  # for each schema
 @given(data=st.data())
-def test_a_record_is_written_as_fastavro_writes_it(schema_id: int, data: st.DataObject) -> None:
+def test_writer_equals_fastavro(schema_id: int, data: st.DataObject) -> None:
     fields = data.draw(values(registry.load_schema(schema_id)))
     assert compile_writer(registry.load_schema(schema_id), b"head")(fields) == b"head" + written(schema_id, fields)
 
 
 @SCHEMA
-@settings(max_examples=30)  # of each of the schemas
+@settings(max_examples=30)  # for each schema
 @given(data=st.data())
-def test_what_has_a_default_may_be_missing(schema_id: int, data: st.DataObject) -> None:
+def test_field_with_default_may_be_missing(schema_id: int, data: st.DataObject) -> None:
     schema = registry.load_schema(schema_id)
     fields = data.draw(values(schema))
     optional = [field["name"] for field in schema["fields"] if "default" in field]
@@ -36,7 +36,7 @@ def test_what_has_a_default_may_be_missing(schema_id: int, data: st.DataObject) 
 
 
 @given(number=LONG)
-def test_every_number_of_64_bits_is_read_as_it_was_written(number: int) -> None:
+def test_64_bit_numbers_round_trip(number: int) -> None:
     fields = {"at": number, "since": number}
     assert decode(encode("tick", fields)) == ("tick", fields)
 
@@ -59,17 +59,17 @@ def test_every_number_of_64_bits_is_read_as_it_was_written(number: int) -> None:
         ("edge", EDGE | {"value": None}),
     ],
 )
-def test_fields_that_do_not_fit_are_refused_without_showing_them(name: str, fields: dict[str, Any]) -> None:
+def test_unfit_fields_are_rejected_and_hidden_in_the_error(name: str, fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"^the fields do not fit schema {name}: \w+$"):
         encode(name, fields)
 
 
-def test_a_number_of_more_than_64_bits_is_refused() -> None:
+def test_number_beyond_64_bits_is_rejected() -> None:
     for number in (2**63, -(2**63) - 1):
         with pytest.raises(ValueError, match="64 bits"):
             encode_long(number)
 
 
-def test_a_schema_that_no_writer_knows_is_named() -> None:
+def test_unsupported_type_is_named() -> None:
     with pytest.raises(KeyError, match="enum"):
         compile_writer({"type": "enum", "name": "Suit", "symbols": ["HEARTS"]})
