@@ -1,1 +1,1 @@
-"""Tryton (ERP, CRM, inventory): quotes, orders, shipments, returns, goods, invoices, opportunities, deleted customers."""
+"""Tryton (ERP, CRM, inventory): quotes, orders, shipments, returns, goods, invoices, opportunities, parties."""

@@ -1,29 +1,28 @@
-"""What is asked of Tryton for each stream: a model, the time it is read by, a domain, and fields, also of related records.
+"""Requests for each stream: model, time to read by, domain, and fields, also of related records.
 
-Tryton's log holds one row for each transition of a workflow, with its time, for each use of a button, and for each delete. Where
-a model's own code sets the state, Tryton 8.2 logs no transition: that a return was received is known by its button, and invoices,
-opportunities and moves are read themselves. It logs no creates either: new parties are read themselves, too, and new e-mails and
-phones by their own last change, also where the party was not written. Parties are listed by their ids, archived ones too, to
-find those that went without a word in the log.
+Tryton's log has a row with a time for each transition of a workflow, each use of a button, and each delete. Tryton 8.2 logs no
+transition if a model's own code sets the state. So the receipt of a return is read from its button, and invoices, opportunities
+and moves are read as records. Creates are not logged either, so new parties are read as records, and new e-mails and phones by
+their own last change. The ids of all parties, including archived ones, are listed to find deletes that are not in the log.
 """
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
-LOG = "ir.model.log"
-GONE = "parties.gone"
-CHANGED = "parties.changed"
-EVERYBODY = ["active", "in", [True, False]]
-PARTY = ("code", "email", "phone")
+LOG_MODEL = "ir.model.log"
+GONE_PARTIES = "parties.gone"
+CHANGED_PARTIES = "parties.changed"
+WITH_ARCHIVED = ["active", "in", [True, False]]
+PARTY_FIELDS = ("code", "email", "phone")
 DAY = timedelta(days=1)
 Row = dict[str, Any]
 
 
 class Feed(NamedTuple):
-    """`about` is the model that the rows tell of; `model` is where they stand; `modules` must be activated for both.
+    """One stream: `model` is read, `about` is the model of the described records, `modules` must be activated for both.
 
-    `added` holds what each row gets beside its fields.
+    `added` has the functions that compute additional fields of a row.
     """
 
     modules: tuple[str, ...]
@@ -35,39 +34,41 @@ class Feed(NamedTuple):
     added: Mapping[str, Callable[[Row], object]] = {}
 
 
-def steps(module: str, about: str, targets: tuple[str, ...], fields: tuple[str, ...], **added: Callable[[Row], object]) -> Feed:
-    """The rows of the log that say when a record came into a state (`state:done`), or when its button was used (`receive`).
+def transitions(
+    module: str, about: str, targets: tuple[str, ...], fields: tuple[str, ...], **added: Callable[[Row], object]
+) -> Feed:
+    """Return the feed of log rows for transitions into a state (`state:done`) or for uses of a button (`receive`).
 
-    `fields` are those of the record as it is now.
+    `fields` are those of the record at the time of reading.
     """
     events = ["event", "in", ["transition", "button"]]
     domain = [events, ["resource", "like", f"{about},%"], ["target", "in", list(targets)]]
-    asked = ("create_date", "event", "target", *(f"resource.{name}" for name in fields))
-    return Feed((module,), about, LOG, "create_date", domain, asked, added)
+    columns = ("create_date", "event", "target", *(f"resource.{name}" for name in fields))
+    return Feed((module,), about, LOG_MODEL, "create_date", domain, columns, added)
 
 
 def deletes(about: str) -> Feed:
-    """The rows of the log that say when a record was deleted."""
+    """Return the feed of log rows for deletes."""
     domain = [["event", "=", "delete"], ["resource", "like", f"{about},%"]]
-    return Feed(("party",), about, LOG, "create_date", domain, ("create_date", "event"))
+    return Feed(("party",), about, LOG_MODEL, "create_date", domain, ("create_date", "event"))
 
 
-def party(name: str) -> tuple[str, ...]:
-    """The fields that a customer is known by, asked for by way of the field `name`."""
-    return tuple(f"{name}.{field}" for field in PARTY)
+def party_fields(name: str) -> tuple[str, ...]:
+    """Return the fields that identify a customer, reached through the field `name`."""
+    return tuple(f"{name}.{field}" for field in PARTY_FIELDS)
 
 
-def delay(row: Row) -> int | None:
-    """Days from the date that a shipment was planned for first to the one it went."""
+def compute_delay(row: Row) -> int | None:
+    """Return the days between the first planned date of a shipment and its effective date."""
     shipment = row["resource"] or {}
-    planned, went = shipment.get("origin_planned_date"), shipment.get("effective_date")
-    return (date.fromisoformat(went) - date.fromisoformat(planned)).days if planned and went else None
+    planned, effective = shipment.get("origin_planned_date"), shipment.get("effective_date")
+    return (date.fromisoformat(effective) - date.fromisoformat(planned)).days if planned and effective else None
 
 
-def moved(row: Row) -> str:
-    """When a move was done: at its last change, or at noon of its effective date where that day was over everywhere by then.
+def compute_move_time(row: Row) -> str:
+    """Return the time of a move: its last change, or noon of its effective date if that day was already over in all time zones.
 
-    When it was cancelled: at its last change.
+    A cancelled move has the time of its last change.
     """
     written = datetime.fromisoformat(row["write_date"])
     noon = datetime.combine(date.fromisoformat(row["effective_date"]), time(12), UTC)
@@ -75,24 +76,24 @@ def moved(row: Row) -> str:
 
 
 FEEDS = {
-    "sales": steps(
+    "sales": transitions(
         "sale",
         "sale.sale",
         ("state:quotation", "state:confirmed", "state:done", "state:cancelled"),
-        ("number", "reference", "total_amount", "currency.code", *party("party")),
+        ("number", "reference", "total_amount", "currency.code", *party_fields("party")),
     ),
-    "shipments": steps(
+    "shipments": transitions(
         "stock",
         "stock.shipment.out",
         ("state:shipped", "state:done", "state:cancelled"),
-        ("number", "origins", "origin_planned_date", "effective_date", "warehouse.name", *party("customer")),
-        delay_days=delay,
+        ("number", "origins", "origin_planned_date", "effective_date", "warehouse.name", *party_fields("customer")),
+        delay_days=compute_delay,
     ),
-    "returns": steps(
+    "returns": transitions(
         "stock",
         "stock.shipment.out.return",
         ("receive", "state:done", "state:cancelled"),
-        ("number", "origins", "warehouse.name", *party("customer")),
+        ("number", "origins", "warehouse.name", *party_fields("customer")),
     ),
     "moves": Feed(
         ("stock", "sale"),
@@ -109,9 +110,9 @@ FEEDS = {
         (
             *("write_date", "state", "effective_date", "quantity", "unit.symbol", "product.code", "product.name"),
             *("from_location.name", "from_location.type", "to_location.name", "to_location.type", "sale.number"),
-            *("shipment.number", "shipment.warehouse.name", *party("shipment.customer")),
+            *("shipment.number", "shipment.warehouse.name", *party_fields("shipment.customer")),
         ),
-        {"moved_at": moved},
+        {"moved_at": compute_move_time},
     ),
     "invoices": Feed(
         ("account_invoice",),
@@ -119,7 +120,7 @@ FEEDS = {
         "account.invoice",
         "write_date",
         [["type", "=", "out"], ["state", "in", ["posted", "paid", "cancelled"]]],
-        ("write_date", "state", "number", "invoice_date", "total_amount", "currency.code", *party("party")),
+        ("write_date", "state", "number", "invoice_date", "total_amount", "currency.code", *party_fields("party")),
     ),
     "opportunities": Feed(
         ("sale_opportunity",),
@@ -127,17 +128,17 @@ FEEDS = {
         "sale.opportunity",
         "write_date",
         [["state", "in", ["converted", "won", "lost", "cancelled"]]],
-        ("write_date", "state", "number", "amount", "currency.code", *party("party")),
+        ("write_date", "state", "number", "amount", "currency.code", *party_fields("party")),
     ),
-    "parties.new": Feed(("party",), "party.party", "party.party", "create_date", [EVERYBODY], ("create_date", *PARTY)),
-    CHANGED: Feed(
+    "parties.new": Feed(("party",), "party.party", "party.party", "create_date", [WITH_ARCHIVED], ("create_date", *PARTY_FIELDS)),
+    CHANGED_PARTIES: Feed(
         ("party",),
         "party.party",
         "party.contact_mechanism",
         "last_modified_at",
         [["type", "in", ["email", "phone", "mobile"]]],
-        ("last_modified_at", "type", "value", "party.create_date", *party("party")),
+        ("last_modified_at", "type", "value", "party.create_date", *party_fields("party")),
     ),
     "parties": deletes("party.party"),
-    GONE: Feed(("party",), "party.party", "party.party", "id", [EVERYBODY], ("id",)),
+    GONE_PARTIES: Feed(("party",), "party.party", "party.party", "id", [WITH_ARCHIVED], ("id",)),
 }

@@ -1,1 +1,1 @@
-"""Examples of Tryton's answers, and as much of its server as the connector asks."""
+"""Example records of the source, and a small server that stands in for the source."""

@@ -1,12 +1,12 @@
-"""As much of a Tryton 8.2 server as the connector asks, in the shapes that a real one was seen to answer with.
+"""Test server with the requests of Tryton 8.2 that the connector uses; its answers follow those of a real server.
 
 POST /rpc/ {id, method, params}     200 {id, result}, or 200 {id, error: [...]}; 401 without a valid session
   common.db.login                   [user id, session, null]; 401 for a wrong password
-  model.<model>.search_read         the records of a domain, in an order
-  model.<model>.search_count        how many there are
+  model.<model>.search_read         the records of a domain in an order
+  model.<model>.search_count        the number of records
 
-`items` holds records as Tryton sends them, with the fields that are asked for. `of` is their model (the log, where it is
-missing), `about` what a row of the log tells of (`sale.sale,7`): searched by, and never sent.
+`items` holds records in Tryton's format with the requested fields. `of` is their model (default: the log). `about` is the record
+of a log row (`sale.sale,7`): it can be searched but is never sent.
 """
 
 import json
@@ -28,15 +28,15 @@ OPERATORS: dict[str, Callable[[Any, Any], object]] = {
     "<": lt,
     ">": gt,
     ">=": ge,
-    "in": lambda held, wanted: held in wanted,
-    "like": lambda held, wanted: re.fullmatch(re.escape(wanted).replace("_", ".").replace("%", ".*"), held),
+    "in": lambda value, expected: value in expected,
+    "like": lambda value, expected: re.fullmatch(re.escape(expected).replace("_", ".").replace("%", ".*"), value),
 }
 READ = (STREAM, "shipments", "returns", "moves", "invoices", "opportunities", "parties.new", "parties.changed", "parties")
 CASES = {name: {"streams": [name]} for name in READ}
 
 
 class Peer:
-    """The server with its records by key. `logins` counts the sessions given."""
+    """The server with its records by key. `logins` counts the issued sessions."""
 
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
@@ -44,7 +44,7 @@ class Peer:
         self._sessions: set[str] = set()
 
     def put(self, number: int, at: datetime, **others: Any) -> str:
-        """The row of the log that tells of sale `number` being confirmed at `at`; returns its key."""
+        """Log the confirmation of a sale at `at` and return the key of the log row."""
         party = {"id": number + 1, "code": str(number), "email": f"c{number}@example.org", "phone": None}
         sale = {"id": number + 1, "number": f"S{number}", "reference": None, "total_amount": _decimal("20.00")}
         self._log(number, at, "transition", "state:confirmed", f"sale.sale,{number + 1}")
@@ -52,18 +52,18 @@ class Peer:
         return str(number)
 
     def delete(self, number: int, at: datetime) -> str:
-        """Delete the sale: its rows tell of nothing any more, and one more row says that it is gone."""
+        """Delete the sale: its log rows lose their record, and a new row logs the delete."""
         self.items[str(number)]["resource."] = None
         return self._log(70_000 + number, at, "delete", None, f"sale.sale,{number + 1}")
 
     def expire(self) -> None:
-        """No session given so far is valid any more."""
+        """End all sessions."""
         self._sessions.clear()
 
     def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of one request."""
+        """Return status, headers and body for one request."""
         asked = json.loads(body)
         status, found = self._answer(asked["method"], asked["params"], headers)
         return status, {"Content-Type": "application/json"}, json.dumps({"id": asked["id"], **found}).encode()
@@ -106,13 +106,13 @@ def _holds(domain: list[Any], record: dict[str, Any]) -> bool:
 
 
 def _clause(record: dict[str, Any], name: str, operator: str, value: Any) -> bool:
-    return bool(OPERATORS[operator](_plain(_held(record, "about" if name == "resource" else name)), _plain(value)))
+    return bool(OPERATORS[operator](_plain(_read_field(record, "about" if name == "resource" else name)), _plain(value)))
 
 
-def _held(record: dict[str, Any], name: str) -> Any:
-    """A field, also one of a related record."""
+def _read_field(record: dict[str, Any], name: str) -> Any:
+    """Return a field, also of a related record."""
     first, dot, rest = name.partition(".")
-    return _held(record[first + dot], rest) if dot else record[first]
+    return _read_field(record[first + dot], rest) if dot else record[first]
 
 
 def _plain(value: Any) -> Any:
