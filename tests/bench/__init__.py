@@ -1,1 +1,1 @@
-"""Measurements, run by `make bench`: never timed tests."""
+"""Measurements of speed and size, run by `make bench`. They are programs and not tests."""

@@ -1,4 +1,4 @@
-"""`make bench`: everything that is claimed about speed, measured in one run; tables, and `tests/bench/results.json`."""
+"""`make bench`: measure engine, whole line and state in one run; print tables and write `tests/bench/results.json`."""
 
 import json
 import tempfile
@@ -26,7 +26,7 @@ PARTS: dict[str, Callable[[Stack, Console], dict[str, float]]] = {
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
 def main(parts: tuple[str, ...]) -> None:
-    """Measure PARTS (default: all of them, about 20 minutes), each on a stack of its own.
+    """Measure PARTS (default: all of them, about 12 minutes), each on a stack of its own.
 
     Example: python -m tests.bench line
     """

@@ -1,6 +1,6 @@
-"""The real join step alone, run as `touchline work` runs the chain. Argument: the worker's folder.
+"""Worker with the real join step alone. Argument: the worker's folder.
 
-Marks: `assigned` and `recovered` around the recovery of its state, `first` with its first chunk.
+Marks: `assigned` and `recovered` around the recovery of its state, `first` at its first chunk.
 """
 
 import sys
@@ -17,7 +17,7 @@ from tests.bench.marks import mark
 
 
 class MarkedJoin(Join):
-    """Join, and a mark before its first chunk."""
+    """Join step that prints a mark before its first chunk."""
 
     _idle = True
 
@@ -29,7 +29,7 @@ class MarkedJoin(Join):
 
 
 def main(folder: Path) -> None:
-    """Work until SIGTERM."""
+    """Run until SIGTERM."""
     lock = lock_folder(folder)
     app = build_app([MarkedJoin(load_signals())], [], KafkaSettings(), folder)
 

@@ -1,11 +1,11 @@
-"""What a measured process says about itself, one line on standard output: `first` when it takes its first record, for example.
+"""Marks: lines that a measured process prints on standard output, for example `first` at its first record.
 
-Only the standard library: every interpreter under measurement imports it.
+The module uses the standard library only, because every measured interpreter imports it.
 """
 
 import os
 
 
 def mark(name: str) -> None:
-    """Say it at once; the observer takes the time when it reads it."""
+    """Print a mark without buffering. The observer notes the time at which it reads the mark."""
     os.write(1, f"{name}\n".encode())

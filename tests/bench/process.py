@@ -1,7 +1,7 @@
-"""A process under measurement, seen from outside, so that all are measured in the same way.
+"""Measurement of a process from outside, the same way for all variants.
 
-The clock runs from the mark `first` (the process has started, joined its group, and has its first record in hand) to the
-moment when the broker has the commit of the last offset. Starting and stopping are in nobody's time.
+The clock runs from the mark `first` (the process has joined its group and has its first record) until the broker has the
+commit of the last offset. Start and stop are not measured.
 """
 
 import subprocess
@@ -17,13 +17,13 @@ from kafka import KafkaAdminClient
 from schemas.errors import FatalError
 from schemas.service.connection import KafkaSettings
 
-LIMIT_SECONDS = 900.0
-STOP_SECONDS = 20.0
-LOOK_SECONDS = 0.1
+MAX_SECONDS = 900.0
+STOP_TIMEOUT_SECONDS = 20.0
+POLL_SECONDS = 0.1
 
 
 class Figures(NamedTuple):
-    """What `records` cost: seconds by the clock, and of the processor in the process and in the broker."""
+    """Cost of `records`: seconds by the clock, and processor seconds of the process and of the broker."""
 
     records: int
     seconds: float
@@ -39,8 +39,8 @@ class Figures(NamedTuple):
         return self.cpu_seconds / self.records * 100_000
 
 
-class Watched:
-    """Runs `command` until the block ends; its standard output is marks, its errors go to `log`."""
+class MeasuredProcess:
+    """Process that runs `command` until the block ends. Its standard output holds marks, its errors go to `log`."""
 
     def __init__(self, command: Sequence[str | Path], log: Path, broker: psutil.Process) -> None:
         self._command = command
@@ -50,7 +50,7 @@ class Watched:
     def __enter__(self) -> Self:
         with self._log.open("ab") as errors:
             self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=errors)
-        self._limit = threading.Timer(LIMIT_SECONDS, self._process.kill)
+        self._limit = threading.Timer(MAX_SECONDS, self._process.kill)
         self._limit.start()
         self.process = psutil.Process(self._process.pid)
         return self
@@ -59,7 +59,7 @@ class Watched:
         self._limit.cancel()
         self._process.terminate()
         try:
-            self._process.wait(STOP_SECONDS)
+            self._process.wait(STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -67,52 +67,52 @@ class Watched:
         self._process.stdout.close()
 
     def wait_for(self, mark: str) -> float:
-        """Seconds on the monotonic clock when the process said `mark`. Raises FatalError when it ends before."""
+        """Return the monotonic time of a mark. Raises FatalError when the process ends before it."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.decode().strip() == mark:
                 return time.monotonic()
-        raise self._ended(f"before it came to `{mark}`")
+        raise self._ended(f"before its mark `{mark}`")
 
     def _ended(self, when: str) -> FatalError:
         command = " ".join(map(str, self._command[:3]))
-        return FatalError(f"{command} ended {when}; its last words: {self._log.read_text()[-2_000:]}")
+        return FatalError(f"{command} ended {when}; end of its log: {self._log.read_text()[-2_000:]}")
 
-    def spent(self) -> tuple[float, float]:
-        """Processor seconds so far: of the process, of the broker."""
+    def cpu_times(self) -> tuple[float, float]:
+        """Return the processor seconds so far, of the process and of the broker."""
         return tuple(sum(each.cpu_times()[:2]) for each in (self.process, self._broker))  # type: ignore[return-value]
 
     def until_mark(self, mark: str, records: int) -> Figures:
-        """From `first` to another mark, for what commits nothing."""
-        begin, before = self.wait_for("first"), self.spent()
+        """Measure from `first` to another mark, for a process that commits nothing."""
+        begin, before = self.wait_for("first"), self.cpu_times()
         return self._figures(records, begin, before, self.wait_for(mark))
 
     def until_committed(self, group: str, topic: str, records: int, before: int = 0) -> Figures:
-        """From `first` until the group has committed `records` records of the topic after the `before` ones of earlier runs.
+        """Measure from `first` until the group has committed `records` records after the `before` ones of earlier runs.
 
-        Raises FatalError when the process ends meanwhile.
+        Raises FatalError when the process ends earlier.
         """
-        begin, spent = self.wait_for("first"), self.spent()
+        begin, spent = self.wait_for("first"), self.cpu_times()
         self.wait_for_commit(group, topic, before + records)
         return self._figures(records, begin, spent, time.monotonic())
 
     def wait_for_commit(self, group: str, topic: str, records: int) -> None:
-        """Until the group has committed so many records of the topic. Raises FatalError when the process ends meanwhile."""
+        """Wait until the group has committed `records` records of the topic. Raises FatalError when the process ends earlier."""
         admin = KafkaAdminClient(**KafkaSettings().kafka_python())
         try:
-            while committed(admin, group, topic) < records:
+            while sum_committed(admin, group, topic) < records:
                 if self._process.poll() is not None:
                     raise self._ended(f"with exit code {self._process.returncode}")
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
         finally:
             admin.close()
 
     def _figures(self, records: int, begin: float, before: tuple[float, float], end: float) -> Figures:
-        process, broker = self.spent()
+        process, broker = self.cpu_times()
         return Figures(records, end - begin, process - before[0], broker - before[1])
 
 
-def committed(admin: KafkaAdminClient, group: str, topic: str) -> int:
-    """The sum of the committed offsets of the topic's partitions."""
+def sum_committed(admin: KafkaAdminClient, group: str, topic: str) -> int:
+    """Return the sum of the committed offsets of the topic's partitions."""
     offsets = admin.list_group_offsets(group)[group]
-    return sum(max(0, found.offset) for partition, found in offsets.items() if partition.topic == topic)
+    return sum(max(0, each.offset) for partition, each in offsets.items() if partition.topic == topic)

@@ -1,12 +1,12 @@
-"""State at three sizes: what a touchpoint costs, what a customer weighs, and how fast a lost worker's state comes back.
+"""State at three sizes: cost of a touchpoint, bytes of a customer, and speed of the recovery of a lost worker's state.
 
-Only the real join step runs, in one worker, on `resolved` records of customers who are spread evenly. The sizes build on
-one another: first every new customer gets one touchpoint, then a worker started afresh on that state catches up with a number
-of touchpoints of customers drawn from all, and then it folds as many while they happen, at a steady rate.
+One worker runs the real join step alone, on `resolved` records of evenly drawn customers. The sizes build on each other. Each
+new customer gets one touchpoint. Then a new worker on that state processes a burst of touchpoints of all customers, and another
+one processes as many at a steady rate.
 
-Cost is the worker's processor time, when it is steady without what the worker takes when nothing happens. The steady one tells
-what the size of the state costs. Catching up folds thousands of touchpoints at once: of few customers several share one row,
-which makes a small state cheaper still and says nothing of a large one; it is told beside.
+Cost is the worker's processor time, at the steady rate without its idle time. The steady rate shows the effect of the size of
+the state. The burst processes thousands of touchpoints at once: with few customers, several touchpoints share one row, so
+a small state is cheaper. The burst is reported separately.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from streams.engine.worker import GROUP
 from streams.steps.identity import new_customer_id
 from streams.steps.resolved import forward_to_customer
 from tests.bench.plain.check import read
-from tests.bench.process import Figures, Watched
+from tests.bench.process import Figures, MeasuredProcess
 from tests.bench.publish import publish
 from tests.harness.stack import running_stack
 
@@ -53,7 +53,7 @@ KINDS = (("erp", "order.placed"), ("erp", "payment.received"), ("support", "tick
 
 
 class Size(NamedTuple):
-    """One size: customers, what filling, catching up and the steady rate cost, resident bytes of the worker at the end of it."""
+    """Results of one size: cost of the fill, the burst and the steady rate, and resident bytes of the worker at the end."""
 
     customers: int
     fill: Figures
@@ -63,14 +63,14 @@ class Size(NamedTuple):
 
 
 def measure(stack: Stack, console: Console, sizes: Sequence[int] = SIZES, events: int = EVENTS) -> dict[str, float]:
-    """Cost, weight and recovery at each of `sizes`, smallest first. `stack` must be fresh: no topics yet."""
+    """Return cost, bytes and recovery for each of `sizes`, smallest first. `stack` must be new, without topics."""
     ensure_topics(KafkaSettings(), dry_run=False)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as progress:
         bench = Bench(stack, Path(folder), events, progress)
         found = [bench.size(before, customers) for before, customers in zip((0, *sizes), sizes, strict=False)]
         rate = bench.recovery()
         disk = sum(each.stat().st_size for each in (bench.folder / "worker").rglob("*") if each.is_file())
-        rows = asyncio.run(newest())
+        rows = asyncio.run(read_newest())
         compare(rows, bench.folder / "empty")
     weight = sum(len(key) + len(row) for key, row in rows.items())
     console.print(table(found, rate, weight / sizes[-1], disk / sizes[-1]))
@@ -89,7 +89,7 @@ def measure(stack: Stack, console: Console, sizes: Sequence[int] = SIZES, events
 
 
 class Bench:
-    """One stack, one state that grows."""
+    """Measurements on one stack with a growing state."""
 
     def __init__(self, stack: Stack, folder: Path, events: int, progress: Progress) -> None:
         self.folder = folder
@@ -100,32 +100,32 @@ class Bench:
         self._published = 0
 
     def size(self, before: int, customers: int) -> Size:
-        """Grow from `before` to `customers`, then fold touchpoints of all of them."""
-        fill, filled = self._work(range(before, customers), customers - before, f"{customers:,} customers: fill")
-        burst, caught_up = self._work(self._drawn(customers), self._events, f"{customers:,} customers: catching up")
+        """Grow the state from `before` to `customers`, then process touchpoints of all customers."""
+        fill, after_fill = self._work(range(before, customers), customers - before, f"{customers:,} customers: fill")
+        burst, after_burst = self._work(self._drawn(customers), self._events, f"{customers:,} customers: burst")
         steady, resident = self._steady(self._drawn(customers), f"{customers:,} customers: steady")
-        return Size(customers, fill, burst, steady, max(filled, caught_up, resident))
+        return Size(customers, fill, burst, steady, max(after_fill, after_burst, resident))
 
     def _drawn(self, customers: int) -> Iterator[int]:
         return (self._chance.randrange(customers) for _ in range(self._events))
 
     def _steady(self, customers: Iterable[int], what: str) -> tuple[Figures, int]:
-        """Publish a touchpoint for each of `customers` while a worker folds them; figures without idling, its resident bytes."""
+        """Publish one touchpoint per customer while a worker runs; return figures without idle time, and resident bytes."""
         with self._worker("worker") as worker:
             worker.wait_for("recovered")
-            begin, before = time.monotonic(), worker.spent()
+            begin, before = time.monotonic(), worker.cpu_times()
             time.sleep(IDLE_SECONDS)
-            idle = [(now - then) / (time.monotonic() - begin) for then, now in zip(before, worker.spent(), strict=True)]
-            begin, before = time.monotonic(), worker.spent()
+            idle = [(now - then) / (time.monotonic() - begin) for then, now in zip(before, worker.cpu_times(), strict=True)]
+            begin, before = time.monotonic(), worker.cpu_times()
             publish(self._resolved(customers), self._events, self._progress, what, RATE)
             self._published += self._events
             worker.wait_for_commit(GROUP, RESOLVED, self._published)
             seconds = time.monotonic() - begin
-            spent = [now - then - each * seconds for then, now, each in zip(before, worker.spent(), idle, strict=True)]
+            spent = [now - then - each * seconds for then, now, each in zip(before, worker.cpu_times(), idle, strict=True)]
             return Figures(self._events, seconds, *spent), worker.process.memory_info().rss
 
     def _work(self, customers: Iterable[int], count: int, what: str) -> tuple[Figures, int]:
-        """Publish one touchpoint for each of `customers`, then let a worker fold them; figures and its resident bytes."""
+        """Publish one touchpoint per customer, then run a worker; return figures and resident bytes."""
         publish(self._resolved(customers), count, self._progress, f"{what}, publish")
         task = self._progress.add_task(what, total=None)
         with self._worker("worker") as worker:
@@ -154,21 +154,21 @@ class Bench:
             yield forward_to_customer(fields, encode(source, fields), new_customer_id("email", identifier["value"]))
 
     def recovery(self) -> float:
-        """Changelog records a second that a worker with an empty folder reads and writes, from assignment to readiness."""
+        """Return the changelog records per second that a worker with an empty folder recovers."""
         task = self._progress.add_task("recovery", total=None)
         with self._worker("empty") as worker:
             begin = worker.wait_for("assigned")
             seconds = worker.wait_for("recovered") - begin
         self._progress.remove_task(task)
-        return changelog_records() / seconds
+        return count_changelog_records() / seconds
 
-    def _worker(self, name: str) -> Watched:
+    def _worker(self, name: str) -> MeasuredProcess:
         command = (sys.executable, "-m", "tests.bench.joining", str(self.folder / name))
-        return Watched(command, self.folder / f"{name}.log", self._broker)
+        return MeasuredProcess(command, self.folder / f"{name}.log", self._broker)
 
 
-def changelog_records() -> int:
-    """How many records the changelog has had; compaction has not come by in so short a time."""
+def count_changelog_records() -> int:
+    """Return the number of changelog records. Compaction does not run within the time of the measurement."""
     partitions = [TopicPartition(CUSTOMER_STATE, number) for number in range(PARTITIONS)]
     consumer = KafkaConsumer(**KafkaSettings().kafka_python())
     try:
@@ -177,8 +177,8 @@ def changelog_records() -> int:
         consumer.close()
 
 
-async def newest() -> dict[bytes, bytes]:
-    """The last changelog record of every key."""
+async def read_newest() -> dict[bytes, bytes]:
+    """Return the last changelog record of every key."""
     return {record.key: record.value async for record in read(CUSTOMER_STATE)}
 
 
@@ -189,11 +189,11 @@ def compare(rows: dict[bytes, bytes], folder: Path) -> None:
         database: Any = rocksdict.Rdict(str(path.parent), rocksdb_options(), access_type=rocksdict.AccessType.read_only())
         found += sum(rows.get(key) == value for key, value in database.items())
     if found != len(rows):
-        raise FatalError(f"recovery brought back {found} of {len(rows)} rows as the changelog has them")
+        raise FatalError(f"recovery restored {found} of {len(rows)} rows of the changelog correctly")
 
 
 def label(customers: int) -> str:
-    """10,000 is `10k`, 1,000,000 is `1m`."""
+    """Return a short label: `10k` for 10,000, `1m` for 1,000,000."""
     for unit, letter in ((1_000_000, "m"), (1_000, "k")):
         if customers >= unit:
             return f"{customers // unit}{letter}"
@@ -201,13 +201,13 @@ def label(customers: int) -> str:
 
 
 def table(found: Sequence[Size], recovery: float, weight: float, disk: float) -> Table:
-    """What a reader of the terminal sees."""
+    """Return the printed table."""
     shown = Table(
-        title=f"State: join alone, {found[0].burst.records:,} touchpoints at each size, once at {RATE:,}/s and once at once",
-        caption=f"CPU: seconds per 100,000 touchpoints. A customer: {weight:,.0f} bytes of rows, {disk:,.0f} on disk. "
-        f"Recovery: {recovery:,.0f} rows a second.",
+        title=f"State: join alone, {found[0].burst.records:,} touchpoints at each size, at {RATE:,}/s and as a burst",
+        caption=f"CPU: seconds per 100,000 touchpoints. Per customer: {weight:,.0f} bytes of rows, {disk:,.0f} on disk. "
+        f"Recovery: {recovery:,.0f} rows per second.",
     )
-    for heading in ("customers", "steady, CPU s", "catching up, CPU s", "per second", "filling, CPU s", "worker MiB"):
+    for heading in ("customers", "steady, CPU s", "burst, CPU s", "per second", "filling, CPU s", "worker MiB"):
         shown.add_column(heading, justify="right")
     for each in found:
         shown.add_row(
@@ -223,9 +223,9 @@ def table(found: Sequence[Size], recovery: float, weight: float, disk: float) ->
 
 @click.command()
 @click.option("--customers", multiple=True, type=int, default=SIZES, show_default=True, help="Sizes, smallest first.")
-@click.option("--events", default=EVENTS, show_default=True, help="Touchpoints folded at each size.")
+@click.option("--events", default=EVENTS, show_default=True, help="Touchpoints processed at each size.")
 def main(customers: tuple[int, ...], events: int) -> None:
-    """Measure the state of the join step: cost, weight, recovery.
+    """Measure the state of the join step: cost, size, recovery.
 
     Example: python -m tests.bench.state --customers 1000 --customers 5000 --events 2000
     """

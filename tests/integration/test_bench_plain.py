@@ -1,4 +1,4 @@
-"""The plain-fold benchmark on few records: it measures right answers only, and says so when one is wrong. Nothing is timed."""
+"""Plain-fold benchmark on few records: it accepts right answers and rejects wrong ones. No times are checked."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.bench.plain.fold import encode
 from tests.bench.plain.runner import Bench
 from tests.bench.plain.variants import ours
 from tests.bench.plain.workload import TOPIC, Workload, model, records
-from tests.bench.process import Watched
+from tests.bench.process import MeasuredProcess
 from tests.bench.publish import publish
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -29,18 +29,18 @@ def bench(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return prepared
 
 
-def test_floor_and_our_engine_take_every_touchpoint_and_a_wrong_output_is_found(bench: Bench) -> None:
+def test_floor_and_our_engine_process_every_touchpoint_and_a_wrong_output_raises(bench: Bench) -> None:
     assert bench.floor("ours").records == WORKLOAD.touchpoints
     variant = ours(bench.folder)
     assert bench.run(variant).records == WORKLOAD.touchpoints  # run checks every output and every row of the changelog
     key, row = next(iter(model(WORKLOAD, WORKLOAD.touchpoints).items()))
     with Progress(disable=True) as progress:
         publish([Output(variant.outputs, int(key) % 8, key, encode(row))], 1, progress, "one output twice")
-    with pytest.raises(FatalError, match=f"counts {row.count}: one is missing or twice"):
+    with pytest.raises(FatalError, match=f"counts {row.count}: an output is missing or repeated"):
         bench.check(variant)
 
 
-def test_a_customer_that_differs_or_was_never_there_is_a_wrong_answer() -> None:
+def test_different_or_unexpected_customer_is_a_wrong_answer() -> None:
     expected, other = model(WORKLOAD, 100), model(WORKLOAD, 99)
     compare("same", "topic", expected, model(WORKLOAD, 100))
     with pytest.raises(FatalError, match=f"1 of {len(expected)} customers"):
@@ -49,17 +49,17 @@ def test_a_customer_that_differs_or_was_never_there_is_a_wrong_answer() -> None:
         compare("one more", "topic", {}, dict(list(expected.items())[:1]))
 
 
-def test_the_workload_is_the_same_each_time_and_its_records_are_about_a_hundred_bytes() -> None:
+def test_workload_is_reproducible_with_records_of_about_a_hundred_bytes() -> None:
     first = list(records(WORKLOAD, TOPIC))
     assert first == list(records(WORKLOAD, TOPIC))
     assert all(85 <= len(output.value) <= 115 for output in first)
     assert len({output.key for output in first}) == WORKLOAD.customers
 
 
-def test_a_measured_process_that_ends_early_leaves_its_last_words(bench: Bench, tmp_path: Path) -> None:
+def test_measured_process_that_ends_early_reports_its_log(bench: Bench, tmp_path: Path) -> None:
     command = (sys.executable, "-c", "raise SystemExit('out of luck')")
     with (
-        Watched(command, tmp_path / "log", bench.broker) as watched,
-        pytest.raises(FatalError, match="ended before it came to `first`; its last words: out of luck"),
+        MeasuredProcess(command, tmp_path / "log", bench.broker) as process,
+        pytest.raises(FatalError, match="ended before its mark `first`; end of its log: out of luck"),
     ):
-        watched.until_committed("no-group", TOPIC, 1)
+        process.until_committed("no-group", TOPIC, 1)

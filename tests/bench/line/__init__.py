@@ -1,1 +1,1 @@
-"""The whole line: from publishing to rows through the views, on real Kafka and ClickHouse."""
+"""Whole line: from publishing to rows in the views, on real Kafka and ClickHouse."""

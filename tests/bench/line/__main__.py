@@ -1,4 +1,4 @@
-"""`python -m tests.bench.line`: the whole line alone, on a stack of its own."""
+"""`python -m tests.bench.line`: measure the whole line alone, on a stack of its own."""
 
 import tempfile
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.harness.stack import running_stack
 
 
 def main() -> None:
-    """Throughput, latency, and who spends the time."""
+    """Measure throughput, latency and processor time per process."""
     with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder)) as stack:
         measure(stack, Console())
 

@@ -1,8 +1,8 @@
-"""`python -m tests.bench.line.feed RUN FIRST COUNT [RATE]`: publishes a part of the workload, all at once or at a steady rate.
+"""`python -m tests.bench.line.feed RUN FIRST COUNT [RATE]`: publish a part of the workload as a burst or at a steady rate.
 
-All at once: the records are encoded first, then `first` is said, then they are sent (acks=all) as fast as Kafka takes them.
-At a rate: each is encoded and sent in its turn, so that its `received_at` is true. The last word, when all are acknowledged, is
-how many processor seconds it took since `first`.
+Burst: encode all records, print the mark `first`, then send them (acks=all) as fast as Kafka accepts them. Steady rate: encode
+each record right before it is sent, so that its `received_at` is true. The last line, after all acknowledgements, holds the
+processor seconds since `first`.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from schemas.wire.topics import PARTITIONS
 from tests.bench.line.life import Sent, touchpoints
 from tests.bench.marks import mark
 
-AT_ONCE = 5_000
-TICKS = 20
+MAX_RECORDS_AT_ONCE = 5_000
+PARTS_PER_SECOND = 20
 
 
 async def send(producer: AIOKafkaProducer, records: Sequence[Sent]) -> None:
-    """One batch a partition, all acknowledged; the key decides the partition."""
+    """Send one batch per partition and wait for the acknowledgements. The key decides the partition."""
     batches: defaultdict[tuple[str, int], list[Sent]] = defaultdict(list)
     for each in records:
         batches[each.topic, crc32(each.key) % PARTITIONS].append(each)
@@ -38,19 +38,19 @@ async def send(producer: AIOKafkaProducer, records: Sequence[Sent]) -> None:
     await asyncio.gather(*waiting)
 
 
-async def at_once(producer: AIOKafkaProducer, records: Sequence[Sent]) -> None:
-    for start in range(0, len(records), AT_ONCE):
-        await send(producer, records[start : start + AT_ONCE])
+async def send_burst(producer: AIOKafkaProducer, records: Sequence[Sent]) -> None:
+    for start in range(0, len(records), MAX_RECORDS_AT_ONCE):
+        await send(producer, records[start : start + MAX_RECORDS_AT_ONCE])
 
 
-async def steadily(producer: AIOKafkaProducer, coming: Iterator[Sent], count: int, rate: int) -> None:
-    """`rate` a second, a twentieth of them every twentieth second, as a producer that lingers does."""
+async def send_steadily(producer: AIOKafkaProducer, records: Iterator[Sent], count: int, rate: int) -> None:
+    """Send `rate` records per second in twenty parts, like a producer with a linger time."""
     begin, sent = time.monotonic(), 0
     while sent < count:
         due = min(count, int((time.monotonic() - begin) * rate))
-        await send(producer, list(islice(coming, due - sent)))
+        await send(producer, list(islice(records, due - sent)))
         sent = due
-        await asyncio.sleep(1 / TICKS)
+        await asyncio.sleep(1 / PARTS_PER_SECOND)
 
 
 def start() -> float:
@@ -67,10 +67,10 @@ async def main(run: str, first: int, count: int, rate: int | None) -> None:
         if rate is None:
             records = list(islice(touchpoints(run, first), count))
             begin = start()
-            await at_once(producer, records)
+            await send_burst(producer, records)
         else:
             begin = start()
-            await steadily(producer, touchpoints(run, first), count, rate)
+            await send_steadily(producer, touchpoints(run, first), count, rate)
         mark(str(time.process_time() - begin))
     finally:
         await producer.stop()

@@ -1,4 +1,4 @@
-"""The seeded workload: touchpoints of four kinds, uniformly spread over customers, in the order of event time."""
+"""Seeded workload: touchpoints of four kinds, spread evenly over customers, in event-time order."""
 
 import random
 import time
@@ -18,7 +18,7 @@ STEP_MS = 10
 
 
 class Sent(NamedTuple):
-    """One record on its way to Kafka."""
+    """One record to publish."""
 
     topic: str
     key: bytes
@@ -26,7 +26,7 @@ class Sent(NamedTuple):
 
 
 def touchpoints(run: str, first: int = 0) -> Iterator[Sent]:
-    """From number `first` on, without end; `received_at` is when it is asked for."""
+    """Yield touchpoints from number `first` on, without end. `received_at` is the time of the request."""
     chance, number = random.Random(f"{SEED}/{first}"), first
     while True:
         yield record(touchpoint(chance, number, run))
@@ -34,7 +34,7 @@ def touchpoints(run: str, first: int = 0) -> Iterator[Sent]:
 
 
 def touchpoint(chance: random.Random, number: int, run: str) -> Fields:
-    """One touchpoint of some customer."""
+    """Return a touchpoint of a random customer."""
     kind, customer = chance.choice(list(SOURCES)), chance.randrange(CUSTOMERS)
     identifiers = [{"kind": "email", "value": f"c{customer}@example.org"}]
     if chance.random() < SECOND_IDENTIFIER:
@@ -54,6 +54,6 @@ def touchpoint(chance: random.Random, number: int, run: str) -> Fields:
 
 
 def record(fields: Fields) -> Sent:
-    """The touchpoint as a connector publishes it."""
+    """Return the record that a connector publishes for the touchpoint."""
     key = fields["identifiers"][0]["value"].encode()
     return Sent(source_topic(fields["source"]), key, encode(fields["source"], fields))

@@ -1,7 +1,7 @@
-"""Throughput of a burst and latency at a steady rate, and whose processor time it takes.
+"""Throughput of a burst, latency at a steady rate, and the processor time of each process.
 
-A burst is over when the views show every touchpoint, every journey has counted them, and every reading is there. Looking
-costs ClickHouse time, too; so the stored tables are counted first, and the views asked when those are full.
+A burst ends when the views show every touchpoint, the journeys count all of them, and every reading exists. Queries take time
+of ClickHouse, so the stored rows are counted first and the views are queried once all rows are stored.
 """
 
 import subprocess
@@ -25,8 +25,8 @@ from tests.harness.stack import TOUCHLINE
 
 BURST, WARM = 600_000, 100_000
 RATE, SECONDS = 1_000, 120
-LOOK_SECONDS = 0.5
-LIMIT_SECONDS = 300.0
+POLL_SECONDS = 0.5
+MAX_SECONDS = 300.0
 QUANTILES = """
     quantilesExact(0.5, 0.99)(date_diff('millisecond', received_at, greatest(touched.stored_at, read.stored_at)) / 1000)
 """
@@ -45,7 +45,7 @@ Processes = dict[str, psutil.Process]
 
 @contextmanager
 def line(stack: Stack, folder: Path) -> Iterator[Processes]:
-    """Two workers, one for each core, and a sink; yields every process of the line by name."""
+    """Run two workers, one per core, and a sink; yield every process of the line by name."""
     subprocess.run([TOUCHLINE, "migrate"], check=True, capture_output=True)
     with (folder / "line.log").open("wb") as out:
         started = {
@@ -66,23 +66,23 @@ def line(stack: Stack, folder: Path) -> Iterator[Processes]:
 
 
 class Burst:
-    """Touchpoints sent as fast as Kafka takes them, and what came of them."""
+    """Touchpoints of one run, and their results in ClickHouse."""
 
     def __init__(self, client: ClickHouse, run: str, count: int, before: int) -> None:
-        """`before` touchpoints of other runs were sent ahead of this one's."""
+        """`before` is the number of touchpoints of earlier runs."""
         self.client = client
         self.before = before
         self.run = run
         self.count = count
 
-    def stored(self) -> int:
-        """Touchpoints of this run that are stored and read, as the tables count their rows: cheap, and too many if anything."""
+    def count_stored(self) -> int:
+        """Return the stored touchpoints with readings of this run, by row counts: cheap, and at most too high."""
         touchpoints = self._one("SELECT sum(total_rows) FROM system.tables WHERE name = 'touchpoints_by_event'")
         readings = self._one(f"SELECT sum(total_rows) FROM system.tables WHERE name IN {READINGS}")
         return min(touchpoints, readings) - self.before
 
-    def shown(self) -> bool:
-        """Whether the views show all: each touchpoint once, counted in a journey, and read."""
+    def is_visible(self) -> bool:
+        """Return whether the views show each touchpoint once, counted in a journey and with a reading."""
         mine = f"SELECT event_id, type FROM touchline.touchpoints WHERE connector = '{self.run}'"
         if self._one(f"SELECT count() FROM ({mine})") != self.count:
             return False
@@ -96,51 +96,53 @@ class Burst:
         return int(self.client.query(sql).rows[0][0])
 
     def wait(self, what: str) -> None:
-        """Until all is shown. Raises FatalError where that takes too long."""
-        deadline = time.monotonic() + LIMIT_SECONDS
+        """Wait until all touchpoints are visible. Raises FatalError after a time-out."""
+        deadline = time.monotonic() + MAX_SECONDS
         with Progress(transient=True) as progress:
             task = progress.add_task(what, total=self.count)
-            while (now := self.stored()) < self.count or not self.shown():
+            while (now := self.count_stored()) < self.count or not self.is_visible():
                 progress.update(task, completed=now)
                 if time.monotonic() > deadline:
-                    raise FatalError(f"{what}: {now} of {self.count} touchpoints are stored after {LIMIT_SECONDS:.0f} s")
-                time.sleep(LOOK_SECONDS)
+                    raise FatalError(f"{what}: {now} of {self.count} touchpoints are stored after {MAX_SECONDS:.0f} s")
+                time.sleep(POLL_SECONDS)
 
 
 class Feed:
-    """The publisher as a process of its own; it begins when its records are ready. `first` is the number of the first one: event
-    time goes on from run to run."""
+    """Publisher in a process of its own, which starts once its records are ready.
+
+    `first` is the number of the first touchpoint, so that event time continues from run to run.
+    """
 
     def __init__(self, run: str, first: int, count: int, rate: int | None = None) -> None:
         command = [sys.executable, "-m", "tests.bench.line.feed", run, str(first), str(count), *([str(rate)] if rate else [])]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self._said("first")
+        self._read_mark("first")
 
-    def _said(self, what: str) -> str:
+    def _read_mark(self, mark: str) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline().strip()
         if not line:
-            raise FatalError(f"the publisher of the benchmark ended before it said `{what}`")
+            raise FatalError(f"the publisher of the benchmark ended before its mark `{mark}`")
         return line
 
     def cpu_seconds(self) -> float:
-        """Wait for its end; the processor time it took."""
-        found = float(self._said("seconds"))
+        """Wait for the end of the process and return its processor seconds."""
+        found = float(self._read_mark("seconds"))
         self._process.communicate()
         return found
 
 
-def spent(processes: Processes) -> dict[str, float]:
-    """Processor seconds of each process so far."""
+def cpu_times(processes: Processes) -> dict[str, float]:
+    """Return the processor seconds of each process so far."""
     return {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}
 
 
-def throughput(client: ClickHouse, processes: Processes) -> dict[str, float]:
-    """Touchpoints a second of a burst, and processor seconds of each process for 100,000."""
+def measure_throughput(client: ClickHouse, processes: Processes) -> dict[str, float]:
+    """Return touchpoints per second of a burst, and processor seconds of each process per 100,000."""
     burst = Burst(client, "burst", BURST, WARM)
-    feed, begin, before = Feed("burst", WARM, BURST), time.monotonic(), spent(processes)
+    feed, begin, before = Feed("burst", WARM, BURST), time.monotonic(), cpu_times(processes)
     burst.wait("whole line")
-    seconds, after = time.monotonic() - begin, spent(processes)
+    seconds, after = time.monotonic() - begin, cpu_times(processes)
     cost = {name: after[name] - before[name] for name in processes} | {"publish": feed.cpu_seconds()}
     return {
         "touchpoints_per_second": BURST / seconds,
@@ -148,8 +150,8 @@ def throughput(client: ClickHouse, processes: Processes) -> dict[str, float]:
     }
 
 
-def latency(client: ClickHouse) -> dict[str, float]:
-    """Seconds from publishing to what a query sees, of the touchpoint and of its reading, whichever comes later."""
+def measure_latency(client: ClickHouse) -> dict[str, float]:
+    """Return the seconds from publishing until both the touchpoint and its reading are stored."""
     steady = Burst(client, "steady", RATE * SECONDS, WARM + BURST)
     feed = Feed("steady", WARM + BURST, RATE * SECONDS, RATE)
     time.sleep(SECONDS)
@@ -161,14 +163,14 @@ def latency(client: ClickHouse) -> dict[str, float]:
 
 
 def measure(stack: Stack, console: Console) -> dict[str, float]:
-    """Both, on a running stack, with a worker and a sink that have warmed up; prints a table."""
+    """Measure both on a running stack, after a warm-up; print a table."""
     client = ClickHouse()
     with tempfile.TemporaryDirectory() as folder, line(stack, Path(folder)) as processes:
         warming = Burst(client, "warm", WARM, 0)
         warm = Feed("warm", 0, WARM)
         warming.wait("warming up")
         warm.cpu_seconds()
-        found = {**throughput(client, processes), **latency(client)}
+        found = {**measure_throughput(client, processes), **measure_latency(client)}
     table = Table("measure", "value", title=f"{BURST:,} touchpoints of {CUSTOMERS:,} customers; then {RATE:,}/s for {SECONDS} s")
     for name, value in found.items():
         table.add_row(name, f"{value:,.2f}")

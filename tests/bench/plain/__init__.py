@@ -1,1 +1,1 @@
-"""The plain fold on the engines a user could pick: a floor, ours, stock Faust and Quix Streams, on the same records."""
+"""Plain fold on the same records with four engines: a floor, ours, stock Faust and Quix Streams."""

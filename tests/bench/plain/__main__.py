@@ -1,4 +1,4 @@
-"""`python -m tests.bench.plain`: the plain fold alone, on a stack of its own."""
+"""`python -m tests.bench.plain`: measure the plain fold alone, on a stack of its own."""
 
 import json
 import tempfile
@@ -14,8 +14,8 @@ from tests.harness.stack import running_stack
 
 
 @click.command()
-@click.option("--touchpoints", default=WORKLOAD.touchpoints, show_default=True, help="Records for all but stock Faust.")
-@click.option("--customers", default=WORKLOAD.customers, show_default=True, help="Customers they belong to.")
+@click.option("--touchpoints", default=WORKLOAD.touchpoints, show_default=True, help="Records for all variants but stock Faust.")
+@click.option("--customers", default=WORKLOAD.customers, show_default=True, help="Number of their customers.")
 @click.option("--small", default=WORKLOAD.small, show_default=True, help="Records for stock Faust.")
 def main(touchpoints: int, customers: int, small: int) -> None:
     """Fold the same touchpoints with our engine, stock Faust and Quix Streams; check every answer; compare.

@@ -1,7 +1,7 @@
-"""Is a variant's answer right? A benchmark of a wrong answer is worthless.
+"""Check of a variant's answers, because a benchmark of a wrong answer is worthless.
 
-Every touchpoint must have led to one output, every customer's outputs must count from one on without a gap, and the last
-output as well as the last row in the changelog must equal what plain Python makes of the same touchpoints.
+Each touchpoint must have one output, and each customer's outputs must count from one without a gap. The last output and the
+last row in the changelog must equal the result of plain Python.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -20,9 +20,9 @@ RowOf = Callable[[Any], tuple[bytes, bytes] | None]
 
 
 async def check(name: str, expected: Rows, outputs: str, changelog: str, row_of: RowOf) -> None:
-    """Raise FatalError where the outputs or the changelog of variant `name` differ from `expected`.
+    """Raise FatalError if the outputs or the changelog of variant `name` differ from `expected`.
 
-    `row_of` gives customer key and row bytes of a changelog record, or None for a record that is no row.
+    `row_of` returns customer key and row bytes of a changelog record, or None for any other record.
     """
     seen: Rows = {}
     async with aclosing(read(outputs)) as records:
@@ -30,7 +30,7 @@ async def check(name: str, expected: Rows, outputs: str, changelog: str, row_of:
             row = decode(record.value)
             if row.count != seen.get(record.key, Row()).count + 1:
                 place = f"{outputs}/{record.partition}/{record.offset}"
-                raise FatalError(f"{name}: {place} counts {row.count}: one is missing or twice")
+                raise FatalError(f"{name}: {place} counts {row.count}: an output is missing or repeated")
             seen[record.key] = row
     compare(name, outputs, expected, seen)
     kept = dict([found async for record in read(changelog) if (found := row_of(record))])
@@ -38,15 +38,15 @@ async def check(name: str, expected: Rows, outputs: str, changelog: str, row_of:
 
 
 def compare(name: str, topic: str, expected: Rows, found: Rows) -> None:
-    """Raise FatalError unless every customer is there, with the same row."""
+    """Raise FatalError unless both hold the same customers with the same rows."""
     customers = expected.keys() | found.keys()
     wrong = sum(expected.get(key) != found.get(key) for key in customers)
     if wrong:
-        raise FatalError(f"{name}: {wrong} of {len(customers)} customers in {topic} are not what plain Python makes of them")
+        raise FatalError(f"{name}: {wrong} of {len(customers)} customers in {topic} differ from the result of plain Python")
 
 
 async def read(topic: str) -> AsyncGenerator[Any, None]:
-    """Every record that the topic has now, in the order of each partition."""
+    """Yield every record that the topic has now, in the order of each partition."""
     consumer = AIOKafkaConsumer(**KafkaSettings().aiokafka(), enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:

@@ -1,5 +1,7 @@
-"""The floor: aiokafka reads and a record is decoded, nothing else. Arguments: bootstrap servers, topic, number of records, and
-who decodes: fastavro or our own reader."""
+"""Floor: read with aiokafka and decode, nothing else.
+
+Arguments: bootstrap servers, topic, number of records, and the reader: `fastavro` or `ours`.
+"""
 
 import asyncio
 import json
@@ -18,17 +20,17 @@ from tests.bench.plain.fold import HEADER_BYTES, SCHEMA, read
 PARSED = parse_schema(json.loads(SCHEMA.read_text()))
 
 
-def by_fastavro(value: bytes) -> Any:
+def read_with_fastavro(value: bytes) -> Any:
     body = BytesIO(value)
     body.seek(HEADER_BYTES)
     return schemaless_reader(body, PARSED, None)
 
 
-READERS: dict[str, Callable[[bytes], Any]] = {"fastavro": by_fastavro, "ours": read}
+READERS: dict[str, Callable[[bytes], Any]] = {"fastavro": read_with_fastavro, "ours": read}
 
 
 async def main(servers: str, topic: str, count: int, reader: str) -> None:
-    """Read `count` records from the beginning, then wait for the signal to end."""
+    """Read `count` records from the beginning, then wait for the signal to stop."""
     consumer = AIOKafkaConsumer(
         topic,
         bootstrap_servers=servers,

@@ -1,7 +1,7 @@
-"""The fold that every variant does: read a touchpoint, then count, decayed sum and last time of its customer.
+"""Fold of all variants: count, decayed sum and last time of each customer.
 
-Only msgspec and the standard library: the other engines' interpreters import it, too. All read with our reader, so that engines
-are compared and not codecs.
+The module uses msgspec and the standard library only, because the interpreters of other engines import it. All variants use
+our reader, so that engines are compared and not codecs.
 """
 
 import json
@@ -18,7 +18,7 @@ DECAY = 0.9
 
 
 class Row(msgspec.Struct, array_like=True, gc=False):
-    """One customer: `total` in whole units of the currency, decayed by each touchpoint; `last` in milliseconds since 1970."""
+    """Row of one customer. `total` is in units of the currency and decays at each touchpoint; `last` is in milliseconds."""
 
     count: int = 0
     total: float = 0.0
@@ -31,12 +31,12 @@ _read = compile_reader(json.loads(SCHEMA.read_text()))
 
 
 def decode(value: bytes | None) -> Row:
-    """The row from its bytes, or a new one."""
+    """Return the row from its bytes, or a new one."""
     return Row() if value is None else _decode(value)
 
 
 def read(value: bytes) -> dict[str, Any]:
-    """The fields of a touchpoint in the wire format."""
+    """Return the fields of a touchpoint in the wire format."""
     fields: dict[str, Any] = _read(value, HEADER_BYTES)[0]
     return fields
 

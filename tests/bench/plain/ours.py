@@ -1,4 +1,4 @@
-"""The plain fold as a step of our engine, run as `touchline work` runs the chain. Argument: the worker's folder."""
+"""Plain fold as a step of our engine, in a worker of its own. Argument: the worker's folder."""
 
 import sys
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tests.bench.plain.workload import TOPIC
 
 
 class Plain:
-    """ERP touchpoints in; the customer's row after each of them out. What a row has folded before a crash is skipped."""
+    """Step that publishes the customer's row after each touchpoint, and skips touchpoints that the row already contains."""
 
     name = "plain"
     topics = (TOPIC,)
@@ -44,7 +44,7 @@ class Plain:
 
 
 def main(folder: Path) -> None:
-    """Work until SIGTERM."""
+    """Run until SIGTERM."""
     lock = lock_folder(folder)
     run_app(build_app([Plain()], [], KafkaSettings(), folder))
     lock.close()

@@ -1,7 +1,7 @@
-"""The plain fold on Quix Streams, in an interpreter of its own. Arguments: servers, topic, output topic, folder, commit every.
+"""Plain fold on Quix Streams, in an interpreter of its own. Arguments: servers, topic, output topic, folder, commit every.
 
-Best honest settings: state as bytes of the same codec, batched and compressed sends, the commit interval of ours. Changelog
-and idempotence are on; `commit every` 0 leaves the commits to the interval.
+The settings are the best comparable ones: state as bytes of the same codec, batched and compressed sends, our commit interval.
+Changelog and idempotence are on. With `commit every` 0, only the interval commits.
 """
 
 import sys
@@ -14,7 +14,7 @@ from tests.bench.plain.fold import add, decode, encode, read
 
 
 def fold(touchpoint: dict[str, Any], state: Any) -> bytes:
-    """The customer's row after the touchpoint; Quix keeps one state for each message key."""
+    """Return the customer's row after the touchpoint. Quix keeps one state per message key."""
     row = decode(state.get_bytes("row"))
     add(row, touchpoint)
     value = encode(row)
@@ -23,7 +23,7 @@ def fold(touchpoint: dict[str, Any], state: Any) -> bytes:
 
 
 def main(servers: str, topic: str, output: str, folder: str, commit_every: str) -> None:
-    """Work until SIGTERM."""
+    """Run until SIGTERM."""
     app = Application(
         broker_address=servers,
         consumer_group=output,

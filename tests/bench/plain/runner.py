@@ -1,4 +1,4 @@
-"""Publishes the workload, runs one variant after the other on it, checks each answer, and compares."""
+"""Runner: publish the workload, run one variant after the other, check each answer, and compare."""
 
 import asyncio
 import tempfile
@@ -18,7 +18,7 @@ from tests.bench.plain.check import check
 from tests.bench.plain.variants import QUIX_EVERY, Variant, floor, ours, quix, stock_faust
 from tests.bench.plain.venv import quix_python
 from tests.bench.plain.workload import SMALL_TOPIC, TOPIC, Workload, model, records
-from tests.bench.process import Figures, Watched
+from tests.bench.process import Figures, MeasuredProcess
 from tests.bench.publish import publish
 
 WORKLOAD = Workload()
@@ -26,7 +26,7 @@ FLOOR, LOWER, OURS, STOCK, QUIX = "floor", "lower_floor", "ours", "stock", "quix
 
 
 def measure(stack: Stack, console: Console, workload: Workload = WORKLOAD) -> dict[str, float]:
-    """The plain fold on every engine. `stack` must be fresh: no topics yet. Raises FatalError for a wrong answer."""
+    """Measure the plain fold on every engine. `stack` must be new, without topics. Raises FatalError for a wrong answer."""
     python = quix_python()
     with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as progress:
         bench = Bench(stack, Path(folder), workload, progress)
@@ -41,7 +41,7 @@ def measure(stack: Stack, console: Console, workload: Workload = WORKLOAD) -> di
 
 
 class Bench:
-    """One workload on one stack."""
+    """Measurements of one workload on one stack."""
 
     def __init__(self, stack: Stack, folder: Path, workload: Workload, progress: Progress) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class Bench:
         self.broker = psutil.Process(stack.service("kafka").pid)
 
     def prepare(self) -> None:
-        """The topics, and the touchpoints in them."""
+        """Create the topics and publish the touchpoints."""
         ensure_topics(KafkaSettings(), dry_run=False)
         create(SMALL_TOPIC)
         workload = self._workload
@@ -60,16 +60,16 @@ class Bench:
     def floor(self, reader: str) -> Figures:
         count = self._workload.touchpoints
         task = self._progress.add_task("floor", total=None)
-        with Watched(floor(count, reader), self.folder / "floor.log", self.broker) as watched:
+        with MeasuredProcess(floor(count, reader), self.folder / "floor.log", self.broker) as watched:
             figures = watched.until_mark("done", count)
         self._progress.remove_task(task)
         return figures
 
     def run(self, variant: Variant) -> Figures:
-        """Measure one variant, then check what it wrote."""
+        """Measure one variant, then check its results."""
         create(variant.outputs)
         task = self._progress.add_task(variant.name, total=None)
-        with Watched(variant.command, self.folder / f"{variant.group}.log", self.broker) as watched:
+        with MeasuredProcess(variant.command, self.folder / f"{variant.group}.log", self.broker) as watched:
             figures = watched.until_committed(variant.group, variant.topic, self._count(variant))
         self._progress.update(task, description=f"{variant.name}: check")
         self.check(variant)
@@ -77,7 +77,7 @@ class Bench:
         return figures
 
     def check(self, variant: Variant) -> None:
-        """Raise FatalError unless outputs and changelog are what plain Python makes of the touchpoints."""
+        """Raise FatalError unless outputs and changelog equal the result of plain Python."""
         expected = model(self._workload, self._count(variant))
         asyncio.run(check(variant.name, expected, variant.outputs, variant.changelog, variant.row_of))
 
@@ -86,7 +86,7 @@ class Bench:
 
 
 def create(topic: str) -> None:
-    """Make a topic of the usual partition count, unless it is one of the product's own."""
+    """Create a topic with the usual number of partitions, unless it exists."""
     admin = KafkaAdminClient(**KafkaSettings().kafka_python())
     try:
         if topic not in admin.list_topics():
@@ -96,7 +96,7 @@ def create(topic: str) -> None:
 
 
 def results(found: dict[str, Figures]) -> dict[str, float]:
-    """Rates a second, ours against each by the clock and by the processor, whose seconds are for 100,000 touchpoints."""
+    """Return rates per second, processor seconds per 100,000 touchpoints, and the ratios between our engine and each other."""
     mine, cpu = found[OURS].per_second, found[OURS].cpu_seconds_per_100k
     return {
         "plain_per_second": mine,
@@ -114,7 +114,7 @@ def results(found: dict[str, Figures]) -> dict[str, float]:
 
 
 def table(found: dict[str, Figures], workload: Workload, commit_every: int) -> Table:
-    """What a reader of the terminal sees."""
+    """Return the printed table."""
     names = {FLOOR: "floor, fastavro", LOWER: "floor, our reader", OURS: "ours", STOCK: "stock Faust", QUIX: "Quix Streams"}
     shown = Table(
         title=f"Plain fold: touchpoints of {workload.customers:,} customers",

@@ -1,4 +1,4 @@
-"""The variants: how each is started, where it writes, and how the rows in its changelog are read."""
+"""Variants: the command of each, its output topics, and the decoder of its changelog rows."""
 
 import sys
 from collections.abc import Callable
@@ -17,7 +17,7 @@ QUIX_EVERY = (0, 50_000)
 
 
 class Variant(NamedTuple):
-    """One engine with its settings. `group` commits offsets of `topic`."""
+    """One engine with its settings. Its `group` commits offsets of `topic`."""
 
     name: str
     command: list[str | Path]
@@ -33,7 +33,7 @@ def module(name: str) -> str:
 
 
 def floor(count: int, reader: str) -> list[str | Path]:
-    """The command of the floor with one of its readers; it has neither group nor outputs."""
+    """Return the command of the floor with one of its readers. It has neither group nor outputs."""
     return [sys.executable, "-m", module("floor"), KafkaSettings().bootstrap_servers, TOPIC, str(count), reader]
 
 
@@ -50,7 +50,7 @@ def stock_faust(folder: Path) -> Variant:
 
 
 def quix(folder: Path, python: Path, every: int) -> Variant:
-    """Quix Streams commits each second, and after `every` records where that is not 0."""
+    """Return Quix Streams with a commit per second, and also after `every` records unless that is 0."""
     outputs, servers = f"bench-quix-{every}", KafkaSettings().bootstrap_servers
     command: list[str | Path] = [python, "-m", module("quix"), servers, TOPIC, outputs, folder / outputs, str(every)]
     name = f"Quix Streams, commit_every={every}"
@@ -64,6 +64,6 @@ def our_row(raw: Any) -> tuple[bytes, bytes] | None:
 
 
 def quix_row(raw: Any) -> tuple[bytes, bytes] | None:
-    """Quix keeps a state key behind its message key and a bar; its own bookkeeping has other keys."""
+    """Decode a row of Quix Streams, whose key is the message key, a bar and the state key. Other keys are its bookkeeping."""
     key, _, name = raw.key.partition(b"|")
     return (key, raw.value) if b"row" in name else None

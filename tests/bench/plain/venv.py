@@ -1,4 +1,4 @@
-"""An interpreter with Quix Streams, apart from the project's own, which must not depend on it."""
+"""Virtual environment with Quix Streams. The project itself must not depend on it."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ REQUIREMENTS = Path(__file__).parents[1] / "requirements-quix.txt"
 
 
 def quix_python() -> Path:
-    """Its path; made anew whenever the lock file is newer."""
+    """Return the path of its interpreter. A newer lock file creates the environment again."""
     python, stamp = FOLDER / "bin" / "python", FOLDER / ".complete"
     if not stamp.exists() or stamp.stat().st_mtime < REQUIREMENTS.stat().st_mtime:
         subprocess.run([sys.executable, "-m", "venv", "--clear", FOLDER], check=True)

@@ -1,4 +1,4 @@
-"""The seeded workload: ERP touchpoints of 105 to 110 bytes, in the order of event time, published once for all variants."""
+"""Seeded workload: ERP touchpoints of 105 to 110 bytes in event-time order, published once for all variants."""
 
 import random
 from collections.abc import Iterator
@@ -50,13 +50,13 @@ def touchpoints(workload: Workload) -> Iterator[tuple[int, Fields]]:
 
 
 def records(workload: Workload, topic: str) -> Iterator[Output]:
-    """The touchpoints as they go to `topic`; the key is the customer's identifier, which also places it."""
+    """Yield the records for `topic`. The key is the customer's identifier, which also decides the partition."""
     for customer, fields in touchpoints(workload):
         yield Output(topic, customer % PARTITIONS, fields["identifiers"][0]["value"].encode(), encode("erp", fields))
 
 
 def model(workload: Workload, count: int) -> dict[bytes, Row]:
-    """What the first `count` touchpoints must end in, by customer key."""
+    """Return the expected rows after the first `count` touchpoints, by customer key."""
     rows: dict[bytes, Row] = {}
     for _, fields in islice(touchpoints(workload), count):
         add(rows.setdefault(fields["identifiers"][0]["value"].encode(), Row()), fields)
