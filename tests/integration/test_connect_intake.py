@@ -11,13 +11,13 @@ from deploy.local import state
 from deploy.local.state import Stack
 from schemas.records.touchpoint import event_id
 from tests.harness.waiting import eventually
-from tests.live.intake.instance import WRITE, instance
+from tests.live.intake.instance import WRITE, create_instance
 
 pytestmark = pytest.mark.integration
 
 
 def test_nothing_is_acknowledged_while_kafka_hangs(own_topics: Stack, tmp_path: Path) -> None:
-    intake = instance(tmp_path)
+    intake = create_instance(tmp_path)
     stack = state.read()
     assert stack
     broker = psutil.Process(stack.service("kafka").pid)

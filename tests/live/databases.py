@@ -1,4 +1,4 @@
-"""PostgreSQL and MariaDB as Debian packs them, on loopback, with a user that may do what connectors/sql/README.md asks for."""
+"""PostgreSQL and MariaDB of Debian on loopback, with a user that has the permissions of connectors/sql/README.md."""
 
 import os
 import shutil
@@ -16,12 +16,12 @@ import pymysql
 from tests.harness.waiting import eventually
 from tests.live import installed
 
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 PASSWORD = "a password"
 
 
 class Session:
-    """A connection of the application whose tables are read."""
+    """A connection of the application that owns the tables."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -36,7 +36,7 @@ class Session:
 
 
 class Server(NamedTuple):
-    """A server that runs, and its process."""
+    """A running server and its process."""
 
     kind: str
     port: int
@@ -47,7 +47,7 @@ class Server(NamedTuple):
         return f"{self.kind}://reader@127.0.0.1:{self.port}/shop"
 
     def session(self, database: str = "shop") -> Session:
-        """A new connection of the owner, each statement committed at once until told otherwise."""
+        """Open a connection of the owner in autocommit mode."""
         if self.kind == "postgresql":
             url = f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
             return Session(psycopg.connect(url, autocommit=True, options="-c timezone=UTC"))
@@ -55,45 +55,47 @@ class Server(NamedTuple):
         return Session(pymysql.connect(host="127.0.0.1", autocommit=True, **given))
 
 
-def _free() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
         return port
 
 
-def _program(place: Path, path: str) -> str:
-    """In the unpacked packages, or in the system where they are installed already."""
+def _find_program(place: Path, path: str) -> str:
+    """Return the path in the unpacked packages, or in the system if the package is installed."""
     return str(place / path if (place / path).exists() else Path("/") / path)
 
 
 @contextmanager
-def _started(
+def _run_server(
     kind: str, folder: Path, made: list[str], served: list[str], port: int, libraries: Path, zone: str
 ) -> Iterator[Server]:
-    """Make the data with one program, serve them with the other; both refuse to be root, so that they are nobody then."""
-    who = NOBODY if os.geteuid() == 0 else []
-    if who:
+    """Create the data with one program and serve it with the other. Both reject root, so they run as nobody."""
+    prefix = AS_NOBODY if os.geteuid() == 0 else []
+    if prefix:
         shutil.chown(folder, 65534, 65534)
     environment = {**os.environ, "LD_LIBRARY_PATH": str(libraries), "TZ": zone}
-    result = subprocess.run([*who, *made], env=environment, capture_output=True, text=True, timeout=120, cwd="/", check=False)
+    result = subprocess.run([*prefix, *made], env=environment, capture_output=True, text=True, timeout=120, cwd="/", check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     if kind == "postgresql":
         (folder / "data" / "pg_hba.conf").write_text(
             "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
         )
     with (folder.parent / f"{kind}.log").open("wb") as log:
-        process = subprocess.Popen([*who, *served], env=environment, stdout=log, stderr=log, cwd="/")
+        process = subprocess.Popen([*prefix, *served], env=environment, stdout=log, stderr=log, cwd="/")
     server = Server(kind, port, process)
     try:
-        eventually(lambda: _answers(server), 60)
+        eventually(lambda: _is_up(server), 60)
         yield server
     finally:
-        process.send_signal(signal.SIGINT if kind == "postgresql" else signal.SIGTERM)  # PostgreSQL: without waiting for clients
+        process.send_signal(
+            signal.SIGINT if kind == "postgresql" else signal.SIGTERM
+        )  # SIGINT: PostgreSQL does not wait for clients
         process.wait(30)
 
 
-def _answers(server: Server) -> bool:
+def _is_up(server: Server) -> bool:
     assert server.process.poll() is None
     try:
         server.session("postgres" if server.kind == "postgresql" else "mysql").close()
@@ -104,15 +106,32 @@ def _answers(server: Server) -> bool:
 
 @contextmanager
 def postgresql(folder: Path, *options: str) -> Iterator[Server]:
-    """PostgreSQL 15 in a new folder, with settings of `postgresql.conf` as `name=value`."""
+    """Run PostgreSQL 15 in a new folder with options of `postgresql.conf` as `name=value`."""
     place = installed.debian("postgresql-15", "postgresql-15")
-    programs, port = "usr/lib/postgresql/15/bin", _free()
+    programs, port = "usr/lib/postgresql/15/bin", _free_port()
     data = ["-D", str(folder / "data")]
-    made = [_program(place, f"{programs}/initdb"), *data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
+    made = [
+        _find_program(place, f"{programs}/initdb"),
+        *data,
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C.UTF-8",
+        "-N",
+    ]
     given = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", *options)
-    served = [_program(place, f"{programs}/postgres"), *data, "-p", str(port), *(one for each in given for one in ("-c", each))]
+    served = [
+        _find_program(place, f"{programs}/postgres"),
+        *data,
+        "-p",
+        str(port),
+        *(one for each in given for one in ("-c", each)),
+    ]
     libraries = place / "usr" / "lib" / "x86_64-linux-gnu"
-    with _started("postgresql", folder, made, served, port, libraries, "America/New_York") as server:
+    with _run_server("postgresql", folder, made, served, port, libraries, "America/New_York") as server:
         owner = server.session("postgres")
         owner.run(f"CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'")
         owner.run("CREATE DATABASE shop")
@@ -123,19 +142,19 @@ def postgresql(folder: Path, *options: str) -> Iterator[Server]:
 
 @contextmanager
 def mariadb(folder: Path) -> Iterator[Server]:
-    """MariaDB 10.11 in a new folder."""
+    """Run MariaDB 10.11 in a new folder."""
     place = installed.debian("mariadb", "mariadb-server")
-    port, base = _free(), ["--no-defaults", f"--basedir={_program(place, 'usr')}", f"--datadir={folder / 'data'}"]
+    port, base = _free_port(), ["--no-defaults", f"--basedir={_find_program(place, 'usr')}", f"--datadir={folder / 'data'}"]
     quick = ["--innodb-flush-method=nosync", "--innodb-use-native-aio=0", "--innodb-log-file-size=8M"]
     made = [
-        _program(place, "usr/bin/mariadb-install-db"),
+        _find_program(place, "usr/bin/mariadb-install-db"),
         *base,
         *quick,
         "--auth-root-authentication-method=normal",
         "--skip-test-db",
     ]
     served = [
-        _program(place, "usr/sbin/mariadbd"),
+        _find_program(place, "usr/sbin/mariadbd"),
         *base,
         *quick,
         f"--port={port}",
@@ -143,7 +162,7 @@ def mariadb(folder: Path) -> Iterator[Server]:
         f"--socket={folder}/s",
     ]
     libraries = place / "usr" / "lib" / "x86_64-linux-gnu"
-    with _started("mariadb", folder, made, served, port, libraries, "America/New_York") as server:
+    with _run_server("mariadb", folder, made, served, port, libraries, "America/New_York") as server:
         owner = server.session("mysql")
         owner.run("CREATE DATABASE shop CHARACTER SET utf8mb4")
         owner.run(f"CREATE USER reader IDENTIFIED BY '{PASSWORD}'")

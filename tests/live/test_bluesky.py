@@ -1,4 +1,4 @@
-"""A real server of the AT Protocol (`@atproto/pds` of `@atproto/dev-env`): posts, edits, deletes, kills, a lost place, lag."""
+"""A real AT Protocol server (`@atproto/pds` of `@atproto/dev-env`): posts, edits, deletes, kills, lost cursors, lag."""
 
 import json
 import os
@@ -39,14 +39,14 @@ DAY_MS = 86_400_000
 
 
 class Account(NamedTuple):
-    """Who posts."""
+    """An account that posts."""
 
     did: str
     token: str
 
 
 class Server:
-    """A PDS; `account`, `post`, `edit` and `delete` do what a person does."""
+    """A PDS; `account`, `post`, `edit` and `delete` are the actions of a user."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -96,7 +96,7 @@ def free() -> int:
 
 @contextmanager
 def serving(folder: Path, held: int = DAY_MS) -> Iterator[Server]:
-    """A PDS that replays events of the last `held` milliseconds."""
+    """Run a PDS that replays events of the last `held` milliseconds."""
     modules = installed.npm("atproto-dev-env-0.3.215", HERE) / "node_modules"
     shutil.copy(HERE / "serve.mjs", folder)
     (folder / "node_modules").symlink_to(modules)
@@ -139,13 +139,13 @@ def connect(settings: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def read(settings: Path, *options: str) -> str:
-    time.sleep(1.1)  # the server's `Date` has no fractions: what happened within this second waits for a later round
+    time.sleep(1.1)  # the server's `Date` has no fractions, so events of this second wait for a later round
     code, out, err = finished(connect(settings, *options), 120)
     assert code == 0, err
     return out + err
 
 
-def told(kafka: KafkaSettings, name: str) -> list[dict[str, Any]]:
+def read_published(kafka: KafkaSettings, name: str) -> list[dict[str, Any]]:
     return list(records(kafka, "touchline.social", name))
 
 
@@ -153,7 +153,7 @@ def count(kafka: KafkaSettings, name: str) -> int:
     return sum(state.published for state in states(kafka, name).values())
 
 
-def test_killed_at_each_step_no_post_is_lost_and_none_counted_twice(
+def test_kill_at_each_step_neither_loses_nor_repeats_posts(
     tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
 ) -> None:
     ann = server.account()
@@ -162,33 +162,31 @@ def test_killed_at_each_step_no_post_is_lost_and_none_counted_twice(
     settings = write(tmp_path, server, name, dids=[ann.did], batch=3)
     killed_at_each_step(settings, kafka, "bluesky")
     read(settings, "--once")
-    found = told(kafka, name)
+    found = read_published(kafka, name)
     assert {record["post_id"] for record in found} == wanted
     assert len({record["event_id"] for record in found}) == POSTS
     assert len(found) <= POSTS + 3 * len(STEPS)
     [state] = states(kafka, name).values()
     assert (state.published, state.dead_lettered, state.repeated) == (POSTS, 0, 0)
     read(settings, "--once")
-    assert len(told(kafka, name)) == len(found)
+    assert len(read_published(kafka, name)) == len(found)
 
 
-def test_edits_and_deletes_are_events_and_the_authors_time_is_only_a_claim(
-    tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
-) -> None:
+def test_edits_and_deletes_are_events_with_server_time(tmp_path: Path, server: Server, kafka: KafkaSettings, name: str) -> None:
     ann, ben = server.account(), server.account()
     began = datetime.now(UTC)
     first, second = server.post(ann, "late & broken", langs=["en"]), server.post(ann, "and again")
     server.post(ben, "not asked for")
-    server.edit(ann, second, "mended")
+    server.edit(ann, second, "corrected")
     server.delete(ann, first)
     read(write(tmp_path, server, name, dids=[ann.did]), "--once")
-    found = told(kafka, name)
-    told_of = [(record["type"], record["post_id"], record["text"]) for record in found]
-    assert sorted(told_of, key=str) == sorted(
+    found = read_published(kafka, name)
+    events = [(record["type"], record["post_id"], record["text"]) for record in found]
+    assert sorted(events, key=str) == sorted(
         [
             ("post.published", first, "late & broken"),
             ("post.published", second, "and again"),
-            ("post.edited", second, "mended"),
+            ("post.edited", second, "corrected"),
             ("post.deleted", first, None),
         ],
         key=str,
@@ -198,7 +196,7 @@ def test_edits_and_deletes_are_events_and_the_authors_time_is_only_a_claim(
     assert {one["value"] for record in found for one in record["identifiers"]} == {f"atproto/{ann.did}"}
 
 
-def test_live_reading_begins_at_start_and_a_backfill_reads_what_was_before(
+def test_live_reading_begins_at_start_and_backfill_reads_earlier_posts(
     tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
 ) -> None:
     ann = server.account()
@@ -208,14 +206,12 @@ def test_live_reading_begins_at_start_and_a_backfill_reads_what_was_before(
     new = server.post(ann, "new")
     settings = write(tmp_path, server, name, dids=[ann.did], start=start.isoformat())
     read(settings, "--once")
-    assert [record["post_id"] for record in told(kafka, name)] == [new]
+    assert [record["post_id"] for record in read_published(kafka, name)] == [new]
     assert "5 read" in read(settings, "--backfill", "2026-01-01")
-    assert {record["post_id"] for record in told(kafka, name)} == {*old, new}
+    assert {record["post_id"] for record in read_published(kafka, name)} == {*old, new}
 
 
-def test_a_place_that_the_server_has_forgotten_is_a_gap_and_reading_goes_on(
-    tmp_path: Path, kafka: KafkaSettings, name: str
-) -> None:
+def test_expired_cursor_is_gap_and_reading_continues(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
     held = 15_000
     with serving(tmp_path, held) as server:
         ann = server.account()
@@ -226,23 +222,23 @@ def test_a_place_that_the_server_has_forgotten_is_a_gap_and_reading_goes_on(
         time.sleep(held / 1_000 + 0.5)
         last = server.post(ann, "held")
         read(settings, "--once")
-    assert [record["text"] for record in told(kafka, name)] == ["seen", "held"]
-    assert told(kafka, name)[-1]["post_id"] == last
+    assert [record["text"] for record in read_published(kafka, name)] == ["seen", "held"]
+    assert read_published(kafka, name)[-1]["post_id"] == last
     [letter] = list(records(kafka, DEAD_LETTERS, name))
     assert letter["reason"] == "gap"
     assert "OutdatedCursor" in letter["detail"]
 
 
-def test_a_place_beyond_the_last_one_is_a_gap(server: Server) -> None:
+def test_cursor_from_future_is_gap(server: Server) -> None:
     connector = Connector(BlueskySettings(name="beyond", url=server.url, protocol="firehose"))
     with pytest.raises(CursorExpiredError, match="FutureCursor"):
         list(connector.read("posts", {"seq": 10**9}))
 
 
-def test_a_jetstream_made_of_the_servers_commits_gives_the_same_events(server: Server) -> None:
+def test_jetstream_frames_of_same_commits_give_same_events(server: Server) -> None:
     ann = server.account()
-    first = server.post(ann, "said")
-    server.edit(ann, first, "mended")
+    first = server.post(ann, "hello")
+    server.edit(ann, first, "corrected")
     server.delete(ann, first)
     direct = firehose_parser()
     seen: list[dict[str, Any]] = []
@@ -261,14 +257,14 @@ def test_a_jetstream_made_of_the_servers_commits_gives_the_same_events(server: S
     assert read_events == seen
 
 
-def test_a_check_says_what_to_change(tmp_path: Path, server: Server) -> None:
+def test_check_names_setting_to_change(tmp_path: Path, server: Server) -> None:
     assert "fine: a firehose" in read(write(tmp_path, server, "check"), "--check")
     code, _, err = finished(connect(write(tmp_path, server, "check", protocol="jetstream"), "--check"))
     assert (code, err.count("\n")) == (1, 1)
     assert "are `url` and `protocol` right, and does it run?" in err
 
 
-def test_a_post_comes_through_the_line(line: Line, tmp_path: Path, server: Server, kafka: KafkaSettings, name: str) -> None:
+def test_post_passes_the_pipeline(line: Line, tmp_path: Path, server: Server, kafka: KafkaSettings, name: str) -> None:
     ann = server.account()
     server.post(ann, "first")
     settings = write(tmp_path, server, name, system="atproto-lag", dids=[ann.did])

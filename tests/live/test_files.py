@@ -1,4 +1,4 @@
-"""Drops on a disk: nothing to install, and the least that any source can take."""
+"""Files in a folder: the shortest lag of all sources, without an installation."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.live.line import Line
 pytestmark = [pytest.mark.integration, pytest.mark.live]
 
 
-def test_an_order_in_a_drop_moves_the_risk_of_its_customer(line: Line, tmp_path: Path) -> None:
+def test_order_in_file_moves_risk_of_customer(line: Line, tmp_path: Path) -> None:
     settings = write_settings(tmp_path, "live-files")
     drop = tmp_path / "drops" / "orders.csv"
     with line.connect("files", settings):

@@ -1,4 +1,4 @@
-"""The intake with the genuine libraries that send to it, on the real Kafka: what they say, what a kill leaves, what it costs."""
+"""The intake with original client libraries on a real Kafka: events, kills, cost."""
 
 import base64
 import hmac
@@ -20,14 +20,14 @@ from deploy.local.state import Stack
 from schemas.records.touchpoint import event_id
 from tests.harness.waiting import eventually
 from tests.live import installed
-from tests.live.intake.instance import SIGNING, WRITE, Intake, instance
+from tests.live.intake.instance import SIGNING, WRITE, Intake, create_instance
 from tests.live.line import Line
 
 pytestmark = [pytest.mark.integration, pytest.mark.live]
 HERE = Path(__file__).with_name("intake")
 KEYS = {"segment": "write-key", "rudder": "write-key", "snowplow": "", "cloudevents": "bearer-key", "standardwebhooks": SIGNING}
 CALLS = ["profile.identified", "track.order_completed", "page.viewed", "screen.viewed", "group.joined", "profile.linked"]
-SAID = {
+EXPECTED = {
     "segment": CALLS * 2,
     "rudder": ["track.product_viewed", "profile.identified"],
     "snowplow": ["page.viewed", "event.link_click", "shop.add_to_basket"] * 2,
@@ -36,7 +36,7 @@ SAID = {
     "node": ["profile.identified", "track.order_completed", "page.viewed"],
 }
 BATCHES, EVENTS, SENDERS = 60, 50, 4
-LEAST_EVENTS_PER_SECOND, MOST_MEMORY = 5_000, 300 * 1024 * 1024
+MIN_EVENTS_PER_SECOND, MAX_MEMORY_BYTES = 5_000, 300 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -44,83 +44,81 @@ def libraries() -> Path:
     return installed.python("intake", HERE / "requirements.txt")
 
 
-def sent(intake: Intake, libraries: Path, library: str) -> None:
+def send(intake: Intake, libraries: Path, library: str) -> None:
     command = [str(libraries / "bin" / "python"), str(HERE / "send.py"), library, intake.address, KEYS[library]]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 @pytest.mark.parametrize("library", list(KEYS))
-def test_what_a_python_library_sends_is_published_once_it_says_so(
-    migrated: Stack, tmp_path: Path, libraries: Path, library: str
-) -> None:
-    intake = instance(tmp_path)
+def test_events_of_python_library_are_published(migrated: Stack, tmp_path: Path, libraries: Path, library: str) -> None:
+    intake = create_instance(tmp_path)
     with intake.running():
-        sent(intake, libraries, library)
+        send(intake, libraries, library)
         found = {one["event_id"]: one["type"] for one in intake.touchpoints()}
-    assert Counter(found.values()) == Counter(SAID[library])
+    assert Counter(found.values()) == Counter(EXPECTED[library])
     assert intake.dead_letters() == []
 
 
 @pytest.mark.slow
-def test_what_the_node_library_sends_is_published_once_it_says_so(migrated: Stack, tmp_path: Path) -> None:
+def test_events_of_node_library_are_published(migrated: Stack, tmp_path: Path) -> None:
     library = installed.npm("intake-node", HERE / "node")
-    intake = instance(tmp_path)
+    intake = create_instance(tmp_path)
     with intake.running():
         subprocess.run(["node", library / "send.mjs", intake.address, "write-key"], check=True, capture_output=True, timeout=60)
         found = {one["event_id"]: one["type"] for one in intake.touchpoints()}
-    assert Counter(found.values()) == Counter(SAID["node"])
+    assert Counter(found.values()) == Counter(EXPECTED["node"])
 
 
-def test_identify_and_alias_tell_all_ids_of_a_customer(migrated: Stack, tmp_path: Path, libraries: Path) -> None:
-    intake = instance(tmp_path)
+def test_identify_and_alias_contain_all_ids_of_customer(migrated: Stack, tmp_path: Path, libraries: Path) -> None:
+    intake = create_instance(tmp_path)
     with intake.running():
-        sent(intake, libraries, "segment")
+        send(intake, libraries, "segment")
         found = {(one["type"], *sorted(each["kind"] for each in one["identifiers"])) for one in intake.touchpoints()}
     assert ("profile.identified", "email", "phone", "user_id") in found
     assert ("profile.linked", "anonymous_id", "user_id") in found
 
 
 class Sender(threading.Thread):
-    """Posts its batches one after the other, each with a bad event in it, until it is answered with 200, as the libraries do."""
+    """Thread that posts batches, each with one bad event, and repeats each until the answer is 200, like the libraries."""
 
-    def __init__(self, intake: Intake, number: int, gone: threading.Event) -> None:
+    def __init__(self, intake: Intake, number: int, stop: threading.Event) -> None:
         super().__init__()
-        self._intake, self._gone = intake, gone
+        self._intake, self._stopped = intake, stop
         self.batches = [[f"{number}-{batch}-{event}" for event in range(EVENTS)] for batch in range(BATCHES)]
-        self.told = self.again = 0
+        self.acknowledged = self.repeated = 0
 
     def run(self) -> None:
         for batch in self.batches:
             events = [{"type": "track", "event": "Seen", "userId": f"u-{one}", "messageId": one} for one in batch]
             body = json.dumps({"batch": [*events, {"type": "track", "messageId": f"bad-{batch[0]}"}]}).encode()
             while self._intake.post("/v1/batch", body, WRITE) != 200:
-                self.again += 1
-                if self._gone.wait(0.1):
+                self.repeated += 1
+                if self._stopped.wait(0.1):
                     return
-            self.told += len(batch)
+            self.acknowledged += len(batch)
 
 
-def test_killed_again_and_again_whoever_sends_until_it_is_told_so_loses_nothing(migrated: Stack, tmp_path: Path) -> None:
-    intake, gone = instance(tmp_path), threading.Event()
-    senders = [Sender(intake, number, gone) for number in range(SENDERS)]
+def test_repeated_kills_lose_no_event_of_retrying_senders(migrated: Stack, tmp_path: Path) -> None:
+    intake, stop = create_instance(tmp_path), threading.Event()
+    senders = [Sender(intake, number, stop) for number in range(SENDERS)]
     try:
         for more in (500, 2_000):
             process = intake.start()
-            enough = told(senders) + more
+            enough = count_acknowledged(senders) + more
             for sender in senders:
                 if not sender.ident:
                     sender.start()
-            eventually(lambda enough=enough: told(senders) > enough, 60)  # type: ignore[misc]
+            eventually(lambda enough=enough: count_acknowledged(senders) > enough, 60)  # type: ignore[misc]
             process.kill()
             assert process.wait() == -signal.SIGKILL
         with intake.running():
             for sender in senders:
                 sender.join(120)
     finally:
-        gone.set()
+        stop.set()
     names = [name for sender in senders for batch in sender.batches for name in batch]
-    assert told(senders) == len(names)
-    assert sum(sender.again for sender in senders) >= SENDERS
+    assert count_acknowledged(senders) == len(names)
+    assert sum(sender.repeated for sender in senders) >= SENDERS
     assert {UUID(bytes=one["event_id"]) for one in intake.touchpoints()} == {event_id("app", f"app:{name}", "") for name in names}
     letters = {one["letter_id"]: one for one in intake.dead_letters()}.values()
     assert len(letters) == SENDERS * BATCHES
@@ -128,12 +126,12 @@ def test_killed_again_and_again_whoever_sends_until_it_is_told_so_loses_nothing(
     assert all(json.loads(one["payload"])["messageId"].startswith("bad-") for one in letters)
 
 
-def told(senders: list[Sender]) -> int:
-    return sum(sender.told for sender in senders)
+def count_acknowledged(senders: list[Sender]) -> int:
+    return sum(sender.acknowledged for sender in senders)
 
 
-def test_a_preview_shows_what_comes_and_has_it_sent_again(migrated: Stack, tmp_path: Path) -> None:
-    intake = instance(tmp_path)
+def test_preview_shows_events_and_answers_503(migrated: Stack, tmp_path: Path) -> None:
+    intake = create_instance(tmp_path)
     process = intake.start("--preview", "5")
     body = json.dumps({"userId": "u1", "messageId": "m1", "name": "Pricing"}).encode()
     assert intake.post("/v1/page", body, WRITE) == 503
@@ -143,8 +141,8 @@ def test_a_preview_shows_what_comes_and_has_it_sent_again(migrated: Stack, tmp_p
     assert intake.touchpoints() == []
 
 
-def test_an_order_webhook_moves_the_risk_of_its_customer(line: Line, tmp_path: Path) -> None:
-    intake = instance(tmp_path)
+def test_order_webhook_moves_risk_of_customer(line: Line, tmp_path: Path) -> None:
+    intake = create_instance(tmp_path)
     order = {"id": 1, "created_at": datetime.now(UTC).isoformat(), "email": "new@shop.example", "total_price": "12.50"}
     body = json.dumps(order).encode()
     signed = base64.b64encode(hmac.digest(b"shopify-secret", body, "sha256")).decode()
@@ -158,23 +156,21 @@ def test_an_order_webhook_moves_the_risk_of_its_customer(line: Line, tmp_path: P
 
 
 @pytest.mark.slow
-def test_five_thousand_events_cost_less_than_a_second_of_one_core_and_memory_has_its_bound(
-    migrated: Stack, tmp_path: Path
-) -> None:
-    """In processor seconds, in which other work on the machine does not count."""
+def test_five_thousand_events_cost_less_than_one_core_second_with_bounded_memory(migrated: Stack, tmp_path: Path) -> None:
+    """Measure processor seconds, which other load on the machine does not change."""
     wrk = installed.debian("wrk", "wrk")
     (library,) = {path.parent for path in wrk.rglob("libluajit*.so*")}
-    intake = instance(tmp_path)
+    intake = create_instance(tmp_path)
     with intake.running() as process:
         command = [str(wrk / "usr" / "bin" / "wrk"), "-t1", "-c16", "-d20s", "-s", str(HERE / "batch.lua"), intake.address]
         before = cpu_seconds(process.pid)
         environment = {**os.environ, "LD_LIBRARY_PATH": str(library)}
-        said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=environment).stdout
+        output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=environment).stdout
         seconds, memory = cpu_seconds(process.pid) - before, psutil.Process(process.pid).memory_info().rss
-    (requests,) = re.findall(r"(\d+) requests in", said)
-    assert "Non-2xx" not in said
-    assert int(requests) * 100 / seconds > LEAST_EVENTS_PER_SECOND
-    assert memory < MOST_MEMORY
+    (requests,) = re.findall(r"(\d+) requests in", output)
+    assert "Non-2xx" not in output
+    assert int(requests) * 100 / seconds > MIN_EVENTS_PER_SECOND
+    assert memory < MAX_MEMORY_BYTES
 
 
 def cpu_seconds(pid: int) -> float:

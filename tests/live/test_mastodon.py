@@ -1,4 +1,4 @@
-"""mastodon-mock 0.6.1, an imitation of a Mastodon server by others: mentions and hashtags, edits, deletes, kills, limits, lag."""
+"""mastodon-mock 0.6.1, an independent imitation of Mastodon: mentions, hashtags, edits, deletes, kills, limits, lag."""
 
 import json
 import os
@@ -34,7 +34,7 @@ SERVE = """
 import time
 from mastodon_mock import cli, ids
 
-def snowflakes():  # ids as Mastodon gives them: the time in milliseconds, then 16 bits
+def snowflakes():  # ids in Mastodon's format: time in milliseconds, then 16 bits
     last = 0
     while True:
         last = max(last + 1, time.time_ns() // 1_000_000 << 16)
@@ -44,11 +44,11 @@ ids._counter = snowflakes()
 cli.main()
 """
 POSTS = 60
-SETTLED = 2.1  # the server's `Date` has no fractions and is renewed once a second: what is newer waits for a later round
+SETTLED = 2.1  # the server's `Date` has no fractions and changes once per second, so newer posts wait for a later round
 
 
 class Server:
-    """The mock; `post`, `edit` and `delete` do what a person does."""
+    """The mock; `post`, `edit` and `delete` are the actions of a user."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -140,7 +140,7 @@ def read(settings: Path, *options: str) -> str:
     return out + err
 
 
-def told(kafka: KafkaSettings, name: str) -> list[tuple[str, str]]:
+def read_published(kafka: KafkaSettings, name: str) -> list[tuple[str, str]]:
     return [(record["type"], record["post_id"]) for record in records(kafka, "touchline.social", name)]
 
 
@@ -148,7 +148,7 @@ def tag() -> str:
     return f"t{uuid4().hex[:8]}"
 
 
-def test_killed_at_each_step_no_post_is_lost_and_none_counted_twice(
+def test_kill_at_each_step_neither_loses_nor_repeats_posts(
     tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
 ) -> None:
     word = tag()
@@ -170,14 +170,14 @@ def count(kafka: KafkaSettings, name: str) -> int:
     return sum(state.published for state in states(kafka, name).values())
 
 
-def test_edits_and_deletes_are_told_once_and_a_post_that_lost_its_tag_is_no_delete(
+def test_edits_and_deletes_are_published_once_and_removed_tag_is_no_delete(
     tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
 ) -> None:
     word = tag()
     posts = [server.post(f"{number} #{word}") for number in range(50)]
     settings = write(tmp_path, server, name, tags=[word])
     read(settings, "--once")
-    at = server.edit(posts[7], f"mended #{word}")
+    at = server.edit(posts[7], f"corrected #{word}")
     gone = [posts[0], *posts[10:35], posts[49]]
     for one in gone:
         server.delete(one)
@@ -188,14 +188,14 @@ def test_edits_and_deletes_are_told_once_and_a_post_that_lost_its_tag_is_no_dele
     assert Counter(record["type"] for record in found) == {"post.published": 50, "post.edited": 1, "post.deleted": len(gone)}
     assert {record["post_id"] for record in found if record["type"] == "post.deleted"} == set(gone)
     [edited] = [record for record in found if record["type"] == "post.edited"]
-    assert edited["text"].startswith("mended")
+    assert edited["text"].startswith("corrected")
     assert abs(instant(edited["occurred_at"]) - datetime.fromisoformat(at)) < timedelta(milliseconds=1)
     deleted = [record for record in found if record["type"] == "post.deleted"]
     assert all(before - timedelta(seconds=2) <= instant(record["occurred_at"]) <= datetime.now(UTC) for record in deleted)
     assert len({record["identifiers"][0]["value"] for record in found}) == 1
 
 
-def test_a_mention_under_two_hashtags_is_told_and_counted_once_and_so_are_its_edit_and_its_delete(
+def test_mention_with_two_hashtags_is_published_once_with_edit_and_delete(
     tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
 ) -> None:
     word, other = tag(), tag()
@@ -204,19 +204,19 @@ def test_a_mention_under_two_hashtags_is_told_and_counted_once_and_so_are_its_ed
     settings = write(tmp_path, server, name, tags=[word, other], mentions=True)
     wanted = [("post.published", first), ("post.replied", reply)]
     read(settings, "--once")
-    assert sorted(told(kafka, name)) == sorted(wanted)
+    assert sorted(read_published(kafka, name)) == sorted(wanted)
     server.edit(first, f"@acme where is my second order #{word} #{other}")
     server.delete(reply)
     read(settings, "--once")
     server.delete(first)
     read(settings, "--once")
     wanted += [("post.edited", first), ("post.deleted", reply), ("post.deleted", first)]
-    assert sorted(told(kafka, name)) == sorted(wanted)
+    assert sorted(read_published(kafka, name)) == sorted(wanted)
     found = states(kafka, name).values()
     assert sum(state.read - state.repeated for state in found) == count(kafka, name) == len(wanted)
 
 
-def test_a_quiet_hashtag_does_not_tell_again_what_the_mentions_have_forgotten(
+def test_quiet_hashtag_does_not_repeat_posts_that_mentions_forgot(
     tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
 ) -> None:
     word = tag()
@@ -225,11 +225,11 @@ def test_a_quiet_hashtag_does_not_tell_again_what_the_mentions_have_forgotten(
     read(settings, "--once")
     second = server.post("@acme never mind")
     read(settings, "--once")
-    found = told(kafka, name)
+    found = read_published(kafka, name)
     assert [found.count(("post.published", one)) for one in (first, second)] == [1, 1]
 
 
-def test_live_reading_begins_at_start_and_a_backfill_reads_what_was_before(
+def test_live_reading_begins_at_start_and_backfill_reads_earlier_posts(
     tmp_path: Path, server: Server, kafka: KafkaSettings, name: str
 ) -> None:
     word = tag()
@@ -240,12 +240,12 @@ def test_live_reading_begins_at_start_and_a_backfill_reads_what_was_before(
     new = server.post(f"new #{word}")
     settings = write(tmp_path, server, name, tags=[word], start=start.isoformat())
     read(settings, "--once")
-    assert told(kafka, name) == [("post.published", new)]
+    assert read_published(kafka, name) == [("post.published", new)]
     assert "5 read" in read(settings, "--backfill", "2026-01-01")
-    assert sorted(told(kafka, name)) == sorted(("post.published", one) for one in (*old, new))
+    assert sorted(read_published(kafka, name)) == sorted(("post.published", one) for one in (*old, new))
 
 
-def test_told_to_wait_it_asks_nothing_and_a_check_says_what_to_change(
+def test_rate_limit_stops_requests_and_check_names_setting_to_change(
     tmp_path: Path, server: Server, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     word = tag()
@@ -255,16 +255,16 @@ def test_told_to_wait_it_asks_nothing_and_a_check_says_what_to_change(
     assert connector.check() == f"can read tags:{word} at {server.url}"
     server.fault(f"/api/v1/timelines/tag/{word}", 1, type="ratelimit")
     for _ in range(2):
-        with pytest.raises(RateLimitedError) as told_to_wait:
+        with pytest.raises(RateLimitedError) as error:
             list(connector.read(f"tags:{word}", None))
-        assert 0 < (told_to_wait.value.retry_after or 0) <= 301
+        assert 0 < (error.value.retry_after or 0) <= 301
     connector.close()
     code, _, err = finished(connect(write(tmp_path, server, name, mentions=True), "--check", token="wrong"))
     assert (code, err.count("\n")) == (2, 1)
     assert "set TOUCHLINE_MASTODON_" in err
 
 
-def test_a_post_comes_through_the_line(line: Line, tmp_path: Path, server: Server, kafka: KafkaSettings, name: str) -> None:
+def test_post_passes_the_pipeline(line: Line, tmp_path: Path, server: Server, kafka: KafkaSettings, name: str) -> None:
     word = tag()
     server.post(f"first #{word}")
     settings = write(tmp_path, server, name, tags=[word], system="mastodon-lag", poll_seconds=0.5)

@@ -1,4 +1,4 @@
-"""OData 2 and 4 as SAP's own server for both, CAP, speaks them; it holds orders and deliveries in the shape of S/4HANA."""
+"""OData 2 and 4 of CAP, SAP's own server, with orders and deliveries in the format of S/4HANA."""
 
 import os
 import subprocess
@@ -65,7 +65,7 @@ OLD = Window(None, DAY + timedelta(days=1))
 
 
 @pytest.mark.parametrize("page", [100, 2_000])  # a page within one instant, and more than the server sends at once
-def test_every_order_comes_once_although_many_are_of_one_instant_and_the_server_pages(cap: Cap, version: int, page: int) -> None:
+def test_each_order_is_read_once_across_equal_times_and_server_pages(cap: Cap, version: int, page: int) -> None:
     connector = opened(cap, version, page=page)
     assert Counter(record.key for record in read(connector, window=OLD)) == Counter(f"{one:010}" for one in range(ORDERS))
     assert connector.count("sales_orders", OLD) == ORDERS
@@ -84,7 +84,7 @@ def test_both_versions_give_the_same_events(cap: Cap) -> None:
         connector.close()
 
 
-def test_a_check_counts_and_says_what_is_wrong(cap: Cap, version: int) -> None:
+def test_check_counts_rows_and_names_setting_to_change(cap: Cap, version: int) -> None:
     connector = opened(cap, version, streams={"sales_orders": None, "deliveries": None})
     assert "sales_orders" in connector.check()
     connector.close()
@@ -98,7 +98,7 @@ def test_a_check_counts_and_says_what_is_wrong(cap: Cap, version: int) -> None:
     other.close()
 
 
-def test_items_and_fields_of_the_customers_own_come_along(cap: Cap, version: int) -> None:
+def test_expanded_items_and_custom_fields_are_read(cap: Cap, version: int) -> None:
     number = 900_000 + version
     cap.order(number, "PUT", SoldToParty="4711", to_Item=[{"SalesOrderItem": "10", "Material": "TG11"}], YY1_Channel_SDH="app")
     given = {
@@ -116,7 +116,7 @@ def test_items_and_fields_of_the_customers_own_come_along(cap: Cap, version: int
     connector.close()
 
 
-def test_of_rows_with_a_date_only_each_change_within_the_day_is_an_event(cap: Cap, version: int) -> None:
+def test_each_change_within_a_day_is_an_event_for_rows_with_dates(cap: Cap, version: int) -> None:
     today = datetime.now(UTC).date().isoformat()
     path = f"/API_OUTBOUND_DELIVERY_SRV/A_OutbDeliveryHeader('{8_000 + version}')"
     connector = opened(cap, version, streams={"deliveries": None})
@@ -146,7 +146,7 @@ def connect(path: Path, kafka: KafkaSettings, *options: str) -> subprocess.Popen
 
 
 @pytest.mark.slow
-def test_killed_at_each_step_nothing_is_lost_and_the_totals_are_exact(cap: Cap, migrated: Stack, tmp_path: Path) -> None:
+def test_kill_at_each_step_loses_nothing_and_totals_are_exact(cap: Cap, migrated: Stack, tmp_path: Path) -> None:
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"kill-{uuid4().hex[:12]}"
     path = settings_file(tmp_path, cap, name)
@@ -162,7 +162,7 @@ def test_killed_at_each_step_nothing_is_lost_and_the_totals_are_exact(cap: Cap, 
 
 
 @pytest.mark.slow
-def test_a_rejected_order_is_seen_and_one_that_is_gone_only_by_the_count(cap: Cap, migrated: Stack, tmp_path: Path) -> None:
+def test_rejected_order_is_event_and_deleted_order_only_changes_count(cap: Cap, migrated: Stack, tmp_path: Path) -> None:
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"gone-{uuid4().hex[:12]}"
     start = (DAY + timedelta(days=1)).isoformat()
@@ -186,7 +186,7 @@ def test_a_rejected_order_is_seen_and_one_that_is_gone_only_by_the_count(cap: Ca
     assert "nothing missing" in out
 
 
-def test_a_rejected_order_moves_the_score_of_its_customer(cap: Cap, line: Line, tmp_path: Path) -> None:
+def test_rejected_order_moves_score_of_customer(cap: Cap, line: Line, tmp_path: Path) -> None:
     cap.order(920_000, "PUT", SoldToParty="33", OverallSDProcessStatus="A")
     time.sleep(0.01)
     path = settings_file(tmp_path, cap, "live-sap", start=datetime.now(UTC).isoformat())

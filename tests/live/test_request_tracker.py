@@ -1,4 +1,4 @@
-"""A real Request Tracker 5: a ticket from its opening to its deletion, notes that stay inside, kills in mid-read, rights, lag."""
+"""A real Request Tracker 5: a ticket from creation to deletion, internal comments, kills, permissions, lag."""
 
 import os
 import subprocess
@@ -52,7 +52,7 @@ def connect(settings: Path, token: str, *options: str) -> subprocess.Popen[str]:
 
 
 def read(settings: Path, token: str, *options: str) -> str:
-    """Let the connector read all there is; what it printed."""
+    """Run the connector until it has read everything, and return its output."""
     code, out, err = finished(connect(settings, token, *options), 120)
     assert code == 0, err
     return out + err
@@ -67,12 +67,12 @@ def count(kafka: KafkaSettings, name: str) -> int:
 
 
 def seeded(server: RequestTracker) -> set[bytes]:
-    """The events of the tickets that were there from the beginning, by what stands in the database."""
+    """Return the expected events of the initial tickets from the database."""
     sql = "SELECT id FROM Transactions WHERE ObjectType = 'RT::Ticket' AND Type = 'Create' AND Created = '2026-03-01 09:00:00'"
     return {event_id("request-tracker", f"tickets:{number}", SEEDED).bytes for (number,) in server.sql(sql)}
 
 
-def test_killed_at_each_step_of_one_instant_nothing_is_lost_and_nothing_counted_twice(
+def test_kill_at_each_step_neither_loses_nor_repeats_transactions(
     tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, page=2)
@@ -88,26 +88,26 @@ def test_killed_at_each_step_of_one_instant_nothing_is_lost_and_nothing_counted_
     assert state.read == state.published + state.repeated
 
 
-def test_a_backfill_reads_what_live_reading_left_out(
+def test_backfill_reads_transactions_before_start(
     tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, start=datetime.now(UTC).isoformat())
     read(settings, server.token, "--once")
     assert seeded(server).isdisjoint(record["event_id"] for record in published(kafka, name))
-    said = read(settings, server.token, "--backfill", "2026-02-28")
-    assert "read; the source cannot count" in said
+    output = read(settings, server.token, "--backfill", "2026-02-28")
+    assert "read; the source cannot count" in output
     found = Counter(record["event_id"] for record in published(kafka, name))
     assert {found[one] for one in seeded(server)} == {1}
 
 
-def test_a_ticket_is_followed_from_its_opening_to_its_deletion_and_notes_stay_inside(
+def test_ticket_is_read_from_creation_to_deletion_without_comments(
     tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str
 ) -> None:
     began = datetime.now(UTC).replace(microsecond=0)
     settings = write(tmp_path, server, name, start=began.isoformat(), page=3)
     ticket = server.open("ann@example.org", "It blinks <red>.")
-    server.say(ticket, "correspond", "<p>Please <b>restart</b> it &amp; wait.</p>")
-    server.say(ticket, "comment", "The customer is a liar.")
+    server.write_message(ticket, "correspond", "<p>Please <b>restart</b> it &amp; wait.</p>")
+    server.write_message(ticket, "comment", "The customer is a liar.")
     server.change(ticket, Queue="Billing")
     for status in ("resolved", "open", "rejected", "deleted"):
         server.change(ticket, Status=status)
@@ -139,12 +139,10 @@ def test_a_ticket_is_followed_from_its_opening_to_its_deletion_and_notes_stay_in
     assert len({one["event_id"] for one in published(kafka, name)}) == len(published(kafka, name))
 
 
-def test_what_a_customer_writes_is_no_answer_of_an_agent(
-    tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str
-) -> None:
+def test_message_of_customer_is_not_an_answer(tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str) -> None:
     settings = write(tmp_path, server, name, start=datetime.now(UTC).replace(microsecond=0).isoformat())
     ticket = server.open("root@localhost", "My own.")
-    server.say(ticket, "correspond", "Are you there?")
+    server.write_message(ticket, "correspond", "Are you there?")
     time.sleep(1.1)
     read(settings, server.token, "--once")
     found = [one["type"] for one in published(kafka, name) if one["ticket_id"] == ticket]
@@ -152,23 +150,23 @@ def test_what_a_customer_writes_is_no_answer_of_an_agent(
 
 
 @pytest.mark.parametrize(
-    ("url", "token", "said"), [("", "1-2-wrong", "_TOKEN"), ("/nothing", None, "WebURL"), ("/REST/2.0", None, "WebURL")]
+    ("url", "token", "message"), [("", "1-2-wrong", "_TOKEN"), ("/nothing", None, "WebURL"), ("/REST/2.0", None, "WebURL")]
 )
-def test_a_check_says_what_to_change(tmp_path: Path, server: RequestTracker, url: str, token: str | None, said: str) -> None:
+def test_check_names_setting_to_change(tmp_path: Path, server: RequestTracker, url: str, token: str | None, message: str) -> None:
     settings = write(tmp_path, server, "check", url=server.url + url)
     code, out, err = finished(connect(settings, token or server.token, "--check"))
     assert (code, out) == (2, "")
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
 
 
-def test_a_check_and_a_preview_show_what_is_there(tmp_path: Path, server: RequestTracker) -> None:
+def test_check_and_preview_show_data(tmp_path: Path, server: RequestTracker) -> None:
     settings = write(tmp_path, server, "check")
     assert "Request Tracker 5.0" in read(settings, server.token, "--check")
     assert "c0@example.org" in read(settings, server.token, "--preview", "3")
 
 
-def test_a_reopened_ticket_moves_the_score_of_its_customer(line: Line, tmp_path: Path, server: RequestTracker, name: str) -> None:
+def test_reopened_ticket_moves_score_of_customer(line: Line, tmp_path: Path, server: RequestTracker, name: str) -> None:
     start = datetime.now(UTC).replace(microsecond=0)  # RT's times have no fractions
     settings = write(tmp_path, server, name, system=name, start=start.isoformat(), poll_seconds=0.5)
     ticket = server.open("dora@example.org", "It is broken.")
@@ -181,7 +179,7 @@ def test_a_reopened_ticket_moves_the_score_of_its_customer(line: Line, tmp_path:
 
 
 def scored(system: str) -> int:
-    """How many of the system's touchpoints have moved a satisfaction."""
+    """Return how many touchpoints of the system changed a satisfaction."""
     touchpoints = f"SELECT event_id FROM touchline.touchpoints WHERE system = '{system}'"
     [row] = ask(f"SELECT uniqExact(event_id) AS n FROM touchline.satisfaction WHERE event_id IN ({touchpoints})")
     return int(row["n"])

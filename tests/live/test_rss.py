@@ -1,4 +1,4 @@
-"""Feeds made by feedgen and served by nginx: what is new and changed, 304, more than a round reads, kills, lag."""
+"""Feeds of feedgen served by nginx: new and changed entries, 304, more entries than one round reads, kills, lag."""
 
 import json
 import socket
@@ -20,16 +20,16 @@ from tests.harness.waiting import eventually
 from tests.live import installed
 from tests.live.line import Line
 
-pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.timeout(300)]  # the first run fetches the server
+pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.timeout(300)]  # the first run installs the server
 HERE = Path(__file__).with_name("rss")
-CHECKED = 200  # each run begins with a check, which asks for the whole feed
+CHECKED = 200  # each run begins with a check, which requests the whole feed
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
-STEPS = [  # a feed is one batch a round, so each of these is another round
+STEPS = [  # a feed is one batch per round, so each step is another round
     ("send", 2, True),  # in the middle of the batch
-    ("flush", 1, True),  # all of it handed over, nothing awaited
-    ("flush", 1, False),  # acknowledged, cursor not yet sent
+    ("flush", 1, True),  # the whole batch sent, nothing awaited
+    ("flush", 1, False),  # batch acknowledged, cursor not sent
     ("flush", 2, True),  # cursor sent, not acknowledged
-    ("flush", 2, False),  # cursor acknowledged, totals not yet remembered
+    ("flush", 2, False),  # cursor acknowledged, totals not updated
 ]
 CONFIGURATION = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
@@ -46,7 +46,7 @@ http {{
 
 
 class Feed:
-    """One feed of the server; `entries` are what it holds, the newest last, until the next `write`."""
+    """One feed of the server; `entries` holds its content, newest last, since the last `write`."""
 
     def __init__(self, folder: Path, url: str, kind: str) -> None:
         self.name, self.kind = f"rss-{uuid4().hex[:12]}", kind
@@ -56,7 +56,7 @@ class Feed:
         self.entries: list[dict[str, str]] = []
 
     def add(self, count: int, text: str = "it broke again") -> list[str]:
-        """New entries, an hour apart; returns their ids."""
+        """Add entries, one hour apart, and return their ids."""
         first = len(self.entries)
         hours = ((number, (DAY + timedelta(hours=number)).isoformat()) for number in range(first, first + count))
         new = [{"id": f"urn:{self.name}:{number}", "title": f"No. {number}", "text": text, "at": at} for number, at in hours]
@@ -64,7 +64,7 @@ class Feed:
         return [entry["id"] for entry in new]
 
     def write(self) -> None:
-        """Serve what `entries` holds."""
+        """Write `entries` to the served file."""
         python = installed.python("feedgen-1.0.0", HERE / "requirements.txt") / "bin" / "python"
         command = [str(python), str(HERE / "make.py"), self.kind]
         made = subprocess.run(command, input=json.dumps(self.entries).encode(), capture_output=True, check=True)
@@ -73,13 +73,13 @@ class Feed:
         half.replace(self._file)
 
     def answers(self) -> list[int]:
-        """The status of each request for the feed, as the server's log has them."""
+        """Return the status of each request for the feed from the server's log."""
         lines = (line.split() for line in self._log.read_text().splitlines())
         return [int(status) for status, path in lines if path == f"/{self._file.name}"]
 
 
 class Server:
-    """A web server; `feed` is a new one on it."""
+    """A web server; `feed` creates a new feed on it."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self._folder, self._port = folder, port
@@ -132,13 +132,13 @@ def told(kafka: KafkaSettings, feed: Feed) -> list[dict[str, Any]]:
 
 
 def totals(kafka: KafkaSettings, feed: Feed) -> tuple[int, int, int]:
-    """Read, published, repeated."""
+    """Return the totals read, published and repeated."""
     [state] = states(kafka, feed.name).values()
     assert state.dead_lettered == 0
     return state.read, state.published, state.repeated
 
 
-def test_what_is_new_or_changed_is_told_once_and_the_server_sends_nothing_else(
+def test_new_and_changed_entries_are_published_once_and_unchanged_feed_is_not_sent(
     tmp_path: Path, kafka: KafkaSettings, feed: Feed
 ) -> None:
     ids = feed.add(20)
@@ -165,7 +165,7 @@ def test_what_is_new_or_changed_is_told_once_and_the_server_sends_nothing_else(
     assert totals(kafka, feed) == (24, 24, 0)
 
 
-def test_of_a_feed_larger_than_a_round_the_newest_are_read_and_later_only_what_is_new(
+def test_newest_entries_of_large_feed_are_read_and_then_only_new_ones(
     tmp_path: Path, kafka: KafkaSettings, server: Server
 ) -> None:
     feed = server.feed("atom")
@@ -184,13 +184,13 @@ def test_of_a_feed_larger_than_a_round_the_newest_are_read_and_later_only_what_i
 
 
 @pytest.mark.slow
-def test_killed_at_each_step_no_entry_is_lost_and_none_counted_twice(tmp_path: Path, kafka: KafkaSettings, feed: Feed) -> None:
+def test_kill_at_each_step_neither_loses_nor_repeats_entries(tmp_path: Path, kafka: KafkaSettings, feed: Feed) -> None:
     settings, ids = write(tmp_path, feed), []
     for method, fatal_call, before in STEPS:
         ids += feed.add(7)
         feed.write()
-        code, said = read(settings, kafka, "--once", program=dying(method, fatal_call, before=before))
-        assert code == KILLED, f"it ended before step {method} {fatal_call}: {said}"
+        code, output = read(settings, kafka, "--once", program=dying(method, fatal_call, before=before))
+        assert code == KILLED, f"the process ended before step {method} {fatal_call}: {output}"
     ids += feed.add(7)
     feed.write()
     for _ in range(2):
@@ -201,20 +201,20 @@ def test_killed_at_each_step_no_entry_is_lost_and_none_counted_twice(tmp_path: P
     assert totals(kafka, feed) == (len(ids), len(ids), 0)
 
 
-def test_a_check_counts_and_a_preview_shows_without_publishing(tmp_path: Path, kafka: KafkaSettings, server: Server) -> None:
+def test_check_counts_and_preview_publishes_nothing(tmp_path: Path, kafka: KafkaSettings, server: Server) -> None:
     feed = server.feed("atom")
     feed.add(3)
     feed.write()
     settings = write(tmp_path, feed)
-    code, said = read(settings, kafka, "--check")
-    assert (code, f"3 entries at {feed.url}" in said.replace("\n", " ")) == (0, True)
+    code, output = read(settings, kafka, "--check")
+    assert (code, f"3 entries at {feed.url}" in output.replace("\n", " ")) == (0, True)
     assert "post.published" in read(settings, kafka, "--preview", "3")[1]
     assert told(kafka, feed) == []
-    code, said = read(write(tmp_path, feed, url=f"{feed.url}.gone"), kafka, "--check")
-    assert (code, said.count("\n")) == (2, 1)
+    code, output = read(write(tmp_path, feed, url=f"{feed.url}.gone"), kafka, "--check")
+    assert (code, output.count("\n")) == (2, 1)
 
 
-def test_an_entry_comes_through_the_line(line: Line, tmp_path: Path, server: Server, kafka: KafkaSettings) -> None:
+def test_entry_passes_the_pipeline(line: Line, tmp_path: Path, server: Server, kafka: KafkaSettings) -> None:
     feed = server.feed("rss")
     feed.add(3)
     feed.write()

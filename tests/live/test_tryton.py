@@ -1,4 +1,4 @@
-"""A real Tryton 8.2 server: quotes, an order and all that follows from it, returns, deletes, kills in mid-read, rights, lag."""
+"""A real Tryton 8.2 server: quotes, an order with all its steps, returns, deletes, kills, permissions, lag."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from schemas.service.connection import KafkaSettings
 from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
 from tests.harness.waiting import eventually
 from tests.live.line import Line
-from tests.live.tryton.server import CUSTOMERS, PASSWORD, PATIENCE, RETURNS, Tryton, tryton
+from tests.live.tryton.server import CUSTOMERS, MAX_WAIT_SECONDS, PASSWORD, RETURNS, Tryton, tryton
 
 pytestmark = [pytest.mark.integration, pytest.mark.live, pytest.mark.slow]
 
@@ -38,7 +38,7 @@ def name() -> str:
 
 def write(folder: Path, server: Tryton, name: str, **settings: object) -> Path:
     path = folder / "tryton.yaml"
-    given = {"name": name, "url": server.url, "user": "admin", "timeout_seconds": PATIENCE, **settings}
+    given = {"name": name, "url": server.url, "user": "admin", "timeout_seconds": MAX_WAIT_SECONDS, **settings}
     path.write_text(yaml.safe_dump(given))
     return path
 
@@ -51,7 +51,7 @@ def connect(settings: Path, *options: str, password: str = PASSWORD) -> subproce
 
 
 def read(settings: Path, *options: str) -> str:
-    """Let the connector read all there is; what it printed."""
+    """Run the connector until it has read everything, and return its output."""
     code, out, err = finished(connect(settings, *options), 120)
     assert code == 0, err
     return out + err
@@ -61,31 +61,31 @@ def published(kafka: KafkaSettings, name: str, *sources: str) -> list[dict[str, 
     return [record for source in sources for record in records(kafka, f"touchline.{source}", name)]
 
 
-def dated(rows: list[tuple[Any, ...]]) -> dict[str, datetime]:
-    """Times of rows by their ids."""
+def times_by_id(rows: list[tuple[Any, ...]]) -> dict[str, datetime]:
+    """Return the times of rows by their ids."""
     return {str(number): datetime.fromisoformat(at).replace(tzinfo=UTC) for number, at in rows}
 
 
-def logged(server: Tryton, stream: str, about: str, *targets: str) -> dict[bytes, datetime]:
-    """The events that the log's rows must become, by what stands in the database."""
-    wanted = ", ".join(f"'{target}'" for target in targets)
-    sql = f"SELECT id, create_date FROM ir_model_log WHERE target IN ({wanted}) AND resource LIKE '{about},%'"
-    return {event_id("tryton", f"{stream}:{row}", at.isoformat()).bytes: at for row, at in dated(server.sql(sql)).items()}
+def expect_logged(server: Tryton, stream: str, about: str, *targets: str) -> dict[bytes, datetime]:
+    """Return the expected events of the log's rows from the database."""
+    names = ", ".join(f"'{target}'" for target in targets)
+    sql = f"SELECT id, create_date FROM ir_model_log WHERE target IN ({names}) AND resource LIKE '{about},%'"
+    return {event_id("tryton", f"{stream}:{row}", at.isoformat()).bytes: at for row, at in times_by_id(server.sql(sql)).items()}
 
 
 def quotes(server: Tryton) -> dict[bytes, datetime]:
-    return logged(server, "sales", "sale.sale", "state:quotation")
+    return expect_logged(server, "sales", "sale.sale", "state:quotation")
 
 
 def confirm(server: Tryton, sales: list[int], shipments: str) -> list[int]:
-    """Confirm sales; their shipments."""
+    """Confirm sales and return their shipments."""
     for step in ("quote", "confirm"):
         server.call(f"sale.sale.{step}", sales)
     return [one for sale in server.call("sale.sale.read", sales, [shipments]) for one in sale[shipments]]
 
 
 def ship(server: Tryton, sales: list[int]) -> list[int]:
-    """Confirm sales and bring the goods, all at once; their shipments."""
+    """Confirm sales, ship the goods in one transaction, and return the shipments."""
     shipments = confirm(server, sales, "shipments")
     for step in ("assign_try", "pick", "pack", "do"):
         server.call(f"stock.shipment.out.{step}", shipments)
@@ -93,7 +93,7 @@ def ship(server: Tryton, sales: list[int]) -> list[int]:
 
 
 def take_back(server: Tryton, sales: list[int]) -> list[int]:
-    """Confirm sales of what comes back and receive it, all at once; their shipments."""
+    """Confirm sales of returned goods, receive them in one transaction, and return the shipments."""
     shipments = confirm(server, sales, "shipment_returns")
     for step in ("receive", "do"):
         server.call(f"stock.shipment.out.return.{step}", shipments)
@@ -103,32 +103,37 @@ def take_back(server: Tryton, sales: list[int]) -> list[int]:
 def deliveries(server: Tryton) -> dict[bytes, datetime]:
     ship(server, list(range(1, RETURNS + 1)))
     customers = "SELECT id FROM stock_location WHERE type = 'customer'"
-    found = dated(server.sql(f"SELECT id, write_date FROM stock_move WHERE state = 'done' AND to_location IN ({customers})"))
+    found = times_by_id(
+        server.sql(f"SELECT id, write_date FROM stock_move WHERE state = 'done' AND to_location IN ({customers})")
+    )
     return {event_id("tryton", f"moves:{move}", "done").bytes: at for move, at in found.items()}
 
 
 def returns(server: Tryton) -> dict[bytes, datetime]:
     take_back(server, list(range(CUSTOMERS + 1, CUSTOMERS + RETURNS + 1)))
-    return logged(server, "returns", "stock.shipment.out.return", "receive", "state:done")
+    return expect_logged(server, "returns", "stock.shipment.out.return", "receive", "state:done")
 
 
-def made(server: Tryton) -> dict[bytes, datetime]:
+def create_parties(server: Tryton) -> dict[bytes, datetime]:
     contacts = [["create", [{"type": "email", "value": "new@example.org"}, {"type": "phone", "value": "+12125550199"}]]]
     server.call("party.party.create", [{"name": "New", "contact_mechanisms": contacts} for _ in range(RETURNS)])
-    found = dated(server.sql("SELECT id, create_date FROM party_party"))
+    found = times_by_id(server.sql("SELECT id, create_date FROM party_party"))
     return {event_id("tryton", f"parties.new:{party}", at.isoformat()).bytes: at for party, at in found.items()}
 
 
-def written(server: Tryton) -> dict[bytes, datetime]:
+def write_contacts(server: Tryton) -> dict[bytes, datetime]:
     emails = [row for (row,) in server.sql(f"SELECT id FROM party_contact_mechanism WHERE type = 'email' LIMIT {RETURNS}")]
     pairs = [([row], {"value": f"w{row}@example.org"}) for row in emails]
     server.call("party.contact_mechanism.write", *(part for pair in pairs for part in pair))
     server.call(
         "party.contact_mechanism.create", [{"party": 2 + n, "type": "email", "value": "two@example.org"} for n in range(RETURNS)]
     )
-    server.change("UPDATE party_contact_mechanism SET write_date = NULL WHERE value = 'two@example.org'")  # never written since
+    server.change("UPDATE party_contact_mechanism SET write_date = NULL WHERE value = 'two@example.org'")  # no later change
     seen = "SELECT id, COALESCE(write_date, create_date) FROM party_contact_mechanism WHERE value LIKE 'w%' OR value LIKE 'two%'"
-    return {event_id("tryton", f"parties.changed:{row}", at.isoformat()).bytes: at for row, at in dated(server.sql(seen)).items()}
+    return {
+        event_id("tryton", f"parties.changed:{row}", at.isoformat()).bytes: at
+        for row, at in times_by_id(server.sql(seen)).items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -137,11 +142,11 @@ def written(server: Tryton) -> dict[bytes, datetime]:
         ("sales", "erp", quotes, CUSTOMERS),
         ("moves", "inventory", deliveries, 2 * RETURNS),
         ("returns", "inventory", returns, RETURNS),
-        ("parties.new", "crm", made, RETURNS),
-        ("parties.changed", "crm", written, RETURNS),
+        ("parties.new", "crm", create_parties, RETURNS),
+        ("parties.changed", "crm", write_contacts, RETURNS),
     ],
 )
-def test_killed_at_each_step_at_pages_of_one_instant_nothing_is_lost_and_nothing_counted_twice(
+def test_kill_at_each_step_neither_loses_nor_repeats_records_of_one_time(
     tmp_path: Path,
     server: Tryton,
     kafka: KafkaSettings,
@@ -171,9 +176,9 @@ def count(kafka: KafkaSettings, name: str) -> int:
 
 @pytest.mark.parametrize(
     ("stream", "source", "happened"),
-    [("sales", "erp", quotes), ("moves", "inventory", deliveries), ("parties.new", "crm", made)],
+    [("sales", "erp", quotes), ("moves", "inventory", deliveries), ("parties.new", "crm", create_parties)],
 )
-def test_a_backfill_reads_what_the_server_counts_and_a_second_round_publishes_nothing(
+def test_backfill_matches_count_and_second_round_publishes_nothing(
     tmp_path: Path,
     server: Tryton,
     kafka: KafkaSettings,
@@ -186,12 +191,12 @@ def test_a_backfill_reads_what_the_server_counts_and_a_second_round_publishes_no
     settings = write(tmp_path, server, name, streams=[stream, "parties"], start=datetime.now(UTC).isoformat())
     read(settings, "--once")
     assert count(kafka, name) == 0
-    said = read(settings, "--backfill", "2026-01-01")
-    assert f"{len(wanted)} at the source: nothing missing" in said
+    output = read(settings, "--backfill", "2026-01-01")
+    assert f"{len(wanted)} at the source: nothing missing" in output
     assert wanted.keys() == {record["event_id"] for record in published(kafka, name, source)}
 
 
-def test_an_order_is_followed_from_its_confirmation_to_its_invoice_and_to_the_cancelling_of_its_shipment(
+def test_order_is_read_from_confirmation_to_invoice_and_cancelled_shipment(
     tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, start=datetime.now(UTC).isoformat(), page=3)
@@ -240,7 +245,7 @@ def test_an_order_is_followed_from_its_confirmation_to_its_invoice_and_to_the_ca
     assert later - Counter(record["type"] for record in found) == {"shipment.cancelled": 1, "goods.delivery_cancelled": 2}
 
 
-def test_goods_that_come_back_are_told_by_line_once_and_again_when_that_is_cancelled(
+def test_returned_goods_are_published_per_line_and_again_when_cancelled(
     tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, streams=["returns", "moves"])
@@ -267,7 +272,7 @@ def test_goods_that_come_back_are_told_by_line_once_and_again_when_that_is_cance
     assert later - Counter(record["type"] for record in found) == {"return.cancelled": 1, "goods.return_cancelled": 2}
 
 
-def test_a_new_party_is_told_once_and_each_new_email_or_phone_of_it_however_it_was_written(
+def test_new_party_and_each_new_contact_are_published_once(
     tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, streams=["parties.new", "parties.changed"], start=datetime.now(UTC).isoformat())
@@ -277,7 +282,7 @@ def test_a_new_party_is_told_once_and_each_new_email_or_phone_of_it_however_it_w
     [[email]] = server.sql(f"SELECT id FROM party_contact_mechanism WHERE party = {party} AND type = 'email'")
 
     def told(step: Callable[..., Any], *parts: Any) -> list[tuple[str, list[str]]]:
-        """What was published more, after a step and two rounds."""
+        """Return the events published after a step and two rounds."""
         before = {record["event_id"] for record in published(kafka, name, "crm")}
         step(*parts)
         time.sleep(1.1)
@@ -301,7 +306,7 @@ def test_a_new_party_is_told_once_and_each_new_email_or_phone_of_it_however_it_w
     assert told(server.call, "party.contact_mechanism.write", [email], {"comment": "at work"}) == []
 
 
-def test_deleted_parties_are_told_by_their_ids(tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str) -> None:
+def test_deleted_parties_have_their_ids(tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str) -> None:
     settings = write(tmp_path, server, name, streams=["parties"], page=7)
     parties = server.call("party.party.create", [{"name": "Gone"} for _ in range(60)])
     gone = [one for one in parties if one % 7 in (0, 3)]
@@ -315,7 +320,7 @@ def test_deleted_parties_are_told_by_their_ids(tmp_path: Path, server: Tryton, k
     assert len({UUID(bytes=record["event_id"]) for record in found}) == len(gone)
 
 
-def test_parties_that_went_without_a_word_in_the_log_are_found_by_their_ids(
+def test_deleted_parties_without_log_row_are_found_by_comparison(
     tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, streams=["parties.gone"], compare_seconds=0.1, page=7)
@@ -337,29 +342,31 @@ def test_parties_that_went_without_a_word_in_the_log_are_found_by_their_ids(
 
 
 @pytest.mark.parametrize(
-    ("change", "password", "said"),
+    ("change", "password", "message"),
     [
         ({}, "wrong", "_PASSWORD"),
         ({"user": "reader"}, "not-an-administrator", "make `user` an administrator"),
         ({"url": "/nothing"}, PASSWORD, "is `url` right"),
     ],
 )
-def test_a_check_says_what_to_change(tmp_path: Path, server: Tryton, change: dict[str, str], password: str, said: str) -> None:
+def test_check_names_setting_to_change(
+    tmp_path: Path, server: Tryton, change: dict[str, str], password: str, message: str
+) -> None:
     given = {**change, "url": server.url.replace("/ct", change["url"])} if "url" in change else change
     code, out, err = finished(connect(write(tmp_path, server, "check", **given), "--check", password=password))
     assert (code, out) == (2, "")
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
 
 
-def test_a_check_names_the_module_that_is_missing_and_the_streams_that_need_it(tmp_path: Path, server: Tryton) -> None:
+def test_check_names_missing_module_and_its_streams(tmp_path: Path, server: Tryton) -> None:
     server.change("UPDATE ir_module SET state = 'not activated' WHERE name = 'stock'")
     code, out, err = finished(connect(write(tmp_path, server, "check"), "--check"))
     assert (code, out) == (2, "")
-    assert "lacks the module stock: activate it, or leave shipments, returns, moves out of `streams`" in err
+    assert "lacks the module stock: activate it, or remove shipments, returns, moves from `streams`" in err
 
 
-def test_a_confirmed_order_moves_the_risk_of_its_customer(
+def test_confirmed_order_moves_risk_of_customer(
     line: Line, tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, system="tryton-lag", start=datetime.now(UTC).isoformat(), poll_seconds=0.5)

@@ -27,7 +27,7 @@ from schemas.service.connection import KafkaSettings
 from tests.bench.intake.mapping import ratio
 from tests.harness.waiting import eventually
 from tests.live import installed
-from tests.live.intake.instance import WRITE, Intake, instance
+from tests.live.intake.instance import WRITE, Intake, create_instance
 
 SECONDS = 60
 BATCH, CONNECTIONS, CROWD = 100, 16, 1_000
@@ -180,7 +180,7 @@ def measure(stack: Stack, console: Console, seconds: int = SECONDS) -> dict[str,
     """All of it, on a running stack; prints a table."""
     ensure_topics(KafkaSettings(), dry_run=False)
     with tempfile.TemporaryDirectory() as folder:
-        intake = instance(Path(folder))
+        intake = create_instance(Path(folder))
         with intake.running() as process:
             load = Load(intake, psutil.Process(process.pid), psutil.Process(stack.service("kafka").pid))
             load.batches(CONNECTIONS, 5)

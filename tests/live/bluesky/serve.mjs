@@ -1,4 +1,4 @@
-// A server of the AT Protocol with its directory of identities, on loopback: node serve.mjs PDS_PORT PLC_PORT HELD_MILLISECONDS
+// An AT Protocol server with its identity directory on loopback: node serve.mjs PDS_PORT PLC_PORT HELD_MILLISECONDS
 import net from 'node:net'
 const listen = net.Server.prototype.listen
 net.Server.prototype.listen = function (first, ...others) {

@@ -1,1 +1,1 @@
-"""SAP's CAP as a peer: the application that it serves, and how it is started and filled."""
+"""A CAP server of SAP: its application, start and data."""

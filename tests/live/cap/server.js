@@ -1,4 +1,4 @@
-// CAP with its OData 2 beside the 4 that it speaks by itself, on loopback only.
+// CAP with OData 2 in addition to its built-in OData 4, on loopback only.
 const cds = require('@sap/cds')
 const v2 = require('@cap-js-community/odata-v2-adapter')
 

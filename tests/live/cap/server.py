@@ -1,4 +1,4 @@
-"""A CAP server on loopback, SAP's own for OData 2 and 4, with orders in the shape of S/4HANA."""
+"""A CAP server on loopback with OData 2 and 4 and with orders in the format of S/4HANA."""
 
 import base64
 import json
@@ -19,13 +19,13 @@ from tests.live import installed
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 ORDERS = 2_500
-SAME = 170  # orders of one instant: more than a page of 100 holds, and no divisor of one
+SAME = 170  # orders of one time: more than a page of 100, and not a multiple or divisor of it
 USER, PASSWORD = "TOUCHLINE", "read-only"
 HEAD = "SalesOrder;SoldToParty;LastChangeDateTime;TotalNetAmount;TransactionCurrency;OverallSDProcessStatus;YY1_Channel_SDH"
 
 
 class Cap:
-    """A CAP server; `write` changes what it holds, by its OData 4."""
+    """A CAP server; `write` changes its data over OData 4."""
 
     def __init__(self, port: int) -> None:
         self.address = f"http://127.0.0.1:{port}"
@@ -35,14 +35,14 @@ class Cap:
         return f"{self.address}/odata/v2" if version == 2 else self.address
 
     def write(self, method: str, path: str, **fields: Any) -> None:
-        """POST to an entity set, PATCH or DELETE of one row."""
+        """Send a POST to an entity set, or a PATCH or DELETE of one row."""
         signed = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         headers = {"Authorization": f"Basic {signed}", "Content-Type": "application/json"}
         answer = self._pool.request(method, self.address + path, body=json.dumps(fields), headers=headers)
         assert answer.status in (200, 201, 204), answer.data
 
     def order(self, number: int, method: str = "PATCH", **fields: Any) -> None:
-        """Change one order, now."""
+        """Change one order with the current time."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         changed = {} if method == "DELETE" else {"LastChangeDateTime": at, **fields}
         self.write(method, f"/API_SALES_ORDER_SRV/A_SalesOrder('{number:010}')", **changed)
@@ -58,7 +58,7 @@ class Cap:
 
 
 def at(number: int) -> datetime:
-    """When an order was changed: always `SAME` of them at once, in an order that is not that of their numbers."""
+    """Return the time of an order's change: `SAME` orders share a time, and times do not follow the numbers."""
     return DAY + timedelta(milliseconds=(number * 7 % ORDERS) // SAME)
 
 
@@ -71,7 +71,7 @@ def lines() -> Iterator[str]:
 
 @contextmanager
 def cap(folder: Path) -> Iterator[Cap]:
-    """A server with `ORDERS` orders in a new `folder`, until the block ends."""
+    """Run a server with `ORDERS` orders in a new `folder` until the block ends."""
     source = Path(__file__).parent
     modules = installed.npm("cap-9.9.3", source) / "node_modules"
     shutil.copytree(source, folder)

@@ -1,1 +1,1 @@
-"""Senders that the intake is tested with: the genuine libraries, in environments of their own."""
+"""Senders for tests of the intake: original client libraries in separate environments."""

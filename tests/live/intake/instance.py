@@ -1,4 +1,4 @@
-"""An instance of the intake with an endpoint of each kind, as a real process, and a plain way to post to it."""
+"""An instance of the intake with all kinds of endpoints as a real process, and a simple way to post to it."""
 
 import base64
 import http.client
@@ -54,7 +54,7 @@ ENDPOINTS: dict[str, Any] = {
 
 
 class Intake(NamedTuple):
-    """One instance: the same settings, environment and port over all its processes."""
+    """One instance; all its processes have the same settings, environment and port."""
 
     name: str
     port: int
@@ -70,7 +70,7 @@ class Intake(NamedTuple):
         return {secret_variable(self.name, f"{endpoint}_keys"): value for endpoint, value in KEYS.items()}
 
     def start(self, *options: str) -> subprocess.Popen[str]:
-        """The process, when it listens. Its outputs go to `<settings>.log`."""
+        """Start a process and return it when it listens. Its output goes to `<settings>.log`."""
         command = [*TOUCHLINE, "connect", "intake", "--settings", str(self.settings), "--no-restart", *options]
         with self.settings.with_suffix(".log").open("a") as log:
             process = subprocess.Popen(command, env={**os.environ, **self.secrets}, stdout=log, stderr=log, text=True)
@@ -78,12 +78,12 @@ class Intake(NamedTuple):
         return process
 
     def log(self) -> str:
-        """What its processes have said."""
+        """Return the output of its processes."""
         return self.settings.with_suffix(".log").read_text()
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[str]]:
-        """The process until the end of the block; asked to stop, it does so well, unless it was killed."""
+        """Run a process until the block ends; after SIGTERM it must exit with 0, unless it was killed."""
         process = self.start()
         try:
             yield process
@@ -94,12 +94,12 @@ class Intake(NamedTuple):
             process.wait()
 
     def listens(self) -> bool:
-        """Whether somebody is at the port."""
+        """Return whether a process listens at the port."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def post(self, path: str, body: bytes, headers: dict[str, str]) -> int:
-        """The status of the answer; 0 where nobody answers."""
+        """Post and return the status of the answer, or 0 without an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("POST", path, body, headers)
@@ -110,19 +110,19 @@ class Intake(NamedTuple):
             connection.close()
 
     def touchpoints(self) -> list[dict[str, Any]]:
-        """Everything it has published."""
+        """Return all published touchpoints."""
         kafka = KafkaSettings()
         return [one for topic in ("web", "erp", "support") for one in records(kafka, f"touchline.{topic}", self.name)]
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        """Everything it has refused and kept."""
+        """Return all dead letters."""
         return list(records(KafkaSettings(), DEAD_LETTERS, self.name))
 
 
-def instance(folder: Path) -> Intake:
-    """Settings of a new instance, on a port that is free."""
+def create_instance(folder: Path) -> Intake:
+    """Create the settings of a new instance with a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        found = Intake(f"intake-{uuid4().hex[:8]}", free.getsockname()[1], folder / "intake.yaml")
-    found.settings.write_text(yaml.safe_dump({"name": found.name, "port": found.port, "endpoints": ENDPOINTS}))
-    return found
+        intake = Intake(f"intake-{uuid4().hex[:8]}", free.getsockname()[1], folder / "intake.yaml")
+    intake.settings.write_text(yaml.safe_dump({"name": intake.name, "port": intake.port, "endpoints": ENDPOINTS}))
+    return intake

@@ -1,6 +1,6 @@
-"""Sends a few events by one genuine Python library: `python send.py LIBRARY ADDRESS KEY`.
+"""Send some events with one original Python library: `python send.py LIBRARY ADDRESS KEY`.
 
-Runs in the environment of requirements.txt. Fails where the library says that it could not deliver.
+Runs in the environment of requirements.txt. Fails if the library reports that it could not deliver.
 """
 
 import sys
@@ -10,27 +10,27 @@ from typing import Any
 
 
 def segment(address: str, key: str) -> None:
-    """One of each call, packed and plain."""
+    """Send one event of each call, compressed and uncompressed."""
     from segment.analytics import Client
 
-    for packed in (False, True):
-        client = Client(key, host=address, gzip=packed, on_error=failed, max_retries=3)
-        person = f"segment-{packed}"
+    for compressed in (False, True):
+        client = Client(key, host=address, gzip=compressed, on_error=report_failure, max_retries=3)
+        person = f"segment-{compressed}"
         client.identify(person, {"email": f"{person}@shop.example", "phone": "+1 555 0100 100"})
         client.track(person, "Order Completed", {"order_id": "o9", "total": 12.5, "when": datetime.now(UTC)})
-        client.page(anonymous_id=f"anon-{packed}", name="Pricing", properties={"url": "https://shop.example/pricing"})
-        client.screen(anonymous_id=f"anon-{packed}", name="Home")
+        client.page(anonymous_id=f"anon-{compressed}", name="Pricing", properties={"url": "https://shop.example/pricing"})
+        client.screen(anonymous_id=f"anon-{compressed}", name="Home")
         client.group(person, "acct-3", {"plan": "pro"})
-        client.alias(f"anon-{packed}", person)
+        client.alias(f"anon-{compressed}", person)
         client.flush()
         client.shutdown()
 
 
 def rudder(address: str, key: str) -> None:
-    """A track and an identify, packed as its default is."""
+    """Send a track and an identify, compressed by default."""
     from rudderstack import analytics
 
-    analytics.write_key, analytics.dataPlaneUrl, analytics.on_error = key, address, failed
+    analytics.write_key, analytics.dataPlaneUrl, analytics.on_error = key, address, report_failure
     analytics.track("rudder", "Product Viewed", {"sku": "p1"})
     analytics.identify("rudder", {"email": "rudder@shop.example"})
     analytics.flush()
@@ -38,7 +38,7 @@ def rudder(address: str, key: str) -> None:
 
 
 def snowplow(address: str, key: str) -> None:
-    """A page view with a context, a described and a structured event: by POST in base64, by GET plainly."""
+    """Send a page view with a context, a self-describing and a structured event: POST in base64, GET in plain text."""
     from snowplow_tracker import (
         Emitter,
         PageView,
@@ -52,7 +52,7 @@ def snowplow(address: str, key: str) -> None:
     for method in ("post", "get"):
         host, _, port = address.removeprefix("http://").partition(":")
         emitter = Emitter(
-            host, port=int(port), protocol="http", method=method, batch_size=1, on_failure=lambda *_: failed("snowplow")
+            host, port=int(port), protocol="http", method=method, batch_size=1, on_failure=lambda *_: report_failure("snowplow")
         )
         subject = Subject().set_user_id(f"snowplow-{method}").set_domain_user_id(f"browser-{method}")
         tracker = Tracker("site", emitter, subject=subject, app_id="shop", encode_base64=method == "post")
@@ -65,15 +65,15 @@ def snowplow(address: str, key: str) -> None:
 
 
 def cloudevents(address: str, key: str) -> None:
-    """One event in each mode: binary, structured, a batch of two."""
+    """Send one event in each mode: binary, structured, and a batch of two."""
     from cloudevents.core.bindings.http import to_binary_event, to_structured_event
     from cloudevents.core.formats.json import JSONFormat
     from cloudevents.core.v1.event import CloudEvent
 
     def event(name: str) -> Any:
-        told = {"id": name, "source": "/billing", "type": "example.invoice.issued", "specversion": "1.0", "subject": "p-1"}
+        attributes = {"id": name, "source": "/billing", "type": "example.invoice.issued", "specversion": "1.0", "subject": "p-1"}
         return CloudEvent(
-            {**told, "datacontenttype": "application/json", "time": datetime.now(UTC)}, {"number": name, "total": 12.5}
+            {**attributes, "datacontenttype": "application/json", "time": datetime.now(UTC)}, {"number": name, "total": 12.5}
         )
 
     for message in (to_binary_event(event("b"), JSONFormat()), to_structured_event(event("s"), JSONFormat())):
@@ -83,7 +83,7 @@ def cloudevents(address: str, key: str) -> None:
 
 
 def standardwebhooks(address: str, key: str) -> None:
-    """A signed delivery, twice."""
+    """Send a signed delivery twice."""
     from standardwebhooks import Webhook
 
     body, now = '{"type": "ticket.opened", "ticket": 7, "email": "standard@shop.example"}', datetime.now(UTC)
@@ -97,14 +97,14 @@ def standardwebhooks(address: str, key: str) -> None:
 
 
 def post(address: str, headers: dict[str, str], body: bytes, key: str | None) -> None:
-    """Send it. Raises HTTPError where the answer is not 2xx."""
-    told = {**headers, **({"Authorization": f"Bearer {key}"} if key else {})}
-    with urllib.request.urlopen(urllib.request.Request(address, body, told), timeout=20) as answer:
+    """Post a body. Raises HTTPError if the answer is not 2xx."""
+    sent = {**headers, **({"Authorization": f"Bearer {key}"} if key else {})}
+    with urllib.request.urlopen(urllib.request.Request(address, body, sent), timeout=20) as answer:
         answer.read()
 
 
-def failed(error: object, *_: object) -> None:
-    """A library says that it could not deliver: this process ends badly."""
+def report_failure(error: object, *_: object) -> None:
+    """Record that a library could not deliver; the process then ends with an error."""
     FAILURES.append(error)
 
 

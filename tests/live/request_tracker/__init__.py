@@ -1,1 +1,1 @@
-"""What it takes to install, start and fill a Request Tracker."""
+"""Installation, start and data of a Request Tracker."""

@@ -1,4 +1,4 @@
-"""A Request Tracker on loopback, its Debian packages unpacked in the tools folder, its database made anew."""
+"""A Request Tracker on loopback with Debian packages in the tools folder and a new database."""
 
 import json
 import os
@@ -30,7 +30,7 @@ Set($Timezone, 'America/New_York'); Set($MailCommand, 'testfile'); Set($LogToSys
 
 
 class RequestTracker:
-    """A running server and its database, used over REST as `root`; `token` is that of a user who may read."""
+    """A running server and its database, used over REST as `root`; `token` belongs to a user with read rights."""
 
     def __init__(self, folder: Path, port: int, token: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -38,7 +38,7 @@ class RequestTracker:
         self._file = folder / "rt.sqlite"
 
     def up(self) -> bool:
-        """Whether it answers."""
+        """Return whether the server answers."""
         try:
             self.call("GET", "rt")
         except OSError:
@@ -46,7 +46,7 @@ class RequestTracker:
         return True
 
     def call(self, method: str, path: str, **body: Any) -> Any:
-        """The answer of REST 2."""
+        """Send a request to REST 2 and return the answer."""
         signed = {"Authorization": "Basic " + b64encode(b"root:password").decode(), "Content-Type": "application/json"}
         data = json.dumps(body).encode() if body else None
         asked = urllib.request.Request(f"{self.url}/REST/2.0/{path}", data, signed, method=method)
@@ -54,27 +54,27 @@ class RequestTracker:
             return json.loads(answer.read() or "null")
 
     def open(self, requestor: str, text: str) -> str:
-        """A new ticket of a customer, written down by an agent."""
+        """Create a ticket of a customer as an agent and return its id."""
         ticket = self.call("POST", "ticket", Queue="General", Subject="Router", Requestor=requestor, Content=text)
         return str(ticket["id"])
 
-    def say(self, ticket: str, how: str, text: str) -> None:
-        """An agent's answer (`correspond`) or note to other agents (`comment`)."""
+    def write_message(self, ticket: str, how: str, text: str) -> None:
+        """Write an agent's answer (`correspond`) or internal comment (`comment`)."""
         self.call("POST", f"ticket/{ticket}/{how}", Content=text, ContentType="text/html")
 
     def change(self, ticket: str, **fields: str) -> None:
-        """Status, queue and their like."""
+        """Change fields such as status and queue."""
         self.call("PUT", f"ticket/{ticket}", **fields)
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
-        """What stands in the database itself."""
+        """Run a query on the database."""
         with closing(sqlite3.connect(self._file)) as database:
             return database.execute(query).fetchall()
 
 
 @contextmanager
 def request_tracker(folder: Path) -> Iterator[RequestTracker]:
-    """A server with its database in `folder`, until the block ends."""
+    """Run a server with its database in `folder` until the block ends."""
     root = installed.debian("request-tracker-5", *PACKAGES)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -95,14 +95,14 @@ def request_tracker(folder: Path) -> Iterator[RequestTracker]:
 
 
 def perl(environment: dict[str, str], *command: str) -> str:
-    """What one of RT's programs prints."""
+    """Run one of RT's programs and return its output."""
     found = subprocess.run(["perl", *command], env=environment, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     return found.stdout
 
 
 def _environment(root: Path, folder: Path, port: int) -> dict[str, str]:
-    """RT knows where it lies by its module RT::Generated; one of our own says where it was unpacked."""
+    """Return the environment with a module RT::Generated that names the folder of the unpacked packages."""
     [generated] = root.glob("usr/share/request-tracker5/lib/RT/Generated.pm")
     places = {
         "/usr/share": root / "usr/share",

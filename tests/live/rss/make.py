@@ -10,7 +10,7 @@ from feedgen.feed import FeedGenerator  # type: ignore[import-not-found]
 
 
 def feed(entries: list[dict[str, str]]) -> FeedGenerator:
-    """A weblog of these entries, the newest first."""
+    """Return a weblog of these entries, newest first."""
     found = FeedGenerator()
     found.id("urn:weblog")
     found.title("Weblog")
@@ -28,7 +28,7 @@ def feed(entries: list[dict[str, str]]) -> FeedGenerator:
 
 
 def main() -> None:
-    """See the module."""
+    """Read entries from stdin and write the feed to stdout."""
     found = feed(json.load(sys.stdin))
     sys.stdout.buffer.write(found.rss_str() if sys.argv[1] == "rss" else found.atom_str())
 

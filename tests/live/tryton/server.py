@@ -1,4 +1,4 @@
-"""A Tryton server on loopback, on a copy of a database that was filled once."""
+"""A Tryton server on loopback with a copy of a prepared database."""
 
 import json
 import shutil
@@ -22,11 +22,11 @@ MODULES = ("sale", "sale_opportunity", "stock", "account_invoice_stock")
 PASSWORD = "admin"
 CUSTOMERS = 60
 RETURNS = 10
-PATIENCE = 120
+MAX_WAIT_SECONDS = 120
 
 
 class Tryton:
-    """A running server and its database, used over RPC as any client does."""
+    """A running server and its database, used over RPC like a client."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/ct"
@@ -34,7 +34,7 @@ class Tryton:
         self._headers = {"Content-Type": "application/json"}
 
     def login(self) -> bool:
-        """Whether the server is up; then with a session."""
+        """Log in and return whether the server answers."""
         try:
             user, session, _ = self._post("common.db.login", ["admin", {"password": PASSWORD}])
         except OSError:
@@ -43,22 +43,24 @@ class Tryton:
         return True
 
     def call(self, method: str, *params: Any) -> Any:
-        """The result of `sale.sale.quote` and its like."""
+        """Call a method such as `sale.sale.quote` and return its result."""
         return self._post(f"model.{method}", [*params, {"company": 1}])
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
-        """What stands in the database itself."""
+        """Run a query on the database."""
         with closing(sqlite3.connect(self._file)) as database:
             return database.execute(query).fetchall()
 
     def change(self, statement: str) -> None:
-        """Change the database behind the server's back."""
-        with closing(sqlite3.connect(self._file, timeout=PATIENCE)) as database, database:
+        """Change the database without the server."""
+        with closing(sqlite3.connect(self._file, timeout=MAX_WAIT_SECONDS)) as database, database:
             database.execute(statement)
 
     def _post(self, method: str, params: list[Any]) -> Any:
         body = json.dumps({"id": 1, "method": method, "params": params}).encode()
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/rpc/", body, self._headers), timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{self.url}/rpc/", body, self._headers), timeout=MAX_WAIT_SECONDS
+        ) as answer:
             found = json.load(answer)
         assert "error" not in found, found["error"]
         return found["result"]
@@ -66,9 +68,9 @@ class Tryton:
 
 @contextmanager
 def tryton(folder: Path) -> Iterator[Tryton]:
-    """A server with its database in `folder`, until the block ends."""
+    """Run a server with its database in `folder` until the block ends."""
     program = installed.python("tryton-8.2", REQUIREMENTS)
-    shutil.copy(_seeded(program) / "ct.sqlite", folder)
+    shutil.copy(_prepare_database(program) / "ct.sqlite", folder)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     file = _configuration(folder, port)
@@ -76,15 +78,15 @@ def tryton(folder: Path) -> Iterator[Tryton]:
         process = subprocess.Popen([*_command(program, "trytond"), "-c", file, "-d", "ct"], stdout=log, stderr=log)
     try:
         server = Tryton(folder, port)
-        eventually(server.login, PATIENCE)
+        eventually(server.login, MAX_WAIT_SECONDS)
         yield server
     finally:
         process.kill()
         process.wait()
 
 
-def _seeded(program: Path) -> Path:
-    """The folder of the filled database; made anew when the seed or the versions change."""
+def _prepare_database(program: Path) -> Path:
+    """Return the folder of the prepared database, which is created again if the seed or the versions change."""
     version = sha256(REQUIREMENTS.read_bytes() + SEED.read_bytes()).hexdigest()[:12]
 
     def fill(folder: Path) -> None:
@@ -98,7 +100,7 @@ def _seeded(program: Path) -> Path:
         with closing(sqlite3.connect(folder / "ct.sqlite")) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    return installed.once(f"tryton-seed-{version}", fill)
+    return installed.install_once(f"tryton-seed-{version}", fill)
 
 
 def _command(program: Path, name: str) -> list[str]:

@@ -1,4 +1,4 @@
-// Sends a few events by the genuine Segment library for Node.js: `node send.mjs ADDRESS KEY`.
+// Send some events with the original Segment library for Node.js: `node send.mjs ADDRESS KEY`.
 import { Analytics } from "@segment/analytics-node";
 
 const [address, key] = process.argv.slice(2);
