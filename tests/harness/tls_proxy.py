@@ -1,10 +1,14 @@
-"""A TLS port in front of a plaintext port on loopback: ClickHouse with TLS, though the local library has no TLS port."""
+"""A TLS port in front of a plaintext port on loopback: ClickHouse with TLS, though the local library has no TLS port.
 
-import asyncio
+It uses threads: asyncio closes a failed handshake without the alert that real servers send.
+"""
+
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from select import select
 
 from tests.harness.tls_certificates import Certificates
 
@@ -13,48 +17,43 @@ READ_BYTES = 65_536
 
 @contextmanager
 def tls_port(port: int, certificates: Certificates, *, requires_client: bool) -> Iterator[int]:
-    """A TLS port that forwards to `port`, until the block ends; `requires_client` asks for a certificate of the CA."""
+    """Run a TLS port that forwards to `port`; `requires_client` rejects clients without a certificate of the CA."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.server)
     if requires_client:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(certificates.ca)
-    listening: asyncio.Queue[int] = asyncio.Queue()
-    loop, ready = asyncio.new_event_loop(), threading.Event()
-    stop = asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_accept, args=(listener, context, port), daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
 
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.CancelledError):
-            while block := await reader.read(READ_BYTES):
-                writer.write(block)
-                await writer.drain()
-        writer.close()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await reader.read(READ_BYTES)
-        if not first:  # a connection without a login ends the local ClickHouse library
-            writer.close()
+def _accept(listener: socket.socket, context: ssl.SSLContext, port: int) -> None:
+    while True:
+        try:
+            plain, _ = listener.accept()
+        except OSError:
             return
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
-        upstream_writer.write(first)
-        await asyncio.gather(forward(reader, upstream_writer), forward(upstream_reader, writer))
+        threading.Thread(target=_serve, args=(plain, context, port), daemon=True).start()
 
-    async def serve() -> None:
-        server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
-        listening.put_nowait(server.sockets[0].getsockname()[1])
-        ready.set()
-        await stop.wait()
-        server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
 
-    loop.set_exception_handler(lambda *_: None)  # handshakes that a test lets fail
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
-    thread.start()
-    ready.wait(10)
-    try:
-        yield listening.get_nowait()
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()
+def _serve(plain: socket.socket, context: ssl.SSLContext, port: int) -> None:
+    """Connect to the server only after the first message: a connection without a login ends the local ClickHouse library."""
+    with plain, suppress(OSError), context.wrap_socket(plain, server_side=True) as client:
+        first = client.recv(READ_BYTES)
+        if first:
+            with socket.create_connection(("127.0.0.1", port)) as server:
+                server.sendall(first)
+                _forward(client, server)
+
+
+def _forward(client: ssl.SSLSocket, server: socket.socket) -> None:
+    """Copy both directions in one thread, because two threads must not use one TLS connection at the same time."""
+    while True:
+        readable = [client] if client.pending() else select([client, server], [], [])[0]
+        for source in readable:
+            block = source.recv(READ_BYTES)
+            if not block:
+                return
+            (server if source is client else client).sendall(block)
