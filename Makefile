@@ -1,4 +1,6 @@
 # One verb per job, for people and CI. `make` prints the list.
+SHELL := bash
+.SHELLFLAGS := -e -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup check test test-fast test-connectors crash demo up down status bench bench-intake bench-clickhouse format lock settings clean
 
@@ -8,6 +10,9 @@ STAMP := $(VENV)/.complete
 TOUCHLINE := $(BIN)/touchline
 # Integration tests mostly wait, so two cores serve four processes.
 PROCESSES := 4
+# One line per downloaded package, with its number and the total, instead of pip's four.
+PIP_PROGRESS = awk -v total=$$(grep '==' deploy/requirements-dev.txt | grep -vc win32) \
+	'/^(Collecting|Requirement already)/ {n++} /^Collecting/ {print "  " n " of " total " " $$2} /^Installing/ {print "  install"} {fflush()}'
 LOCK := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q
 
 help: ## print this list
@@ -19,9 +24,9 @@ setup: $(STAMP) ## create .venv from the lock file, download Kafka and ClickHous
 $(STAMP): deploy/requirements-dev.txt pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is missing: apt-get install -y python3.11 python3.11-venv'; exit 1; }
 	@python3 -m venv $(VENV) || { echo 'the venv module is missing: apt-get install -y python3-venv'; exit 1; }
-	@echo "Install $$(grep -c '==' deploy/requirements-dev.txt) packages into $(VENV)"
-	$(BIN)/pip install --disable-pip-version-check --require-hashes -r deploy/requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo 'download the packages of the lock file, install them into $(VENV)'
+	@$(BIN)/pip install --disable-pip-version-check --require-hashes -r deploy/requirements-dev.txt | $(PIP_PROGRESS)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $(STAMP)
 
 check: $(STAMP) ## run ruff, mypy, layer rules and codespell

@@ -68,10 +68,11 @@ JOURNEY = Question(
     ("details",),
 )
 PAIN_POINTS = Question(
-    "Pain points: change of satisfaction in points of 100, 95 % intervals (simulated)",
+    "Pain points: change of satisfaction in points (simulated)",
     "pain_points",
     {"type": "type, stage, channel", "low_change": "from", "high_change": "to", "touchpoints": "touch-\npoints"},
     {"type": ("stage", "channel")},
+    note="from, to: 95 % interval",
 )
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -44,7 +45,7 @@ def show_progress(on: Console, inputs: Sequence[Input]) -> Iterator[Show]:
 def flow_screen(flow: Flow, inputs: Sequence[Input], seconds: float) -> Group:
     """Return the table of the flow with a bar and the time left below."""
     bar = ProgressBar(total=1.0, completed=share_done(flow, inputs), width=BAR_WIDTH)
-    return Group(flow_table(flow, inputs), Text(), bar, Text(progress_line(flow, inputs, seconds)))
+    return Group(flow_table(flow, inputs), Text(), Padding(bar, 0), Text(progress_line(flow, inputs, seconds)))
 
 
 def flow_table(flow: Flow, inputs: Sequence[Input]) -> Table:

@@ -37,16 +37,16 @@ def show_identity(on: Console, identity: Identity, at: datetime | None) -> None:
     """Print the customer, its identifiers and its merges, each with the touchpoint that caused it."""
     as_of = f", as of {at:{MINUTE}} UTC" if at else ""
     on.print(Text.assemble(("Customer ", "bold"), (str(identity.customer_id), "bold cyan"), as_of))
-    edges = table("since (UTC)", "~identifier and rule", "assigned to", "by event")
+    edges = table("since (UTC), event", "~identifier and rule", "assigned to")
     for edge in identity.edges:
         owner = "this one" if edge.customer_id == identity.customer_id else short_id(edge.customer_id)
         identifier = printable(f"{edge.kind}:{edge.value}\n{edge.rule}")
-        edges.add_row(f"{edge.at:{MINUTE}}", identifier, owner, short_id(edge.event_id))
+        edges.add_row(f"{edge.at:{MINUTE}}\n{short_id(edge.event_id)}", identifier, owner)
     on.print(edges)
-    merges = table("at (UTC)", "~merge and rule", "by event")
+    merges = table("at (UTC), event", "~merge and rule")
     for merge in identity.merges:
         text = printable(f"{short_id(merge.from_customer)} was merged into this one\n{merge.rule}")
-        merges.add_row(f"{merge.at:{MINUTE}}", text, short_id(merge.event_id))
+        merges.add_row(f"{merge.at:{MINUTE}}\n{short_id(merge.event_id)}", text)
     if identity.merges:
         on.print()
         on.print(merges)
@@ -100,8 +100,9 @@ def _show_reading(on: Console, reading: Reading, entries: dict[UUID, TimelineEnt
     low, value, high = (
         form.format(each * scale) if each is not None else "-" for each in (reading.low, reading.value, reading.high)
     )
+    interval = "" if reading.low is None or reading.high is None else f", {low} to {high}"
     on.print(
-        Text.assemble((f"{reading.signal} {value}", "bold"), f", {low} to {high}, at {reading.at:{MINUTE}} UTC"),
+        Text.assemble((f"{reading.signal} {value}", "bold"), f"{interval}, at {reading.at:{MINUTE}} UTC"),
         Text(f"from {count_of(reading.evidence, 'touchpoint')}, {reading.definition}", "dim"),
         sep="\n",
     )
