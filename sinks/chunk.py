@@ -1,4 +1,4 @@
-"""The pure middle of a sink: Kafka records in, rows and refusals out."""
+"""The pure part of a sink: Kafka records in, rows and dead letters out."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,19 +12,19 @@ Record = KafkaRecord
 
 
 class Chunk(NamedTuple):
-    """Records of one poll: `rows[i]` came from `sources[i]`; `skipped` counts records of other tables."""
+    """Records of one poll: `rows[i]` comes from `sources[i]`; `skipped` counts records of other tables."""
 
     rows: list[Row]
     sources: list[Record]
-    letters: list[DeadLetter]
+    dead_letters: list[DeadLetter]
     skipped: int
 
 
 def transform(table: Table, records: Iterable[Record]) -> Chunk:
-    """Decode each record and make its row; what cannot be decoded becomes a dead letter."""
+    """Return the row of each record; a record that cannot be decoded becomes a dead letter."""
     rows: list[Row] = []
     sources: list[Record] = []
-    letters: list[DeadLetter] = []
+    dead_letters: list[DeadLetter] = []
     skipped = 0
     for record in records:
         try:
@@ -35,8 +35,8 @@ def transform(table: Table, records: Iterable[Record]) -> Chunk:
             rows.append(row)
             sources.append(record)
         except RecordError as error:
-            letters.append(refusal(table, record, error))
-    return Chunk(rows, sources, letters, skipped)
+            dead_letters.append(make_dead_letter(table, record, error))
+    return Chunk(rows, sources, dead_letters, skipped)
 
 
 def make_row(table: Table, record: Record) -> Row | None:
@@ -50,7 +50,7 @@ def make_row(table: Table, record: Record) -> Row | None:
     return (*table.row(fields), record.partition, record.offset)
 
 
-def refusal(table: Table, record: Record, error: RecordError) -> DeadLetter:
-    """The dead letter of a record that this table cannot take; it names source and connector where the bytes do."""
+def make_dead_letter(table: Table, record: Record, error: RecordError) -> DeadLetter:
+    """Return the dead letter of a record that this table refuses, with source and connector if the record names them."""
     source, connector = extract_source_and_connector(record.value)
     return make_record_dead_letter(error, record, stage=table.stage, source=source, connector=connector)

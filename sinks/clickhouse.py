@@ -1,8 +1,8 @@
-"""The one way to ClickHouse, over its native protocol: settings, a thin client, and its errors grouped by what to do about them.
+"""Client of ClickHouse over its native protocol, with errors grouped by recovery.
 
-Only this module imports clickhouse_driver. Traps it takes care of: unknown settings are refused instead of dropped, inserts are
-never asynchronous, on a cluster neither, parameters are bound by the server, a broken connection surfaces as EOFError or
-OSError, and a client is one socket: one `ClickHouse` per thread.
+Only this module imports clickhouse_driver. It handles these traps: the server must refuse unknown settings, inserts must be
+synchronous, the server binds parameters, and a broken connection raises EOFError or OSError. A client is one socket, so each
+thread needs its own `ClickHouse`.
 """
 
 import logging
@@ -18,9 +18,9 @@ from clickhouse_driver import Client, errors
 from schemas.errors import ConfigError, FatalError, RecordError, RetryableError, TouchlineError
 from sinks.codes import LOGIN_REJECTED, MISCONFIGURED, NAMES, RETRYABLE, UNFIT
 from sinks.connection import ClickHouseSettings, diagnose_clickhouse
-from sinks.server_versions import TOKEN, insert_settings
+from sinks.server_versions import TOKEN, make_insert_settings
 
-# The driver logs with a traceback what it also raises, and what it raises is mapped and told here.
+# The driver logs each error with a traceback and also raises it; this module maps the raised error.
 logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
 
 DRIVER_ERRORS = (errors.Error, EOFError, OSError)
@@ -40,17 +40,17 @@ WHERE name LIKE '%dedup%' OR name IN ('async_insert', 'distributed_foreground_in
 HINTS = {497: ": give its user the role touchline_writer"}
 
 
-# One row at once, then nothing: a query that only stays. Some bytes of progress come five times a second.
-STAY = """
+# A query that returns one row and then only sleeps, as a lock. It sends progress five times a second.
+HOLD_QUERY = """
 SELECT 1 UNION ALL SELECT count() FROM numbers(1000000000) WHERE sleepEachRow(0.2)
 SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0, max_execution_time = 0
 """
-LOOK_EVERY = 0.2
-TAKEN = 216
+HOLD_RETRY_SECONDS = 0.2
+QUERY_ID_IN_USE = 216
 
 
 class UnexpectedError(FatalError):
-    """ClickHouse refused with a code that no list of `codes.py` holds: nobody knows what became of the block."""
+    """ClickHouse refused with a code that no list of `codes.py` contains; the outcome is unknown."""
 
 
 class UnavailableError(RetryableError):
@@ -62,7 +62,7 @@ class UnavailableError(RetryableError):
 
 
 class Answer(NamedTuple):
-    """What a query returned: column names, and one tuple of Python values per row."""
+    """Result of a query: column names, and one tuple of Python values per row."""
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
@@ -96,46 +96,46 @@ class ClickHouse:
             self._client.connection._create_ssl_context = lambda _options: context  # noqa: SLF001
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> Answer:
-        """Rows of a query; parameters are written `{name:Type}`. Raises RetryableError, ConfigError or FatalError."""
+        """Return the rows of a query with parameters `{name:Type}`. Raises RetryableError, ConfigError or FatalError."""
         try:
             rows, columns = self._client.execute(sql, dict(params) if params else None, with_column_types=True)
         except DRIVER_ERRORS as error:
-            raise self._mapped(error, detail=True) from error
+            raise self._map_error(error, detail=True) from error
         self._has_answered = True
         return Answer([name for name, _ in columns], rows)
 
     def execute(self, sql: str) -> None:
-        """One statement that returns nothing. Raises as `query` does."""
+        """Run one statement that returns nothing. Raises as `query` does."""
         self.query(sql)
 
     def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]], token: str) -> None:
-        """One block, one sequence of values per column; the same `token` again within the table's window inserts nothing.
+        """Insert one block, a sequence of values per column. A repeated `token` within the table's window inserts nothing.
 
-        Raises UnavailableError (outcome unknown: retry the same values and token), RecordError (nothing stored, some value does
-        not fit), ConfigError, FatalError. DateTime64 values are integers.
+        Raises UnavailableError (outcome unknown: retry with the same values and token), RecordError (nothing is stored, a value
+        does not fit), ConfigError, FatalError. DateTime64 values are integers.
         """
         names = ", ".join(columns)
-        settings = {TOKEN: token, **self._gated()}
+        settings = {TOKEN: token, **self._get_insert_settings()}
         try:
             self._client.execute(f"INSERT INTO {table} ({names}) VALUES", values, columnar=True, settings=settings)
         except UNPACKABLE as error:
             self._client.disconnect()
             raise RecordError("unfit_value", f"a value does not fit its column in {table}: {type(error).__name__}") from error
         except DRIVER_ERRORS as error:
-            raise self._mapped(error, detail=False) from error
+            raise self._map_error(error, detail=False) from error
 
-    def break_off(self) -> None:
-        """From another thread: end the call that is under way, as if the server had gone."""
+    def abort(self) -> None:
+        """End the current call from another thread, as if the connection were lost."""
         if connected := self._client.connection.socket:
             with suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
 
     @contextmanager
-    def alone(self, name: str, within: float = 60.0) -> Iterator[None]:
-        """For the block, be the only one on this server who holds `name`; waits `within` seconds, then raises UnavailableError.
+    def hold_lock(self, name: str, within: float = 60.0) -> Iterator[None]:
+        """Hold the lock `name` on this server during the block. Raises UnavailableError after `within` seconds of waiting.
 
-        A query of that id stays on a connection of its own. The server refuses a second one, and ends it some seconds after
-        its connection is gone, so that whoever crashes leaves nothing behind.
+        The lock is a query with that id on its own connection. The server refuses a second query with the same id, and ends the
+        query some seconds after its connection is lost, so a crash releases the lock.
         """
         holder = ClickHouse(self._settings)
         try:
@@ -147,16 +147,14 @@ class ClickHouse:
     def _hold(self, name: str, end: float) -> None:
         while True:
             try:
-                next(self._client.execute_iter(STAY, query_id=name))
+                next(self._client.execute_iter(HOLD_QUERY, query_id=name))
             except DRIVER_ERRORS as error:
-                mapped = self._mapped(error, detail=True)
-                if getattr(error, "code", None) != TAKEN:
+                mapped = self._map_error(error, detail=True)
+                if getattr(error, "code", None) != QUERY_ID_IN_USE:
                     raise mapped from error
                 if time.monotonic() > end:
-                    raise UnavailableError(
-                        f"{self._where} is held by another {name} for long: try again later", "held"
-                    ) from error
-                time.sleep(LOOK_EVERY)
+                    raise UnavailableError(f"another {name} still runs on {self._where}: try again later", "held") from error
+                time.sleep(HOLD_RETRY_SECONDS)
             else:
                 return
 
@@ -164,15 +162,15 @@ class ClickHouse:
         """Close the socket."""
         self._client.disconnect()
 
-    def _gated(self) -> dict[str, Any]:
-        """The settings of inserts for this server, asked again after every error: another version may answer by then."""
+    def _get_insert_settings(self) -> dict[str, Any]:
+        """Return the settings of inserts, read again after each error, because a server of another version may answer then."""
         if self._insert_settings is None:
             ((version, known),) = self.query(ASK_SETTINGS).rows
-            self._insert_settings = insert_settings(version, known, self._where)
+            self._insert_settings = make_insert_settings(version, known, self._where)
         return self._insert_settings
 
-    def _mapped(self, error: BaseException, *, detail: bool) -> TouchlineError:
-        """Ours for the driver's. The server's own words only with `detail`: on inserts they may quote values."""
+    def _map_error(self, error: BaseException, *, detail: bool) -> TouchlineError:
+        """Return our error for a driver's. `detail` includes the server's text, which may quote values on inserts."""
         self._insert_settings = None
         if isinstance(error, errors.UnknownTypeError):
             return ConfigError(f"{self._where} sends a column type that clickhouse-driver does not know")

@@ -1,4 +1,4 @@
-"""What an error code of ClickHouse means for a block: three lists, and a code that none of them has is unexpected."""
+"""Error codes of ClickHouse by their meaning for a block. A code in none of these lists is unexpected."""
 
 RETRYABLE = {
     75: "cannot_write_to_file",

@@ -1,14 +1,14 @@
-"""Views of one customer at a time, from the text of the views of all: `touchline.customers_of(customer_id = '…')`. Pure.
+"""Views of one customer, `touchline.customers_of(customer_id = '…')`, made from the text of the views of all. Pure.
 
-Whose a touchpoint is now stands in no sort key, because merges change it: `WHERE customer_id = …` on `touchpoints` reads all. The
-twin asks `touchpoints_of_customers` which touchpoints may be the customer's, reads the newest row of each of these by its id, and
-leaves it to the view's own text to say whose they are. It shows what the view with that condition would show, only sooner.
+Merges change the customer of a touchpoint, so no sort key contains it, and `WHERE customer_id = …` on `touchpoints` reads all
+rows. A view of one customer asks `touchpoints_of_customers` for the touchpoints that may belong to the customer, and reads the
+newest row of each by its id. The text of the original view then decides which of them do. The result is the same.
 """
 
 import re
 from collections.abc import Mapping
 
-TWINS = ("touchpoints", "journey_steps", "customers")
+CUSTOMER_VIEWS = ("touchpoints", "journey_steps", "customers")
 ALL = "(SELECT * FROM touchline_store.touchpoints_by_event FINAL)"
 POSSIBLE = """(
     SELECT * FROM touchline_store.touchpoints_by_event
@@ -29,10 +29,10 @@ SHOWN = "WHERE toUUID(UUIDNumToString(stored.customer_id)) = {customer_id:UUID}"
 FORM = re.compile(r"CREATE OR REPLACE VIEW touchline\.\w+\n(.*?\n\))\nAS\n(.*)\nCOMMENT '(.*)'", re.DOTALL)
 
 
-def of_one_customer(name: str, views: Mapping[str, str]) -> str:
-    """The statement that makes the twin of a view; `views` holds the text of every view by its name.
+def make_customer_view(name: str, views: Mapping[str, str]) -> str:
+    """Return the statement of the view of one customer; `views` holds the text of all views by name.
 
-    Readings and journeys of a customer who has touchpoints are those that nobody hides: they are looked up without asking again.
+    A customer with visible touchpoints is neither merged nor erased, so its readings and journeys need no second check.
     """
     columns, select, comment = _form(views[name])
     select = select.replace(ALL, POSSIBLE)
@@ -40,10 +40,10 @@ def of_one_customer(name: str, views: Mapping[str, str]) -> str:
     select = SORTED.sub(lambda found: f"({_form(views[found[1]])[1].replace(HIDDEN, SHOWN)})", select)
     if name == "touchpoints":
         select = f"SELECT * FROM\n(\n{select}\n)\nWHERE customer_id = {{customer_id:UUID}}"
-    return f"CREATE OR REPLACE VIEW touchline.{name}_of\n{columns}\nAS\n{select}\nCOMMENT 'Of one customer: {comment}'"
+    return f"CREATE OR REPLACE VIEW touchline.{name}_of\n{columns}\nAS\n{select}\nCOMMENT 'One customer: {comment}'"
 
 
 def _form(view: str) -> tuple[str, str, str]:
-    """Columns, SELECT and comment of a view's statement."""
+    """Return columns, SELECT and comment of a view's statement."""
     columns, select, comment = FORM.findall(view)[0]
     return columns, select, comment

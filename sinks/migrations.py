@@ -1,12 +1,15 @@
-"""Bring ClickHouse to the tables, rights and views of this software.
+"""Migrate ClickHouse to the tables, rights and views of this software.
 
-1. Databases `touchline_store` (tables), `touchline` (views), `touchline_unmasked`; the table that remembers what was applied.
-2. Rights: `sinks/rights/roles.sql`, where users are made by SQL; elsewhere their roles must stand in the server's configuration.
-3. Migrations: numbered files `sinks/tables/<name>/migrations/0001_*.sql`, applied in order, each once, never changed afterwards.
-4. Views: every file of `sinks/views`, replaced each time, those that others read first.
+1. Create the databases `touchline_store` (tables), `touchline` (views), `touchline_unmasked`, and the table of applied
+   migrations.
+2. Create roles and rights (`sinks/rights/roles.sql`) if the server stores users by SQL; otherwise check those of its
+   configuration.
+3. Apply new migrations: numbered files `sinks/tables/<name>/migrations/0001_*.sql`, in order, each once, never changed
+   afterwards.
+4. Replace all views of `sinks/views`, each after those that it reads.
 
-One migration at a time: a second one waits. Every statement is written to be harmless when it runs twice (`IF NOT EXISTS`,
-`OR REPLACE`), which makes a crash between a statement and its record safe. On a cluster, `cluster.py` turns the same statements.
+A second migration waits for the first. Each statement is harmless when it runs twice (`IF NOT EXISTS`, `OR REPLACE`), so a
+crash between a statement and its record is safe. On a cluster, `cluster.py` transforms the same statements.
 """
 
 import re
@@ -15,7 +18,7 @@ from contextlib import nullcontext
 from typing import NamedTuple
 
 from schemas.errors import ConfigError
-from sinks import cluster as clustered
+from sinks import cluster as cluster_form
 from sinks.clickhouse import ClickHouse
 from sinks.rights.masks import add_definer, open_columns, secure_view
 from sinks.scripts import Script, migrations, role_statements, view_statements, views
@@ -23,7 +26,7 @@ from sinks.scripts import Script, migrations, role_statements, view_statements, 
 LOCK = "touchline-migrate"
 HISTORY = """CREATE TABLE IF NOT EXISTS touchline_store.migrations
 (
-    name String COMMENT 'table/number_what, the file it came from',
+    name String COMMENT 'the file of the migration: table/number_change',
     checksum FixedString(64) COMMENT 'SHA-256 of the file, hexadecimal',
     applied_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when it was applied, UTC'
 )
@@ -31,8 +34,8 @@ ENGINE = ReplacingMergeTree ORDER BY name
 COMMENT 'Migrations applied to touchline_store; kept for ever'"""
 DATABASES = (
     "CREATE DATABASE IF NOT EXISTS touchline_store COMMENT 'Physical tables, written by the sinks'",
-    "CREATE DATABASE IF NOT EXISTS touchline COMMENT 'Views for analysts: each thing once, merges followed'",
-    "CREATE DATABASE IF NOT EXISTS touchline_unmasked COMMENT 'What the views of touchline mask for most readers'",
+    "CREATE DATABASE IF NOT EXISTS touchline COMMENT 'Views for analysts, without duplicates, with merges followed'",
+    "CREATE DATABASE IF NOT EXISTS touchline_unmasked COMMENT 'Views with personal data in clear, for the role touchline_pii'",
 )
 GRANTED = """SELECT ifNull(table, ''), ifNull(column, '') FROM system.grants
 WHERE role_name = 'touchline_analyst' AND database = 'touchline_unmasked' AND NOT is_partial_revoke"""
@@ -44,8 +47,7 @@ WRITABLE = "'local_directory', 'replicated', 'memory'"
 
 
 class Step(NamedTuple):
-    """One line of what was (or would be) done: `kind` is database, migration, rights or view; `action` is ensure, apply, replace
-    or none; `statements` are all that it takes."""
+    """One step of a migration: `kind` is database, migration, rights or view; `action` is ensure, apply, replace or none."""
 
     kind: str
     name: str
@@ -53,29 +55,30 @@ class Step(NamedTuple):
     statements: list[str]
 
 
-def pending(found: list[Script], applied: dict[str, str]) -> list[Script]:
-    """The migrations still to apply. Raises ConfigError for one that was changed or is missing after it was applied."""
+def find_pending(found: list[Script], applied: dict[str, str]) -> list[Script]:
+    """Return the migrations to apply. Raises ConfigError for one that was changed or is missing after it was applied."""
     missing = applied.keys() - {script.name for script in found}
     if missing:
         raise ConfigError(
-            f"ClickHouse has migration {min(missing)}, which this software does not:"
-            " it was migrated by a newer version, use that one"
+            f"ClickHouse has migration {min(missing)}, which this software lacks:"
+            " it was migrated by a newer version, use that version"
         )
     for script in found:
         if applied.get(script.name, script.checksum) != script.checksum:
             raise ConfigError(
-                f"migration {script.name} was changed after it was applied: put the file back and add a new number beside it"
+                f"migration {script.name} was changed after it was applied:"
+                " put the file back and add a new file with the next number"
             )
     return [script for script in found if script.name not in applied]
 
 
 def migrate(client: ClickHouse, *, cluster: str, dry_run: bool) -> Iterator[Step]:
-    """Do the four steps of this module and report each one; with `dry_run` only report.
+    """Run the four steps of this module and yield each one; with `dry_run` only yield them.
 
-    Raises ConfigError where migrations do not fit or roles are missing, UnavailableError while another migration is at work.
+    Raises ConfigError if migrations differ or rights are missing, UnavailableError while another migration runs.
     """
-    with nullcontext() if dry_run else client.alone(LOCK):
-        for step in plan(_applied(client), own_rights=_own_rights(client), cluster=cluster):
+    with nullcontext() if dry_run else client.hold_lock(LOCK):
+        for step in plan(_applied(client), own_rights=_check_rights(client), cluster=cluster):
             if not dry_run:
                 for statement in step.statements:
                     client.execute(statement)
@@ -83,41 +86,43 @@ def migrate(client: ClickHouse, *, cluster: str, dry_run: bool) -> Iterator[Step
 
 
 def plan(applied: dict[str, str], *, own_rights: bool, cluster: str = "") -> list[Step]:
-    """All steps in order, for the cluster where one is named. Raises ConfigError for a bad name, and as `pending` does."""
+    """Return all steps in order, for a cluster if one is named. Raises ConfigError for a bad name, and as `find_pending` does."""
     found = migrations()
     if not re.fullmatch(r"\w*", cluster):
-        raise ConfigError("TOUCHLINE_CLICKHOUSE_CLUSTER is no name: letters, digits and _, as in remote_servers of the server")
-    waiting = {script.name for script in pending(found, applied)}
-    steps = [Step("database", "all", "ensure", _databases(cluster))]
-    if own_rights:  # before the migrations: materialized views name their definer, who must be there
+        raise ConfigError("TOUCHLINE_CLICKHOUSE_CLUSTER must be a name of remote_servers: letters, digits and _")
+    waiting = {script.name for script in find_pending(found, applied)}
+    steps = [Step("database", "all", "ensure", _database_statements(cluster))]
+    if own_rights:  # before the migrations: the definer of a materialized view must exist
         roles = role_statements()
-        statements = [clustered.everywhere(each, cluster) for each in roles] if cluster else roles
+        statements = [cluster_form.add_cluster(each, cluster) for each in roles] if cluster else roles
         steps.append(Step("rights", "roles", "ensure", statements))
     for script in found:
         new = script.name in waiting
-        steps.append(Step("migration", script.name, "apply" if new else "none", _applying(script, cluster) if new else []))
-    return steps + [Step("view", view.name, "replace", _viewing(view, cluster)) for view in views()]
+        steps.append(
+            Step("migration", script.name, "apply" if new else "none", _migration_statements(script, cluster) if new else [])
+        )
+    return steps + [Step("view", view.name, "replace", _view_statements(view, cluster)) for view in views()]
 
 
-def _databases(cluster: str) -> list[str]:
+def _database_statements(cluster: str) -> list[str]:
     if not cluster:
         return [*DATABASES, HISTORY]
-    made = [clustered.everywhere(each, cluster) for each in (*DATABASES, clustered.SHARD)]
-    return [*made, clustered.shared(HISTORY, cluster)]
+    made = [cluster_form.add_cluster(each, cluster) for each in (*DATABASES, cluster_form.SHARD)]
+    return [*made, cluster_form.replicate_history(HISTORY, cluster)]
 
 
-def _applying(script: Script, cluster: str) -> list[str]:
-    """The statements of a migration, and last the one that remembers it."""
-    remember = f"INSERT INTO touchline_store.migrations (name, checksum) SELECT '{script.name}', '{script.checksum}'"
+def _migration_statements(script: Script, cluster: str) -> list[str]:
+    """Return the statements of a migration; the last one records it."""
+    record = f"INSERT INTO touchline_store.migrations (name, checksum) SELECT '{script.name}', '{script.checksum}'"
     statements = [add_definer(each) for each in script.statements]
     if cluster:
-        statements = [turned for each in statements for turned in clustered.sharded(each, cluster)]
-    return [*statements, remember]
+        statements = [turned for each in statements for turned in cluster_form.split_for_shards(each, cluster)]
+    return [*statements, record]
 
 
-def _viewing(view: Script, cluster: str) -> list[str]:
+def _view_statements(view: Script, cluster: str) -> list[str]:
     statements = [each for statement in view.statements for each in secure_view(statement)]
-    return [clustered.across(each, cluster) for each in statements] if cluster else statements
+    return [cluster_form.read_all_shards(each, cluster) for each in statements] if cluster else statements
 
 
 def _applied(client: ClickHouse) -> dict[str, str]:
@@ -127,7 +132,7 @@ def _applied(client: ClickHouse) -> dict[str, str]:
     return dict(client.query("SELECT name, toString(checksum) FROM touchline_store.migrations FINAL").rows)
 
 
-def _own_rights(client: ClickHouse) -> bool:
+def _check_rights(client: ClickHouse) -> bool:
     """Return whether the server creates users by SQL. Raises ConfigError where its configuration lacks our users and rights."""
     if client.query(f"SELECT count() FROM system.user_directories WHERE type IN ({WRITABLE})").rows[0][0]:  # noqa: S608
         return True

@@ -1,7 +1,7 @@
-"""Whose the partitions are while a chunk is worked on: a rebalance waits for the chunk a while, then it is broken off.
+"""Ownership of partitions while a chunk is processed.
 
-aiokafka rebalances in the background and commits in the name of whatever generation it is in by then: a chunk must never outlive
-the generation in which it was polled.
+aiokafka rebalances in the background and commits in the generation that is current by then. Therefore a chunk must never outlive
+the generation in which it was polled: a rebalance waits a short time for the chunk, then the chunk is abandoned.
 """
 
 import asyncio
@@ -11,26 +11,27 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
-REVOKE_WITHIN = 3.0
+REVOKE_SECONDS = 3.0
 log = logging.getLogger(__name__)
 
 
 class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Told by aiokafka what is revoked and assigned. New partitions are paused until they are `taken`.
+    """Rebalance listener of one consumer. New partitions stay paused until `start_reading`.
 
-    `assigned` is set while they wait for that; `current` from then on until the group moves on. `generation` counts assignments.
+    `assigned` is true while partitions wait for that, `current` from then on until the next rebalance. `generation` counts
+    assignments.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, break_off: Callable[[], None]) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, abandon: Callable[[], None]) -> None:
         self.assigned = False
         self.current = False
         self.generation = 0
         self._consumer = consumer
-        self._break_off = break_off
+        self._abandon = abandon
         self._work: asyncio.Task[None] | None = None
 
-    async def during(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do this as long as the partitions are ours. Raises what it raises."""
+    async def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` until it ends or a rebalance cancels it. Raises the errors of `work`."""
         self._work = asyncio.create_task(work)
         try:
             await asyncio.wait({self._work})
@@ -40,34 +41,34 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
             self._work.cancel()
             self._work = None
 
-    def taken(self) -> None:
-        """Begin to read what was assigned last, unless the group has moved on since."""
+    def start_reading(self) -> None:
+        """Read the assigned partitions, unless another rebalance has started."""
         if self.assigned:
             self._consumer.resume(*self._consumer.assignment())
             self.assigned, self.current = False, True
 
-    def lost(self) -> None:
-        """A commit was refused: nothing polled before the next assignment may be stored, for its predecessors were not."""
+    def mark_lost(self) -> None:
+        """Record a refused commit: chunks polled before the next assignment must not be stored, because earlier ones were not."""
         self.current = False
 
-    def again(self) -> None:
-        """Take the same partitions over once more, unless the group has moved on."""
+    def retake(self) -> None:
+        """Take over the same partitions again, unless a rebalance has started."""
         if self.current or self.assigned:
             self._consumer.pause(*self._consumer.assignment())
             self.assigned, self.current = True, False
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """The group moves on; while this waits, heartbeats go on."""
+        """Wait for the chunk in progress, then abandon it. Heartbeats continue during the wait."""
         self.assigned = self.current = False
         work = self._work
         if work is None:
             return
-        await asyncio.wait({work}, timeout=REVOKE_WITHIN)
+        await asyncio.wait({work}, timeout=REVOKE_SECONDS)
         if work.cancel():
-            self._break_off()
+            self._abandon()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Called before anything was fetched; where nothing is committed, reading begins anew."""
+        """Pause the new partitions before the first fetch."""
         self.generation += 1
         self._consumer.pause(*assigned)
         self.assigned = True

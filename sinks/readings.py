@@ -1,4 +1,4 @@
-"""Columns of every table of readings: what all signals share, with the drivers as parallel arrays."""
+"""Columns of all tables of readings, with the drivers as parallel arrays."""
 
 from operator import itemgetter
 from typing import Any
@@ -14,7 +14,7 @@ plain = itemgetter(*PLAIN)
 
 
 def row(fields: Fields) -> tuple[Any, ...]:
-    """One reading as the values of COLUMNS."""
+    """Return one reading as the values of COLUMNS."""
     drivers = fields["drivers"]
     ids = [driver["event_id"] for driver in drivers]
     return (*plain(fields), ids, [driver["contribution"] for driver in drivers], [driver["text"] for driver in drivers])

@@ -1,4 +1,4 @@
-"""How old the tables are that ClickHouse makes anew by itself, for Prometheus: nobody else would say that one went stale."""
+"""Age of the tables that ClickHouse rebuilds at intervals, as a metric."""
 
 import logging
 import threading
@@ -10,31 +10,31 @@ from schemas.errors import TouchlineError
 from schemas.service.telemetry import REFRESH_AGE
 from sinks.clickhouse import ClickHouse
 
-LOOK_EVERY = 60.0
+UPDATE_SECONDS = 60.0
 AGES = "SELECT table, age_seconds FROM touchline.refreshes"
 log = logging.getLogger(__name__)
 
 
 def watch(stop: threading.Event) -> None:
-    """In a thread of its own, look once a minute until `stop`. Where it fails or hangs, what was seen last grows older."""
+    """Update the metric once a minute until `stop`; call it in a thread. While it fails or hangs, the last age grows."""
     failed = False
     with closing(ClickHouse()) as client:
         while not stop.is_set():
             try:
-                look(client)
+                update_ages(client)
                 failed = False
             except TouchlineError as error:
                 if not failed:
-                    log.warning("how old the tables made anew are is not known, the next look is in a minute: %s", error)
+                    log.warning("the age of the rebuilt tables is unknown; the next query is in a minute: %s", error)
                 failed = True
-            stop.wait(LOOK_EVERY)
+            stop.wait(UPDATE_SECONDS)
 
 
-def look(client: ClickHouse) -> None:
-    """Set the gauge of each table to what grows with the time from now on. Raises as `ClickHouse.query` does."""
+def update_ages(client: ClickHouse) -> None:
+    """Set the gauge of each table to an age that grows from now on. Raises as `ClickHouse.query` does."""
     for table, age in client.query(AGES).rows:
-        REFRESH_AGE.labels(table).set_function(partial(_since, time.monotonic() - age))
+        REFRESH_AGE.labels(table).set_function(partial(_age, time.monotonic() - age))
 
 
-def _since(made: float) -> float:
-    return time.monotonic() - made
+def _age(built_at: float) -> float:
+    return time.monotonic() - built_at

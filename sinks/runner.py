@@ -1,19 +1,20 @@
-"""One table at work, with a consumer group, a ClickHouse connection and a thread of its own: none can hold up another.
+"""One table at work, with its own consumer group, ClickHouse connection and threads, so that it delays no other table.
 
-The order of steps is the guarantee: nothing lost, once in the views, and once in the table while the server remembers the token.
+The order of steps is the guarantee: nothing is lost, views show each row once, and the table holds it once while ClickHouse
+remembers the token.
 
 1. poll a chunk of records;
 2. decode it into rows (pure);
-3. commit the intent: of each partition the offset where the chunk begins, with the ranges of the whole chunk as metadata;
-4. insert the rows as one block under the token of the intent, again with the same bytes until the outcome is known;
-5. publish the dead letters of records that could not be decoded or stored, and wait until Kafka has them all;
+3. commit the intent: for each partition the first offset of the chunk, with the ranges of the whole chunk as metadata;
+4. insert the rows as one block under the token of the intent, and repeat the same bytes until the outcome is known;
+5. publish the dead letters of records that cannot be decoded or stored, and wait for their acknowledgement;
 6. commit the next offset of each partition, without metadata.
 
-While a chunk is at steps 3 to 6, the next one is at 1 and 2, which leave no trace: it is forgotten where partitions move or the
-chunk before it begins anew.
+During steps 3 to 6 of a chunk, the next chunk is at steps 1 and 2, which have no effect outside. It is discarded when partitions
+move or the chunk before it starts again.
 
-Who takes a partition over with an intent in its metadata begins with just that chunk, at step 2. A crash between any two steps
-replays the chunk into the same block and the same dead letters.
+The new owner of a partition with an intent in its metadata starts with that chunk, at step 2. A crash between any two steps
+therefore repeats the chunk as the same block and the same dead letters.
 """
 
 import asyncio
@@ -43,15 +44,15 @@ from sinks.kafka import Records
 from sinks.ownership import Ownership
 from sinks.retry import StoppedError, write
 
-LEAVE_WITHIN = 3.0
+CLOSE_SECONDS = 3.0
 POLL_SECONDS = kafka.POLL_MS / 1000
-REST = 30.0
-SAMPLE = 16  # of so many touchpoints the age of one is told: telling that of each took the sinks a fortieth of their time
+PAUSE_SECONDS = 30.0
+AGE_SAMPLE_EVERY = 16  # the age of one row in 16 is observed; observing each row cost a fortieth of the sinks' time
 log = logging.getLogger(__name__)
 
 
 class Decoded(NamedTuple):
-    """The records of one poll and their bytes, what became of them, and the generation of the group in which they were polled."""
+    """Records of one poll with their size in bytes, their rows, and the generation of the group in which they were polled."""
 
     records: Records
     volume: int
@@ -59,32 +60,32 @@ class Decoded(NamedTuple):
     generation: int
 
 
-class LostError(Exception):
-    """The group has moved on: the chunk in hand is its next owner's."""
+class PartitionsLostError(Exception):
+    """A rebalance took the partitions; their next owner stores the chunk."""
 
 
 class Runner:
-    """`busy_at` is the monotonic time at which the last chunk was committed, `started` whether it has begun to read."""
+    """Sink of one table. `busy_at` is the monotonic time of its last commit; `started` is true once it reads its topic."""
 
-    def __init__(self, table: Table, settings: KafkaSettings, letters: AIOKafkaProducer, stop: threading.Event) -> None:
+    def __init__(self, table: Table, settings: KafkaSettings, producer: AIOKafkaProducer, stop: threading.Event) -> None:
         self.table = table
         self.busy_at = time.monotonic()
         self.started = False
         self._settings = settings
         self._consumer: AIOKafkaConsumer = kafka.consumer(settings, f"touchline-sink-{table.name}")
         self._ownership = Ownership(self._consumer, self.abandon)
-        self._letters = letters
+        self._producer = producer
         self._stop = stop
         self._give_up = threading.Event()
         self._client = ClickHouse()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix=table.stage)
         self._ahead: Decoded | None = None
         self._behind: float | None = None
-        self._rests_until = 0.0
+        self._paused_until = 0.0
         LAG_SECONDS.labels(table.stage).set_function(lambda: time.time() - self._behind if self._behind else 0.0)
 
     async def run(self) -> None:
-        """Store chunks until told to stop. Raises ConfigError (the topic or table is missing), FatalError, KafkaError."""
+        """Store chunks until `stop` is set. Raises ConfigError (the topic or table is missing), FatalError, KafkaError."""
         if not await kafka.start(self._consumer, self._settings, self._stop):
             return
         try:
@@ -94,16 +95,16 @@ class Runner:
             self.started = True
             log.info("sink %s started", self.table.name)
             while not self._stop.is_set():
-                await self._turn()
+                await self._store_next()
             log.info("sink %s stopped", self.table.name)
         except StoppedError:
-            log.warning("sink %s stopped while ClickHouse was away; the chunk in hand was not committed", self.table.name)
+            log.warning("sink %s stopped while ClickHouse was unavailable; its chunk was not committed", self.table.name)
         finally:
             self._threads.shutdown(wait=False)
-            await kafka.closed(self._consumer.stop(), LEAVE_WITHIN)
+            await kafka.closed(self._consumer.stop(), CLOSE_SECONDS)
 
     async def waiting(self) -> int:
-        """Records of the topic that the group has not committed, whoever reads them. Raises KafkaError."""
+        """Return the number of records that the group has not committed, in all partitions of the topic. Raises KafkaError."""
         numbers = self._consumer.partitions_for_topic(self.table.topic) or ()
         ends = await self._consumer.end_offsets([TopicPartition(self.table.topic, number) for number in numbers])
         behind = {partition: end - (await self._consumer.committed(partition) or 0) for partition, end in ends.items()}
@@ -111,62 +112,67 @@ class Runner:
         return sum(behind.values())
 
     def give_up(self) -> None:
-        """Try no insert again that fails from now on."""
+        """Stop repeating inserts that fail from now on."""
         self._give_up.set()
 
     def abandon(self) -> None:
-        """Break off an insert that hangs; nothing of it is committed."""
+        """Abort the current insert without a commit."""
         self._give_up.set()
-        self._client.break_off()
+        self._client.abort()
 
-    async def _turn(self) -> None:
-        """Take over what was assigned, then store what comes, and read ahead meanwhile."""
-        if time.monotonic() < self._rests_until:
+    async def _store_next(self) -> None:
+        """Take over assigned partitions, then store the next chunk and read ahead during the insert."""
+        if time.monotonic() < self._paused_until:
             await asyncio.sleep(POLL_SECONDS)
             return
         if self._ownership.assigned:
-            await self._while_ours(self._take_over())
-        decoded, self._ahead = self._ahead or await self._next(), None
+            await self._run_while_owned(self._take_over())
+        decoded, self._ahead = self._ahead or await self._poll(), None
         if decoded and self._ownership.current:
-            ahead = asyncio.create_task(self._beside(decoded))
+            ahead = asyncio.create_task(self._read_ahead(decoded))
             try:
-                await self._while_ours(self._begin(decoded))
+                await self._run_while_owned(self._store_new(decoded))
                 self._ahead = await ahead
             finally:
                 ahead.cancel()
 
-    async def _beside(self, decoded: Decoded) -> Decoded | None:
-        """What comes next; nothing beside a chunk of few, large records, of which memory cannot hold two."""
-        return await self._next() if decoded.volume < 2 * kafka.CHUNK_BYTES else None
+    async def _read_ahead(self, decoded: Decoded) -> Decoded | None:
+        """Return the next chunk; None during a chunk of few, large records, because memory cannot hold two of these."""
+        return await self._poll() if decoded.volume < 2 * kafka.CHUNK_BYTES else None
 
-    async def _next(self) -> Decoded | None:
-        """Steps 1 and 2 for what comes next, nothing after half a second."""
+    async def _poll(self) -> Decoded | None:
+        """Do steps 1 and 2 for the next chunk. Return None if there are no records within half a second."""
         generation = self._ownership.generation
         records = await kafka.poll(self._consumer)
         return await self._decode(records, generation) if records else None
 
     async def _decode(self, records: Records, generation: int) -> Decoded:
-        """Step 2, in the order of partitions and offsets."""
+        """Do step 2 in the order of partitions and offsets."""
         flat = [record for partition in sorted(records) for record in records[partition]]
         run = asyncio.get_running_loop().run_in_executor
         volume = sum(map(kafka.size, flat))
         return Decoded(records, volume, await run(self._threads, transform, self.table, flat), generation)
 
-    async def _while_ours(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run_while_owned(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._ownership.during(work)
-        except LostError:
-            log.warning("sink %s lost its partitions; their next owner finishes the chunk", self.table.name)
-            self._ownership.lost()
+            await self._ownership.run(work)
+        except PartitionsLostError:
+            log.warning("sink %s lost its partitions; their next owner stores the chunk", self.table.name)
+            self._ownership.mark_lost()
         except UnexpectedError as error:
             SINK_RETRIES.labels("unexpected").inc()
-            log.warning("sink %s rests for %.0f s and begins its chunk anew, the others go on: %s", self.table.name, REST, error)
-            self._rests_until = time.monotonic() + REST
-            self._ownership.again()
+            log.warning(
+                "sink %s waits %.0f s and starts its chunk again; other tables continue: %s",
+                self.table.name,
+                PAUSE_SECONDS,
+                error,
+            )
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+            self._ownership.retake()
 
     async def _take_over(self) -> None:
-        """Finish the chunks that others, or this process before, have begun in the partitions assigned; go on where they end."""
-        self._forget()
+        """Finish the chunks that another owner started in the assigned partitions, and continue where they end."""
+        self._discard_ahead()
         begun: dict[str, list[TopicPartition]] = {}
         for partition, committed in (await kafka.committed(self._consumer)).items():
             self._consumer.seek(partition, committed.offset)
@@ -174,67 +180,69 @@ class Runner:
                 begun.setdefault(committed.metadata, []).append(partition)
         for metadata, mine in begun.items():
             intent = Intent.read(metadata)
-            log.info("sink %s finishes a chunk that was begun: %s", self.table.name, intent)
+            log.info("sink %s finishes a started chunk: %s", self.table.name, intent)
             if intent.version != self.table.version:
-                log.warning("sink %s: other code began it; what that code stored the table may hold twice", self.table.name)
+                log.warning("sink %s: another version started the chunk, so the table may store it twice", self.table.name)
             records = await kafka.read(self._settings, self.table.topic, intent.ranges)
             await self._store(await self._decode(records, self._ownership.generation), intent, mine)
             for partition in mine:
                 self._consumer.seek(partition, intent.ranges[partition.partition][1])
-        self._ownership.taken()
+        self._ownership.start_reading()
 
-    def _forget(self) -> None:
-        """What was read ahead is read again. In the generation that read it, nothing else says from where but a commit."""
+    def _discard_ahead(self) -> None:
+        """Discard the chunk read ahead. Within the same generation, seek back to its first offsets."""
         ahead, self._ahead = self._ahead, None
         if ahead and ahead.generation == self._ownership.generation:
             for partition, of in ahead.records.items():
                 self._consumer.seek(partition, of[0].offset)
 
-    async def _begin(self, decoded: Decoded) -> None:
-        """Steps 3 to 6 for a chunk that nobody has begun."""
+    async def _store_new(self, decoded: Decoded) -> None:
+        """Do steps 3 to 6 for a new chunk."""
         ranges = {partition.partition: (of[0].offset, of[-1].offset + 1) for partition, of in decoded.records.items()}
         await self._store(decoded, Intent(self.table.version, token_hex(8), ranges))
 
-    async def _store(self, decoded: Decoded, intent: Intent, begun: Sequence[TopicPartition] = ()) -> None:
-        """Steps 3 to 6 for one chunk; where it was `begun` before, 3 is done, and 6 is for these partitions only."""
+    async def _store(self, decoded: Decoded, intent: Intent, started: Sequence[TopicPartition] = ()) -> None:
+        """Do steps 3 to 6 for one chunk. A chunk of another owner skips step 3 and commits only `started`."""
         records, chunk = decoded.records, decoded.chunk
         self._give_up = threading.Event()
         self._behind = min((record.timestamp / 1000 for of in records.values() for record in of), default=None)
-        if chunk.rows and not begun:
-            await self._intend(intent)
+        if chunk.rows and not started:
+            await self._commit_intent(intent)
         run = asyncio.get_running_loop().run_in_executor
         refused = await run(self._threads, write, self.table, self._client, chunk, intent.token(self.table), self._give_up)
-        letters = chunk.letters + refused
-        await self._publish(letters)
-        await self._commit({partition: intent.ranges[partition.partition][1] for partition in begun or records})
-        self._count(chunk, letters)
-        self._see(records)
+        dead_letters = chunk.dead_letters + refused
+        await self._publish(dead_letters)
+        await self._commit({partition: intent.ranges[partition.partition][1] for partition in started or records})
+        self._count(chunk, dead_letters)
+        self._update_lag(records)
 
-    async def _intend(self, intent: Intent) -> None:
-        """Step 3. The generation of the group fences it: who has lost a partition cannot begin a chunk of it."""
-        await self._committed({number: (first, str(intent)) for number, (first, _) in intent.ranges.items()})
+    async def _commit_intent(self, intent: Intent) -> None:
+        """Do step 3. Kafka refuses the commit of a former owner, so it cannot start a chunk of a lost partition."""
+        await self._commit_offsets({number: (first, str(intent)) for number, (first, _) in intent.ranges.items()})
 
-    async def _publish(self, letters: list[DeadLetter]) -> None:
-        """Step 5. A dead letter that cannot be written is fatal: going on would lose the record."""
+    async def _publish(self, dead_letters: list[DeadLetter]) -> None:
+        """Do step 5. A dead letter that cannot be published is fatal, because the record would be lost."""
         try:
-            for letter in letters:
+            for letter in dead_letters:
                 value = encode_model("dead_letter", letter)
-                await self._letters.send_and_wait(DEAD_LETTER_TOPIC, value, key=letter.letter_id.bytes)
+                await self._producer.send_and_wait(DEAD_LETTER_TOPIC, value, key=letter.letter_id.bytes)
         except KafkaError as error:
-            raise FatalError(f"sink {self.table.name} cannot publish a dead letter: {type(error).__name__}") from error
+            raise FatalError(
+                f"sink {self.table.name} cannot publish a dead letter ({type(error).__name__}): check Kafka and restart the sink"
+            ) from error
 
     async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
-        """Step 6."""
-        await self._committed({partition.partition: (offset, "") for partition, offset in offsets.items()})
+        """Do step 6."""
+        await self._commit_offsets({partition.partition: (offset, "") for partition, offset in offsets.items()})
 
-    async def _committed(self, offsets: dict[int, tuple[int, str]]) -> None:
+    async def _commit_offsets(self, offsets: dict[int, tuple[int, str]]) -> None:
         try:
             await self._consumer.commit({TopicPartition(self.table.topic, number): each for number, each in offsets.items()})
         except (CommitFailedError, IllegalStateError) as error:
-            raise LostError from error
+            raise PartitionsLostError from error
 
-    def _see(self, records: Records) -> None:
-        """What is left to read tells how far behind this table is."""
+    def _update_lag(self, records: Records) -> None:
+        """Update the lag of this table from the records that are left to read."""
         mine = {partition: of for partition, of in records.items() if partition in self._consumer.assignment()}
         left = sum((self._consumer.highwater(partition) or 0) - of[-1].offset - 1 for partition, of in mine.items())
         LAG.labels(self.table.stage).set(max(left, 0))
@@ -242,14 +250,14 @@ class Runner:
         self._behind = newest if left > 0 else None
         self.busy_at = time.monotonic()
 
-    def _count(self, chunk: Chunk, letters: list[DeadLetter]) -> None:
+    def _count(self, chunk: Chunk, dead_letters: list[DeadLetter]) -> None:
         stage = self.table.stage
-        RECORDS.labels(stage, "stored").inc(len(chunk.rows) + len(chunk.letters) - len(letters))
+        RECORDS.labels(stage, "stored").inc(len(chunk.rows) + len(chunk.dead_letters) - len(dead_letters))
         RECORDS.labels(stage, "skipped").inc(chunk.skipped)
-        RECORDS.labels(stage, "dead_letter").inc(len(letters))
-        for letter in letters:
+        RECORDS.labels(stage, "dead_letter").inc(len(dead_letters))
+        for letter in dead_letters:
             DEAD_LETTERS.labels(stage, letter.reason).inc()
         if "received_at" in self.table.columns:
             received, now, age = self.table.columns.index("received_at"), time.time(), EVENT_AGE.labels("stored")
-            for row in chunk.rows[::SAMPLE]:
+            for row in chunk.rows[::AGE_SAMPLE_EVERY]:
                 age.observe(max(now - row[received] / 1000, 0))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schemas.errors import ConfigError
-from sinks.lookups import TWINS, of_one_customer
+from sinks.lookups import CUSTOMER_VIEWS, make_customer_view
 from sinks.rights.masks import analyst_grants
 
 TABLES = Path(__file__).parent / "tables"
@@ -16,39 +16,39 @@ ROLES = Path(__file__).parent / "rights" / "roles.sql"
 
 
 class Script(NamedTuple):
-    """One SQL file: `table/0001_what` of a migration, or the bare name of a view."""
+    """One SQL file: `table/0001_change` for a migration, or the name of a view."""
 
     name: str
     sql: str
 
     @property
     def checksum(self) -> str:
-        """What tells a changed file from the applied one."""
+        """Return the SHA-256 of the file, hexadecimal."""
         return sha256(self.sql.encode()).hexdigest()
 
     @property
     def statements(self) -> list[str]:
-        """The statements of the file: each ends with a semicolon at the end of a line."""
+        """Return the statements of the file; each ends with a semicolon at the end of a line."""
         return [part.strip() for part in re.split(r";\s*$", self.sql, flags=re.MULTILINE) if part.strip()]
 
 
 def migrations(folder: Path = TABLES) -> list[Script]:
-    """The migrations of all tables, by table and number. Raises ConfigError where the numbers have a gap."""
+    """Return the migrations of all tables by table and number. Raises ConfigError for a gap in the numbers."""
     found = []
     for table in sorted(path.parent for path in folder.glob("*/migrations")):
         files = sorted((table / "migrations").glob("*.sql"))
         for number, path in enumerate(files, start=1):
             if not re.fullmatch(rf"{number:04d}_[a-z0-9_]+", path.stem):
-                raise ConfigError(f"{table.name}/migrations/{path.name} must be called {number:04d}_<what>.sql")
+                raise ConfigError(f"{table.name}/migrations/{path.name} must be named {number:04d}_<change>.sql")
             found.append(Script(f"{table.name}/{path.stem}", path.read_text(encoding="utf-8")))
     return found
 
 
 def views(folder: Path = VIEWS) -> list[Script]:
-    """The views and those of one customer at a time, each after those it reads; the order is the same each time."""
+    """Return the views and those of one customer, each after the views that it reads, always in the same order."""
     found = {path.stem: Script(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))}
     texts = {name: script.statements[0] for name, script in found.items()}
-    found |= {f"{name}_of": Script(f"{name}_of", of_one_customer(name, texts)) for name in TWINS if name in texts}
+    found |= {f"{name}_of": Script(f"{name}_of", make_customer_view(name, texts)) for name in CUSTOMER_VIEWS if name in texts}
     reads = {name: sorted({*re.findall(r"touchline\.(\w+)", script.sql)} - {name}) for name, script in found.items()}
     return [found[name] for name in TopologicalSorter(reads).static_order()]
 

@@ -1,31 +1,34 @@
-"""Which servers are known to drop a repeated insert, and what must be said to each of them; any other is refused."""
+"""Accepted ClickHouse versions, and the settings with which each of them drops a repeated insert."""
 
 from collections.abc import Collection
 from typing import Any
 
 from schemas.errors import ConfigError
 
-OLDEST, NEWEST = (26, 1), (26, 12)
-RENAMED = (26, 2)
-ALWAYS = {"async_insert": 0, "distributed_foreground_insert": 1, "deduplicate_blocks_in_dependent_materialized_views": 1}
+MIN_VERSION, MAX_VERSION = (26, 1), (26, 12)
+RENAMED_SINCE = (26, 2)
+FIXED_SETTINGS = {"async_insert": 0, "distributed_foreground_insert": 1, "deduplicate_blocks_in_dependent_materialized_views": 1}
 TOKEN = "insert_deduplication_token"  # noqa: S105 the name of a setting
 
 
-def insert_settings(version: str, known: Collection[str], where: str) -> dict[str, Any]:
-    """The settings of an insert that is stored at once and at most once, besides its token; `known` are those the server has.
+def make_insert_settings(version: str, known: Collection[str], where: str) -> dict[str, Any]:
+    """Return the settings of a synchronous, deduplicated insert, without its token; `known` are the settings of the server.
 
-    Asynchronous inserts are the default since 26.3, and the switch of deduplication was renamed in 26.2. Raises ConfigError.
+    Asynchronous inserts are the default since 26.3, and the deduplication setting was renamed in 26.2. Raises ConfigError for a
+    version outside the accepted range and for a missing setting.
     """
     number = tuple(int(part) if part.isdecimal() else 0 for part in version.split(".")[:2])
-    if not OLDEST <= number <= NEWEST:
+    if not MIN_VERSION <= number <= MAX_VERSION:
         raise ConfigError(
-            f"{where} is version {version}, and how it treats a repeated insert is not known here: use one from"
-            f" {_shown(OLDEST)} to {_shown(NEWEST)}, or a Touchline that knows it"
+            f"{where} has version {version}, and this software does not know how it deduplicates inserts: use a version"
+            f" from {_shown(MIN_VERSION)} to {_shown(MAX_VERSION)}, or a newer Touchline"
         )
-    switch = {"deduplicate_insert": "enable"} if number >= RENAMED else {"insert_deduplicate": 1}
-    settings = {**ALWAYS, **switch}
+    switch = {"deduplicate_insert": "enable"} if number >= RENAMED_SINCE else {"insert_deduplicate": 1}
+    settings = {**FIXED_SETTINGS, **switch}
     if missing := sorted({TOKEN, *settings} - set(known)):
-        raise ConfigError(f"{where}, version {version}, has no setting {missing[0]}, without which rows could be stored twice")
+        raise ConfigError(
+            f"{where}, version {version}, lacks the setting {missing[0]}, so it could store rows twice: use another version"
+        )
     return settings
 
 

@@ -53,7 +53,7 @@ WORK = (
 SINK = (
     Point("sink.poll", "sink", 1, "sinks.runner:Runner._decode", before=True),
     Point("sink.decode", "sink", 2, "sinks.runner:transform"),
-    Point("sink.intend", "sink", 3, "sinks.runner:Runner._intend"),
+    Point("sink.intend", "sink", 3, "sinks.runner:Runner._commit_intent"),
     Point("sink.insert", "sink", 4, "sinks.runner:write"),
     Point("sink.letters", "sink", 5, "sinks.runner:Runner._publish"),
     Point("sink.commit", "sink", 6, "sinks.runner:Runner._commit"),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 HOLD = """
 import sys, time
 from sinks.clickhouse import ClickHouse
-with ClickHouse().alone(sys.argv[1]):
+with ClickHouse().hold_lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -62,12 +62,12 @@ def test_a_killed_migration_leaves_no_lock(migrated: Stack) -> None:
 def test_who_waits_too_long_is_told(migrated: Stack) -> None:
     client = ClickHouse()
     try:
-        with client.alone("test-lock"):
-            with pytest.raises(UnavailableError, match="held by another test-lock"), client.alone("test-lock", within=0.5):
+        with client.hold_lock("test-lock"):
+            with pytest.raises(UnavailableError, match="another test-lock still runs"), client.hold_lock("test-lock", within=0.5):
                 pass
-            with client.alone("other-lock"):
+            with client.hold_lock("other-lock"):
                 pass
-        with client.alone("test-lock", within=10):
+        with client.hold_lock("test-lock", within=10):
             pass
     finally:
         client.close()
@@ -84,7 +84,7 @@ def test_the_sql_of_a_dry_run_is_what_would_be_done_for_the_cluster_that_is_name
     assert "CREATE OR REPLACE VIEW touchline.kpis ON CLUSTER main\n" in cluster.stdout
     assert migrate("--sql").returncode == 2
     refused = migrate("--dry-run", TOUCHLINE_CLICKHOUSE_CLUSTER="not a name")
-    assert (refused.returncode, "TOUCHLINE_CLICKHOUSE_CLUSTER is no name" in refused.stderr) == (2, True)
+    assert (refused.returncode, "TOUCHLINE_CLICKHOUSE_CLUSTER must be a name" in refused.stderr) == (2, True)
 
 
 def test_who_may_not_migrate_is_told_which_right_is_missing(migrated: Stack) -> None:

@@ -57,7 +57,7 @@ class Story:
         self._ahead = threading.Event()
         for name in ("transform", "write"):
             monkeypatch.setattr(runner, name, getattr(self, name)(getattr(runner, name)))
-        monkeypatch.setattr(runner, "REST", 0.1)
+        monkeypatch.setattr(runner, "PAUSE_SECONDS", 0.1)
         monkeypatch.setattr(kafka, "POLL_MS", 5_000)  # so that what is published during the first insert is read within it
 
     def transform(self, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,7 +131,7 @@ def test_a_chunk_that_a_rebalance_broke_off_before_it_was_begun_is_read_again(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And not only what was read ahead of it, in the same partition, of which nothing is committed."""
-    real, stuck, ahead, workers = Runner._begin, threading.Event(), threading.Event(), list[Runner]()
+    real, stuck, ahead, workers = Runner._store_new, threading.Event(), threading.Event(), list[Runner]()
 
     async def begin(self: Runner, decoded: runner.Decoded) -> None:
         if not stuck.is_set():
@@ -147,7 +147,7 @@ def test_a_chunk_that_a_rebalance_broke_off_before_it_was_begun_is_read_again(
         return chunk.transform(*given)
 
     monkeypatch.setattr(runner, "transform", transform)
-    monkeypatch.setattr(Runner, "_begin", begin)
+    monkeypatch.setattr(Runner, "_store_new", begin)
     monkeypatch.setattr(kafka, "POLL_MS", 5_000)
 
     async def story() -> None:

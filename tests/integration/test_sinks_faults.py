@@ -89,11 +89,11 @@ def test_a_server_that_cannot_store_is_asked_again_until_it_can(
 ) -> None:
     _, log = line
     settle()
-    said = log.read_text().count(f"({reason}); trying the same")
+    said = log.read_text().count(f"({reason}); the sink repeats the same")
     ask(f"ALTER TABLE {TABLE} MODIFY SETTING {setting}")
     try:
         publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(2_000)])
-        eventually(lambda: log.read_text().count(f"({reason}); trying the same") >= said + 2)
+        eventually(lambda: log.read_text().count(f"({reason}); the sink repeats the same") >= said + 2)
         assert rows("touchpoints", name) == (0, 0)
     finally:
         ask(f"ALTER TABLE {TABLE} RESET SETTING {setting.partition(' ')[0]}")
@@ -128,7 +128,7 @@ def test_a_code_that_no_list_has_rests_that_table_alone(migrated: Stack, name: s
     try:
         with sinking(log, "churn", "touchpoints"):
             publish("touchline.churn", "reading", [reading(signal="churn") for _ in range(10)])
-            eventually(lambda: "sink churn rests for 30 s and begins its chunk anew, the others go on" in log.read_text())
+            eventually(lambda: "sink churn waits 30 s and starts its chunk again; other tables continue" in log.read_text())
             publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(100)])
             eventually(lambda: rows("touchpoints", name) == (100, 100))
     finally:

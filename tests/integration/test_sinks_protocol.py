@@ -30,12 +30,12 @@ from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 SIGNALS = tables()["signals"]
-BEGUN = "sink signals finishes a chunk that was begun"
+BEGUN = "sink signals finishes a started chunk"
 CRASH = """
 import os, sys
 from sinks.runner import Runner
 
-async def after_intent(self, intent, intend=Runner._intend):
+async def after_intent(self, intent, intend=Runner._commit_intent):
     await intend(self, intent)
     os._exit(137)
 
@@ -43,7 +43,7 @@ async def before_commit(self, offsets):
     os._exit(137)
 
 if sys.argv[1] == "after intent":
-    Runner._intend = after_intent
+    Runner._commit_intent = after_intent
 else:
     Runner._commit = before_commit
 sys.argv = ["touchline", "sink", "touchpoints", "--no-restart"]
@@ -78,7 +78,7 @@ def test_a_crash_around_the_insert_stores_each_row_once_in_the_table(moment: str
     stored, different = rows("touchpoints", name)
     assert (stored == different, stored > 0) == (True, stored_by_then)
     publish("touchline.resolved", "resolved", [resolved(system=name)])
-    assert "sink touchpoints finishes a chunk that was begun: 1 " in store("touchpoints")
+    assert "sink touchpoints finishes a started chunk: 1 " in store("touchpoints")
     assert rows("touchpoints", name) == (5_001, 5_001)
 
 
@@ -94,7 +94,7 @@ def test_a_chunk_whose_partitions_two_others_share_afterwards_is_stored_once(nam
         with log.open("wb") as out:
             processes.append(subprocess.Popen(command, stdout=out, stderr=out))
     assert [process.wait(60) for process in processes] == [0, 0]
-    found = [re.findall(r"finishes a chunk that was begun: (.*)", log.read_text()) for log in logs]
+    found = [re.findall(r"finishes a started chunk: (.*)", log.read_text()) for log in logs]
     assert len(found[0]) == 1
     assert found[0] == found[1]
     assert rows("touchpoints", name) == (5_000, 5_000)
@@ -182,7 +182,7 @@ def test_what_other_code_has_stored_counts_for_nothing_and_the_view_shows_it_onc
     begun = Begun(version="older")
     begun.insert()
     log = store("signals")
-    assert "sink signals: other code began it; what that code stored the table may hold twice" in log
+    assert "sink signals: another version started the chunk, so the table may store it twice" in log
     assert begun.found() == (800, 400)
 
 

@@ -52,7 +52,7 @@ def without_the_view() -> Iterator[None]:
 
 
 def test_the_gauge_grows_until_the_table_is_made_anew(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(refreshes, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(refreshes, "UPDATE_SECONDS", 0.05)
     refresh()
     with watching():
         eventually(lambda: age("changes_by_day") is not None)

@@ -28,7 +28,7 @@ from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
 from sinks.retry import write
-from sinks.runner import SAMPLE
+from sinks.runner import AGE_SAMPLE_EVERY
 from sinks.scripts import migrations
 from tests.harness.sinks import (
     Stored,
@@ -350,6 +350,6 @@ def test_metrics_tell_what_was_stored_skipped_and_refused(name: str, tmp_path: P
     assert float(values['touchline_records_total{outcome="stored",stage="sink_touchpoints"}']) >= 30
     assert float(values['touchline_dead_letters_total{reason="not_avro",stage="sink_touchpoints"}']) >= 1
     assert float(values['touchline_sink_insert_seconds_count{table="touchpoints"}']) >= 1
-    assert float(values['touchline_event_age_seconds_count{stage="stored"}']) >= 30 // SAMPLE
+    assert float(values['touchline_event_age_seconds_count{stage="stored"}']) >= 30 // AGE_SAMPLE_EVERY
     assert float(values['touchline_consumer_lag_records{stage="sink_touchpoints"}']) == 0
     assert float(values['touchline_consumer_lag_seconds{stage="sink_touchpoints"}']) == 0

@@ -10,7 +10,7 @@ import pytest
 from deploy.local.state import Stack
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
-from sinks.lookups import TWINS
+from sinks.lookups import CUSTOMER_VIEWS
 from sinks.migrations import migrate
 from sinks.rights.masks import PARAMETER
 from sinks.scripts import VIEWS, views
@@ -95,7 +95,7 @@ def test_the_quick_ways_of_the_cookbook_run(sql: str, messy: ClickHouse) -> None
     assert messy.query(sql).rows or "customer_id = " in sql
 
 
-@pytest.mark.parametrize("view", TWINS)
+@pytest.mark.parametrize("view", CUSTOMER_VIEWS)
 def test_the_view_of_one_customer_is_that_part_of_the_view_of_all(view: str, messy: ClickHouse, world: World) -> None:
     customers = [
         each["customer_id"] for each in ask("SELECT customer_id FROM touchline.customers ORDER BY touchpoints DESC LIMIT 20")

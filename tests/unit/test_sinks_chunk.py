@@ -5,7 +5,7 @@ import pytest
 from schemas.errors import RecordError
 from schemas.records.dead_letter import replay_headers
 from schemas.wire.codec import encode
-from sinks.chunk import Record, refusal, transform
+from sinks.chunk import Record, make_dead_letter, transform
 from sinks.contract import tables
 from tests.harness.sinks import Stored, encoded, merge, packed, resolved
 
@@ -50,7 +50,7 @@ def test_a_record_around_a_broken_touchpoint_is_a_dead_letter_as_a_whole(touchpo
     good, broken = resolved(), packed(resolved(), touchpoint)
     chunk = transform(TOUCHPOINTS, records(encoded("resolved", good), broken, encoded("resolved", good)))
     assert [source.offset for source in chunk.sources] == [40, 42]
-    assert [(letter.offset, letter.reason, letter.payload) for letter in chunk.letters] == [(41, reason, broken)]
+    assert [(letter.offset, letter.reason, letter.payload) for letter in chunk.dead_letters] == [(41, reason, broken)]
 
 
 def test_the_tests_own_touchpoint_has_the_fields_of_its_family_only() -> None:
@@ -62,34 +62,36 @@ def test_broken_bytes_become_dead_letters_and_the_rest_flows_on() -> None:
     good = encoded("resolved", resolved())
     chunk = transform(TOUCHPOINTS, records(good, b"not avro", good[:-3], good + b"!", b"\x00\x00\x00\xff\xff", None, good))
     assert [source.offset for source in chunk.sources] == [40, 46]
-    assert [(letter.offset, letter.reason) for letter in chunk.letters] == [
+    assert [(letter.offset, letter.reason) for letter in chunk.dead_letters] == [
         (41, "not_avro"),
         (42, "not_avro"),
         (43, "not_avro"),
         (44, "unknown_schema"),
         (45, "not_avro"),
     ]
-    assert {letter.stage for letter in chunk.letters} == {"sink_touchpoints"}
-    assert chunk.letters[0].payload == b"not avro"
-    assert chunk.letters[0].origin == "touchline.resolved/3/41"
+    assert {letter.stage for letter in chunk.dead_letters} == {"sink_touchpoints"}
+    assert chunk.dead_letters[0].payload == b"not avro"
+    assert chunk.dead_letters[0].origin == "touchline.resolved/3/41"
 
 
 def test_the_same_broken_record_is_the_same_dead_letter_each_time() -> None:
-    first, second = (transform(TOUCHPOINTS, records(b"broken")).letters[0] for _ in range(2))
+    first, second = (transform(TOUCHPOINTS, records(b"broken")).dead_letters[0] for _ in range(2))
     assert first.letter_id == second.letter_id
 
 
 def test_a_record_that_was_sent_again_keeps_its_letter_and_the_table_says_how_often() -> None:
-    first = transform(TOUCHPOINTS, records(b"broken")).letters[0]
+    first = transform(TOUCHPOINTS, records(b"broken")).dead_letters[0]
     again = Stored("touchline.resolved", 3, 99, b"broken", headers=replay_headers(40, 2))
-    (second,) = transform(TOUCHPOINTS, [again]).letters
+    (second,) = transform(TOUCHPOINTS, [again]).dead_letters
     assert (second.letter_id, second.offset, first.replays, second.replays) == (first.letter_id, 40, 0, 2)
 
 
 def test_a_refused_touchpoint_names_its_source_and_connector() -> None:
     fine, broken = records(encoded("resolved", resolved()), packed(resolved(), b"broken"))
     error = RecordError("unfit_value", "too large")
-    assert [(each.source, each.connector) for each in (refusal(TOUCHPOINTS, record, error) for record in (fine, broken))] == [
+    assert [
+        (each.source, each.connector) for each in (make_dead_letter(TOUCHPOINTS, record, error) for record in (fine, broken))
+    ] == [
         ("erp", "files"),
         ("", ""),
     ]
@@ -97,4 +99,4 @@ def test_a_refused_touchpoint_names_its_source_and_connector() -> None:
 
 def test_records_of_other_tables_are_skipped_and_counted() -> None:
     chunk = transform(TOUCHPOINTS, records(encode("merge", merge(b"a" * 16, b"b" * 16)), encoded("resolved", resolved())))
-    assert (len(chunk.rows), chunk.letters, chunk.skipped) == (1, [], 1)
+    assert (len(chunk.rows), chunk.dead_letters, chunk.skipped) == (1, [], 1)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import ConfigError
 from sinks.contract import tables
-from sinks.intent import Intent, part
+from sinks.intent import Intent, make_part_token
 
 TABLE = tables()["touchpoints"]
 WORDS = st.text("0123456789abcdef", min_size=1, max_size=16)
@@ -37,12 +37,17 @@ def test_a_token_belongs_to_one_table_and_to_the_code_that_inserts() -> None:
 
 
 @pytest.mark.parametrize("metadata", ["2 a b 0:1-2", "1 a b", "1 a b 0:1-2,", "1 a b 0:-1-2", "consumed by hand"])
-def test_metadata_of_a_newer_version_or_of_something_else_are_refused(metadata: str) -> None:
-    with pytest.raises(ConfigError, match="start the version that wrote them, or reset the group's offsets"):
+def test_foreign_commit_metadata_is_refused(metadata: str) -> None:
+    with pytest.raises(ConfigError, match="start the version that wrote them, or reset the offsets of the group"):
         Intent.read(metadata)
 
 
 def test_the_parts_of_a_block_have_tokens_of_their_own_by_where_their_records_stood() -> None:
     rows = [("a", 0, 7), ("b", 0, 8), ("c", 3, 40), ("d", 3, 43)]
-    found = [part("whole", rows[:2]), part("whole", rows[2:]), part("whole", rows[:1]), part("another", rows[:2])]
+    found = [
+        make_part_token("whole", rows[:2]),
+        make_part_token("whole", rows[2:]),
+        make_part_token("whole", rows[:1]),
+        make_part_token("another", rows[:2]),
+    ]
     assert found == ["whole|0:7..0:8", "whole|3:40..3:43", "whole|0:7..0:7", "another|0:7..0:8"]

@@ -12,7 +12,7 @@ from deploy.topics import options, plan
 from schemas.errors import ConfigError
 from schemas.wire.topics import TOPICS
 from sinks.contract import chosen, tables
-from sinks.migrations import pending
+from sinks.migrations import find_pending
 from sinks.scripts import TABLES, Script, migrations, views
 
 
@@ -64,25 +64,25 @@ def test_views_come_in_the_same_order_in_every_process() -> None:
 @pytest.mark.parametrize("name", ["0003_widen.sql", "2_widen.sql", "0002-widen.sql", "0001_again.sql"])
 def test_a_gap_or_a_second_file_of_the_same_number_is_refused(tmp_path: Path, name: str) -> None:
     write(tmp_path, "a/migrations/0001_create.sql", f"a/migrations/{name}")
-    with pytest.raises(ConfigError, match=r"a/migrations/.* must be called 000[12]_<what>\.sql"):
+    with pytest.raises(ConfigError, match=r"a/migrations/.* must be named 000[12]_<change>\.sql"):
         migrations(tmp_path)
 
 
 def test_only_what_was_not_applied_is_pending() -> None:
     first, second = Script("a/0001_create", "SELECT 1"), Script("a/0002_widen", "SELECT 2")
-    assert pending([first, second], {first.name: first.checksum}) == [second]
-    assert pending([first, second], {}) == [first, second]
+    assert find_pending([first, second], {first.name: first.checksum}) == [second]
+    assert find_pending([first, second], {}) == [first, second]
 
 
 def test_a_migration_changed_after_it_was_applied_is_refused() -> None:
     applied = {"a/0001_create": Script("a/0001_create", "SELECT 1").checksum}
     with pytest.raises(ConfigError, match="a/0001_create was changed after it was applied: put the file back"):
-        pending([Script("a/0001_create", "SELECT 2")], applied)
+        find_pending([Script("a/0001_create", "SELECT 2")], applied)
 
 
 def test_a_database_of_a_newer_software_is_refused() -> None:
     with pytest.raises(ConfigError, match="migrated by a newer version"):
-        pending([], {"a/0001_create": "x"})
+        find_pending([], {"a/0001_create": "x"})
 
 
 def test_statements_end_at_a_semicolon_at_the_end_of_a_line() -> None:

@@ -39,8 +39,8 @@ class Story:
 
     async def begin(self) -> asyncio.Task[None]:
         await self.ownership.on_partitions_assigned(PARTITIONS)
-        self.ownership.taken()
-        working = asyncio.create_task(self.ownership.during(self.work()))
+        self.ownership.start_reading()
+        working = asyncio.create_task(self.ownership.run(self.work()))
         await asyncio.sleep(0)
         return working
 
@@ -54,7 +54,7 @@ def test_what_is_assigned_is_paused_until_it_is_taken() -> None:
         assert not one.ownership.current
         await one.ownership.on_partitions_assigned(PARTITIONS)
         assert (one.ownership.assigned, one.ownership.current, one.reader.told) == (True, False, ["pause 2"])
-        one.ownership.taken()
+        one.ownership.start_reading()
         assert (one.ownership.assigned, one.ownership.current, one.reader.told) == (False, True, ["pause 2", "resume 2"])
 
     asyncio.run(story())
@@ -76,7 +76,7 @@ def test_a_rebalance_waits_for_the_work_in_hand() -> None:
 
 
 def test_a_rebalance_breaks_off_work_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ownership, "REVOKE_WITHIN", 0.02)
+    monkeypatch.setattr(ownership, "REVOKE_SECONDS", 0.02)
 
     async def story() -> None:
         one = Story()
@@ -88,7 +88,7 @@ def test_a_rebalance_breaks_off_work_that_hangs(monkeypatch: pytest.MonkeyPatch)
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("then", ["taken", "again"])
+@pytest.mark.parametrize("then", ["start_reading", "retake"])
 def test_work_that_ends_after_the_group_moved_on_does_not_make_the_partitions_ours(then: str) -> None:
     async def story() -> None:
         one = Story()
@@ -105,7 +105,7 @@ def test_after_a_lost_commit_nothing_is_ours_until_the_next_assignment() -> None
         one = Story()
         one.end.set()
         await (await one.begin())
-        one.ownership.lost()
+        one.ownership.mark_lost()
         assert not one.ownership.current
         await one.ownership.on_partitions_assigned(PARTITIONS)
         assert one.ownership.assigned
@@ -118,7 +118,7 @@ def test_the_same_partitions_are_taken_over_again_when_a_chunk_begins_anew() -> 
         one = Story()
         one.end.set()
         await (await one.begin())
-        one.ownership.again()
+        one.ownership.retake()
         assert (one.ownership.assigned, one.ownership.current, one.reader.told[-1]) == (True, False, "pause 2")
 
     asyncio.run(story())
@@ -131,7 +131,7 @@ def test_an_error_of_the_work_is_raised_and_an_end_from_outside_ends_the_work() 
     async def story() -> None:
         one = Story()
         with pytest.raises(LookupError):
-            await one.ownership.during(broken())
+            await one.ownership.run(broken())
         working = await one.begin()
         working.cancel()
         with pytest.raises(asyncio.CancelledError):

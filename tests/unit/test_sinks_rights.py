@@ -5,7 +5,7 @@ import re
 import pytest
 
 from schemas.errors import ConfigError
-from sinks.cluster import across, everywhere, sharded
+from sinks.cluster import add_cluster, read_all_shards, split_for_shards
 from sinks.migrations import plan
 from sinks.rights.masks import PINNED, add_definer, find_masks, open_columns, secure_view
 from sinks.scripts import migrations, role_statements, view_statements, views
@@ -97,7 +97,7 @@ def test_analyst_is_granted_named_columns_without_personal_data() -> None:
 
 
 def test_table_becomes_a_replicated_and_a_distributed_table() -> None:
-    rows, whole = sharded(TABLE, "main")
+    rows, whole = split_for_shards(TABLE, "main")
     assert rows.startswith("CREATE TABLE IF NOT EXISTS touchline_shard.t ON CLUSTER main\n")
     assert "ENGINE = ReplicatedReplacingMergeTree(b)\nORDER BY (a, b)\nSETTINGS replicated_deduplication_window = 10000" in rows
     assert whole == (
@@ -107,27 +107,27 @@ def test_table_becomes_a_replicated_and_a_distributed_table() -> None:
 
 
 def test_distributed_table_follows_columns_only() -> None:
-    rows, whole = sharded(ALTER, "main")
+    rows, whole = split_for_shards(ALTER, "main")
     assert rows == ALTER.replace("touchline_store.t", "touchline_shard.t ON CLUSTER main")
     assert whole == (
         "ALTER TABLE touchline_store.t ON CLUSTER main\n"
         "    ADD COLUMN IF NOT EXISTS c Map(String, String) COMMENT 'one, ADD two' AFTER b"
     )
-    assert len(sharded("ALTER TABLE touchline_store.t\n    ADD INDEX i c TYPE minmax", "main")) == 1
+    assert len(split_for_shards("ALTER TABLE touchline_store.t\n    ADD INDEX i c TYPE minmax", "main")) == 1
 
 
 def test_materialized_views_read_distributed_tables_and_rows_move_once() -> None:
     view = "CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.v\nTO touchline_store.t\nAS\nSELECT a FROM touchline_store.s"
-    assert sharded(view, "main") == [view.replace("touchline_store.v", "touchline_store.v ON CLUSTER main")]
-    assert sharded("INSERT INTO touchline_store.t SELECT 1", "main") == ["INSERT INTO touchline_store.t SELECT 1"]
+    assert split_for_shards(view, "main") == [view.replace("touchline_store.v", "touchline_store.v ON CLUSTER main")]
+    assert split_for_shards("INSERT INTO touchline_store.t SELECT 1", "main") == ["INSERT INTO touchline_store.t SELECT 1"]
 
 
 def test_rights_and_views_are_created_on_every_server() -> None:
-    assert everywhere("GRANT SELECT ON a.* TO b", "main") == "GRANT ON CLUSTER main SELECT ON a.* TO b"
-    assert everywhere("CREATE ROLE IF NOT EXISTS a", "main") == "CREATE ROLE IF NOT EXISTS a ON CLUSTER main"
-    assert "FROM t\nSETTINGS distributed_product_mode = 'global'\nCOMMENT 'b'" in across(VIEW.format("kpis"), "main")
+    assert add_cluster("GRANT SELECT ON a.* TO b", "main") == "GRANT ON CLUSTER main SELECT ON a.* TO b"
+    assert add_cluster("CREATE ROLE IF NOT EXISTS a", "main") == "CREATE ROLE IF NOT EXISTS a ON CLUSTER main"
+    assert "FROM t\nSETTINGS distributed_product_mode = 'global'\nCOMMENT 'b'" in read_all_shards(VIEW.format("kpis"), "main")
     (pinned,) = secure_view(VIEW.format("kpis"))
-    assert f"FROM t\nSETTINGS {PINNED}, distributed_product_mode = 'global'\nCOMMENT 'b'" in across(pinned, "main")
+    assert f"FROM t\nSETTINGS {PINNED}, distributed_product_mode = 'global'\nCOMMENT 'b'" in read_all_shards(pinned, "main")
 
 
 def test_pending_migrations_are_planned_and_each_records_itself_last() -> None:

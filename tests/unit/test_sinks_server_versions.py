@@ -3,9 +3,9 @@
 import pytest
 
 from schemas.errors import ConfigError
-from sinks.server_versions import ALWAYS, TOKEN, insert_settings
+from sinks.server_versions import FIXED_SETTINGS, TOKEN, make_insert_settings
 
-KNOWN = {TOKEN, "insert_deduplicate", "deduplicate_insert", *ALWAYS}
+KNOWN = {TOKEN, "insert_deduplicate", "deduplicate_insert", *FIXED_SETTINGS}
 
 
 @pytest.mark.parametrize(
@@ -18,18 +18,20 @@ KNOWN = {TOKEN, "insert_deduplicate", "deduplicate_insert", *ALWAYS}
     ],
 )
 def test_a_known_server_is_told_to_store_at_once_and_to_drop_repetitions(version: str, switch: dict[str, object]) -> None:
-    settings = insert_settings(version, KNOWN, "ClickHouse at here:9000")
+    settings = make_insert_settings(version, KNOWN, "ClickHouse at here:9000")
     always = {"async_insert": 0, "distributed_foreground_insert": 1, "deduplicate_blocks_in_dependent_materialized_views": 1}
     assert settings == {**switch, **always}
 
 
 @pytest.mark.parametrize("version", ["18.16.1", "24.8.14.39", "25.12.11.4", "27.1.1.1", "", "stable"])
 def test_a_server_whose_behaviour_is_unknown_is_refused_with_what_to_do(version: str) -> None:
-    with pytest.raises(ConfigError, match=r"ClickHouse at here:9000 is version .*: use one from 26\.1 to 26\.12, or a Touchline"):
-        insert_settings(version, KNOWN, "ClickHouse at here:9000")
+    with pytest.raises(
+        ConfigError, match=r"ClickHouse at here:9000 has version .*: use a version from 26\.1 to 26\.12, or a newer"
+    ):
+        make_insert_settings(version, KNOWN, "ClickHouse at here:9000")
 
 
 @pytest.mark.parametrize("missing", [TOKEN, "deduplicate_insert", "async_insert"])
 def test_a_server_without_a_setting_of_the_protocol_is_refused(missing: str) -> None:
-    with pytest.raises(ConfigError, match=f"has no setting {missing}, without which rows could be stored twice"):
-        insert_settings("26.7.2.1", KNOWN - {missing}, "ClickHouse at here:9000")
+    with pytest.raises(ConfigError, match=f"lacks the setting {missing}, so it could store rows twice"):
+        make_insert_settings("26.7.2.1", KNOWN - {missing}, "ClickHouse at here:9000")
