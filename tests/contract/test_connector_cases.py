@@ -1,8 +1,8 @@
-"""Every connector's `cases/<case>/` folder: its input, and the touchpoints and dead letters it must become.
+"""Cases of every connector: the input in `cases/<case>/` and the touchpoints and dead letters expected for it.
 
-The input is a `settings.yaml` with what it names; for a connector with a peer, the `items.json` that the peer holds; for one of
-databases, the `rows.json` that its `cases/source.py` opens; for one that is sent its records, the `requests.json` sent to it.
-The same inputs hold the rules of the contract: safe to abandon after any batch, small cursors, no value in a detail.
+The input is a `settings.yaml` with the files that it names, the `items.json` of a peer, the `rows.json` that `cases/source.py`
+opens, or the `requests.json` sent to a listener. The same inputs check that reading resumes after any batch and that cursors are
+small.
 """
 
 import json
@@ -25,18 +25,18 @@ from schemas.records.dead_letter import DeadLetter
 from schemas.records.fields import instant
 from schemas.wire.codec import decode
 from tests.harness.connector_peers import Server
-from tests.harness.connectors import restarted, select_new
-from tests.harness.webhook_senders import sending
+from tests.harness.connectors import restart_deduplication, select_new
+from tests.harness.webhook_senders import delivering
 
-PUSHED = sorted(FOLDER.glob("*/cases/*/requests.json"))
+REQUESTS = sorted(FOLDER.glob("*/cases/*/requests.json"))
 CASES = sorted(
     path
     for name in ("settings.yaml", "items.json", "rows.json")
     for path in FOLDER.glob(f"*/cases/*/{name}")
-    if path.with_name("requests.json") not in PUSHED
+    if path.with_name("requests.json") not in REQUESTS
 )
 Open = Callable[[], Connector]
-SHOWN_BYTES = 200
+MAX_SHOWN_BYTES = 200
 PARTS = ("Guarantee", "Lag", "[Dd]elete[sd]", "Permissions", "Tested")
 
 
@@ -44,7 +44,7 @@ PARTS = ("Guarantee", "Lag", "[Dd]elete[sd]", "Permissions", "Tested")
 def opened(case: Path, tmp_path: Path) -> Iterator[Open]:
     name = case.relative_to(FOLDER).parts[0]
     if case.name == "requests.json":
-        with sending(name, case) as connector:
+        with delivering(name, case) as connector:
             yield lambda: connector
         return
     if case.name == "settings.yaml":
@@ -79,7 +79,7 @@ def touchpoint(value: bytes) -> dict[str, Any]:
 
 
 def dead_letter(letter: DeadLetter) -> dict[str, Any]:
-    payload = letter.payload[:SHOWN_BYTES].decode("utf-8", "backslashreplace")
+    payload = letter.payload[:MAX_SHOWN_BYTES].decode("utf-8", "backslashreplace")
     return {
         "origin": letter.origin,
         "source": letter.source,
@@ -104,17 +104,17 @@ def case_name(case: Path) -> str:
     return f"{case.relative_to(FOLDER).parts[0]}-{case.parent.name}"
 
 
-@pytest.mark.parametrize("case", CASES + PUSHED, ids=case_name)
-def test_the_input_becomes_exactly_the_expected_touchpoints_and_dead_letters(case: Path, opened: Open) -> None:
+@pytest.mark.parametrize("case", CASES + REQUESTS, ids=case_name)
+def test_input_becomes_the_expected_touchpoints_and_dead_letters(case: Path, opened: Open) -> None:
     found, expected = outcome(opened()), case.with_name("expected.json")
     if not expected.exists():
         expected.write_text(f"{json.dumps(found, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
-        pytest.fail(f"{expected} was missing and now holds what came out: read every line of it, mend it, run again")
+        pytest.fail(f"{expected} was missing and now holds the actual output: read every line, correct the mapping, run again")
     assert found == json.loads(expected.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_name)
-def test_reading_can_be_abandoned_after_any_batch_and_resumed_without_loss(case: Path, opened: Open) -> None:
+def test_reading_resumes_after_any_batch_without_loss(case: Path, opened: Open) -> None:
     for stream, batches in read_all(opened()).items():
         whole = [letter.letter_id for _, part in batches for letter in part.dead_letters]
         published = [value[5:21] for _, part in batches for _, value in part.touchpoints]
@@ -124,7 +124,7 @@ def test_reading_can_be_abandoned_after_any_batch_and_resumed_without_loss(case:
             spec = every_record(connector, stream)
             before = StreamDeduplication(None, spec)
             kept = [select_new(connector, stream, batch, before) for batch, _ in batches[:cut]]
-            after = restarted(before, spec)
+            after = restart_deduplication(before, spec)
             for batch in connector.read(stream, json.loads(json.dumps(dict(last.cursor)))):
                 part = select_new(connector, stream, batch, after)
                 if batch.phase is not Phase.REPLAY:
@@ -145,7 +145,7 @@ def secrets(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", list_connectors())
-def test_the_readme_and_the_full_sample_have_every_setting_and_the_readme_says_what_to_expect(name: str) -> None:
+def test_readme_and_full_sample_have_every_setting_and_the_readme_every_part(name: str) -> None:
     readme = (FOLDER / name / "README.md").read_text(encoding="utf-8")
     full = yaml.safe_load((FOLDER / name / "full.yaml").read_text(encoding="utf-8"))
     settings = import_module(f"connectors.{name}.connector").Connector.settings_model.model_fields.keys()
@@ -155,10 +155,10 @@ def test_the_readme_and_the_full_sample_have_every_setting_and_the_readme_says_w
 
 
 @pytest.mark.parametrize("name", list_connectors())
-def test_each_connector_has_its_readme_two_samples_that_parse_and_cases(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connector_has_a_readme_two_valid_samples_and_cases(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = FOLDER / name
     assert (folder / "README.md").is_file()
-    assert [path for path in CASES + PUSHED if path.is_relative_to(folder)]
+    assert [path for path in CASES + REQUESTS if path.is_relative_to(folder)]
     monkeypatch.setenv("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", "broker:9092")
     for sample in ("minimal.yaml", "full.yaml"):
         for field in secrets(name):

@@ -15,11 +15,11 @@ from tests.harness.connectors import (
     STEPS,
     connect,
     dead_letters,
-    dying,
-    finished,
+    killed_command,
     published,
     states,
     totals,
+    wait_for_exit,
     write_orders,
     write_settings,
 )
@@ -43,9 +43,9 @@ def test_killed_at_any_step_of_a_batch_the_next_run_makes_it_whole(
     name = f"kill-{uuid4().hex[:12]}"
     settings = write_settings(tmp_path, name)
     counts = write_orders(tmp_path / "drops" / "orders.csv", 1, 5_000)
-    program = dying(method, fatal_call, before=before)
-    assert finished(connect(settings, kafka, "--once", program=program))[0] == KILLED
-    assert finished(connect(settings, kafka, "--once"))[0] == 0
+    program = killed_command(method, fatal_call, before=before)
+    assert wait_for_exit(connect(settings, kafka, "--once", program=program))[0] == KILLED
+    assert wait_for_exit(connect(settings, kafka, "--once"))[0] == 0
     assert set(published(kafka, name)) == event_ids(5_000)
     assert len(set(dead_letters(kafka, name))) == counts[1]
     assert totals(states(kafka, name)) == counts
@@ -65,7 +65,7 @@ def test_killed_at_random_moments_every_record_is_published_and_the_totals_are_e
         unfinished += process.poll() is None
         process.kill()
         process.communicate()
-    code, _, err = finished(connect(settings, kafka, "--once"), 120)
+    code, _, err = wait_for_exit(connect(settings, kafka, "--once"), 120)
     assert code == 0, f"seed {seed}: {err}"
     assert unfinished, "every run ended before it was killed: the test killed nothing"
     assert set(published(kafka, name)) == event_ids(FILES * ORDERS), f"seed {seed}"

@@ -1,13 +1,22 @@
-"""A connector's peer (`connectors/<name>/cases/peer.py`) as a real server on loopback, with every way in which it can fail.
+"""Test servers of connectors: `connectors/<name>/cases/peer.py` served on loopback, with all kinds of faults.
 
-A peer module has `STREAM`, `SETTINGS`, `SECRETS` (setting to value), `PAGE` (records of one page), `UNKNOWN_FIELDS` (whether its
-items may hold fields that nobody knows), and a class `Peer` with `put`, `delete`, `expire`, `items`, `logins` (None: its secrets
-never expire) and `answer`; `connectors/example_reviews/cases/peer.py` is the one to copy. `CASES`, if any, holds the settings of
-single cases by their name.
+A peer module defines these names; copy `connectors/example_reviews/cases/peer.py`:
 
-`answer` looks at `SECRETS` and `items` (key to item as the source would show it now) each time: tests change both. `put` under a
-number that is there already changes that item. `STREAM` is what is tortured; a delete may show in any stream.
-`python -m tests.harness.connector_peers NAME` serves one, to look at its connector's screens.
+| name | meaning |
+|---|---|
+| `STREAM` | the stream that the conformance suite reads; a delete may show in any stream |
+| `SETTINGS`, `SECRETS` | settings of the connector for this server, without `url`; its secrets, by setting |
+| `PAGE` | number of records of one page |
+| `UNKNOWN_FIELDS` | whether items may hold fields that the mapping does not know |
+| `CASES` | optional: settings of single cases, by the name of the case |
+| `Peer.items` | key to item, as the source shows it now |
+| `Peer.put(number, at, **fields)` | create an item or change an existing one; returns its key |
+| `Peer.delete(number, at)` | delete an item; returns the key of the record that reports it |
+| `Peer.expire()`, `Peer.logins` | revoke all tokens; number of logins, None if secrets do not expire |
+| `Peer.answer(method, path, query, headers, body)` | status, headers and body of a response |
+
+`answer` reads `SECRETS` and `items` each time, because tests change both. A test sets each field of an item to None, too:
+`answer` must still serve that item. `python -m tests.harness.connector_peers NAME` serves a peer, to try its connector.
 """
 
 import importlib
@@ -38,8 +47,9 @@ SECONDS = 7
 
 
 class Server:
-    """One peer, served. `faults` maps the number of a request, from 1, to what happens to it; `clock` is the source's clock,
-    `patience` how many seconds its connector waits for an answer.
+    """Server of one peer. `faults` maps the number of a request, from 1 on, to its fault. `clock` shifts the source's clock.
+
+    `patience` is the time-out of the connector in seconds.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -55,7 +65,7 @@ class Server:
 
     @contextmanager
     def running(self) -> Iterator["Server"]:
-        """The server until the block ends, with the secrets in the environment."""
+        """Run the server until the block ends, with the secrets in the environment."""
         thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         secrets = {secret_variable(self.module.SETTINGS["name"], field): value for field, value in self.module.SECRETS.items()}
@@ -68,16 +78,16 @@ class Server:
             thread.join()
 
     def now(self) -> datetime:
-        """The source's time."""
+        """Return the source's time."""
         return datetime.now(UTC) + self.clock
 
     def connector(self, **changes: Any) -> Connector:
-        """The connector, opened on this server."""
+        """Open the connector on this server."""
         path = self.write_settings(**changes)
         return open_connector(self._name, path, {})
 
     def write_settings(self, **changes: Any) -> Path:
-        """A settings file of the connector for this server."""
+        """Write a settings file of the connector for this server."""
         path = self._folder / "settings.yaml"
         given = {**self.module.SETTINGS, "url": self.url, "timeout_seconds": self.patience, **changes}
         path.write_text(yaml.safe_dump(given))
@@ -97,7 +107,7 @@ class Server:
                 self.respond("POST")
 
             def log_message(self, *_: Any) -> None:
-                """Nothing on the screen."""
+                """Print nothing."""
 
             def respond(self, method: str) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -107,7 +117,7 @@ class Server:
                 if fault == "token":
                     server.peer.expire()
                 found = server.peer.answer(method, url.path, dict(parse_qsl(url.query)), self.headers, body)
-                self.send(*server.spoiled(fault, *found), fault)
+                self.send(*server.apply_fault(fault, *found), fault)
 
             def send(self, status: int, headers: dict[str, str], body: bytes, fault: str) -> None:
                 self.close_connection = fault in ("timeout", "truncated", "reset")
@@ -126,8 +136,8 @@ class Server:
 
         return Handler
 
-    def spoiled(self, fault: str, status: int, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body as the fault leaves them."""
+    def apply_fault(self, fault: str, status: int, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body after the fault."""
         if fault == "429 seconds":
             return 429, {"Retry-After": str(SECONDS)}, b"{}"
         if fault == "429 date":
@@ -138,7 +148,7 @@ class Server:
 
 
 def serve(name: str, count: int = 1_000) -> None:
-    """Serve a peer with a record for each of the last hours until Ctrl-C, and say how to ask it."""
+    """Serve a peer with one record per hour until Ctrl-C, and print the command that reads it."""
     with TemporaryDirectory() as folder:
         server = Server(name, Path(folder))
         for hours in range(count, 0, -1):
@@ -151,8 +161,8 @@ def serve(name: str, count: int = 1_000) -> None:
             threading.Event().wait()
 
 
-def with_peer() -> list[str]:
-    """The connectors that have a peer."""
+def list_peers() -> list[str]:
+    """Return the connectors that have a peer."""
     return sorted(path.parts[-3] for path in FOLDER.glob("*/cases/peer.py"))
 
 

@@ -1,4 +1,4 @@
-"""What the tests of `touchline connect` share: drops to read, the command as a real process, and what it left on Kafka."""
+"""`touchline connect` as a process: files to read, the command, its kills, and its records on Kafka."""
 
 import json
 import os
@@ -51,7 +51,7 @@ FEED = {
 
 
 def write_settings(folder: Path, name: str) -> Path:
-    """Settings of an instance that reads `orders*.csv` below `folder`/drops."""
+    """Write settings of an instance that reads `orders*.csv` below `folder`/drops."""
     (folder / "drops").mkdir(exist_ok=True)
     path = folder / "settings.yaml"
     path.write_text(yaml.safe_dump({"name": name, "root": "drops", "poll_seconds": 0.2, "feeds": {"orders": FEED}}))
@@ -59,7 +59,7 @@ def write_settings(folder: Path, name: str) -> Path:
 
 
 def write_orders(path: Path, first: int, count: int) -> list[int]:
-    """A drop of `count` orders, every 50th bad, every 70th once more at the end; returns how many are good, bad, repeated."""
+    """Write a file of `count` orders: every 50th is invalid, every 70th repeated at the end. Return the number of each kind."""
     lines, again, bad = ["order_no,changed_at,customer_no,total"], [], 0
     for number in range(first, first + count):
         wrong = number % 50 == 0
@@ -98,15 +98,15 @@ main()
 KILLED = -9
 STEPS = [
     ("send", 2, True),  # in the middle of the first batch
-    ("flush", 3, True),  # everything of the second batch handed over, nothing awaited
+    ("flush", 3, True),  # second batch sent, no acknowledgement awaited
     ("flush", 3, False),  # acknowledged, cursor not yet sent
     ("flush", 4, True),  # cursor sent, not acknowledged
-    ("flush", 4, False),  # cursor acknowledged, totals not yet remembered
+    ("flush", 4, False),  # cursor acknowledged, metrics not yet counted
 ]
 
 
-def dying(method: str, fatal_call: int, *, before: bool) -> tuple[str, ...]:
-    """The `touchline` command that gets SIGKILL before or after that call of a method of the publisher."""
+def killed_command(method: str, fatal_call: int, *, before: bool) -> tuple[str, ...]:
+    """Return a `touchline` command that kills itself before or after the given call of a publisher's method."""
     return (sys.executable, "-c", DYING.format(method=method, fatal_call=fatal_call, before=before))
 
 
@@ -118,22 +118,22 @@ def connect(
     connector: str = "files",
     **environment: str,
 ) -> subprocess.Popen[str]:
-    """`touchline connect` as a process of its own."""
+    """Start `touchline connect`."""
     command = [*program, "connect", connector, "--settings", str(settings), *options]
     environment = {**os.environ, "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, **environment}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def killed_at_each_step(settings: Path, kafka: KafkaSettings, connector: str, **environment: str) -> None:
-    """One run for each of STEPS, killed there: whatever the source holds, at least nine batches of it."""
+def kill_at_each_step(settings: Path, kafka: KafkaSettings, connector: str, **environment: str) -> None:
+    """Run the command once for each of STEPS and kill it there. The source must hold at least nine batches."""
     for method, fatal_call, before in STEPS:
-        program = dying(method, fatal_call, before=before)
-        code, _, err = finished(connect(settings, kafka, "--once", program=program, connector=connector, **environment), 120)
-        assert code == KILLED, f"it ended before step {method} {fatal_call}: {err}"
+        program = killed_command(method, fatal_call, before=before)
+        code, _, err = wait_for_exit(connect(settings, kafka, "--once", program=program, connector=connector, **environment), 120)
+        assert code == KILLED, f"the process ended before step {method} {fatal_call}: {err}"
 
 
-def finished(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, str]:
-    """Exit code and both outputs of a process that ends by itself; it is killed when it does not."""
+def wait_for_exit(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, str]:
+    """Return exit code, stdout and stderr of a process; kill it after `seconds`."""
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -160,7 +160,7 @@ def dead_letters(kafka: KafkaSettings, connector: str) -> list[bytes]:
 
 
 def totals(states: dict[str, ConnectorState]) -> list[int]:
-    """Published, dead-lettered and repeated over all streams; every stream is read to its end and its totals add up."""
+    """Return published, dead-lettered and repeated records of all streams, after checking that each stream is complete."""
     for state in states.values():
         assert json.loads(state.cursor)["done"]
         assert state.read == state.published + state.dead_lettered + state.repeated
@@ -172,12 +172,12 @@ def states(kafka: KafkaSettings, connector: str) -> dict[str, ConnectorState]:
 
 
 def select_new(connector: Connector, stream: str, batch: Batch, deduplication: StreamDeduplication) -> NewRecords:
-    """Steps 1 and 2 of the runner for one batch."""
+    """Run step 2 of the runner for one batch."""
     return deduplication.select_new(encode_batch(connector, stream, batch), batch.phase)
 
 
-def restarted(deduplication: StreamDeduplication, spec: StreamSpec) -> StreamDeduplication:
-    """The deduplication of a new process: it holds only what the state saves."""
+def restart_deduplication(deduplication: StreamDeduplication, spec: StreamSpec) -> StreamDeduplication:
+    """Return the deduplication of a new process, which holds only the saved part."""
     snapshots = deduplication.snapshots.pack() if deduplication.snapshots else None
     state = ConnectorState(recent=deduplication.recent.pack() or None, projections=snapshots, **EMPTY_STATE)
     return StreamDeduplication(state, spec)

@@ -1,4 +1,4 @@
-"""How much of a source is in memory while it is read."""
+"""Number of objects in memory while a source is read."""
 
 import gc
 from collections.abc import Iterator
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from connectors.contract import Batch
 
 
-def most_alive(batches: Iterator[Batch], kind: type, count: int) -> int:
-    """How many objects of a kind are there beside those there were before, at most, after each of the first `count` batches."""
-    before, most = _alive(kind), 0
+def max_live_objects(batches: Iterator[Batch], kind: type, count: int) -> int:
+    """Return the largest number of additional objects of a type after each of the first `count` batches."""
+    before, largest = _live_objects(kind), 0
     for _ in range(count):
         next(batches)
-        most = max(most, _alive(kind) - before)
-    return most
+        largest = max(largest, _live_objects(kind) - before)
+    return largest
 
 
-def _alive(kind: type) -> int:
+def _live_objects(kind: type) -> int:
     gc.collect()
     return sum(type(each) is kind for each in gc.get_objects())

@@ -1,12 +1,12 @@
-"""Webhooks' signatures as the vendors' documents describe them, written down once more without the code under test."""
+"""Signatures of webhooks, written from the vendors' documentation without the code under test."""
 
 import base64
 import hmac
 from datetime import datetime
 
 
-def signed(scheme: str, body: str, url: str, at: datetime, secret: str, name: str = "msg_1") -> dict[str, str]:
-    """The headers of a POST that hold its signature and what is signed beside the body; `name` is Standard Webhooks' id."""
+def sign_request(scheme: str, body: str, url: str, at: datetime, secret: str, name: str = "msg_1") -> dict[str, str]:
+    """Return the headers with the signature of a POST and its other signed values; `name` is the id of Standard Webhooks."""
     seconds, raw = str(int(at.timestamp())), secret.encode()
     match scheme:
         case "standard":

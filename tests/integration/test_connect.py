@@ -18,11 +18,11 @@ from schemas.wire.topics import CONNECTOR_STATE, DEAD_LETTERS
 from tests.harness.connectors import (
     connect,
     dead_letters,
-    finished,
     published,
     records,
     states,
     totals,
+    wait_for_exit,
     write_orders,
     write_settings,
 )
@@ -41,7 +41,7 @@ def name() -> str:
 
 
 def once(settings: Path, kafka: KafkaSettings) -> str:
-    code, out, err = finished(connect(settings, kafka, "--once"))
+    code, out, err = wait_for_exit(connect(settings, kafka, "--once"))
     assert code == 0, err
     return out
 
@@ -94,7 +94,7 @@ def test_running_connector_reads_new_files_and_ends_within_ten_seconds_of_sigter
             drop.rename(tmp_path / "drops" / f"orders-{number}.csv")
             wait_for_streams(kafka, name, number + 1)
         process.send_signal(signal.SIGTERM)
-        code, out, err = finished(process, 10)
+        code, out, err = wait_for_exit(process, 10)
     finally:
         process.kill()
     assert code == 0
@@ -157,11 +157,11 @@ def test_idle_source_saves_its_state_again_at_the_interval_and_not_each_round(
 
 def test_check_prints_one_line_for_right_and_wrong_settings(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
     settings = write_settings(tmp_path, name)
-    code, out, _ = finished(connect(settings, kafka, "--check"))
+    code, out, _ = wait_for_exit(connect(settings, kafka, "--check"))
     assert (code, out.count("\n")) == (0, 1)
     assert f"{name}: fine: 1 feeds, 0 files" in out
     settings.write_text(settings.read_text().replace("id(customer_no)", "id(customer)"))
-    code, out, err = finished(connect(settings, kafka, "--check"))
+    code, out, err = wait_for_exit(connect(settings, kafka, "--check"))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "feeds.orders.map.identifiers.erp_party: reads column customer, which `columns` does not list" in err
 
@@ -169,7 +169,7 @@ def test_check_prints_one_line_for_right_and_wrong_settings(tmp_path: Path, kafk
 def test_preview_shows_touchpoints_and_rejections_and_publishes_nothing(tmp_path: Path, kafka: KafkaSettings, name: str) -> None:
     settings = write_settings(tmp_path, name)
     write_orders(tmp_path / "drops" / "orders.csv", 49, 2)
-    code, out, _ = finished(connect(settings, kafka, "--preview", "5"))
+    code, out, _ = wait_for_exit(connect(settings, kafka, "--preview", "5"))
     assert code == 0
     assert "order.placed" in out
     assert "wrong_type" in out
@@ -180,7 +180,7 @@ def test_preview_shows_touchpoints_and_rejections_and_publishes_nothing(tmp_path
 def test_missing_kafka_ends_once_after_the_wait_with_one_line(tmp_path: Path, name: str, kafka: KafkaSettings) -> None:
     nowhere = kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
     process = connect(write_settings(tmp_path, name), nowhere, "--once", TOUCHLINE_WAIT_SECONDS="7")
-    code, out, err = finished(process)
+    code, out, err = wait_for_exit(process)
     assert (code, out) == (1, "")
     assert "Traceback" not in err
     lines = err.splitlines()
@@ -199,7 +199,7 @@ def test_connector_waits_for_kafka_until_it_is_stopped(tmp_path: Path, name: str
         assert any("WARNING touchline.connect waiting for Kafka at 127.0.0.1:1" in line for line in lines)
         assert process.poll() is None
         process.terminate()
-        code, _, err = finished(process, 10)
+        code, _, err = wait_for_exit(process, 10)
     finally:
         process.kill()
     assert (code, err) == (0, "")

@@ -23,8 +23,8 @@ from schemas.errors import RetryableError
 from schemas.records.fields import milliseconds
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import DEAD_LETTERS, source_topic
-from tests.harness.connectors import connect, dead_letters, finished, killed_at_each_step, published, records, states
-from tests.harness.memory_use import most_alive
+from tests.harness.connectors import connect, dead_letters, kill_at_each_step, published, records, states, wait_for_exit
+from tests.harness.memory_use import max_live_objects
 
 pytestmark = pytest.mark.integration
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -74,7 +74,7 @@ class Topic:
 
     def run(self, *options: str, **given: Any) -> str:
         process = connect(self.settings(**given), self.kafka, *options, "--no-restart", connector="debezium")
-        code, out, err = finished(process, 60)
+        code, out, err = wait_for_exit(process, 60)
         assert code == 0, out + err
         return " ".join((out + err).split())
 
@@ -122,7 +122,7 @@ def test_changes_of_one_time_are_read_once_across_pages_and_after_any_batch(topi
 def test_at_most_two_batches_are_in_memory(topic: Topic, kind: type) -> None:
     topic.create()
     topic.put(*range(80))
-    assert 0 < most_alive(topic.open(batch=10).read(STREAM, None), kind, 8) <= 20
+    assert 0 < max_live_objects(topic.open(batch=10).read(STREAM, None), kind, 8) <= 20
 
 
 def test_record_published_during_round_waits_for_next_round(topic: Topic) -> None:
@@ -196,7 +196,7 @@ def test_kill_at_each_step_neither_loses_nor_repeats_changes(topic: Topic) -> No
     for partition in (0, 1):
         topic.put(*range(partition * 1_000, partition * 1_000 + 1_000), partition=partition)
     settings = topic.settings(batch=100)
-    killed_at_each_step(settings, topic.kafka, "debezium")
+    kill_at_each_step(settings, topic.kafka, "debezium")
     topic.run("--once")
     assert orders(topic) == set(range(2_000))
     assert len(set(published(topic.kafka, topic.name))) == 2_000
@@ -239,6 +239,6 @@ def test_check_reports_each_fault_in_one_line(topic: Topic, caplog: pytest.LogCa
     with pytest.raises(RetryableError, match="check `url`, and that the source is running"):
         topic.open(format="avro", registry="http://127.0.0.1:9").check()
     process = connect(topic.settings(bootstrap_servers="127.0.0.1:9"), topic.kafka, "--check", connector="debezium")
-    code, _, err = finished(process)
+    code, _, err = wait_for_exit(process)
     assert code != 0
     assert "Kafka at 127.0.0.1:9 does not answer: does it run, and is bootstrap_servers right?" in " ".join(err.split())

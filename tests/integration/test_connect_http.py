@@ -1,4 +1,4 @@
-"""`touchline connect example_reviews` on its real peer and the real Kafka: live, a backfill beside it, a gap, limits, secrets."""
+"""`touchline connect example_reviews` on its test server and a real Kafka: live mode, backfills, gaps, limits, secrets."""
 
 import json
 import os
@@ -28,7 +28,8 @@ from schemas.records.connector_state import ConnectorState
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import DEAD_LETTERS
 from tests.harness.connector_peers import Server
-from tests.harness.connectors import TOUCHLINE, finished, records, states
+from tests.harness.connectors import TOUCHLINE, records, states, wait_for_exit
+from tests.harness.waiting import eventually
 
 pytestmark = pytest.mark.integration
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -80,15 +81,13 @@ def run(connector: Connector, kafka: KafkaSettings, since: datetime | None = Non
     return runner
 
 
-def test_each_review_is_published_once_and_rounds_that_read_the_overlap_again_publish_nothing(
-    server: Server, kafka: KafkaSettings, name: str
-) -> None:
-    code, out, err = finished(connect(server, kafka, name, "--once"))
+def test_each_review_is_published_once_although_rounds_overlap(server: Server, kafka: KafkaSettings, name: str) -> None:
+    code, out, err = wait_for_exit(connect(server, kafka, name, "--once"))
     assert code == 0, err
     assert f"{name} reviews: 25 read = 25 published + 0 dead letters + 0 repeated" in out
     server.peer.put(3, DAY + 30 * HOUR)
     for _ in range(2):
-        assert finished(connect(server, kafka, name, "--once"))[0] == 0
+        assert wait_for_exit(connect(server, kafka, name, "--once"))[0] == 0
     found = published(kafka, name)
     assert (len(found), len(set(found))) == (26, 25)
     state = states(kafka, name)["reviews"]
@@ -97,10 +96,10 @@ def test_each_review_is_published_once_and_rounds_that_read_the_overlap_again_pu
     assert state.position_at == DAY + 30 * HOUR
 
 
-def test_a_dense_overlap_is_published_once_by_a_process_and_once_more_under_the_same_ids_by_the_next(
+def test_restart_publishes_a_dense_overlap_again_with_the_same_ids(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the twenty reviews that each round reads again, five are saved."""
+    """The state saves five ids of the twenty reviews that each round reads again."""
     monkeypatch.setattr(recent_ids, "MAX_SAVED_IDS", 5)
     for number in range(100, 120):
         server.peer.put(number, DAY + 40 * HOUR)
@@ -117,16 +116,18 @@ def test_a_dense_overlap_is_published_once_by_a_process_and_once_more_under_the_
     assert state.read == state.published + state.repeated
 
 
-def test_a_backfill_runs_beside_live_reading_without_touching_its_cursor(server: Server, kafka: KafkaSettings, name: str) -> None:
+def test_backfill_and_live_mode_run_at_once_with_cursors_of_their_own(server: Server, kafka: KafkaSettings, name: str) -> None:
     live = connect(server, kafka, name, start=(DAY + 10 * HOUR).isoformat(), poll_seconds=0.2)
     try:
-        wait(lambda: states(kafka, name).get("reviews"))
+        eventually(lambda: states(kafka, name).get("reviews"))
         before = states(kafka, name)["reviews"]
-        code, out, err = finished(connect(server, kafka, name, "--backfill", "2026-03-01", start=(DAY + 10 * HOUR).isoformat()))
+        code, out, err = wait_for_exit(
+            connect(server, kafka, name, "--backfill", "2026-03-01", start=(DAY + 10 * HOUR).isoformat())
+        )
         server.peer.put(99, DAY + 40 * HOUR)
-        wait(lambda: "r00099" in published(kafka, name))
+        eventually(lambda: "r00099" in published(kafka, name))
         live.send_signal(signal.SIGTERM)
-        assert finished(live, 10)[0] == 0
+        assert wait_for_exit(live, 10)[0] == 0
     finally:
         live.kill()
     assert code == 0, err
@@ -140,17 +141,7 @@ def test_a_backfill_runs_beside_live_reading_without_touching_its_cursor(server:
     assert total == len(set(published(kafka, name))) == 26
 
 
-def wait(condition: object) -> None:
-    deadline = time.monotonic() + 30
-    assert callable(condition)
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-def test_a_backfill_that_is_stopped_goes_on_and_a_finished_one_begins_anew(
-    server: Server, kafka: KafkaSettings, name: str
-) -> None:
+def test_stopped_backfill_resumes_and_finished_one_begins_again(server: Server, kafka: KafkaSettings, name: str) -> None:
     run(server.connector(name=name), kafka).close()
     stop = threading.Event()
     runner = Runner(server.connector(name=name), kafka, stop, lambda _, __: stop.set(), DAY)
@@ -166,30 +157,28 @@ def test_a_backfill_that_is_stopped_goes_on_and_a_finished_one_begins_anew(
     assert states(kafka, name)["backfill/reviews"].read == 24
 
 
-class Forgetful(Reviews):
-    """The service after it has forgotten its cursors, and all that is older than `oldest`. `windows` are those asked for."""
+class Expiring(Reviews):
+    """Service that no longer accepts cursors and holds nothing older than `oldest`. `windows` are the requested ones."""
 
-    forgotten = False
+    has_expired = False
     oldest: datetime | None = None
     windows: ClassVar[list[Window]] = []
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         self.windows.append(window)
-        if cursor and self.forgotten:
+        if cursor and self.has_expired:
             raise CursorExpiredError("GET /v1/reviews of here answers 410", self.oldest)
         yield from super().read(stream, cursor, window)
 
 
-def test_an_expired_cursor_is_a_gap_event_and_reading_goes_on_by_time_from_where_it_stood(
-    server: Server, kafka: KafkaSettings, name: str
-) -> None:
+def test_expired_cursor_is_a_gap_and_reading_resumes_by_time(server: Server, kafka: KafkaSettings, name: str) -> None:
     run(server.connector(name=name), kafka).close()
     missed = server.peer.put(50, DAY + 30 * HOUR)
     connector = server.connector(name=name)
-    forgetful = Forgetful(connector.settings)  # type: ignore[attr-defined]
-    forgetful.forgotten = True
+    expiring = Expiring(connector.settings)  # type: ignore[attr-defined]
+    expiring.has_expired = True
     server.requests.clear()
-    run(forgetful, kafka).close()
+    run(expiring, kafka).close()
     assert missed in published(kafka, name)
     assert len(published(kafka, name)) == 26
     assert server.requests.count("/v1/reviews") == 1
@@ -201,28 +190,28 @@ def test_an_expired_cursor_is_a_gap_event_and_reading_goes_on_by_time_from_where
 
 
 @pytest.mark.parametrize(("oldest", "since"), [(None, DAY + 24 * HOUR - OVERLAP), (DAY + 36 * HOUR, DAY + 36 * HOUR)])
-def test_after_a_gap_the_overlap_is_read_again_and_nothing_that_the_source_no_longer_holds(
+def test_reading_after_a_gap_begins_at_the_overlap_or_the_oldest_record(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch, oldest: datetime | None, since: datetime
 ) -> None:
-    monkeypatch.setattr(Forgetful, "windows", [])
+    monkeypatch.setattr(Expiring, "windows", [])
     run(server.connector(name=name), kafka).close()
-    forgetful = Forgetful(server.connector(name=name).settings)  # type: ignore[attr-defined]
-    forgetful.forgotten, forgetful.oldest = True, oldest
-    run(forgetful, kafka).close()
-    assert [window.start for window in forgetful.windows] == [None, since]
+    expiring = Expiring(server.connector(name=name).settings)  # type: ignore[attr-defined]
+    expiring.has_expired, expiring.oldest = True, oldest
+    run(expiring, kafka).close()
+    assert [window.start for window in expiring.windows] == [None, since]
 
 
 class Paired(Reviews):
-    """The service with a stream before its reviews that fails as long as there are `errors`; `asked` holds what was read."""
+    """Service with an additional first stream that fails while there are `errors`; `read_streams` lists the streams read."""
 
     def __init__(self, settings: ReviewsSettings) -> None:
         super().__init__(settings)
         self.mappings = {"limited": self.mappings["reviews"], **self.mappings}
         self.errors: list[RetryableError] = []
-        self.asked: list[str] = []
+        self.read_streams: list[str] = []
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
-        self.asked.append(stream)
+        self.read_streams.append(stream)
         if stream == "reviews":
             yield from super().read(stream, cursor, window)
         elif self.errors:
@@ -230,25 +219,25 @@ class Paired(Reviews):
 
 
 @pytest.mark.parametrize(
-    ("error", "asked"),
+    ("error", "streams"),
     [
         (RetryableError("down"), ["limited", "reviews"] * 3),
         (RateLimitedError("wait", 0.01, "stream"), ["limited", "reviews"] * 3),
         (RateLimitedError("wait", 0.01, "account"), ["limited", "limited", "limited", "reviews"]),
     ],
 )
-def test_a_stream_that_fails_keeps_no_other_from_being_read_but_a_limit_of_the_account_does(
-    server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch, error: RetryableError, asked: list[str]
+def test_failing_stream_does_not_block_others_but_an_account_limit_does(
+    server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch, error: RetryableError, streams: list[str]
 ) -> None:
     monkeypatch.setattr("connectors.runtime.backoff.BACKOFF_SECONDS", 0.01)
     paired = Paired(server.connector(name=name).settings)  # type: ignore[attr-defined]
     paired.errors = [error, error]
     run(paired, kafka).close()
-    assert paired.asked == asked
+    assert paired.read_streams == streams
     assert len(published(kafka, name)) == 25
 
 
-def test_a_source_that_fails_often_is_read_to_its_end_as_long_as_something_comes(
+def test_failures_with_progress_in_between_never_end_the_run(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("connectors.runtime.backoff.BACKOFF_SECONDS", 0.01)
@@ -260,7 +249,7 @@ def test_a_source_that_fails_often_is_read_to_its_end_as_long_as_something_comes
         run(server.connector(name=name, timeout_seconds=5), kafka)
 
 
-def test_freshness_is_when_the_source_was_last_read_to_its_end_and_a_failure_or_a_backfill_is_not_that(
+def test_freshness_is_the_end_of_the_last_complete_live_round(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("connectors.runtime.backoff.BACKOFF_SECONDS", 0.01)
@@ -283,7 +272,7 @@ def fresh(name: str) -> float:
     return sample("touchline_connector_last_success_timestamp_seconds", name) or 0.0
 
 
-def test_a_backfill_leaves_half_of_the_rate_and_live_reading_none(server: Server, kafka: KafkaSettings, name: str) -> None:
+def test_only_a_backfill_reserves_half_of_the_rate_limit(server: Server, kafka: KafkaSettings, name: str) -> None:
     live, backfill = server.connector(name=name), server.connector(name=name)
     run(live, kafka).close()
     run(backfill, kafka, DAY).close()
@@ -294,7 +283,7 @@ def sample(metric: str, name: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(metric, {"connector": name, **labels})
 
 
-def test_to_be_told_to_wait_is_no_failure_and_waits_as_long_as_told(
+def test_rate_limit_waits_as_requested_and_counts_as_no_failure(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.harness.connector_peers.SECONDS", 1)
@@ -308,7 +297,7 @@ def test_to_be_told_to_wait_is_no_failure_and_waits_as_long_as_told(
     assert sample("touchline_connector_retries_total", name, reason="failure") is None
 
 
-def test_what_the_source_counts_beyond_what_was_read_is_a_metric_of_the_live_process(
+def test_backfill_difference_is_a_metric_of_the_live_process(
     server: Server, kafka: KafkaSettings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def difference() -> float | None:
@@ -329,26 +318,26 @@ def test_what_the_source_counts_beyond_what_was_read_is_a_metric_of_the_live_pro
     live.close()
 
 
-def test_who_never_lost_a_cursor_shows_a_count_of_none(server: Server, kafka: KafkaSettings, name: str) -> None:
+def test_gap_counter_starts_at_zero(server: Server, kafka: KafkaSettings, name: str) -> None:
     run(server.connector(name=name), kafka).close()
     assert sample("touchline_connector_gaps_total", name) == 0
 
 
-def test_a_check_says_in_one_line_what_is_wrong_and_how_to_mend_it(server: Server, kafka: KafkaSettings, name: str) -> None:
-    code, out, _ = finished(connect(server, kafka, name, "--check"))
+def test_check_prints_one_line_with_the_problem_and_its_fix(server: Server, kafka: KafkaSettings, name: str) -> None:
+    code, out, _ = wait_for_exit(connect(server, kafka, name, "--check"))
     assert (code, out) == (0, f"{name}: fine: 25 reviews at {server.url}\n")
     server.faults = {len(server.requests) + 1: "500"}
-    code, _, err = finished(connect(server, kafka, name, "--check"))
+    code, _, err = wait_for_exit(connect(server, kafka, name, "--check"))
     assert (code, err.count("\n")) == (1, 1)
     assert "POST /v1/token of 127.0.0.1" in err
     os.environ[secret_variable(name, "secret")] = "wrong"
-    code, _, err = finished(connect(server, kafka, name, "--check"))
+    code, _, err = wait_for_exit(connect(server, kafka, name, "--check"))
     assert (code, err.count("\n")) == (2, 1)
     assert f"set {secret_variable(name, 'secret')} to the account's API secret" in err
     del os.environ[secret_variable(name, "secret")]
-    code, _, err = finished(connect(server, kafka, name, "--check"))
+    code, _, err = wait_for_exit(connect(server, kafka, name, "--check"))
     assert (code, err.count("\n")) == (2, 1)
     assert f"set the environment variable {secret_variable(name, 'secret')}" in err
-    code, _, err = finished(connect(server, kafka, name, "--check", secret="here"))
+    code, _, err = wait_for_exit(connect(server, kafka, name, "--check", secret="here"))
     assert (code, err.count("\n")) == (2, 1)
     assert "a secret does not belong in a file" in err

@@ -27,7 +27,7 @@ from connectors.errors import CursorExpiredError
 from schemas.records.fields import instant
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import DEAD_LETTERS
-from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
+from tests.harness.connectors import STEPS, TOUCHLINE, kill_at_each_step, records, states, wait_for_exit
 from tests.harness.waiting import eventually
 from tests.live import installed
 from tests.live.line import Line
@@ -140,7 +140,7 @@ def connect(settings: Path, *options: str) -> subprocess.Popen[str]:
 
 def read(settings: Path, *options: str) -> str:
     time.sleep(1.1)  # the server's `Date` has no fractions, so events of this second wait for a later round
-    code, out, err = finished(connect(settings, *options), 120)
+    code, out, err = wait_for_exit(connect(settings, *options), 120)
     assert code == 0, err
     return out + err
 
@@ -160,7 +160,7 @@ def test_kill_at_each_step_neither_loses_nor_repeats_posts(
     wanted = {server.post(ann, f"it broke again {number}") for number in range(POSTS)}
     time.sleep(1.1)
     settings = write(tmp_path, server, name, dids=[ann.did], batch=3)
-    killed_at_each_step(settings, kafka, "bluesky")
+    kill_at_each_step(settings, kafka, "bluesky")
     read(settings, "--once")
     found = read_published(kafka, name)
     assert {record["post_id"] for record in found} == wanted
@@ -259,7 +259,7 @@ def test_jetstream_frames_of_same_commits_give_same_events(server: Server) -> No
 
 def test_check_names_setting_to_change(tmp_path: Path, server: Server) -> None:
     assert "fine: a firehose" in read(write(tmp_path, server, "check"), "--check")
-    code, _, err = finished(connect(write(tmp_path, server, "check", protocol="jetstream"), "--check"))
+    code, _, err = wait_for_exit(connect(write(tmp_path, server, "check", protocol="jetstream"), "--check"))
     assert (code, err.count("\n")) == (1, 1)
     assert "are `url` and `protocol` right, and does it run?" in err
 

@@ -21,7 +21,7 @@ from connectors.settings import open_connector
 from schemas.errors import RecordError
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import source_topic
-from tests.harness.connectors import connect, finished, killed_at_each_step, records, states
+from tests.harness.connectors import connect, kill_at_each_step, records, states, wait_for_exit
 from tests.harness.waiting import eventually
 from tests.live.databases import Server, Session, postgresql
 from tests.live.debezium.engine import UNWRAP, avro, debezium, plain, schema_registry
@@ -268,8 +268,8 @@ def test_kill_at_each_step_neither_loses_nor_repeats_changes(source: Source) -> 
         )
         source.wait(3_001, partitions=3)
     settings = source.settings(batch=100)
-    killed_at_each_step(settings, source.kafka, "debezium")
-    code, out, err = finished(connect(settings, source.kafka, "--once", "--no-restart", connector="debezium"), 120)
+    kill_at_each_step(settings, source.kafka, "debezium")
+    code, out, err = wait_for_exit(connect(settings, source.kafka, "--once", "--no-restart", connector="debezium"), 120)
     assert code == 0, out + err
     found = list(records(source.kafka, source_topic("erp"), source.name))
     assert {int(each["order_id"]) for each in found} == set(range(1, 3_001))

@@ -21,7 +21,7 @@ from connectors.settings import open_connector, secret_variable
 from schemas.records.fields import instant
 from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
-from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
+from tests.harness.connectors import STEPS, TOUCHLINE, kill_at_each_step, records, states, wait_for_exit
 from tests.harness.waiting import eventually
 from tests.live import installed
 from tests.live.line import Line
@@ -135,7 +135,7 @@ def connect(settings: Path, *options: str, token: str = TOKENS["acme"]) -> subpr
 
 def read(settings: Path, *options: str) -> str:
     time.sleep(SETTLED)
-    code, out, err = finished(connect(settings, *options), 120)
+    code, out, err = wait_for_exit(connect(settings, *options), 120)
     assert code == 0, err
     return out + err
 
@@ -155,7 +155,7 @@ def test_kill_at_each_step_neither_loses_nor_repeats_posts(
     wanted = [server.post(f"it broke again #{word} {number}") for number in range(POSTS)]
     settings = write(tmp_path, server, name, tags=[word], page=3)
     time.sleep(SETTLED)
-    killed_at_each_step(settings, kafka, "mastodon", **{secret_variable(name, "token"): TOKENS["acme"]})
+    kill_at_each_step(settings, kafka, "mastodon", **{secret_variable(name, "token"): TOKENS["acme"]})
     read(settings, "--once")
     found = list(records(kafka, "touchline.social", name))
     assert {record["event_id"] for record in found} == {event_id("mastodon", f"statuses:{one}", "first").bytes for one in wanted}
@@ -259,7 +259,7 @@ def test_rate_limit_stops_requests_and_check_names_setting_to_change(
             list(connector.read(f"tags:{word}", None))
         assert 0 < (error.value.retry_after or 0) <= 301
     connector.close()
-    code, _, err = finished(connect(write(tmp_path, server, name, mentions=True), "--check", token="wrong"))
+    code, _, err = wait_for_exit(connect(write(tmp_path, server, name, mentions=True), "--check", token="wrong"))
     assert (code, err.count("\n")) == (2, 1)
     assert "set TOUCHLINE_MASTODON_" in err
 

@@ -23,7 +23,7 @@ from schemas.errors import ConfigError
 from schemas.records.families.erp import Erp
 from schemas.records.touchpoint import Touchpoint
 from schemas.service.connection import KafkaSettings
-from tests.harness.connectors import finished, killed_at_each_step, published, states
+from tests.harness.connectors import kill_at_each_step, published, states, wait_for_exit
 from tests.harness.stack import TOUCHLINE
 from tests.live.cap import server
 from tests.live.cap.server import DAY, ORDERS, PASSWORD, SAME, USER, Cap
@@ -150,8 +150,8 @@ def test_kill_at_each_step_loses_nothing_and_totals_are_exact(cap: Cap, migrated
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"kill-{uuid4().hex[:12]}"
     path = settings_file(tmp_path, cap, name)
-    killed_at_each_step(path, kafka, "odata", **{secret_variable(name, "password"): PASSWORD})
-    code, _, err = finished(connect(path, kafka, "--once"), 120)
+    kill_at_each_step(path, kafka, "odata", **{secret_variable(name, "password"): PASSWORD})
+    code, _, err = wait_for_exit(connect(path, kafka, "--once"), 120)
     assert code == 0, err
     connector = opened(cap, 2, name=name)
     assert set(published(kafka, name)) == {one.event_id.bytes for one in touchpoints(connector)}
@@ -170,18 +170,18 @@ def test_rejected_order_is_event_and_deleted_order_only_changes_count(cap: Cap, 
     cap.order(910_000, "PUT", SoldToParty="5", OverallSDProcessStatus="A")
     cap.order(910_001, "PUT", SoldToParty="5", OverallSDProcessStatus="A")
     time.sleep(1.1)
-    assert finished(connect(path, kafka, "--once"))[0] == 0
+    assert wait_for_exit(connect(path, kafka, "--once"))[0] == 0
     cap.order(910_000, OverallSDDocumentRejectionSts="C")
     cap.order(910_001, "DELETE")
     time.sleep(1.1)
-    assert finished(connect(path, kafka, "--once"))[0] == 0
+    assert wait_for_exit(connect(path, kafka, "--once"))[0] == 0
     connector = opened(cap, 2, name=name)
     found = {one.order_id: one for one in orders(connector, window=Window(OLD.end))}
     assert found["0000910000"].type == "order.cancelled"
     assert found["0000910000"].event_id.bytes in published(kafka, name)
     assert "0000910001" not in found
     connector.close()
-    code, out, err = finished(connect(path, kafka, "--backfill", "2026-03-01"))
+    code, out, err = wait_for_exit(connect(path, kafka, "--backfill", "2026-03-01"))
     assert code == 0, err
     assert "nothing missing" in out
 

@@ -17,7 +17,7 @@ from connectors.settings import secret_variable
 from schemas.records.fields import instant
 from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
-from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
+from tests.harness.connectors import STEPS, TOUCHLINE, kill_at_each_step, records, states, wait_for_exit
 from tests.harness.sinks import ask
 from tests.harness.waiting import eventually
 from tests.live.line import Line
@@ -53,7 +53,7 @@ def connect(settings: Path, token: str, *options: str) -> subprocess.Popen[str]:
 
 def read(settings: Path, token: str, *options: str) -> str:
     """Run the connector until it has read everything, and return its output."""
-    code, out, err = finished(connect(settings, token, *options), 120)
+    code, out, err = wait_for_exit(connect(settings, token, *options), 120)
     assert code == 0, err
     return out + err
 
@@ -76,7 +76,7 @@ def test_kill_at_each_step_neither_loses_nor_repeats_transactions(
     tmp_path: Path, server: RequestTracker, kafka: KafkaSettings, name: str
 ) -> None:
     settings = write(tmp_path, server, name, page=2)
-    killed_at_each_step(settings, kafka, "request_tracker", **{secret_variable(name, "token"): server.token})
+    kill_at_each_step(settings, kafka, "request_tracker", **{secret_variable(name, "token"): server.token})
     wanted = seeded(server)
     assert len(wanted) == TICKETS
     read(settings, server.token, "--once")
@@ -154,7 +154,7 @@ def test_message_of_customer_is_not_an_answer(tmp_path: Path, server: RequestTra
 )
 def test_check_names_setting_to_change(tmp_path: Path, server: RequestTracker, url: str, token: str | None, message: str) -> None:
     settings = write(tmp_path, server, "check", url=server.url + url)
-    code, out, err = finished(connect(settings, token or server.token, "--check"))
+    code, out, err = wait_for_exit(connect(settings, token or server.token, "--check"))
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1

@@ -15,7 +15,7 @@ import yaml
 
 from connectors.rss.connector import MAX_ENTRIES
 from schemas.service.connection import KafkaSettings
-from tests.harness.connectors import KILLED, TOUCHLINE, connect, dying, finished, records, states
+from tests.harness.connectors import KILLED, TOUCHLINE, connect, killed_command, records, states, wait_for_exit
 from tests.harness.waiting import eventually
 from tests.live import installed
 from tests.live.line import Line
@@ -123,7 +123,7 @@ def write(folder: Path, feed: Feed, **others: object) -> Path:
 
 
 def read(settings: Path, kafka: KafkaSettings, *options: str, program: tuple[str, ...] = TOUCHLINE) -> tuple[int, str]:
-    code, out, err = finished(connect(settings, kafka, *options, program=program, connector="rss", COLUMNS="200"))
+    code, out, err = wait_for_exit(connect(settings, kafka, *options, program=program, connector="rss", COLUMNS="200"))
     return code, out + err
 
 
@@ -189,7 +189,7 @@ def test_kill_at_each_step_neither_loses_nor_repeats_entries(tmp_path: Path, kaf
     for method, fatal_call, before in STEPS:
         ids += feed.add(7)
         feed.write()
-        code, output = read(settings, kafka, "--once", program=dying(method, fatal_call, before=before))
+        code, output = read(settings, kafka, "--once", program=killed_command(method, fatal_call, before=before))
         assert code == KILLED, f"the process ended before step {method} {fatal_call}: {output}"
     ids += feed.add(7)
     feed.write()

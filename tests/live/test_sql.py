@@ -24,8 +24,8 @@ from deploy.local.state import Stack
 from schemas.errors import ConfigError, RetryableError
 from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
-from tests.harness.connectors import connect, finished, killed_at_each_step, published, states
-from tests.harness.memory_use import most_alive
+from tests.harness.connectors import connect, kill_at_each_step, published, states, wait_for_exit
+from tests.harness.memory_use import max_live_objects
 from tests.live.databases import PASSWORD, Server, Session, mariadb, postgresql
 from tests.live.line import Line
 
@@ -236,7 +236,7 @@ def test_rows_of_one_time_are_read_once_across_pages_and_after_any_batch(server:
 
 def test_at_most_two_pages_are_in_memory(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 60)
-    assert 0 < most_alive(opened(tmp_path, server).read("orders", None), Record, 6) <= 20
+    assert 0 < max_live_objects(opened(tmp_path, server).read("orders", None), Record, 6) <= 20
 
 
 def test_backfill_reads_rows_before_start_and_matches_count(
@@ -249,10 +249,10 @@ def test_backfill_reads_rows_before_start_and_matches_count(
     name = f"sql-{uuid4().hex[:12]}"
     settings = write_settings(tmp_path, server, name, start=datetime.now(UTC) - timedelta(hours=1))
     with patch.dict(os.environ, {f"TOUCHLINE_{name.replace('-', '_').upper()}_PASSWORD": PASSWORD}):
-        code, _, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="sql"))
+        code, _, err = wait_for_exit(connect(settings, kafka, "--once", "--no-restart", connector="sql"))
         assert code == 0, err
         assert len(set(published(kafka, name))) == 1
-        code, out, err = finished(connect(settings, kafka, "--backfill", "2020-01-01", "--no-restart", connector="sql"))
+        code, out, err = wait_for_exit(connect(settings, kafka, "--backfill", "2020-01-01", "--no-restart", connector="sql"))
     assert code == 0, err
     assert "30 read, 30 at the source: nothing missing" in " ".join((out + err).split())
     assert len(set(published(kafka, name))) == 31
@@ -428,8 +428,8 @@ def test_kill_at_each_step_neither_loses_nor_repeats_rows(server: Server, shop: 
     shop.run(f"INSERT INTO orders (id, customer, total, changed_at) SELECT n, concat('c', n), 1, {at} FROM {rows}")
     settings = write_settings(tmp_path, server, name, page=500)
     with patch.dict(os.environ, {secret_variable(name, "password"): PASSWORD}):
-        killed_at_each_step(settings, kafka, "sql")
-        code, out, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="sql"), 120)
+        kill_at_each_step(settings, kafka, "sql")
+        code, out, err = wait_for_exit(connect(settings, kafka, "--once", "--no-restart", connector="sql"), 120)
     assert code == 0, out + err
     versions = {str(row[0]): row[1] for row in shop.run("SELECT id, changed_at FROM orders")}
     wanted = {event_id("shop", f"orders:{key}", version(server, at)).bytes for key, at in versions.items()}

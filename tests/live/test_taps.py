@@ -23,7 +23,7 @@ from deploy.local.state import Stack
 from schemas.errors import ConfigError, RetryableError
 from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
-from tests.harness.connectors import connect, finished, killed_at_each_step, published, states
+from tests.harness.connectors import connect, kill_at_each_step, published, states, wait_for_exit
 from tests.harness.waiting import eventually
 from tests.live import installed
 from tests.live.cap import server as cap_server
@@ -215,9 +215,9 @@ def test_kill_at_each_step_neither_loses_nor_repeats_rows(server: Server, shop: 
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{migrated.kafka_port}")
     name = f"taps-{uuid4().hex[:12]}"
     settings = tap(tmp_path, server, name)
-    killed_at_each_step(settings, kafka, "taps", TMPDIR=str(tmp_path))
+    kill_at_each_step(settings, kafka, "taps", TMPDIR=str(tmp_path))
     eventually(lambda: not running(tmp_path), 20)
-    code, out, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="taps"), 240)
+    code, out, err = wait_for_exit(connect(settings, kafka, "--once", "--no-restart", connector="taps"), 240)
     assert code == 0, out + err
     rows = shop.run("SELECT id, changed_at FROM orders")
     wanted = {event_id("shop", f"orders:{key}", at.astimezone(UTC).isoformat()).bytes for key, at in rows}
@@ -269,9 +269,9 @@ def test_kill_at_each_step_neither_loses_nor_repeats_orders(cap: Cap, tmp_path: 
     settings = manifest(tmp_path, cap, name)
     for number in range(930_000, 930_300):
         cap.order(number, "PUT", SoldToParty="7")
-    killed_at_each_step(settings, kafka, "taps", TMPDIR=str(tmp_path))
+    kill_at_each_step(settings, kafka, "taps", TMPDIR=str(tmp_path))
     eventually(lambda: not running(tmp_path), 20)
-    code, out, err = finished(connect(settings, kafka, "--once", "--no-restart", connector="taps"), 240)
+    code, out, err = wait_for_exit(connect(settings, kafka, "--once", "--no-restart", connector="taps"), 240)
     assert code == 0, out + err
     connector = opened(manifest(tmp_path, cap, name))
     records, _ = read(connector)

@@ -17,7 +17,7 @@ from connectors.settings import secret_variable
 from schemas.records.fields import instant
 from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
-from tests.harness.connectors import STEPS, TOUCHLINE, finished, killed_at_each_step, records, states
+from tests.harness.connectors import STEPS, TOUCHLINE, kill_at_each_step, records, states, wait_for_exit
 from tests.harness.waiting import eventually
 from tests.live.line import Line
 from tests.live.tryton.server import CUSTOMERS, MAX_WAIT_SECONDS, PASSWORD, RETURNS, Tryton, tryton
@@ -52,7 +52,7 @@ def connect(settings: Path, *options: str, password: str = PASSWORD) -> subproce
 
 def read(settings: Path, *options: str) -> str:
     """Run the connector until it has read everything, and return its output."""
-    code, out, err = finished(connect(settings, *options), 120)
+    code, out, err = wait_for_exit(connect(settings, *options), 120)
     assert code == 0, err
     return out + err
 
@@ -160,7 +160,7 @@ def test_kill_at_each_step_neither_loses_nor_repeats_records_of_one_time(
     wanted = happened(server)
     assert max(Counter(wanted.values()).values()) == at_once
     time.sleep(1.1)  # the server's `Date` has no fractions: what happened within this second waits for a later round
-    killed_at_each_step(settings, kafka, "tryton", **{secret_variable(name, "password"): PASSWORD})
+    kill_at_each_step(settings, kafka, "tryton", **{secret_variable(name, "password"): PASSWORD})
     read(settings, "--once")
     found = Counter(record["event_id"] for record in published(kafka, name, source))
     assert found.keys() == wanted.keys()
@@ -353,7 +353,7 @@ def test_check_names_setting_to_change(
     tmp_path: Path, server: Tryton, change: dict[str, str], password: str, message: str
 ) -> None:
     given = {**change, "url": server.url.replace("/ct", change["url"])} if "url" in change else change
-    code, out, err = finished(connect(write(tmp_path, server, "check", **given), "--check", password=password))
+    code, out, err = wait_for_exit(connect(write(tmp_path, server, "check", **given), "--check", password=password))
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
@@ -361,7 +361,7 @@ def test_check_names_setting_to_change(
 
 def test_check_names_missing_module_and_its_streams(tmp_path: Path, server: Tryton) -> None:
     server.change("UPDATE ir_module SET state = 'not activated' WHERE name = 'stock'")
-    code, out, err = finished(connect(write(tmp_path, server, "check"), "--check"))
+    code, out, err = wait_for_exit(connect(write(tmp_path, server, "check"), "--check"))
     assert (code, out) == (2, "")
     assert "lacks the module stock: activate it, or remove shipments, returns, moves from `streams`" in err
 

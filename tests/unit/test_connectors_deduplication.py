@@ -15,7 +15,7 @@ from connectors.runtime.encode import EncodedTouchpoint
 from connectors.runtime.recent_ids import MAX_SAVED_IDS, RecentIds
 from connectors.runtime.snapshots import MAX_SAVED_KEYS, Snapshots
 from schemas.records.touchpoint import Touchpoint, event_id
-from tests.harness.connectors import restarted
+from tests.harness.connectors import restart_deduplication
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 FIELDS: dict[str, Any] = {
@@ -104,7 +104,7 @@ def test_record_published_by_another_stream_stays_repeated_after_that_stream_for
     assert stream.select_new([theirs], Phase.NEXT).repeated == 1
     assert len(stream.select_new([ours], Phase.NEXT).touchpoints) == 1
     assert stream.select_new([theirs], Phase.NEXT).repeated == 1
-    assert restarted(stream, spec).select_new([theirs, ours], Phase.NEXT).repeated == 2
+    assert restart_deduplication(stream, spec).select_new([theirs, ours], Phase.NEXT).repeated == 2
 
 
 def test_replayed_record_is_repeated_in_this_round_and_not_saved() -> None:

@@ -1,4 +1,4 @@
-"""Compiled expressions against JMESPath's own interpreter: whatever the expression and the data, the same result or error."""
+"""Compiled expressions return the same result or error as JMESPath's interpreter, for any expression and data."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ FUNCTIONS_OF_ONE = ["id", "number", "email", "html_text", "to_string", "length",
 FUNCTIONS_OF_TWO = ["lookup", "iso", "join", "contains", "starts_with", "not_null"]
 
 
-def grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Expressions made of smaller ones: mostly what is compiled, some of what is left to the interpreter."""
+def combine(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Build expressions of smaller ones: most parts are compiled, some are left to the interpreter."""
     return st.one_of(
         st.builds("{} || {}".format, inner, inner),
         st.builds("({} && {})".format, inner, inner),
@@ -35,7 +35,7 @@ def grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 PATHS = st.builds(lambda name, steps: name + "".join(steps), st.sampled_from(NAMES), st.lists(STEPS, max_size=3))
-EXPRESSIONS = st.recursive(PATHS | st.sampled_from([*CONSTANTS, "@", "[0]"]), grown, max_leaves=6)
+EXPRESSIONS = st.recursive(PATHS | st.sampled_from([*CONSTANTS, "@", "[0]"]), combine, max_leaves=6)
 VALUES = st.recursive(
     st.sampled_from(FALSE_OR_ZERO),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
@@ -45,7 +45,7 @@ RECORDS = st.fixed_dictionaries(dict.fromkeys(NAMES, VALUES)) | st.dictionaries(
 
 
 def outcome(call: Any, *arguments: Any) -> tuple[type[Any], str]:
-    """The result with its type (0 is not false, 1 is not 1.0), or the error with its text."""
+    """Return the result with its type (0 is not false, 1 is not 1.0), or the error with its text."""
     try:
         found = call(*arguments)
     except Exception as error:  # noqa: BLE001 - any error, as long as it is the same
@@ -62,7 +62,7 @@ def outcome(call: Any, *arguments: Any) -> tuple[type[Any], str]:
 @example("a.b.c", {"a": {"b": "text"}})
 @example("a[0]", {"a": "text"})
 @example("a.[b]", {})
-def test_a_compiled_expression_is_what_jmespath_says(text: str, data: dict[str, Any]) -> None:
+def test_compiled_expression_equals_jmespath(text: str, data: dict[str, Any]) -> None:
     try:
         compiled = compile_expression(text, frozenset(NAMES), "here")
     except ConfigError:  # a wrong constant or number of arguments is found when it is compiled

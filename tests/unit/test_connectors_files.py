@@ -1,4 +1,4 @@
-"""Files as streams: what is read again, what is not, and that a read abandoned anywhere loses and doubles nothing."""
+"""Files as streams: files that are read again or skipped, and reading that resumes after any batch."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from connectors.files.settings import FilesSettings
 from connectors.runtime.deduplication import NewRecords, StreamDeduplication
 from schemas.errors import ConfigError, RetryableError
 from tests.harness.connectors import select_new
-from tests.harness.memory_use import most_alive
+from tests.harness.memory_use import max_live_objects
 
 FEEDS: dict[str, Any] = {
     "orders": {
@@ -50,7 +50,7 @@ LINES = st.sampled_from(
 )
 
 
-def opened(root: Path, *, keyed: bool = False, **others: Any) -> files.Connector:
+def open_files(root: Path, *, keyed: bool = False, **others: Any) -> files.Connector:
     feeds = {"orders": {**FEEDS["orders"], "key": "key", "version": "at"}} if keyed else FEEDS
     return files.Connector(FilesSettings.model_validate({"name": "c", "root": root, "feeds": feeds, **others}))
 
@@ -76,23 +76,23 @@ def counts(parts: list[tuple[Batch, NewRecords]]) -> tuple[int, int, int, int]:
 
 @settings(deadline=None)
 @given(content=st.lists(LINES, max_size=40).map(b"".join), size=st.integers(1, 5), keyed=st.booleans())
-def test_abandoning_after_any_batch_and_resuming_gives_the_same_ids_and_totals(content: bytes, size: int, *, keyed: bool) -> None:
+def test_reading_that_resumes_after_any_batch_gives_the_same_ids_and_totals(content: bytes, size: int, *, keyed: bool) -> None:
     with tempfile.TemporaryDirectory() as folder, patch.object(files, "MAX_BATCH_RECORDS", size):
         (Path(folder) / "a.csv").write_bytes(content)
-        connector = opened(Path(folder), keyed=keyed)
+        connector = open_files(Path(folder), keyed=keyed)
         whole = read(connector, "orders:a.csv", None)
         for cut in range(len(whole) + 1):
             cursor = json.loads(json.dumps(dict(whole[cut - 1][0].cursor))) if cut else None
-            again = whole[:cut] + read(opened(Path(folder), keyed=keyed), "orders:a.csv", cursor)
+            again = whole[:cut] + read(open_files(Path(folder), keyed=keyed), "orders:a.csv", cursor)
             assert ids(again) == ids(whole)
             assert counts(again) == counts(whole)
         assert len(set(ids(whole))) == len(ids(whole))
 
 
-def test_a_file_read_to_its_end_is_not_offered_again_and_a_touched_one_is_not_read_again(tmp_path: Path) -> None:
+def test_complete_file_is_not_listed_again_and_a_touched_one_not_read_again(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"1,2026-01-01,a\n")
-    connector = opened(tmp_path)
+    connector = open_files(tmp_path)
     cursor = read(connector, "orders:a.csv", None)[-1][0].cursor
     assert cursor["done"]
     assert list(connector.list_streams({"orders:a.csv": cursor})) == []
@@ -102,10 +102,10 @@ def test_a_file_read_to_its_end_is_not_offered_again_and_a_touched_one_is_not_re
     assert (batch.records, batch.phase, part.touchpoints, batch.cursor["mtime_ns"]) == ((), Phase.NEXT, [], 1)
 
 
-def test_the_same_content_under_a_second_name_is_done_without_reading(tmp_path: Path) -> None:
+def test_same_content_under_a_second_name_is_not_read(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_bytes(b"1,2026-01-01,a\n")
-    connector = opened(tmp_path)
+    connector = open_files(tmp_path)
     saved: dict[str, Cursor] = {}
     found = {}
     for stream in connector.list_streams(saved):
@@ -113,49 +113,49 @@ def test_the_same_content_under_a_second_name_is_done_without_reading(tmp_path: 
         saved[stream] = found[stream][-1][0].cursor
     assert counts(found["orders:a.csv"]) == (1, 1, 0, 0)
     assert counts(found["orders:b.csv"]) == (0, 0, 0, 0)
-    assert list(opened(tmp_path).list_streams(saved)) == []
+    assert list(open_files(tmp_path).list_streams(saved)) == []
 
 
-def test_a_file_that_grew_is_read_from_its_start_with_the_same_ids_and_fresh_totals(tmp_path: Path) -> None:
+def test_grown_file_is_read_from_its_start_with_the_same_ids_and_new_totals(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"1,2026-01-01,a\n1,2026-01-01,a\n")
-    before = read(opened(tmp_path), "orders:a.csv", None)
+    before = read(open_files(tmp_path), "orders:a.csv", None)
     path.write_bytes(b"1,2026-01-01,a\n1,2026-01-01,a\n2,2026-01-01,b\n")
-    after = read(opened(tmp_path), "orders:a.csv", before[-1][0].cursor)
+    after = read(open_files(tmp_path), "orders:a.csv", before[-1][0].cursor)
     assert after[0][0].phase is Phase.RESTART
     assert ids(after)[:2] == ids(before)
     assert counts(after) == (3, 3, 0, 0)
 
 
-def test_equal_rows_of_one_file_are_two_events_without_a_key_and_one_with_it(tmp_path: Path) -> None:
+def test_equal_rows_are_two_events_without_a_key_and_one_with_a_key(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"1,2026-01-01,a\n" * 2)
-    assert counts(read(opened(tmp_path), "orders:a.csv", None)) == (2, 2, 0, 0)
-    assert counts(read(opened(tmp_path, keyed=True), "orders:a.csv", None)) == (2, 1, 0, 1)
+    assert counts(read(open_files(tmp_path), "orders:a.csv", None)) == (2, 2, 0, 0)
+    assert counts(read(open_files(tmp_path, keyed=True), "orders:a.csv", None)) == (2, 1, 0, 1)
 
 
-def test_a_young_file_waits_for_its_settle_time_or_its_done_mark(tmp_path: Path) -> None:
+def test_new_file_waits_for_its_settle_time_or_its_done_file(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"1,2026-01-01,a\n")
-    connector = opened(tmp_path, settle_seconds=60)
+    connector = open_files(tmp_path, settle_seconds=60)
     assert list(connector.list_streams({})) == []
     (tmp_path / "a.csv.done").touch()
     assert list(connector.list_streams({})) == ["orders:a.csv"]
 
 
-def test_an_old_time_stamp_does_not_make_a_file_that_was_just_written_settled(tmp_path: Path) -> None:
+def test_old_modification_time_does_not_settle_a_new_file(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"1,2026-01-01,a\n")
     os.utime(tmp_path / "a.csv", (0, 0))
-    assert list(opened(tmp_path, settle_seconds=60).list_streams({})) == []
+    assert list(open_files(tmp_path, settle_seconds=60).list_streams({})) == []
 
 
-def test_hidden_files_and_names_that_are_no_text_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_hidden_files_and_undecodable_names_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / ".a.csv").write_bytes(b"1,2026-01-01,a\n")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")).write_bytes(b"1,2026-01-01,a\n")
-    assert list(opened(tmp_path).list_streams({})) == []
+    assert list(open_files(tmp_path).list_streams({})) == []
     assert "rename it" in caplog.text
 
 
-def test_a_file_that_disappears_or_a_root_that_is_gone_can_be_tried_again(tmp_path: Path) -> None:
-    connector = opened(tmp_path / "gone")
+def test_missing_file_and_missing_root_are_retryable(tmp_path: Path) -> None:
+    connector = open_files(tmp_path / "gone")
     with pytest.raises(RetryableError):
         list(connector.list_streams({}))
     with pytest.raises(RetryableError):
@@ -164,10 +164,10 @@ def test_a_file_that_disappears_or_a_root_that_is_gone_can_be_tried_again(tmp_pa
         connector.check()
 
 
-def test_a_five_megabyte_field_is_refused_whole_and_a_batch_stays_small(tmp_path: Path) -> None:
+def test_five_megabyte_field_is_rejected_whole_and_batches_stay_small(tmp_path: Path) -> None:
     big = b"1,2026-01-01," + b"x" * (5 * 1024 * 1024) + b"\n"
     (tmp_path / "a.csv").write_bytes(big * 3 + b"2,2026-01-01,b\n")
-    found = read(opened(tmp_path), "orders:a.csv", None)
+    found = read(open_files(tmp_path), "orders:a.csv", None)
     assert counts(found) == (4, 1, 3, 0)
     assert max(len(batch.records) for batch, _ in found) == 1
     letter = found[0][1].dead_letters[0]
@@ -188,4 +188,4 @@ def test_at_most_two_batches_are_in_memory(tmp_path: Path, form: str, kind: type
     given = {name: value for name, value in FEEDS["orders"].items() if name != "header"}
     feed = {**given, "files": path.name, "format": form, "columns": ["key", "at", "party"], "key": "key", "version": "at"}
     connector = files.Connector(FilesSettings.model_validate({"name": "c", "root": tmp_path, "feeds": {"orders": feed}}))
-    assert 0 < most_alive(connector.read(f"orders:{path.name}", None), kind, 8) <= 2 * files.MAX_BATCH_RECORDS
+    assert 0 < max_live_objects(connector.read(f"orders:{path.name}", None), kind, 8) <= 2 * files.MAX_BATCH_RECORDS

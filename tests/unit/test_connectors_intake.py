@@ -28,7 +28,7 @@ from connectors.intake.settings import IntakeSettings
 from connectors.runtime.encode import EncodedDeadLetter, encode_batch
 from schemas.errors import ConfigError
 from schemas.wire.codec import encode_model
-from tests.harness.webhook_signatures import signed
+from tests.harness.webhook_signatures import sign_request
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECRET = base64.b64encode(b"0123456789abcdef").decode()
@@ -94,7 +94,7 @@ NAMES = {
 def delivery(scheme: str, body: str, at: datetime = NOW, secret: str = SECRET) -> Request:
     """Return a delivery as the vendor documents it."""
     path = f"/webhooks/{scheme}" + ("?a=1" if scheme == "hubspot" else "")
-    headers = signed(scheme, body, f"https://in.shop.example{path}", at, secret)
+    headers = sign_request(scheme, body, f"https://in.shop.example{path}", at, secret)
     return request(path, body.encode(), **headers, **NAMES.get(scheme, {}))
 
 

@@ -1,4 +1,4 @@
-"""A walk over any pages: complete, ordered, ending; a source that breaks its promises is told, not followed for ever."""
+"""Keyset pagination: complete, in order and finite; a source that breaks the order is an error, not an endless loop."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ Rows = list[tuple[int, int]]
 
 
 class Table:
-    """Rows (minute, number) as a source that pages by (time, key)."""
+    """Rows (minute, number) of a source that pages by (time, key)."""
 
     def __init__(self, rows: Rows, size: int) -> None:
         self.rows = sorted((DAY + minute * timedelta(minutes=1), f"k{number:04}") for minute, number in rows)
@@ -54,7 +54,7 @@ def keys(batches: Any) -> list[str]:
     now=st.integers(0, 25),
     bounds=st.tuples(st.integers(0, 25), st.integers(0, 25)),
 )
-def test_a_walk_gives_each_settled_row_of_its_window_once_however_it_is_cut(
+def test_each_settled_row_of_the_window_is_read_once_for_any_page_size(
     rows: Rows, size: int, now: int, bounds: tuple[int, int]
 ) -> None:
     table = Table(rows, size)
@@ -70,7 +70,7 @@ def test_a_walk_gives_each_settled_row_of_its_window_once_however_it_is_cut(
 
 
 @given(first=st.lists(st.integers(0, 20), max_size=20), late=st.lists(st.integers(0, 20), max_size=20), size=st.integers(1, 5))
-def test_a_later_walk_sees_what_came_after_or_within_the_overlap(first: list[int], late: list[int], size: int) -> None:
+def test_next_round_reads_new_rows_and_late_rows_within_the_overlap(first: list[int], late: list[int], size: int) -> None:
     table = Table([(minute, number) for number, minute in enumerate(first)], size)
     *_, last = table.read(30)
     newest = max(first, default=-1)
@@ -79,14 +79,14 @@ def test_a_later_walk_sees_what_came_after_or_within_the_overlap(first: list[int
     assert {f"l{number:04}" for number, at in enumerate(late) if at >= newest - 1} <= set(again)
 
 
-def test_a_source_that_sends_the_same_page_for_ever_is_told() -> None:
+def test_same_page_again_is_an_error() -> None:
     table = Table([(1, 1), (2, 2)], 2)
     again = paginate(lambda at, key: table.page(None, ""), ITEMS, lambda: DAY + timedelta(days=1), 2, None, UNBOUNDED)
     with pytest.raises(ConfigError, match=r"no item of a page has a later|in the order"):
         list(again)
 
 
-def test_a_source_that_does_not_keep_the_order_is_told() -> None:
+def test_page_out_of_order_is_an_error() -> None:
     backwards = paginate(
         lambda at, key: Table([(1, 1), (2, 2)], 3).page(None, "")[::-1], ITEMS, lambda: DAY + timedelta(days=1), 3, None, Window()
     )
@@ -94,7 +94,7 @@ def test_a_source_that_does_not_keep_the_order_is_told() -> None:
         list(backwards)
 
 
-def test_a_page_of_items_without_a_place_is_told() -> None:
+def test_page_of_items_without_time_and_key_is_an_error() -> None:
     blind = paginate(lambda at, key: [{"id": "k"}] * 2, ITEMS, lambda: DAY, 2, None, UNBOUNDED)
     with pytest.raises(ConfigError, match="no item of a page has a later"):
         list(blind)

@@ -1,4 +1,4 @@
-"""A `mapping.yaml` that cannot work is one line that names the file and the place in it."""
+"""Record mapping: the error of a wrong `mapping.yaml` is one line with the file and the entry."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,14 +23,14 @@ WHOLE = """claims:
 """
 
 
-def test_a_mapping_file_gives_its_streams(tmp_path: Path) -> None:
+def test_mapping_file_defines_its_streams(tmp_path: Path) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text(WHOLE)
     assert list(load_mappings(path, "c")) == ["claims"]
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "said"),
+    ("right", "wrong", "message"),
     [
         ("source: support", "source: desk", "/mapping.yaml: claims: source: must be one of crm, erp"),
         ("  key: id(id)\n", "", "/mapping.yaml: claims: key: is required"),
@@ -43,19 +43,17 @@ def test_a_mapping_file_gives_its_streams(tmp_path: Path) -> None:
         (WHOLE, "", "mapping.yaml must hold `name: value` lines"),
     ],
 )
-def test_a_mistake_in_a_mapping_file_is_one_line_with_its_place(tmp_path: Path, right: str, wrong: str, said: str) -> None:
+def test_error_in_a_mapping_file_is_one_line_with_its_entry(tmp_path: Path, right: str, wrong: str, message: str) -> None:
     assert right in WHOLE
     path = tmp_path / "mapping.yaml"
     path.write_text(WHOLE.replace(right, wrong))
     with pytest.raises(ConfigError) as raised:
         load_mappings(path, "c")
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_of_very_many_unknown_fields_fifty_are_kept_and_the_log_stays_short(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_fifty_unknown_fields_are_kept_and_the_log_stays_short(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text(WHOLE)
     claims = load_mappings(path, "c")["claims"]
@@ -66,6 +64,6 @@ def test_of_very_many_unknown_fields_fifty_are_kept_and_the_log_stays_short(
     assert len(caplog.records) == 100
 
 
-def test_a_missing_mapping_file_is_told(tmp_path: Path) -> None:
+def test_missing_mapping_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*mapping\.yaml: No such file"):
         load_mappings(tmp_path / "mapping.yaml", "c")

@@ -22,7 +22,7 @@ from connectors.taps import cases
 from connectors.taps.connector import MAX_BATCH_RECORDS
 from connectors.taps.progress import MAX_ROWS, Progress
 from schemas.errors import ConfigError, RetryableError
-from tests.harness.memory_use import most_alive
+from tests.harness.memory_use import max_live_objects
 from tests.harness.waiting import eventually
 
 TAP = Path(cases.__file__).with_name("tap.py")
@@ -123,7 +123,7 @@ def test_batch_without_state_has_500_rows_and_rows_are_read_once(tmp_path: Path,
 def test_at_most_two_batches_are_in_memory(tmp_path: Path, protocol: str, every: int) -> None:
     fill(tmp_path, 8 * MAX_BATCH_RECORDS)
     batches = opened(tmp_path, protocol, {"state_every": every}).read("orders", None)
-    assert 0 < most_alive(batches, Record, 8) <= 2 * MAX_BATCH_RECORDS
+    assert 0 < max_live_objects(batches, Record, 8) <= 2 * MAX_BATCH_RECORDS
 
 
 def test_crash_repeats_only_rows_beyond_the_remembered_hashes(tmp_path: Path) -> None:

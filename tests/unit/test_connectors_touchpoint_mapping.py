@@ -1,4 +1,4 @@
-"""Mapping: what expressions become, which mistakes `--check` finds, and that no refusal repeats a value."""
+"""Touchpoint mapping: results of expressions, errors that `--check` finds, and errors without values of the record."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -34,20 +34,20 @@ def mapping(**changes: Any) -> TouchpointMapping:
     return TouchpointMapping(**own, source="erp", columns=COLUMNS, fields=fields)
 
 
-def attempt(how: TouchpointMapping, data: dict[str, Any]) -> Touchpoint | RecordError:
+def map_or_error(how: TouchpointMapping, data: dict[str, Any]) -> Touchpoint | RecordError:
     try:
         return how.create_touchpoint("k", "v", data, NOW, {})
     except RecordError as error:
         return error
 
 
-def refused(data: dict[str, Any], **changes: Any) -> RecordError:
-    error = attempt(mapping(**changes), data)
+def error_of(data: dict[str, Any], **changes: Any) -> RecordError:
+    error = map_or_error(mapping(**changes), data)
     assert isinstance(error, RecordError)
     return error
 
 
-def test_a_record_becomes_a_touchpoint_whose_id_comes_from_system_feed_key_and_version() -> None:
+def test_event_id_of_a_touchpoint_is_built_from_system_feed_key_and_version() -> None:
     found = mapping().create_touchpoint("k", "v", DATA, NOW, {"extra": 1.0})
     assert found.event_id == event_id("sap", "f:k", "v")
     assert [(one.kind, one.value) for one in found.identifiers] == [("erp_party", "sap/7"), ("email", "ann@example.com")]
@@ -78,7 +78,7 @@ def test_a_record_becomes_a_touchpoint_whose_id_comes_from_system_feed_key_and_v
         ("join('-', [id(party), state])", {"party": 7, "state": "x"}, "7-x"),
     ],
 )
-def test_an_expression_gives(expression: str, data: dict[str, Any], expected: object) -> None:
+def test_expression_returns_the_expected_value(expression: str, data: dict[str, Any], expected: object) -> None:
     assert evaluate(compile_expression(expression, COLUMNS, "here"), data, "field") == expected
 
 
@@ -95,7 +95,7 @@ def test_an_expression_gives(expression: str, data: dict[str, Any], expected: ob
         "lookup(at, `{}`)",
     ],
 )
-def test_every_function_passes_null_through(call: str) -> None:
+def test_every_function_returns_null_for_null(call: str) -> None:
     assert evaluate(compile_expression(call, COLUMNS, "here"), {}, "field") is None
 
 
@@ -121,7 +121,7 @@ def test_every_function_passes_null_through(call: str) -> None:
         ({"amount": {"a": "id(party)"}}, "must be one expression"),
     ],
 )
-def test_a_mapping_that_cannot_work_is_found_before_the_first_record(changes: dict[str, Any], words: str) -> None:
+def test_wrong_mapping_is_an_error_before_the_first_record(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         mapping(**changes)
     assert words in str(caught.value)
@@ -145,14 +145,14 @@ def test_a_mapping_that_cannot_work_is_found_before_the_first_record(changes: di
         ({"state": "lost"}, "unknown_value", "lookup"),
     ],
 )
-def test_a_bad_record_is_refused_with_reason_and_field(data: dict[str, Any], reason: str, words: str) -> None:
-    error = refused({**DATA, **data})
+def test_invalid_record_is_rejected_with_reason_and_field(data: dict[str, Any], reason: str, words: str) -> None:
+    error = error_of({**DATA, **data})
     assert error.reason == reason
     assert words in error.detail
 
 
-def test_an_expression_that_fails_on_a_record_refuses_it() -> None:
-    error = refused({**DATA, "items": [1, 2]}, product="items[::0]")
+def test_failing_expression_rejects_the_record() -> None:
+    error = error_of({**DATA, "items": [1, 2]}, product="items[::0]")
     assert (error.reason, error.detail) == ("bad_mapping", "field product: ValueError in its expression")
 
 
@@ -165,19 +165,19 @@ VALUES = st.recursive(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(COLUMNS, VALUES)))
-def test_whatever_a_record_holds_it_becomes_a_touchpoint_or_a_refusal(data: dict[str, Any]) -> None:
+def test_any_record_becomes_a_touchpoint_or_an_error(data: dict[str, Any]) -> None:
     fields = {**FIELDS, "type": "state", "product": "join('-', items)", "invoice_id": "items[0].text", "text": "html_text(text)"}
-    found = attempt(mapping(**fields), data)
+    found = map_or_error(mapping(**fields), data)
     assert found.reason.isidentifier() if isinstance(found, RecordError) else found.identifiers
 
 
 @given(
     st.sampled_from(sorted(COLUMNS)), st.sampled_from(["type", "channel", "amount", "order_id", "product", "currency", "text"])
 )
-def test_a_refusal_never_repeats_a_value(column: str, field: str) -> None:
+def test_error_never_contains_a_value(column: str, field: str) -> None:
     secret = "Sécret-4711 " * 30
     for value in (secret, [secret], {"a": secret}):
-        found = attempt(mapping(**{field: column}), {**DATA, column: value})
+        found = map_or_error(mapping(**{field: column}), {**DATA, column: value})
         assert "cret" not in (found.detail if isinstance(found, RecordError) else "")
 
 
@@ -187,7 +187,7 @@ def test_html_text_never_fails(text: str) -> None:
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**15), max_value=10**15))
-def test_a_number_is_exact(value: Decimal) -> None:
+def test_number_is_exact(value: Decimal) -> None:
     assert number(f"{value:f}") == value
 
 
