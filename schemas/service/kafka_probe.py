@@ -30,6 +30,9 @@ class HungUpError(Exception):
     """The broker closed the connection instead of answering, or answered with something that is not Kafka's protocol."""
 
 
+PROTOCOL_ERRORS = (OSError, HungUpError, struct.error, ValueError, KeyError)
+
+
 class Answer(NamedTuple):
     """Answer of a SASL request: an error code, and the mechanisms or the bytes that came with it."""
 
@@ -89,7 +92,7 @@ def _log_in(kafka: KafkaConnection, server: Server) -> None:
     with connection:
         try:
             ask(connection, API_VERSIONS, b"")
-        except (OSError, HungUpError) as error:
+        except PROTOCOL_ERRORS as error:
             _raise_for_first_request(server, error, is_tls=kafka.is_tls)
         try:
             if kafka.is_sasl:
@@ -98,7 +101,7 @@ def _log_in(kafka: KafkaConnection, server: Server) -> None:
             ask(connection, METADATA, METADATA_OF_NO_TOPIC)
         except TimeoutError:
             raise RetryableError(f"{server} stopped to answer during the login: look into the broker's log") from None
-        except (OSError, HungUpError) as error:
+        except PROTOCOL_ERRORS as error:
             if kafka.is_sasl:
                 raise RetryableError(f"{server} hangs up during the login: look into the broker's log") from error
             text = f"{server} requires a login: set {kafka.setting('security_protocol')} to"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from clickhouse_driver.errors import ServerException
 
 from schemas.errors import ConfigError, RetryableError, TouchlineError
 from sinks.clickhouse import ClickHouse, UnavailableError
@@ -101,3 +102,10 @@ def test_unreadable_certificate_is_named_before_a_connection(servers: Servers, t
     missing = str(tmp_path / "client.pem")
     with pytest.raises(ConfigError, match=r"^TOUCHLINE_CLICKHOUSE_SSL_CERTFILE: cannot read .*client.pem: No such file"):
         ClickHouse(settings(servers, ssl_certfile=missing))
+
+
+@pytest.mark.parametrize(("code", "name"), [(192, "unknown_user"), (193, "wrong_password"), (516, "authentication_failed")])
+def test_rejected_login_names_user_and_password(servers: Servers, code: int, name: str) -> None:
+    error = ClickHouse(settings(servers))._map_error(ServerException("default: Authentication failed", code), detail=True)
+    assert isinstance(error, ConfigError)
+    assert f"rejects user or password ({name}): correct TOUCHLINE_CLICKHOUSE_USER or TOUCHLINE_CLICKHOUSE_PASSWORD" in str(error)
