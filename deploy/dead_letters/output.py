@@ -52,7 +52,8 @@ def show_list(on: Console, dead_letters: Sequence[DeadLetter], total: int) -> No
         )
     on.print(made)
     hidden = f"; --limit hides {total - len(dead_letters):,} older ones" if total > len(dead_letters) else ""
-    on.print(f"\n{len(dead_letters):,} of {count_of(total, 'dead letter')}{hidden}. Show one: {command('dead-letters show ID')}")
+    on.print(f"\n{len(dead_letters):,} of {count_of(total, 'dead letter')}{hidden}")
+    print_line(on, f"Show one: {command('dead-letters show ID')}")
 
 
 def to_json(dead_letter: DeadLetter) -> str:
@@ -72,10 +73,10 @@ def show_dead_letter(on: Console, dead_letter: DeadLetter, content: Content) -> 
             made.add_row(Text(name, "bold"), printable(str(value)))
     if content.key is not None:
         made.add_row(Text("key", "bold"), printable(_as_text(content.key) or _readable(content.key)))
-    replay = f"dead-letters replay --where \"letter_id = '{dead_letter.letter_id}'\""
-    next_step = NEXT_STEPS.get(dead_letter.state, f"fix the cause, then: {command(replay)}")
-    made.add_row(Text("state", "bold"), Text.assemble(_state(dead_letter), f", {next_step}"))
+    made.add_row(Text("state", "bold"), _state(dead_letter))
     on.print(made)
+    replay = f"dead-letters replay --where \"letter_id = '{dead_letter.letter_id}'\""
+    print_line(on, f"\nNext step: {NEXT_STEPS.get(dead_letter.state, f'fix the cause, then {command(replay)}')}")
     title, lines = describe_payload(content.payload)
     on.print(f"\n{title}", style="bold", markup=False)
     on.print(printable(lines))

@@ -124,11 +124,20 @@ def test_payload_sends_no_control_character_to_terminal(payload: bytes, key: byt
     assert all(one.isprintable() or one == "\n" for one in out.getvalue())
 
 
+def test_next_step_can_be_pasted() -> None:
+    out = io.StringIO()
+    show_dead_letter(Console(file=out, width=60), DEAD_LETTER, Content(None, b"x"))
+    (line,) = (line for line in out.getvalue().splitlines() if line.startswith("Next step: "))
+    assert line.endswith(f"touchline dead-letters replay --where \"letter_id = '{DEAD_LETTER.letter_id}'\"")
+
+
 @given(st.lists(DEAD_LETTERS, max_size=4), st.integers(40, 200))
 def test_list_fits_any_terminal(letters: list[DeadLetter], width: int) -> None:
     out = io.StringIO()
     show_list(Console(file=out, width=width), letters, len(letters))
-    assert max(map(len, out.getvalue().splitlines())) <= width
+    *lines, command = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert command.endswith("touchline dead-letters show ID")  # one line at any width, so that it can be pasted
 
 
 def test_json_is_one_line_without_customer_data() -> None:
@@ -147,6 +156,6 @@ def test_80_columns_cut_no_word() -> None:
     show_plan(on, plan_replay([one], again=True), dry_run=True)
     shown = out.getvalue()
     assert "…" not in shown
-    assert max(map(len, shown.splitlines())) <= 80 + len(".venv/bin/")
+    assert max(map(len, shown.splitlines())) <= 80
     assert shown.count(stage) == shown.count(reason) == 3
     assert {"1,234,567", "234,567", "2026-11-22"} <= set(shown.split())
