@@ -61,7 +61,7 @@ def list_dead_letters(*, where: str, limit: int, as_json: bool) -> None:
     elif found:
         on = console()
         output.show_groups(on, groups)
-        output.show_list(on, found, sum(group.letters for group in groups))
+        output.show_list(on, found, sum(group.dead_letters for group in groups))
     else:
         click.echo("No dead letter matches.")
 

@@ -35,7 +35,7 @@ def show_groups(on: Console, groups: Sequence[Group]) -> None:
     made = table("stage, reason", ">count", ">replayed", "first, last (UTC)")
     for group in groups:
         times = f"{group.first:{MINUTE}}\n{group.last:{MINUTE}}"
-        made.add_row(printable(f"{group.stage}\n{group.reason}"), f"{group.letters:,}", f"{group.replayed:,}", times)
+        made.add_row(printable(f"{group.stage}\n{group.reason}"), f"{group.dead_letters:,}", f"{group.replayed:,}", times)
     on.print(made)
     on.print()
 

@@ -19,7 +19,7 @@ class Group(NamedTuple):
 
     stage: str
     reason: str
-    letters: int
+    dead_letters: int
     replayed: int
     size: int
     first: datetime

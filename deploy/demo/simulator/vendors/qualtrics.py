@@ -6,10 +6,10 @@ from deploy.demo.simulator.timeline import Event
 from deploy.demo.simulator.vendors.record import Feed, Known, Record
 from deploy.demo.simulator.vendors.spelling import email_as_typed
 
-WHO = ("RecipientEmail", "ExternalReference", "DistributionChannel", "Stage", "TicketId", "OrderId")
+CUSTOMER_COLUMNS = ("RecipientEmail", "ExternalReference", "DistributionChannel", "Stage", "TicketId", "OrderId")
 FEEDS = {
     "distributions": Feed(
-        "feedback", "feedback/distributions", "csv", ("DistributionId", "SurveyId", *WHO, "SentDate", "Status")
+        "feedback", "feedback/distributions", "csv", ("DistributionId", "SurveyId", *CUSTOMER_COLUMNS, "SentDate", "Status")
     ),
     "responses": Feed(
         "feedback",
@@ -18,7 +18,7 @@ FEEDS = {
         (
             "ResponseId",
             "SurveyId",
-            *WHO,
+            *CUSTOMER_COLUMNS,
             "RecordedDate",
             "Status",
             "Finished",
@@ -36,7 +36,7 @@ TYPES = ("survey.offered", "survey.answered")
 def render(event: Event, _: int, rng: Random) -> Record:
     """Return the distribution or response. It holds the recipient's e-mail address, CRM contact, or both."""
     facts = event.facts
-    who, known = _who(event, rng)
+    customer, known = _customer(event, rng)
     when = event.at.strftime("%Y-%m-%d %H:%M:%S")
     about = {
         "SurveyId": facts["survey"],
@@ -46,7 +46,7 @@ def render(event: Event, _: int, rng: Random) -> Record:
         "OrderId": facts["order"],
     }
     if event.type == "survey.offered":
-        values = {"DistributionId": f"EMD_{facts['response']}", **who, **about, "SentDate": when, "Status": "Sent"}
+        values = {"DistributionId": f"EMD_{facts['response']}", **customer, **about, "SentDate": when, "Status": "Sent"}
         return Record("distributions", event.at, event, values, known)
     answer = {
         str(facts["question"]): facts["answer"],
@@ -56,7 +56,7 @@ def render(event: Event, _: int, rng: Random) -> Record:
     }
     values = {
         "ResponseId": f"R_{facts['response']}",
-        **who,
+        **customer,
         **about,
         "RecordedDate": when,
         "Status": "IP Address",
@@ -65,12 +65,12 @@ def render(event: Event, _: int, rng: Random) -> Record:
     return Record("responses", event.at, event, values, known)
 
 
-def _who(event: Event, rng: Random) -> tuple[dict[str, str | None], Known]:
+def _customer(event: Event, rng: Random) -> tuple[dict[str, str | None], Known]:
     person = event.person
     by = rng.choices(("email", "contact", "both"), (55, 30, 15))[0]
-    who = {
+    customer = {
         "RecipientEmail": None if by == "contact" else email_as_typed(person.email, rng),
         "ExternalReference": None if by == "email" else person.contact,
     }
     known = (("email", person.email), ("crm_contact", person.contact))
-    return who, known[:1] if by == "email" else known[1:] if by == "contact" else known
+    return customer, known[:1] if by == "email" else known[1:] if by == "contact" else known

@@ -7,7 +7,7 @@ from deploy.demo.simulator.timeline import Event, Fact
 from deploy.demo.simulator.vendors.record import Feed, Known, Record, zulu_millis
 from deploy.demo.simulator.vendors.spelling import email_as_typed, phone_as_typed
 
-WHO = ("ContactId", "Email", "Phone", "Mastodon_Handle__c", "Segment__c")
+CUSTOMER_COLUMNS = ("ContactId", "Email", "Phone", "Mastodon_Handle__c", "Segment__c")
 FEEDS = {
     "opportunities": Feed(
         "crm",
@@ -16,7 +16,7 @@ FEEDS = {
         (
             "Id",
             "OpportunityId",
-            *WHO,
+            *CUSTOMER_COLUMNS,
             "StageName",
             "LeadSource",
             "Product__c",
@@ -32,7 +32,7 @@ FEEDS = {
         (
             "Id",
             "ContractNumber",
-            *WHO,
+            *CUSTOMER_COLUMNS,
             "Status",
             "Product__c",
             "Amount__c",
@@ -41,7 +41,7 @@ FEEDS = {
             "SystemModstamp",
         ),
     ),
-    "calls": Feed("crm", "crm/tasks", "csv", ("Id", *WHO, "TaskSubtype", "Description", "SystemModstamp")),
+    "calls": Feed("crm", "crm/tasks", "csv", ("Id", *CUSTOMER_COLUMNS, "TaskSubtype", "Description", "SystemModstamp")),
 }
 STAGES = {"inquiry.received": "Prospecting", "opportunity.won": "Closed Won"}
 STATUSES = {"contract.signed": "Activated", "contract.renewed": "Renewed", "contract.cancelled": "Cancelled"}
@@ -51,7 +51,7 @@ TYPES = (*STAGES, *STATUSES, "call.logged")
 def render(event: Event, number: int, rng: Random) -> Record:
     """Return the history row or task of one event."""
     facts, kind = event.facts, event.type
-    who, known = _who(event, rng)
+    customer, known = _customer(event, rng)
     stamp = {"SystemModstamp": zulu_millis(event.at)}
     if kind in STAGES:
         deal = {
@@ -68,36 +68,36 @@ def render(event: Event, number: int, rng: Random) -> Record:
             "opportunities",
             event.at,
             event,
-            {"Id": f"0Qy{number:012d}", **who, **deal, **money, **stamp},
+            {"Id": f"0Qy{number:012d}", **customer, **deal, **money, **stamp},
             known,
         )
     if kind in STATUSES:
         deal = {"ContractNumber": facts["contract"], "Status": STATUSES[kind], "Description": facts.get("text")}
         money = {"Product__c": facts.get("product"), "Amount__c": _dollars(facts["amount"]), "CurrencyIsoCode": "USD"}
-        return Record("contracts", event.at, event, {"Id": f"0Ct{number:012d}", **who, **deal, **money, **stamp}, known)
+        return Record("contracts", event.at, event, {"Id": f"0Ct{number:012d}", **customer, **deal, **money, **stamp}, known)
     call = {"TaskSubtype": "Call", "Description": facts["text"]}
-    return Record("calls", event.at, event, {"Id": f"00T{number:012d}", **who, **call, **stamp}, known)
+    return Record("calls", event.at, event, {"Id": f"00T{number:012d}", **customer, **call, **stamp}, known)
 
 
-def _who(event: Event, rng: Random) -> tuple[dict[str, str | None], Known]:
+def _customer(event: Event, rng: Random) -> tuple[dict[str, str | None], Known]:
     person, twice = event.person, event.facts.get("twice")
     if twice and person.duplicate is not None:
         return _as_duplicate(person.duplicate, person.email if twice == "merged" else None, person.segment)
-    who: dict[str, str | None] = {"ContactId": person.contact, "Segment__c": person.segment}
+    customer: dict[str, str | None] = {"ContactId": person.contact, "Segment__c": person.segment}
     known = [("crm_contact", person.contact)]
     if event.type in STAGES:
-        who |= {"Email": email_as_typed(person.email, rng), "Phone": phone_as_typed(person.phone, rng)}
+        customer |= {"Email": email_as_typed(person.email, rng), "Phone": phone_as_typed(person.phone, rng)}
         known += [("email", person.email), ("phone", person.phone)]
     if person.handle is not None and person.handle_in_crm:
-        who["Mastodon_Handle__c"] = person.handle
+        customer["Mastodon_Handle__c"] = person.handle
         known.append(("social_handle", person.handle))
-    return who, tuple(known)
+    return customer, tuple(known)
 
 
 def _as_duplicate(duplicate: Duplicate, email: str | None, segment: str) -> tuple[dict[str, str | None], Known]:
-    who = {"ContactId": duplicate.contact, "Email": email, "Phone": duplicate.phone, "Segment__c": segment}
+    customer = {"ContactId": duplicate.contact, "Email": email, "Phone": duplicate.phone, "Segment__c": segment}
     known: Known = (("crm_contact", duplicate.contact), ("phone", duplicate.phone))
-    return who, (*known, ("email", email)) if email else known
+    return customer, (*known, ("email", email)) if email else known
 
 
 def _dollars(amount: Fact) -> str | None:
