@@ -1,4 +1,4 @@
-"""Kafka as the sinks use it: aiokafka, which reads 4.4 times as many small records per second as kafka-python (README.md)."""
+"""Kafka clients of the sinks. They are from aiokafka, which reads 4.4 times as many small records per second as kafka-python."""
 
 import asyncio
 import logging
@@ -18,22 +18,21 @@ from schemas.service.waiting import REPORT_SECONDS, RETRY_SECONDS
 
 MEGABYTE = 1024 * 1024
 MAX_RECORD_BYTES = 8 * MEGABYTE
-# A chunk ends with the first step that reaches one of these; only the last step may go over. It holds what is at hand, one fetch
-# at most: CHUNK_BYTES and a record.
+# A chunk ends with the first step that reaches one of the two limits. It holds at most one fetch: CHUNK_BYTES and one record.
 CHUNK_RECORDS, CHUNK_BYTES, STEP_RECORDS = 25_000, 8 * MEGABYTE, 1_000
 POLL_MS = 500
-CLOSE_WITHIN = 2.0
-TOPIC_LOOKS = 5
-# A broker that was just started may not name the topic yet. A group that is shared out then gets nothing until the next look,
-# which by default is five minutes away.
+CLOSE_SECONDS = 2.0
+MAX_TOPIC_REQUESTS = 5
+# A broker that has just started may not list the topic yet. A rebalance then assigns no partition until the next request,
+# by default five minutes later.
 METADATA_MS = 5_000
 size = attrgetter("serialized_value_size")
 Records = dict[TopicPartition, list[ConsumerRecord]]
 log = logging.getLogger(__name__)
 
 
-def consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
-    """A consumer that commits only when told to. The broker itself gathers: it answers at 1 MiB or after half a second."""
+def make_consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
+    """Return a consumer without automatic commits. The broker answers a fetch at 1 MiB, or after half a second."""
     return AIOKafkaConsumer(
         **settings.aiokafka(),
         client_id=group,
@@ -51,15 +50,15 @@ def consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
     )
 
 
-def producer(settings: KafkaSettings) -> AIOKafkaProducer:
-    """A producer of dead letters: every one acknowledged by all replicas."""
+def make_producer(settings: KafkaSettings) -> AIOKafkaProducer:
+    """Return the producer of dead letters. All in-sync replicas acknowledge each of them."""
     return AIOKafkaProducer(
         **settings.aiokafka(), client_id="touchline-sink", acks="all", enable_idempotence=True, max_request_size=MAX_RECORD_BYTES
     )
 
 
 async def start(client: AIOKafkaConsumer | AIOKafkaProducer, settings: KafkaSettings, stop: threading.Event) -> bool:
-    """Start a client, again each second while Kafka is away, and return whether it started before `stop`.
+    """Start a client, retry each second while Kafka is down, and return whether it started before `stop`.
 
     Logs the reason every ten seconds. Raises ConfigError for wrong settings or credentials.
     """
@@ -81,8 +80,8 @@ async def start(client: AIOKafkaConsumer | AIOKafkaProducer, settings: KafkaSett
 
 
 async def has_topic(client: AIOKafkaConsumer, topic: str) -> bool:
-    """Return whether Kafka has a topic. A broker that has just started may not list it yet, so look for some seconds."""
-    for _ in range(TOPIC_LOOKS):
+    """Return whether Kafka has a topic. Ask for some seconds, because a broker that has just started may not list it yet."""
+    for _ in range(MAX_TOPIC_REQUESTS):
         if topic in await client.topics():
             return True
         await asyncio.sleep(RETRY_SECONDS)
@@ -90,7 +89,7 @@ async def has_topic(client: AIOKafkaConsumer, topic: str) -> bool:
 
 
 async def poll(client: AIOKafkaConsumer) -> Records:
-    """What has come for this consumer, by partition and in its order; nothing after half a second."""
+    """Return the next records by partition, in their order; an empty dict after half a second without any."""
     records: Records = {}
     count = volume = 0
     while count < CHUNK_RECORDS and volume < CHUNK_BYTES:
@@ -104,16 +103,16 @@ async def poll(client: AIOKafkaConsumer) -> Records:
     return records
 
 
-async def committed(client: AIOKafkaConsumer) -> Mapping[TopicPartition, Any]:
-    """Offset and metadata that the group has committed for the partitions of this consumer, without those that have none.
+async def fetch_committed(client: AIOKafkaConsumer) -> Mapping[TopicPartition, Any]:
+    """Return committed offset and metadata of this consumer's partitions, without those that have no commit.
 
-    `AIOKafkaConsumer.committed` keeps the metadata to itself, and the admin client does not wait for a coordinator on its way.
+    `AIOKafkaConsumer.committed` returns no metadata, and the admin client does not wait for a coordinator that is starting.
     """
     return await client._coordinator.fetch_committed_offsets(list(client.assignment()))  # type: ignore[no-any-return]  # noqa: SLF001
 
 
-async def read(settings: KafkaSettings, topic: str, ranges: Mapping[int, tuple[int, int]]) -> Records:
-    """The records of these ranges (next offset exclusive), whoever owns their partitions; what was compacted away is left out."""
+async def read_ranges(settings: KafkaSettings, topic: str, ranges: Mapping[int, tuple[int, int]]) -> Records:
+    """Return the records of offset ranges (end exclusive), without joining a group. Compacted records are missing from them."""
     client = AIOKafkaConsumer(
         **settings.aiokafka(), client_id="touchline-sink-replay", enable_auto_commit=False, auto_offset_reset="earliest"
     )
@@ -131,17 +130,17 @@ async def read(settings: KafkaSettings, topic: str, ranges: Mapping[int, tuple[i
                 records[partition] += [record for record in some if record.offset < spans[partition][1]]
         return {partition: some for partition, some in records.items() if some}
     finally:
-        await closed(client.stop(), CLOSE_WITHIN)
+        await close_within(client.stop(), CLOSE_SECONDS)
 
 
-async def closed(closing: Coroutine[Any, Any, None], seconds: float) -> None:
-    """Wait for a client to close, but not for ever, and not for a cancellation that it may swallow.
+async def close_within(closing: Coroutine[Any, Any, None], seconds: float) -> None:
+    """Wait at most `seconds` for a client to close. The client may ignore a cancellation, so it is not cancelled.
 
-    Everything that matters was acknowledged before; whatever is left open, the broker notices.
+    All important requests are acknowledged by then, and the broker notices an open connection that ends with the process.
     """
     task = asyncio.create_task(closing)
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
-        log.warning("a Kafka client does not close within %.0f s and is left behind", seconds)
+        log.warning("a Kafka client did not close within %.0f s and is abandoned", seconds)
     elif not task.cancelled() and (error := task.exception()):
-        log.info("a Kafka client closed with %s", type(error).__name__)
+        log.info("a Kafka client failed while closing: %s", type(error).__name__)

@@ -69,7 +69,7 @@ class Sinks:
         """
         gc.freeze()
         gc.set_threshold(*COLLECT_THRESHOLDS)
-        letters = kafka.producer(self._settings)
+        letters = kafka.make_producer(self._settings)
         threading.Thread(target=watch, args=(self._stop,), daemon=True).start()
         beating = asyncio.create_task(self._heartbeat.run())
         try:
@@ -80,7 +80,7 @@ class Sinks:
             errors = await _watch(running, self._stop, until_idle)
         finally:
             beating.cancel()
-            await kafka.closed(letters.stop(), CLOSE_SECONDS)
+            await kafka.close_within(letters.stop(), CLOSE_SECONDS)
         for problem in sorted(errors, key=lambda one: isinstance(one, ConfigError)):
             raise problem
 

@@ -72,7 +72,7 @@ class Runner:
         self.busy_at = time.monotonic()
         self.started = False
         self._settings = settings
-        self._consumer: AIOKafkaConsumer = kafka.consumer(settings, f"touchline-sink-{table.name}")
+        self._consumer: AIOKafkaConsumer = kafka.make_consumer(settings, f"touchline-sink-{table.name}")
         self._ownership = Ownership(self._consumer, self.abandon)
         self._producer = producer
         self._stop = stop
@@ -101,7 +101,7 @@ class Runner:
             log.warning("sink %s stopped while ClickHouse was unavailable; its chunk was not committed", self.table.name)
         finally:
             self._threads.shutdown(wait=False)
-            await kafka.closed(self._consumer.stop(), CLOSE_SECONDS)
+            await kafka.close_within(self._consumer.stop(), CLOSE_SECONDS)
 
     async def waiting(self) -> int:
         """Return the number of records that the group has not committed, in all partitions of the topic. Raises KafkaError."""
@@ -174,7 +174,7 @@ class Runner:
         """Finish the chunks that another owner started in the assigned partitions, and continue where they end."""
         self._discard_ahead()
         begun: dict[str, list[TopicPartition]] = {}
-        for partition, committed in (await kafka.committed(self._consumer)).items():
+        for partition, committed in (await kafka.fetch_committed(self._consumer)).items():
             self._consumer.seek(partition, committed.offset)
             if committed.metadata:
                 begun.setdefault(committed.metadata, []).append(partition)
@@ -183,7 +183,7 @@ class Runner:
             log.info("sink %s finishes a started chunk: %s", self.table.name, intent)
             if intent.version != self.table.version:
                 log.warning("sink %s: another version started the chunk, so the table may store it twice", self.table.name)
-            records = await kafka.read(self._settings, self.table.topic, intent.ranges)
+            records = await kafka.read_ranges(self._settings, self.table.topic, intent.ranges)
             await self._store(await self._decode(records, self._ownership.generation), intent, mine)
             for partition in mine:
                 self._consumer.seek(partition, intent.ranges[partition.partition][1])

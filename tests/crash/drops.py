@@ -142,7 +142,7 @@ class Poison:
         partitions = next(topic.partitions for topic in TOPICS if topic.name == name)
         self._made += 1
         value = self._chance.choice((b"poison", RECORD)) + b"-%d" % self._made
-        producer = kafka.producer(KafkaSettings())
+        producer = kafka.make_producer(KafkaSettings())
         try:
             async with asyncio.timeout(PATIENCE):
                 await producer.start()
@@ -151,4 +151,4 @@ class Poison:
         except (KafkaError, TimeoutError):
             return
         finally:
-            await kafka.closed(producer.stop(), PATIENCE)
+            await kafka.close_within(producer.stop(), PATIENCE)

@@ -87,7 +87,7 @@ class Story:
 
     async def run(self) -> dict[int, int]:
         """Returns what the group has committed when all is stored."""
-        stop, letters = threading.Event(), kafka.producer(KafkaSettings())
+        stop, letters = threading.Event(), kafka.make_producer(KafkaSettings())
         await letters.start()
         working = Runner(self.table, KafkaSettings(), letters, stop)
         running = asyncio.create_task(working.run())
@@ -151,7 +151,7 @@ def test_a_chunk_that_a_rebalance_broke_off_before_it_was_begun_is_read_again(
     monkeypatch.setattr(kafka, "POLL_MS", 5_000)
 
     async def story() -> None:
-        stop, letters = threading.Event(), kafka.producer(KafkaSettings())
+        stop, letters = threading.Event(), kafka.make_producer(KafkaSettings())
         await letters.start()
         workers.append(Runner(table, KafkaSettings(), letters, stop))
         running = asyncio.create_task(workers[0].run())

@@ -83,7 +83,7 @@ def test_client_does_not_start_after_the_stop(monkeypatch: pytest.MonkeyPatch) -
     assert client.starts == 0
 
 
-@pytest.mark.parametrize(("failures", "is_found"), [(0, True), (3, True), (kafka.TOPIC_LOOKS, False)])
+@pytest.mark.parametrize(("failures", "is_found"), [(0, True), (3, True), (kafka.MAX_TOPIC_REQUESTS, False)])
 def test_topic_that_a_new_broker_lists_late_is_found(failures: int, *, is_found: bool) -> None:
     client = cast("AIOKafkaConsumer", Client(failures))
     assert asyncio.run(kafka.has_topic(client, "touchline.erp")) == is_found

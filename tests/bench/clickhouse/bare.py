@@ -21,7 +21,7 @@ async def main(count: int) -> None:
     gc.freeze()
     gc.set_threshold(*COLLECT_THRESHOLDS)
     table, client = tables()["touchpoints"], ClickHouse()
-    consumer = kafka.consumer(KafkaSettings(), f"bare-{uuid4().hex}")
+    consumer = kafka.make_consumer(KafkaSettings(), f"bare-{uuid4().hex}")
     consumer.subscribe([table.topic])
     await consumer.start()
     inserting = asyncio.create_task(asyncio.sleep(0))
