@@ -76,7 +76,7 @@ def _reached(roots: Iterable[Symbol]) -> list[str]:
 
 
 def _uses(module: str, imports: dict[str, Symbol], statement: ast.stmt) -> Iterator[Symbol]:
-    """Yield what a statement refers to: names of its module, and attributes of modules that it imports."""
+    """Yield the references of a statement: names of its module, and attributes of modules that it imports."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Name):
             yield module, node.id
@@ -120,7 +120,7 @@ def _imported(module: str, statement: ast.ImportFrom) -> Iterator[tuple[str, Sym
 
 
 class _Bare(ast.NodeTransformer):
-    """What remains of code without prose: no docstrings, annotations of functions, descriptions and texts of errors."""
+    """Transformer that removes prose from code: docstrings, annotations of functions, descriptions and texts of errors."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)

@@ -1,1 +1,1 @@
-"""Who may read and write what: roles as SQL, and the columns that hold personal data."""
+"""Roles as SQL, and masks of personal data."""

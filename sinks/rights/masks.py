@@ -1,4 +1,4 @@
-"""Masks of personal data: which columns of the views hold it, and who may read them in clear. Pure.
+"""Masks of personal data in the views, and the grants on their other columns. Pure.
 
 A column is masked when its COMMENT in `sinks/views/<view>.sql` contains the words `personal data`; its type decides the mask.
 Such a view becomes two:
@@ -8,7 +8,7 @@ Such a view becomes two:
 
 Analysts hold SELECT on a list of columns of `touchline_unmasked`. ClickHouse checks a subcolumn (`text.size`,
 `attributes.values`, `attributes.key_iban`) under its own name, and a list grants none. A wrong choice in `touchline.<view>` is
-therefore refused and discloses nothing. Other views run with the rights of the definer, who has the role.
+therefore refused and discloses nothing. Other views run with the rights of the definer, which has the role.
 """
 
 import re

@@ -1,1 +1,1 @@
-"""One folder per table in touchline_store; `sinks/contract.py` says what is in it."""
+"""One folder per table with its columns, migrations and cases (see `sinks/contract.py`)."""

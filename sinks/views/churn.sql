@@ -1,18 +1,18 @@
 CREATE OR REPLACE VIEW touchline.churn
 (
-    reading_id UUID COMMENT 'the reading',
+    reading_id UUID COMMENT 'id of the reading',
     customer_id UUID COMMENT 'the customer as known now',
-    at DateTime64(3, 'UTC') COMMENT 'time the reading speaks of, UTC',
+    at DateTime64(3, 'UTC') COMMENT 'time of the reading, UTC',
     risk Nullable(Float64) COMMENT 'probability, 0 to 1, of no qualifying event within horizon_days after at; NULL without evidence',
     low Nullable(Float64) COMMENT 'lower bound of risk, 0 to 1',
     high Nullable(Float64) COMMENT 'upper bound of risk, 0 to 1',
-    horizon_days Nullable(Float64) COMMENT 'how far ahead the risk looks, days',
+    horizon_days Nullable(Float64) COMMENT 'length of the period that risk covers, days',
     idle_days Nullable(Float64) COMMENT 'time since the last qualifying event, days',
-    baseline Nullable(Float64) COMMENT 'the same risk judged from idle_days alone, 0 to 1',
+    baseline Nullable(Float64) COMMENT 'the same risk estimated from idle_days alone, 0 to 1',
     evidence UInt32 COMMENT 'number of touchpoints behind the risk',
     reasons Array(Tuple(event_id UUID, contribution Float64, text String))
-        COMMENT 'touchpoints that moved the risk most: contribution in probability, signed, and why in words',
-    event_id Nullable(UUID) COMMENT 'the touchpoint that brought the reading; NULL where time passing did',
+        COMMENT 'touchpoints with the largest effect on the risk: signed contribution in probability, and the reason',
+    event_id Nullable(UUID) COMMENT 'the touchpoint that caused the reading; NULL if the passage of time did',
     model_version LowCardinality(String) COMMENT 'model and its version'
 )
 AS
@@ -35,4 +35,4 @@ SELECT
 FROM (SELECT * FROM touchline_store.churn_by_customer FINAL) AS stored
 WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
     AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
-COMMENT 'Every churn reading; readings of customers merged into another are replaced by those of the other';
+COMMENT 'All churn readings; those of a merged customer are replaced by those of its new customer';

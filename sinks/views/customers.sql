@@ -5,14 +5,14 @@ CREATE OR REPLACE VIEW touchline.customers
     last_seen DateTime64(3, 'UTC') COMMENT 'last touchpoint, UTC',
     touchpoints UInt64 COMMENT 'number of touchpoints',
     channels Array(String) COMMENT 'channels used, in alphabetical order',
-    systems Array(String) COMMENT 'systems that know the customer, in alphabetical order',
-    segment String COMMENT 'latest segment that a source gave, empty where none did',
+    systems Array(String) COMMENT 'systems with touchpoints of the customer, in alphabetical order',
+    segment String COMMENT 'latest segment of any source, empty if there is none',
     satisfaction Nullable(Float64) COMMENT 'latest satisfaction score, 0 to 100; NULL without a reading',
     churn_risk Nullable(Float64) COMMENT 'latest churn risk, probability 0 to 1; NULL without a reading',
     open_journeys UInt64 COMMENT 'number of open journeys',
     lifetime_value Decimal(38, 4)
         COMMENT 'sum of amount of order.placed minus order.cancelled and return.received, in units of currencies, not converted',
-    currencies Array(String) COMMENT 'ISO 4217 codes in lifetime_value: with more than one it adds unlike units'
+    currencies Array(String) COMMENT 'ISO 4217 codes in lifetime_value; with more than one, the sum mixes currencies'
 )
 AS
 WITH
@@ -52,4 +52,4 @@ FROM touched
 LEFT ANY JOIN latest_satisfaction USING customer_id
 LEFT ANY JOIN latest_churn USING customer_id
 LEFT ANY JOIN unfinished USING customer_id
-COMMENT 'Every customer with at least one touchpoint';
+COMMENT 'All customers with at least one touchpoint';

@@ -1,25 +1,25 @@
 CREATE OR REPLACE VIEW touchline.dead_letters
 (
-    letter_id UUID COMMENT 'the dead letter: the same record refused again by the same stage is the same one',
-    at DateTime64(3, 'UTC') COMMENT 'when it was last refused, UTC',
-    stage LowCardinality(String) COMMENT 'stage that refused it',
-    source LowCardinality(String) COMMENT 'event family, empty where unknown',
-    connector LowCardinality(String) COMMENT 'connector that read it, empty where unknown',
-    reason LowCardinality(String) COMMENT 'short word for why it was last refused',
-    detail String COMMENT 'why, in words',
-    origin String COMMENT 'where the record stood first: file and line, or topic/partition/offset',
-    topic LowCardinality(Nullable(String)) COMMENT 'Kafka topic of the record; NULL where it never was on Kafka',
-    partition Nullable(Int32) COMMENT 'Kafka partition of the record; NULL likewise',
-    offset Nullable(Int64) COMMENT 'Kafka offset at which the record stood first; NULL likewise',
-    schema_id Nullable(Int64) COMMENT 'schema id that the bytes name',
+    letter_id UUID COMMENT 'id of the dead letter: a record that the same stage refuses again keeps its id',
+    at DateTime64(3, 'UTC') COMMENT 'time of the last rejection, UTC',
+    stage LowCardinality(String) COMMENT 'processing stage that refused the record',
+    source LowCardinality(String) COMMENT 'event family, empty if unknown',
+    connector LowCardinality(String) COMMENT 'connector that read the record, empty if unknown',
+    reason LowCardinality(String) COMMENT 'reason code of the last rejection',
+    detail String COMMENT 'description of the error',
+    origin String COMMENT 'first position of the record: file and line, or topic/partition/offset',
+    topic LowCardinality(Nullable(String)) COMMENT 'Kafka topic of the record; NULL if it was never on Kafka',
+    partition Nullable(Int32) COMMENT 'Kafka partition of the record; NULL if it was never on Kafka',
+    offset Nullable(Int64) COMMENT 'first Kafka offset of the record; NULL if it was never on Kafka',
+    schema_id Nullable(Int64) COMMENT 'schema id at the start of the bytes',
     key Nullable(String) COMMENT 'Kafka key of the record, at most 64 KiB; personal data',
     payload String COMMENT 'original bytes, at most 6 MiB; personal data',
     size UInt64 COMMENT 'full length of the record, bytes',
-    truncated UInt8 COMMENT '1 where payload or key is cut',
-    software LowCardinality(String) COMMENT 'version of Touchline that last refused it',
-    replays UInt32 COMMENT 'how many times the record was sent again after a repair',
-    replayed UInt8 COMMENT '1 where the record was sent again and not refused since',
-    replayed_at Nullable(DateTime64(3, 'UTC')) COMMENT 'when it was last sent again, UTC; NULL where never'
+    truncated UInt8 COMMENT '1: payload or key is truncated',
+    software LowCardinality(String) COMMENT 'version of Touchline at the last rejection',
+    replays UInt32 COMMENT 'number of replays of the record',
+    replayed UInt8 COMMENT '1: the record was sent again and not refused since',
+    replayed_at Nullable(DateTime64(3, 'UTC')) COMMENT 'time of the last replay, UTC; NULL: never'
 )
 AS
 SELECT
@@ -37,4 +37,4 @@ LEFT JOIN
 (
     SELECT letter_id, max(replays) AS replays, max(at) AS at FROM touchline_store.replays GROUP BY letter_id
 ) AS sent ON sent.letter_id = stored.letter_id
-COMMENT 'Records refused, kept whole with their last reason';
+COMMENT 'Refused records with their bytes and the last reason';

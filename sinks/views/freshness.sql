@@ -1,19 +1,19 @@
 CREATE OR REPLACE VIEW touchline.freshness
 (
-    connector String COMMENT 'the connector',
+    connector String COMMENT 'name of the connector',
     last_event_at Nullable(DateTime64(3, 'UTC')) COMMENT 'newest source time published, UTC',
-    last_success_at DateTime64(3, 'UTC') COMMENT 'when live reading of any of its streams last succeeded, UTC; 1970: never',
+    last_success_at DateTime64(3, 'UTC') COMMENT 'last successful live read of any of its streams, UTC; 1970: never',
     lag_seconds Float64 COMMENT 'time since last_success_at, seconds',
-    events_24h UInt64 COMMENT 'touchpoints received in the last 24 hours',
-    read UInt64 COMMENT 'records read from the source',
-    published UInt64 COMMENT 'touchpoints published',
-    dead_lettered UInt64 COMMENT 'records refused by the connector',
-    repeated UInt64 COMMENT 'records seen before in the same stream',
-    stored UInt64 COMMENT 'touchpoints stored, each once',
+    events_24h UInt64 COMMENT 'number of touchpoints received in the last 24 hours',
+    read UInt64 COMMENT 'number of records read from the source',
+    published UInt64 COMMENT 'number of published touchpoints',
+    dead_lettered UInt64 COMMENT 'number of records that the connector refused',
+    repeated UInt64 COMMENT 'number of records already seen in the same stream',
+    stored UInt64 COMMENT 'number of distinct stored touchpoints',
     reconciliation_difference Int64
-        COMMENT 'read minus repeated minus dead_lettered minus stored, in records; 0: everything read is stored once',
+        COMMENT 'read minus repeated minus dead_lettered minus stored, in records; 0: all read records are stored',
     backfill_difference Nullable(Int64)
-        COMMENT 'what the source counted in the window of a backfill minus what was read, records of the stream lacking most'
+        COMMENT 'records counted by the source in the window of a backfill minus records read, for the stream with most missing records'
 )
 AS
 WITH
@@ -45,4 +45,4 @@ SELECT
     backfill_difference
 FROM streams
 LEFT ANY JOIN touched USING connector
-COMMENT 'How current each connector is, and whether everything it read is stored';
+COMMENT 'Freshness of each connector, and the difference between read and stored records';

@@ -5,7 +5,7 @@ CREATE OR REPLACE VIEW touchline.identifiers
     customer_id UUID COMMENT 'the customer as known now, identity merges followed',
     customer_id_then UUID COMMENT 'the customer that first received the identifier',
     rule LowCardinality(String) COMMENT 'rule that gave the identifier to the customer',
-    event_id UUID COMMENT 'the touchpoint that brought the identifier',
+    event_id UUID COMMENT 'the touchpoint that contained the identifier',
     at DateTime64(3, 'UTC') COMMENT 'time of that touchpoint, UTC'
 )
 AS
@@ -28,4 +28,4 @@ SELECT
 FROM (SELECT * FROM touchline_store.identities FINAL) AS stored
 LEFT ANY JOIN merged ON merged.from_customer = stored.customer_id
 WHERE stored.customer_id NOT IN (erased) AND merged.to_customer NOT IN (erased)
-COMMENT 'Every identifier in clear for the role touchline_pii; view identities shows part of each to all readers';
+COMMENT 'All identifiers, in clear for the role touchline_pii; the view identities shows a part of each to all readers';

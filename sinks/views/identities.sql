@@ -6,7 +6,7 @@ CREATE OR REPLACE VIEW touchline.identities
     customer_id UUID COMMENT 'the customer as known now, identity merges followed',
     customer_id_then UUID COMMENT 'the customer that first received the identifier',
     rule LowCardinality(String) COMMENT 'rule that gave the identifier to the customer',
-    event_id UUID COMMENT 'the touchpoint that brought the identifier',
+    event_id UUID COMMENT 'the touchpoint that contained the identifier',
     at DateTime64(3, 'UTC') COMMENT 'time of that touchpoint, UTC'
 )
 AS
@@ -21,4 +21,4 @@ SELECT
     ) AS identifier,
     customer_id, customer_id_then, rule, event_id, at
 FROM touchline.identifiers
-COMMENT 'Every identifier, masked, with the customer it belongs to';
+COMMENT 'All identifiers, masked, with their customers';

@@ -1,12 +1,12 @@
 CREATE OR REPLACE VIEW touchline.identity_changes
 (
-    at DateTime64(3, 'UTC') COMMENT 'time of the touchpoint that brought the change, UTC',
-    change LowCardinality(String) COMMENT 'what happened: merge',
-    from_customer UUID COMMENT 'the customer that went up in the other',
-    to_customer UUID COMMENT 'the customer it became part of then',
-    customer_id UUID COMMENT 'the customer that both are part of now',
-    rule LowCardinality(String) COMMENT 'rule that found them to be one',
-    event_id UUID COMMENT 'the touchpoint that brought the change'
+    at DateTime64(3, 'UTC') COMMENT 'time of the touchpoint that caused the merge, UTC',
+    change LowCardinality(String) COMMENT 'kind of change: merge',
+    from_customer UUID COMMENT 'the customer that was merged into the other',
+    to_customer UUID COMMENT 'the customer that it was merged into at that time',
+    customer_id UUID COMMENT 'the customer that both belong to now',
+    rule LowCardinality(String) COMMENT 'rule that matched both customers',
+    event_id UUID COMMENT 'the touchpoint that caused the merge'
 )
 AS
 WITH
@@ -29,4 +29,4 @@ SELECT
 FROM (SELECT * FROM touchline_store.identity_changes FINAL ORDER BY record_offset LIMIT 1 BY from_customer) AS stored
 LEFT ANY JOIN merged ON merged.from_customer = stored.from_customer
 WHERE stored.from_customer NOT IN (erased) AND stored.to_customer NOT IN (erased) AND merged.to_customer NOT IN (erased)
-COMMENT 'Every time that two customers were found to be one';
+COMMENT 'All merges of customers';

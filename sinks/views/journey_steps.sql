@@ -1,15 +1,15 @@
 CREATE OR REPLACE VIEW touchline.journey_steps
 (
-    journey_id UUID COMMENT 'the journey',
+    journey_id UUID COMMENT 'id of the journey',
     customer_id UUID COMMENT 'the customer as known now',
     step UInt64 COMMENT 'number of the step in its journey, from 1, in order of occurred_at',
-    event_id UUID COMMENT 'the touchpoint',
-    stage LowCardinality(String) COMMENT 'journey stage of the type, empty where the journey definition names none',
-    type LowCardinality(String) COMMENT 'what happened, such as order.placed',
-    channel LowCardinality(String) COMMENT 'where it happened',
-    system LowCardinality(String) COMMENT 'the product it came from',
-    occurred_at DateTime64(3, 'UTC') COMMENT 'when it happened by the clock of the source, UTC',
-    dwell_seconds Nullable(Float64) COMMENT 'time to the next step of the journey, seconds; NULL at the last one'
+    event_id UUID COMMENT 'id of the touchpoint',
+    stage LowCardinality(String) COMMENT 'journey stage of the type, empty if the journey definition has none',
+    type LowCardinality(String) COMMENT 'type of event, such as order.placed',
+    channel LowCardinality(String) COMMENT 'channel of the event',
+    system LowCardinality(String) COMMENT 'source product, such as a CRM or shop',
+    occurred_at DateTime64(3, 'UTC') COMMENT 'time of the event by the clock of the source, UTC',
+    dwell_seconds Nullable(Float64) COMMENT 'time to the next step of the journey, seconds; NULL for the last one'
 )
 AS
 WITH
@@ -21,8 +21,8 @@ WITH
     ),
     placed AS
     (
-        -- The first touchpoint of a journey is known by its time and, among touchpoints of one millisecond, by the journey's
-        -- id, which is the UUIDv5 of customer, definition and that touchpoint. Six bytes of the hash are enough for that.
+        -- Time identifies the first touchpoint of a journey; within one millisecond, the id of the journey does. The id
+        -- is the UUIDv5 of customer, definition and first touchpoint. Six bytes of its hash are enough.
         SELECT
             customer_id, event_id, stage, type, channel, system, occurred_at,
             UUIDToNum(event_id) AS place,
@@ -47,4 +47,4 @@ SELECT
 FROM placed
 WHERE journey IS NOT NULL
 WINDOW steps AS (PARTITION BY customer_id, journey ORDER BY occurred_at, place ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-COMMENT 'Every touchpoint as a step of its journey: for funnels, paths and waiting times';
+COMMENT 'All touchpoints as steps of their journeys, for funnels, paths and waiting times';

@@ -1,18 +1,18 @@
 CREATE OR REPLACE VIEW touchline.journeys
 (
-    journey_id UUID COMMENT 'the journey',
+    journey_id UUID COMMENT 'id of the journey',
     customer_id UUID COMMENT 'the customer as known now',
     definition LowCardinality(String) COMMENT 'journey definition and its version',
     status LowCardinality(String) COMMENT 'open or closed',
-    outcome LowCardinality(String) COMMENT 'how it ended, empty while open',
-    stage LowCardinality(String) COMMENT 'stage it stands in',
+    outcome LowCardinality(String) COMMENT 'outcome of the journey, empty while open',
+    stage LowCardinality(String) COMMENT 'current stage',
     started_at DateTime64(3, 'UTC') COMMENT 'first touchpoint, UTC',
     last_at DateTime64(3, 'UTC') COMMENT 'last touchpoint, UTC',
     touchpoints UInt32 COMMENT 'number of touchpoints',
-    channels Array(String) COMMENT 'channels used',
-    stages Array(String) COMMENT 'stages visited',
-    friction UInt32 COMMENT 'number of touchpoints that cost the customer effort',
-    moments_of_truth Array(UUID) COMMENT 'event_id of the touchpoints that the definition calls decisive'
+    channels Array(String) COMMENT 'channels of its touchpoints, in order of the first one',
+    stages Array(String) COMMENT 'stages of its touchpoints, in order of the first one',
+    friction UInt32 COMMENT 'number of touchpoints that required effort of the customer',
+    moments_of_truth Array(UUID) COMMENT 'event_id of the decisive touchpoints by the journey definition'
 )
 AS
 SELECT
@@ -23,4 +23,4 @@ SELECT
 FROM (SELECT * FROM touchline_store.journeys_by_customer FINAL) AS stored
 WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
     AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
-COMMENT 'Every journey as it stands; journeys of customers merged into another are replaced by those of the other';
+COMMENT 'All journeys in their current state; those of a merged customer are replaced by those of its new customer';

@@ -2,21 +2,21 @@ CREATE OR REPLACE VIEW touchline.kpis
 (
     day Date COMMENT 'day of the answers by the clock of the source, UTC',
     metric String COMMENT 'nps, csat or ces: the declared type of the question',
-    dimension String COMMENT 'what the answers are grouped by: all, channel, stage, segment, system',
+    dimension String COMMENT 'group of the answers: all, channel, stage, segment, system',
     value_of_dimension String
-        COMMENT 'the group, empty for dimension all and where a customer or type has none; segment: the latest of the customer',
+        COMMENT 'the group; empty for dimension all, and if a customer or type has none; for segment, the latest one of the customer',
     value Nullable(Float64)
-        COMMENT 'nps: % of 9-10 minus % of 0-6, -100 to 100; csat: % in the top box of the scale; ces: % of 5-7 of 7; NULL at n 0',
+        COMMENT 'nps: % of 9-10 minus % of 0-6, -100 to 100; csat: % in the top box of the scale; ces: % of 5-7 of 7; NULL if n is 0',
     low Nullable(Float64)
         COMMENT 'lower 95 % bound of value, same unit; csat, ces: Wilson 1927; nps: Wald of a difference of two shares (Rocks 2016)',
     high Nullable(Float64) COMMENT 'upper 95 % bound of value, same unit and method',
     mean Nullable(Float64) COMMENT 'ces only: mean answer, 1 to 7, higher is easier; NULL otherwise',
-    mean_low Nullable(Float64) COMMENT 'lower 95 % bound of mean (Student t), 1 to 7; NULL below two different answers',
-    mean_high Nullable(Float64) COMMENT 'upper 95 % bound of mean (Student t), 1 to 7; NULL below two different answers',
-    n UInt64 COMMENT 'number of answers scored: those on a scale that the definition knows (nps 0-10, ces 1-7, csat of 2-7 or 10 points)',
-    favourable UInt64 COMMENT 'number of answers for the metric: nps 9-10, csat in the top box, ces 5-7',
-    unfavourable UInt64 COMMENT 'number of answers against it: nps 0-6; 0 for csat and ces, whose scores do not count them',
-    offered UInt64 COMMENT 'number of questions put (survey.offered) on the day',
+    mean_low Nullable(Float64) COMMENT 'lower 95 % bound of mean (Student t), 1 to 7; NULL for fewer than two different answers',
+    mean_high Nullable(Float64) COMMENT 'upper 95 % bound of mean (Student t), 1 to 7; NULL for fewer than two different answers',
+    n UInt64 COMMENT 'number of answers on a scale of the definition (nps 0-10, ces 1-7, csat of 2-7 or 10 points)',
+    favourable UInt64 COMMENT 'number of favourable answers: nps 9-10, csat in the top box, ces 5-7',
+    unfavourable UInt64 COMMENT 'number of unfavourable answers: nps 0-6; always 0 for csat and ces',
+    offered UInt64 COMMENT 'number of offered surveys (survey.offered) on the day',
     answered UInt64 COMMENT 'number of answers on the day',
     scale String COMMENT 'declared scales of the questions, lowest-highest',
     questions Array(String) COMMENT 'question_id of the questions',
@@ -112,4 +112,4 @@ SELECT
     n, favourable, unfavourable, offered, answered, scale, questions,
     concat(metric, '-1') AS definition_version
 FROM shares
-COMMENT 'Survey scores by day, with their interval and response: compare two only by their intervals';
+COMMENT 'Survey scores by day, with intervals and response; compare two scores by their intervals';

@@ -1,13 +1,13 @@
 CREATE OR REPLACE VIEW touchline.pain_points
 (
-    stage LowCardinality(String) COMMENT 'journey stage, empty where the journey definition names none',
-    channel LowCardinality(String) COMMENT 'where it happened',
-    type LowCardinality(String) COMMENT 'what happened',
-    customers UInt64 COMMENT 'number of customers it happened to',
-    touchpoints UInt64 COMMENT 'number of times it happened',
-    satisfaction_change Nullable(Float64) COMMENT 'mean change of satisfaction that it brought, score points; NULL at n 0',
-    low Nullable(Float64) COMMENT 'lower 95 % bound of satisfaction_change (Student t), score points; NULL below two different changes',
-    high Nullable(Float64) COMMENT 'upper 95 % bound of satisfaction_change (Student t), score points; NULL below two different changes',
+    stage LowCardinality(String) COMMENT 'journey stage, empty if the journey definition has none',
+    channel LowCardinality(String) COMMENT 'channel of the event',
+    type LowCardinality(String) COMMENT 'type of event',
+    customers UInt64 COMMENT 'number of customers with such touchpoints',
+    touchpoints UInt64 COMMENT 'number of touchpoints',
+    satisfaction_change Nullable(Float64) COMMENT 'mean change of satisfaction by such a touchpoint, score points; NULL if n is 0',
+    low Nullable(Float64) COMMENT 'lower 95 % bound of satisfaction_change (Student t), score points; NULL for fewer than two different changes',
+    high Nullable(Float64) COMMENT 'upper 95 % bound of satisfaction_change (Student t), score points; NULL for fewer than two different changes',
     n UInt64 COMMENT 'number of touchpoints with a satisfaction reading'
 )
 AS
@@ -36,4 +36,4 @@ SELECT
     if(different, interval.4, NULL) AS high,
     n
 FROM grouped
-COMMENT 'What each kind of touchpoint does to satisfaction: order by satisfaction_change to find the pain points';
+COMMENT 'Effect of each kind of touchpoint on satisfaction; order by satisfaction_change to find the pain points';

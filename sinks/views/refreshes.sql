@@ -1,9 +1,9 @@
 CREATE OR REPLACE VIEW touchline.refreshes
 (
-    table String COMMENT 'the table that is made anew, in touchline_store',
-    made_at Nullable(DateTime('UTC')) COMMENT 'when it was made last, UTC; NULL: not since the server started',
+    table String COMMENT 'the rebuilt table, in touchline_store',
+    made_at Nullable(DateTime('UTC')) COMMENT 'last successful rebuild, UTC; NULL: none since the server started',
     age_seconds UInt64 COMMENT 'time since made_at, or since the server started, seconds',
-    error String COMMENT 'what the server says the last try failed by, empty where it did not'
+    error String COMMENT 'error of the last rebuild, empty if it succeeded'
 )
 AS
 WITH made AS
@@ -23,4 +23,4 @@ SELECT
     max(exception) AS error
 FROM made
 GROUP BY table
-COMMENT 'How old the tables are that are made anew, whole, every 10 minutes; on a cluster, on the server where that is longest ago';
+COMMENT 'Age of the tables that are rebuilt every 10 minutes; on a cluster, of the server with the oldest one';

@@ -1,17 +1,17 @@
 CREATE OR REPLACE VIEW touchline.signals
 (
-    reading_id UUID COMMENT 'the reading',
+    reading_id UUID COMMENT 'id of the reading',
     customer_id UUID COMMENT 'the customer as known now',
     signal LowCardinality(String) COMMENT 'name of the signal',
-    at DateTime64(3, 'UTC') COMMENT 'time the reading speaks of, UTC',
+    at DateTime64(3, 'UTC') COMMENT 'time of the reading, UTC',
     value Nullable(Float64) COMMENT 'the reading, in the unit of the signal; NULL without evidence',
     low Nullable(Float64) COMMENT 'lower bound, same unit as value',
     high Nullable(Float64) COMMENT 'upper bound, same unit as value',
     evidence UInt32 COMMENT 'number of touchpoints behind the reading',
-    numbers Map(LowCardinality(String), Float64) COMMENT 'whatever else the signal states, by name; units in the README of the signal',
+    numbers Map(LowCardinality(String), Float64) COMMENT 'further values of the signal by name; units in the README of the signal',
     drivers Array(Tuple(event_id UUID, contribution Float64, text String))
-        COMMENT 'touchpoints that moved the reading most: contribution in the unit of value, signed, and why in words',
-    event_id Nullable(UUID) COMMENT 'the touchpoint that brought the reading; NULL where time passing did',
+        COMMENT 'touchpoints with the largest effect on the reading: signed contribution in the unit of value, and the reason',
+    event_id Nullable(UUID) COMMENT 'the touchpoint that caused the reading; NULL if the passage of time did',
     definition_version LowCardinality(String) COMMENT 'definition of the signal and its version'
 )
 AS
@@ -28,4 +28,4 @@ SELECT
 FROM (SELECT * FROM touchline_store.signals_by_customer FINAL) AS stored
 WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
     AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
-COMMENT 'Every reading of the signals without a view of their own';
+COMMENT 'All readings of signals without a view of their own';

@@ -1,36 +1,36 @@
 CREATE OR REPLACE VIEW touchline.touchpoints
 (
-    event_id UUID COMMENT 'the touchpoint: the same version of the same source record is always the same id',
+    event_id UUID COMMENT 'id of the touchpoint: the same version of the same source record always has the same id',
     customer_id UUID COMMENT 'the customer as known now, identity merges followed',
-    customer_id_then UUID COMMENT 'the customer as known when the touchpoint passed',
+    customer_id_then UUID COMMENT 'the customer as known at the time of processing',
     source LowCardinality(String) COMMENT 'event family: crm, erp, inventory, support, feedback, social, web',
-    system LowCardinality(String) COMMENT 'the product it came from',
-    connector LowCardinality(String) COMMENT 'the connector that read it',
-    type LowCardinality(String) COMMENT 'what happened, such as order.placed',
-    channel LowCardinality(String) COMMENT 'where it happened: web, app, email, phone, chat, sms, post, store, field, social, system',
-    stage LowCardinality(String) COMMENT 'journey stage of the type, empty where the journey definition names none',
-    occurred_at DateTime64(3, 'UTC') COMMENT 'when it happened by the clock of the source, UTC',
-    received_at DateTime64(3, 'UTC') COMMENT 'when the connector read it, UTC',
-    stored_at DateTime64(3, 'UTC') COMMENT 'when the row was written, UTC',
-    text Nullable(String) COMMENT 'what the customer wrote or said; personal data',
-    sentiment Nullable(Float64) COMMENT 'emotion of the text, -1 to 1; NULL: not yet scored',
+    system LowCardinality(String) COMMENT 'source product, such as a CRM or shop',
+    connector LowCardinality(String) COMMENT 'connector that read the event',
+    type LowCardinality(String) COMMENT 'type of event, such as order.placed',
+    channel LowCardinality(String) COMMENT 'channel of the event: web, app, email, phone, chat, sms, post, store, field, social, system',
+    stage LowCardinality(String) COMMENT 'journey stage of the type, empty if the journey definition has none',
+    occurred_at DateTime64(3, 'UTC') COMMENT 'time of the event by the clock of the source, UTC',
+    received_at DateTime64(3, 'UTC') COMMENT 'time at which the connector read the event, UTC',
+    stored_at DateTime64(3, 'UTC') COMMENT 'time of the insert, UTC',
+    text Nullable(String) COMMENT 'text by the customer; personal data',
+    sentiment Nullable(Float64) COMMENT 'emotion of the text, -1 to 1; always NULL in this version',
     nps Nullable(Float64) COMMENT 'answer to a recommendation question, 0 to 10',
     csat Nullable(Float64) COMMENT 'answer to a satisfaction question, on scale_low to scale_high',
     ces Nullable(Float64) COMMENT 'answer to an ease question, on scale_low to scale_high',
     metric LowCardinality(Nullable(String)) COMMENT 'declared type of the survey question: nps, csat, ces',
     scale_low Nullable(Int32) COMMENT 'lowest point of the declared scale',
     scale_high Nullable(Int32) COMMENT 'highest point of the declared scale',
-    survey_id Nullable(String) COMMENT 'the survey, as its system names it',
-    question_id LowCardinality(Nullable(String)) COMMENT 'the survey question, as its system names it',
-    rating Nullable(Float64) COMMENT 'rating given in public, on the scale of the system',
+    survey_id Nullable(String) COMMENT 'id of the survey in its system',
+    question_id LowCardinality(Nullable(String)) COMMENT 'id of the survey question in its system',
+    rating Nullable(Float64) COMMENT 'public rating, on the scale of the system',
     amount Nullable(Decimal(18, 4)) COMMENT 'money, in units of currency',
     currency LowCardinality(Nullable(String)) COMMENT 'ISO 4217 code of amount',
-    product Nullable(String) COMMENT 'the product, as its system names it',
+    product Nullable(String) COMMENT 'id of the product in its system',
     quantity Nullable(Float64) COMMENT 'number of units of the product',
-    order_id Nullable(String) COMMENT 'the order, as its system names it',
-    ticket_id Nullable(String) COMMENT 'the support ticket, as its system names it',
-    delay_days Nullable(Float64) COMMENT 'later than promised by so many days, negative when early',
-    wait_seconds Nullable(Float64) COMMENT 'how long the customer waited for this step, seconds',
+    order_id Nullable(String) COMMENT 'id of the order in its system',
+    ticket_id Nullable(String) COMMENT 'id of the support ticket in its system',
+    delay_days Nullable(Float64) COMMENT 'delay against the promised time, days; negative: early',
+    wait_seconds Nullable(Float64) COMMENT 'waiting time of the customer for this step, seconds',
     attributes Map(LowCardinality(String), String) COMMENT 'other fields of the source by name; personal data'
 )
 AS
@@ -58,4 +58,4 @@ SELECT
 FROM (SELECT * FROM touchline_store.touchpoints_by_event FINAL) AS stored
 LEFT ANY JOIN merged ON merged.from_customer = stored.customer_id
 WHERE stored.customer_id NOT IN (erased) AND merged.to_customer NOT IN (erased)
-COMMENT 'Every touchpoint once, with the customer as known now';
+COMMENT 'All touchpoints, each with the customer as known now';

@@ -30,7 +30,7 @@ PROMISED = {
 ENDINGS = {"_seconds": "seconds", "_days": "days", "_hours": "hours", "_bytes": "bytes"}
 UNIT = re.compile(
     r"seconds|days|hours|bytes|MiB|records|score points|probability|number of|how many|times|\d to \d|scale|units? of|units in"
-    r"|same unit|^1 where|schema id|partition of|offset|point of|touchpoints"
+    r"|same unit|^1:|schema id|partition of|offset|point of|touchpoints"
 )
 UNITS = {
     "lag_seconds": "seconds",

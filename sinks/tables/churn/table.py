@@ -1,4 +1,4 @@
-"""Churn readings: upserts by reading id, the highest version is true."""
+"""Churn readings: upserts by reading id; the highest version counts."""
 
 from sinks.readings import COLUMNS, row
 

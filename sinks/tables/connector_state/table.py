@@ -1,4 +1,4 @@
-"""Where each connector stands, with its running totals: what `freshness` and the reconciliation read."""
+"""Cursor and running totals of each connector stream, for the view `freshness` and the reconciliation."""
 
 from operator import itemgetter
 

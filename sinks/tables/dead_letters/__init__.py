@@ -1,1 +1,1 @@
-"""Records refused, with their bytes."""
+"""Refused records with their bytes."""

@@ -1,4 +1,4 @@
-"""Dead letters of every stage; the same record refused again by the same stage is the same row, until it is sent again."""
+"""Dead letters of all stages. A record that the same stage refuses again is the same row, until it is replayed."""
 
 from operator import itemgetter
 
@@ -10,9 +10,9 @@ COLUMNS = (
     "letter_id", "at", "stage", "source", "connector", "reason", "detail", "origin", "topic", "partition", "offset", "schema_id",
     "payload", "size", "truncated", "software", "key", "replays",
 )  # fmt: skip
-told = itemgetter(*COLUMNS)
+get_values = itemgetter(*COLUMNS)
 
 
 def row(fields: Fields) -> tuple[object, ...]:
-    values: tuple[object, ...] = told({**fields, "replays": fields["replays"] or 0})
+    values: tuple[object, ...] = get_values({**fields, "replays": fields["replays"] or 0})
     return values

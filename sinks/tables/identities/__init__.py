@@ -1,1 +1,1 @@
-"""Identifiers and the customer they belong to."""
+"""Identifiers and their customers."""

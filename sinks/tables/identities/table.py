@@ -1,4 +1,4 @@
-"""Identifier to customer: the edges of the identity map, last one of an identifier wins."""
+"""Edges of the identity map: the customer of each identifier. The last edge of an identifier counts."""
 
 from operator import itemgetter
 

@@ -1,1 +1,1 @@
-"""Every merge of customers, as it happened."""
+"""History of merges of customers."""

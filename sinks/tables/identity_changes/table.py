@@ -1,4 +1,4 @@
-"""Every merge as it happened: `merges` keeps of each customer only where it is now."""
+"""All merges in their history; `merges` holds only the current customer of each merged one."""
 
 from sinks.tables.merges.table import COLUMNS, SCHEMAS, TOPIC, row
 

@@ -1,1 +1,1 @@
-"""Journeys as they stand."""
+"""Journeys in their current state."""

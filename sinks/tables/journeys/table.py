@@ -1,4 +1,4 @@
-"""Journeys: upserts by journey id, the highest version is true."""
+"""Journeys: upserts by journey id; the highest version counts."""
 
 from operator import itemgetter
 

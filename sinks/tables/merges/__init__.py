@@ -1,1 +1,1 @@
-"""Customers that turned out to be one."""
+"""Merged customers."""

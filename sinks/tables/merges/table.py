@@ -1,4 +1,4 @@
-"""Customers that turned out to be one; every view follows them."""
+"""Current customer of each merged one; all views follow it."""
 
 from operator import itemgetter
 

@@ -1,1 +1,1 @@
-"""Dead letters whose record was sent again."""
+"""Replays of dead letters."""

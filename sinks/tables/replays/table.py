@@ -1,4 +1,4 @@
-"""Each time that `touchline dead-letters replay` sent a record again; a repetition of the same one is the same row."""
+"""Replays of dead letters by `touchline dead-letters replay`; a repeated record of one replay is the same row."""
 
 from operator import itemgetter
 

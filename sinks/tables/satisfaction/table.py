@@ -1,4 +1,4 @@
-"""Satisfaction readings: upserts by reading id, the highest version is true."""
+"""Satisfaction readings: upserts by reading id; the highest version counts."""
 
 from sinks.readings import COLUMNS, row
 

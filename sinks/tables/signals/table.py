@@ -1,4 +1,4 @@
-"""Readings of all signals without a topic of their own: upserts by reading id, the highest version is true."""
+"""Readings of all signals without a topic of their own: upserts by reading id; the highest version counts."""
 
 from sinks.readings import COLUMNS, row
 

@@ -1,6 +1,6 @@
-"""Touchpoints of known customers. The sort key is the event id alone: a source that corrects a date replaces its row.
+"""Touchpoints of known customers. The sort key is the event id alone, so a source that corrects a date replaces its row.
 
-A family's fields that have no column of their own stand among the attributes, as text.
+Fields of an event family without a column are stored as attributes, as text.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ read = make_field_decoder({name: (*COLUMNS, *others) for name, others in OTHERS.
 
 
 def row(fields: Fields) -> tuple[Any, ...]:
-    """One touchpoint as the values of COLUMNS. Raises RecordError where the source's own record is broken or no touchpoint."""
+    """Return one touchpoint as the values of COLUMNS. Raises RecordError if the source's record is broken or no touchpoint."""
     family, values = read(fields["touchpoint"])
     if family not in OTHERS:
         raise RecordError("unexpected_schema", f"field touchpoint holds a {family} record, which is no touchpoint")
