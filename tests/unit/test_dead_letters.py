@@ -1,4 +1,4 @@
-"""Dead dead_letters: their states, the plan and batches of a replay, and safe terminal output."""
+"""Dead letters: their states, the plan and batches of a replay, and safe terminal output."""
 
 import io
 import json
@@ -75,23 +75,23 @@ def test_state_follows_from_fields(change: dict[str, Any], state: State) -> None
 def test_plan_sends_only_allowed_states_and_counts_the_others(dead_letters: list[DeadLetter], *, again: bool) -> None:
     found = plan_replay(dead_letters, again=again)
     assert len(found.send) + found.left_out.total() == len(dead_letters)
-    for letter in found.send:
-        assert letter.topic == "touchline.erp"
-        assert not letter.truncated
-        assert not letter.replayed
-        assert again or letter.replays < MAX_REPLAYS
+    for each in found.send:
+        assert each.topic == "touchline.erp"
+        assert not each.truncated
+        assert not each.replayed
+        assert again or each.replays < MAX_REPLAYS
     assert not (again and found.left_out[State.LOOPING])
     assert set(found.left_out) <= set(NEXT_STEPS)
-    assert found.is_complete == all(letter.replayed or letter in found.send for letter in dead_letters)
+    assert found.is_complete == all(each.replayed or each in found.send for each in dead_letters)
 
 
 @given(st.lists(st.integers(0, MAX_BATCH_BYTES), max_size=40) | st.integers(0, 1_200).map(lambda count: [0] * count))
 def test_batches_keep_order_and_bounds(sizes: list[int]) -> None:
     dead_letters = [DEAD_LETTER._replace(letter_id=UUID(int=number), size=size) for number, size in enumerate(sizes)]
     cut = list(split_batches(dead_letters))
-    assert [letter for batch in cut for letter in batch] == dead_letters
+    assert [each for batch in cut for each in batch] == dead_letters
     assert all(0 < len(batch) <= MAX_BATCH for batch in cut)
-    assert all(len(batch) == 1 or sum(letter.size for letter in batch) <= MAX_BATCH_BYTES for batch in cut)
+    assert all(len(batch) == 1 or sum(each.size for each in batch) <= MAX_BATCH_BYTES for batch in cut)
 
 
 def test_decoded_record_has_readable_ids_and_times() -> None:
@@ -128,7 +128,7 @@ def test_next_step_can_be_pasted() -> None:
     out = io.StringIO()
     show_dead_letter(Console(file=out, width=60), DEAD_LETTER, Content(None, b"x"))
     (line,) = (line for line in out.getvalue().splitlines() if line.startswith("Next step: "))
-    assert line.endswith(f"touchline dead-dead_letters replay --where \"letter_id = '{DEAD_LETTER.letter_id}'\"")
+    assert line.endswith(f"touchline dead-letters replay --where \"letter_id = '{DEAD_LETTER.letter_id}'\"")
 
 
 @given(st.lists(DEAD_LETTERS, max_size=4), st.integers(40, 200))
@@ -137,7 +137,7 @@ def test_list_fits_any_terminal(dead_letters: list[DeadLetter], width: int) -> N
     show_list(Console(file=out, width=width), dead_letters, len(dead_letters))
     *lines, command = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width
-    assert command.endswith("touchline dead-dead_letters show ID")  # one line at any width, so that it can be pasted
+    assert command.endswith("touchline dead-letters show ID")  # one line at any width, so that it can be pasted
 
 
 def test_json_is_one_line_without_customer_data() -> None:
