@@ -83,8 +83,8 @@ class Cluster:
         """Return the first offset whose record has this time or a later one, or None."""
         place = TopicPartition(topic, partition)
         with self._map_failures():
-            found = self._connect().offsets_for_times({place: max(0, milliseconds(time))})[place]
-        return None if found is None else int(found.offset)
+            result = self._connect().offsets_for_times({place: max(0, milliseconds(time))})[place]
+        return None if result is None else int(result.offset)
 
     def read_messages(self, topic: str, partition: int, offset: int, end: int, size: int) -> Iterator[tuple[list[Message], int]]:
         """Yield the records from `offset` until before `end`, at most `size` at once, with the offset after them.
@@ -99,11 +99,11 @@ class Cluster:
         last_progress = monotonic()
         while offset < end:
             with self._map_failures():
-                found = consumer.poll(timeout_ms=POLL_MS, max_records=size).get(place, [])
+                polled = consumer.poll(timeout_ms=POLL_MS, max_records=size).get(place, [])
                 position = min(consumer.position(place), end)
             if position > offset:
                 offset, last_progress = position, monotonic()
-                kept = [Message(one.offset, instant(one.timestamp), one.key, one.value) for one in found if one.offset < end]
+                kept = [Message(one.offset, instant(one.timestamp), one.key, one.value) for one in polled if one.offset < end]
                 yield kept, position
             elif monotonic() - last_progress > self._settings.timeout_seconds:
                 raise RetryableError(SILENT.format(self._where, topic, partition))

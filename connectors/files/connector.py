@@ -50,10 +50,10 @@ class Connector:
         root = self.settings.root
         if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
             raise ConfigError(f"root: there is no readable folder {root}: create it, or name another with --root")
-        found = Counter(stream.partition(":")[0] for stream, _ in self._files())
-        empty = sorted(self._feeds.keys() - found.keys())
+        counts = Counter(stream.partition(":")[0] for stream, _ in self._files())
+        empty = sorted(self._feeds.keys() - counts.keys())
         waiting = f"; no file yet for {', '.join(empty)}" if empty else ""
-        return f"{len(self._feeds)} feeds, {found.total()} files below {root}{waiting}"
+        return f"{len(self._feeds)} feeds, {counts.total()} files below {root}{waiting}"
 
     def list_streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
         """Yield `<feed>:<path below root>` of each complete file that is new, changed or partly read."""
@@ -63,13 +63,13 @@ class Connector:
         unsettled = 0
         for stream, path in self._files():
             try:
-                found = path.stat()
+                status = path.stat()
             except FileNotFoundError:
                 continue
             cursor = saved.get(stream)
-            if cursor is not None and cursor["done"] and _is_unchanged(cursor, found):
+            if cursor is not None and cursor["done"] and _is_unchanged(cursor, status):
                 continue
-            if self._is_complete(path, found):
+            if self._is_complete(path, status):
                 yield stream
             else:
                 unsettled += 1
@@ -84,10 +84,10 @@ class Connector:
         """Yield the records before the cursor as REPLAY batches, then the records after it."""
         name, _, path = stream.partition(":")
         with _open_file(self.settings.root / path) as file:
-            found = os.fstat(file.fileno())
-            known = cursor is not None and _is_unchanged(cursor, found)
+            status = os.fstat(file.fileno())
+            known = cursor is not None and _is_unchanged(cursor, status)
             digest = cursor["sha256"] if cursor and known else hashlib.file_digest(file, "sha256").hexdigest()
-            now = {"sha256": digest, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+            now = {"sha256": digest, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
             unchanged = cursor is not None and cursor["sha256"] == digest
             if cursor and unchanged and cursor["done"]:
                 yield Batch((), {**cursor, **now}, progress=1.0)
@@ -141,14 +141,14 @@ class Connector:
                 else:
                     log.error("%s: feed %s: skipped a file whose name is not valid text: rename it", self.name, name)
 
-    def _is_complete(self, path: Path, found: os.stat_result) -> bool:
+    def _is_complete(self, path: Path, status: os.stat_result) -> bool:
         """Return whether `<name>.done` exists, or nothing wrote, renamed or copied the file for `settle_seconds`."""
-        age = time.time() - max(found.st_mtime, found.st_ctime)
+        age = time.time() - max(status.st_mtime, status.st_ctime)
         return age >= self.settings.settle_seconds or path.with_name(f"{path.name}.done").exists()
 
 
-def _is_unchanged(cursor: Cursor, found: os.stat_result) -> bool:
-    return bool(cursor["size"] == found.st_size and cursor["mtime_ns"] == found.st_mtime_ns)
+def _is_unchanged(cursor: Cursor, status: os.stat_result) -> bool:
+    return bool(cursor["size"] == status.st_size and cursor["mtime_ns"] == status.st_mtime_ns)
 
 
 @contextmanager

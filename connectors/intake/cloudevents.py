@@ -71,7 +71,7 @@ def _decode_data(body: bytes, media: str) -> Any:
             return msgspec.json.decode(body)
         return body.decode()
     except msgspec.DecodeError:
-        raise RecordError("broken_line", "the event's data must be the JSON that its content type says") from None
+        raise RecordError("broken_line", "the event's data must be JSON, as its content type states") from None
     except UnicodeDecodeError:
         return None
 

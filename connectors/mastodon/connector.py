@@ -132,27 +132,27 @@ class Connector(HttpConnector):
 
     def _fetch_posts(self, names: list[str]) -> dict[str, dict[str, Any]]:
         """Return the posts that exist and that the account may read, by id."""
-        found: dict[str, dict[str, Any]] = {}
+        posts: dict[str, dict[str, Any]] = {}
         for first in range(0, len(names), MAX_IDS):
             query = urlencode([("id[]", name) for name in names[first : first + MAX_IDS]])
-            found.update((post["id"], post) for post in self.client.get(f"/api/v1/statuses?{query}").json())
-        return found
+            posts.update((post["id"], post) for post in self.client.get(f"/api/v1/statuses?{query}").json())
+        return posts
 
     def _deletes(self, place: Cursor) -> Batch:
         """Return the deletes of the cursor. Their times come from the cursor, so they are the same after a crash."""
         items = [
-            {"id": name, "account": {"id": account}, "placed_at": instant(at).isoformat(), "deleted_at": found}
-            for name, (account, at, found) in place["gone"].items()
+            {"id": name, "account": {"id": account}, "placed_at": instant(at).isoformat(), "deleted_at": deleted_at}
+            for name, (account, at, deleted_at) in place["gone"].items()
         ]
         return Batch(self._posts.create_records(items, self.client.now()), {**place, "gone": {}}, progress=1.0)
 
 
 def _take_settled(page: list[Entry], after: int, end: datetime) -> list[Entry]:
     """Return the entries up to the first one that is not older than `end`. Raises ConfigError if none has an id after `after`."""
-    found = list(takewhile(lambda one: one.at is None or one.at < end, page))
-    if found and all(one.place is None or one.place <= after for one in found):
+    entries = list(takewhile(lambda one: one.at is None or one.at < end, page))
+    if entries and all(one.place is None or one.place <= after for one in entries):
         raise ConfigError("url: no entry of a page has an id, so the next page is unknown: is this a Mastodon server?")
-    return found
+    return entries
 
 
 def _identify(entries: Iterable[Entry]) -> Iterator[tuple[int, str, str, datetime]]:

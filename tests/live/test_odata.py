@@ -109,7 +109,7 @@ def test_expanded_items_and_custom_fields_are_read(cap: Cap, version: int) -> No
         "fields": ["YY1_Channel_SDH"],
     }
     connector = opened(cap, version, streams={"sales_orders": given})
-    time.sleep(1.1)  # the server tells its time by the second
+    time.sleep(1.1)  # the server's `Date` has no fractions
     [found] = [one for one in orders(connector, window=Window(OLD.end)) if one.order_id == f"{number:010}"]
     assert found.product == "TG11"
     assert found.attributes["YY1_Channel_SDH"] == "app"

@@ -114,7 +114,7 @@ def test_ticket_is_read_from_creation_to_deletion_without_comments(
     other = server.open("bob@example.org", "The same.")
     into = server.open("bob@example.org", "And again.")
     server.change(other, MergeInto=into)
-    time.sleep(1.1)  # the server's `Date` has no fractions: what happened within this second waits for a later round
+    time.sleep(1.1)  # the server's `Date` has no fractions, so events of this second wait for a later round
     read(settings, server.token, "--once")
     found = [one for one in published(kafka, name) if one["ticket_id"] in (ticket, other, into)]
     assert [one["type"] for one in found if one["ticket_id"] == ticket] == [

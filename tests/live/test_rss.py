@@ -127,7 +127,7 @@ def read(settings: Path, kafka: KafkaSettings, *options: str, program: tuple[str
     return code, out + err
 
 
-def told(kafka: KafkaSettings, feed: Feed) -> list[dict[str, Any]]:
+def read_published(kafka: KafkaSettings, feed: Feed) -> list[dict[str, Any]]:
     return list(records(kafka, "touchline.social", feed.name))
 
 
@@ -147,14 +147,14 @@ def test_new_and_changed_entries_are_published_once_and_unchanged_feed_is_not_se
     for _ in range(2):
         assert read(settings, kafka, "--once")[0] == 0
     assert feed.answers() == [CHECKED, 200, CHECKED, 304]
-    assert [record["post_id"] for record in sorted(told(kafka, feed), key=lambda one: one["occurred_at"])] == ids
+    assert [record["post_id"] for record in sorted(read_published(kafka, feed), key=lambda one: one["occurred_at"])] == ids
     feed.entries[7]["text"] = "it works now, thank you"
     ids += feed.add(3)
     feed.write()
     for _ in range(2):
         assert read(settings, kafka, "--once")[0] == 0
     assert feed.answers() == [CHECKED, 200, CHECKED, 304] * 2
-    found = told(kafka, feed)
+    found = read_published(kafka, feed)
     assert Counter(record["post_id"] for record in found) == Counter([*ids, ids[7]])
     assert len({record["event_id"] for record in found}) == 24
     assert {record["text"] for record in found if record["post_id"] == ids[7]} == {
@@ -173,13 +173,13 @@ def test_newest_entries_of_large_feed_are_read_and_then_only_new_ones(
     feed.write()
     settings = write(tmp_path, feed)
     assert read(settings, kafka, "--once")[0] == 0
-    assert {record["post_id"] for record in told(kafka, feed)} == set(ids[50:])
+    assert {record["post_id"] for record in read_published(kafka, feed)} == set(ids[50:])
     [state] = states(kafka, feed.name).values()
     assert len(state.cursor) < 65_536
     new = feed.add(5)
     feed.write()
     assert read(settings, kafka, "--once")[0] == 0
-    assert Counter(record["post_id"] for record in told(kafka, feed)) == Counter([*ids[50:], *new])
+    assert Counter(record["post_id"] for record in read_published(kafka, feed)) == Counter([*ids[50:], *new])
     assert totals(kafka, feed) == (MAX_ENTRIES + 5, MAX_ENTRIES + 5, 0)
 
 
@@ -195,7 +195,7 @@ def test_kill_at_each_step_neither_loses_nor_repeats_entries(tmp_path: Path, kaf
     feed.write()
     for _ in range(2):
         assert read(settings, kafka, "--once")[0] == 0
-    found = told(kafka, feed)
+    found = read_published(kafka, feed)
     assert {record["post_id"] for record in found} == set(ids)
     assert len({record["event_id"] for record in found}) == len(ids)
     assert totals(kafka, feed) == (len(ids), len(ids), 0)
@@ -209,7 +209,7 @@ def test_check_counts_and_preview_publishes_nothing(tmp_path: Path, kafka: Kafka
     code, output = read(settings, kafka, "--check")
     assert (code, f"3 entries at {feed.url}" in output.replace("\n", " ")) == (0, True)
     assert "post.published" in read(settings, kafka, "--preview", "3")[1]
-    assert told(kafka, feed) == []
+    assert read_published(kafka, feed) == []
     code, output = read(write(tmp_path, feed, url=f"{feed.url}.gone"), kafka, "--check")
     assert (code, output.count("\n")) == (2, 1)
 

@@ -159,7 +159,7 @@ def test_kill_at_each_step_neither_loses_nor_repeats_records_of_one_time(
     settings = write(tmp_path, server, name, streams=[stream], page=2)
     wanted = happened(server)
     assert max(Counter(wanted.values()).values()) == at_once
-    time.sleep(1.1)  # the server's `Date` has no fractions: what happened within this second waits for a later round
+    time.sleep(1.1)  # the server's `Date` has no fractions, so events of this second wait for a later round
     kill_at_each_step(settings, kafka, "tryton", **{secret_variable(name, "password"): PASSWORD})
     read(settings, "--once")
     found = Counter(record["event_id"] for record in published(kafka, name, source))
@@ -281,7 +281,7 @@ def test_new_party_and_each_new_contact_are_published_once(
     [party] = server.call("party.party.create", [{"name": "New", "contact_mechanisms": contacts}])
     [[email]] = server.sql(f"SELECT id FROM party_contact_mechanism WHERE party = {party} AND type = 'email'")
 
-    def told(step: Callable[..., Any], *parts: Any) -> list[tuple[str, list[str]]]:
+    def run_step(step: Callable[..., Any], *parts: Any) -> list[tuple[str, list[str]]]:
         """Return the events published after a step and two rounds."""
         before = {record["event_id"] for record in published(kafka, name, "crm")}
         step(*parts)
@@ -295,15 +295,15 @@ def test_new_party_and_each_new_contact_are_published_once(
 
     known = f"tryton/{party}"
     first = [("party.changed", ["+12125550197", known]), ("party.created", ["a@example.org", "+12125550199", known])]
-    assert told(time.sleep, 0) == first
-    by_itself = told(server.call, "party.contact_mechanism.write", [email], {"value": "b@example.org"})
+    assert run_step(time.sleep, 0) == first
+    by_itself = run_step(server.call, "party.contact_mechanism.write", [email], {"value": "b@example.org"})
     assert by_itself == [("party.changed", ["b@example.org", known])]
     through_party = {"contact_mechanisms": [["write", [email], {"value": "c@example.org"}]]}
-    assert told(server.call, "party.party.write", [party], through_party) == [("party.changed", ["c@example.org", known])]
+    assert run_step(server.call, "party.party.write", [party], through_party) == [("party.changed", ["c@example.org", known])]
     mobile = {"party": party, "type": "mobile", "value": "+12125550198"}
-    assert told(server.call, "party.contact_mechanism.create", [mobile]) == [("party.changed", ["+12125550198", known])]
-    assert told(server.call, "party.party.write", [party], {"name": "Newer"}) == []
-    assert told(server.call, "party.contact_mechanism.write", [email], {"comment": "at work"}) == []
+    assert run_step(server.call, "party.contact_mechanism.create", [mobile]) == [("party.changed", ["+12125550198", known])]
+    assert run_step(server.call, "party.party.write", [party], {"name": "Newer"}) == []
+    assert run_step(server.call, "party.contact_mechanism.write", [email], {"comment": "at work"}) == []
 
 
 def test_deleted_parties_have_their_ids(tmp_path: Path, server: Tryton, kafka: KafkaSettings, name: str) -> None:
@@ -327,10 +327,10 @@ def test_deleted_parties_without_log_row_are_found_by_comparison(
     parties = server.call("party.party.create", [{"name": "Gone"} for _ in range(40)])
     server.call("party.party.write", parties[30:], {"active": False})
     read(settings, "--once")
-    told, untold = parties[:20:2], parties[1:20:2]
-    server.call("party.party.delete", told + untold)
-    logged = [f"'party.party,{one}'" for one in untold]
-    server.change(f"DELETE FROM ir_model_log WHERE event = 'delete' AND resource IN ({', '.join(logged)})")
+    logged, unlogged = parties[:20:2], parties[1:20:2]
+    server.call("party.party.delete", logged + unlogged)
+    names = [f"'party.party,{one}'" for one in unlogged]
+    server.change(f"DELETE FROM ir_model_log WHERE event = 'delete' AND resource IN ({', '.join(names)})")
     assert published(kafka, name, "crm") == []
     for _ in range(2):
         time.sleep(1.1)
@@ -338,7 +338,7 @@ def test_deleted_parties_without_log_row_are_found_by_comparison(
         found = published(kafka, name, "crm")
         assert {record["type"] for record in found} == {"party.deleted"}
         gone = Counter(one["value"] for record in found for one in record["identifiers"])
-        assert gone == Counter(f"tryton/{one}" for one in untold)
+        assert gone == Counter(f"tryton/{one}" for one in unlogged)
 
 
 @pytest.mark.parametrize(

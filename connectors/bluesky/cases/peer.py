@@ -52,8 +52,8 @@ class Peer:
         key = sha1((headers["Sec-WebSocket-Key"] + GUID).encode(), usedforsecurity=False).digest()
         shake = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": b64encode(key).decode()}
         first = int(query.get("cursor", 10**18))
-        found = sorted((one for one in self.items.values() if one["seq"] >= first), key=lambda one: int(one["seq"]))
-        frames = [_frame(TEXT, json.dumps({"$type": "message", "payload": one}).encode()) for one in found]
+        payloads = sorted((one for one in self.items.values() if one["seq"] >= first), key=lambda one: int(one["seq"]))
+        frames = [_frame(TEXT, json.dumps({"$type": "message", "payload": one}).encode()) for one in payloads]
         shake["connection"] = "close"  # the test server closes after the body
         return 101, {**shake, "Sec-WebSocket-Protocol": "xrpc.v1.json"}, b"".join(frames) + _frame(CLOSE, b"\x03\xe8")
 

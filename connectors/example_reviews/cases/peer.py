@@ -48,8 +48,8 @@ class Peer:
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body for one request."""
-        status, found = self._answer(method, path, query, headers, body)
-        return status, {"Content-Type": "application/json"}, json.dumps(found).encode()
+        status, answer = self._answer(method, path, query, headers, body)
+        return status, {"Content-Type": "application/json"}, json.dumps(answer).encode()
 
     def _answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
@@ -74,8 +74,8 @@ class Peer:
     def _between(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         first = (_instant(query.get("changed_from"), EARLIEST), query.get("after", ""))
         before = _instant(query.get("changed_before"), LATEST)
-        found = [(_instant(item["changed_at"], EARLIEST), key, item) for key, item in self.items.items()]
-        return [item for at, key, item in sorted(found, key=lambda one: one[:2]) if (at, key) > first and at < before]
+        items = [(_instant(item["changed_at"], EARLIEST), key, item) for key, item in self.items.items()]
+        return [item for at, key, item in sorted(items, key=lambda one: one[:2]) if (at, key) > first and at < before]
 
 
 def _instant(text: str | None, otherwise: datetime) -> datetime:

@@ -52,10 +52,10 @@ class Peer:
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body for one request."""
-        status, found = self._answer(path, query, headers)
+        status, answer = self._answer(path, query, headers)
         reset = datetime.now(UTC) + timedelta(minutes=5)
         limits = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299", "X-RateLimit-Reset": reset.isoformat()}
-        return status, {"Content-Type": "application/json", **limits}, json.dumps(found).encode()
+        return status, {"Content-Type": "application/json", **limits}, json.dumps(answer).encode()
 
     def _answer(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, Any]:
         if headers.get("Authorization") != f"Bearer {SECRETS['token']}":
@@ -67,7 +67,7 @@ class Peer:
         return 404, {"error": "Record not found"}
 
     def _after(self, place: str | None, limit: int) -> list[dict[str, Any]]:
-        found = sorted((int(item["id"] or key), item) for key, item in self.items.items())
+        posts = sorted((int(item["id"] or key), item) for key, item in self.items.items())
         if place is None:
-            return [item for _, item in reversed(found[-limit:])]
-        return [item for number, item in found if number > int(place)][:limit][::-1]
+            return [item for _, item in reversed(posts[-limit:])]
+        return [item for number, item in posts if number > int(place)][:limit][::-1]

@@ -81,8 +81,8 @@ class Peer:
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body for one request."""
-        status, found = self._answer(method, path, query, headers, body)
-        return status, {"Content-Type": "application/json"}, json.dumps(found).encode()
+        status, answer = self._answer(method, path, query, headers, body)
+        return status, {"Content-Type": "application/json"}, json.dumps(answer).encode()
 
     def _answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
@@ -111,9 +111,9 @@ class Peer:
         return 200, {"access_token": f"token-{self.logins}", "token_type": "Bearer", "expires_in": 3600}
 
     def _rows(self, condition: str | None, order: str) -> list[dict[str, Any]]:
-        found = [row for row in self.items.values() if condition is None or _holds(condition, row)]
-        found.sort(key=_key, reverse=order != "SalesOrder")
-        return found if order == "SalesOrder" else sorted(found, key=_shown)
+        rows = [row for row in self.items.values() if condition is None or _holds(condition, row)]
+        rows.sort(key=_key, reverse=order != "SalesOrder")
+        return rows if order == "SalesOrder" else sorted(rows, key=_shown)
 
 
 def _holds(condition: str, row: dict[str, Any]) -> bool:
@@ -121,11 +121,11 @@ def _holds(condition: str, row: dict[str, Any]) -> bool:
 
 
 def _term(text: str, row: dict[str, Any]) -> bool:
-    found = TERM.fullmatch(text)
-    assert found, text
-    if found[3] is None:
-        return COMPARED[found[2]](_key(row), found[4])
-    return _shown(row) >= 0 and COMPARED[found[2]](_shown(row), _milliseconds(datetime.fromisoformat(found[3])))
+    match = TERM.fullmatch(text)
+    assert match, text
+    if match[3] is None:
+        return COMPARED[match[2]](_key(row), match[4])
+    return _shown(row) >= 0 and COMPARED[match[2]](_shown(row), _milliseconds(datetime.fromisoformat(match[3])))
 
 
 def _selected(row: dict[str, Any], select: str) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def _key(row: dict[str, Any]) -> str:
 
 
 def _shown(row: dict[str, Any]) -> int:
-    found = SHOWN.fullmatch(row["LastChangeDateTime"] or "")
-    return int(found[1]) if found else -1
+    match = SHOWN.fullmatch(row["LastChangeDateTime"] or "")
+    return int(match[1]) if match else -1
 
 
 def _milliseconds(at: datetime) -> int:

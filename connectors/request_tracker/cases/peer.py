@@ -65,8 +65,8 @@ class Peer:
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body for one request."""
-        status, found = self._answer(path.removeprefix("/REST/2.0"), query, headers, body)
-        return status, {"Content-Type": "application/json"}, json.dumps(found).encode()
+        status, answer = self._answer(path.removeprefix("/REST/2.0"), query, headers, body)
+        return status, {"Content-Type": "application/json"}, json.dumps(answer).encode()
 
     def _add(self, item: Item) -> str:
         key = str(item["id"])
@@ -81,8 +81,8 @@ class Peer:
         if path.startswith("/ticket/"):
             return self._ticket(path.removeprefix("/ticket/"))
         if path in ("/transactions", "/tickets", "/attachments"):
-            found = list(getattr(self, f"_{path[1:]}")(query, body))
-            return 200, {"items": found, "count": len(found), "total": None}
+            items = list(getattr(self, f"_{path[1:]}")(query, body))
+            return 200, {"items": items, "count": len(items), "total": None}
         return 404, {"message": "Not Found"}
 
     def _transactions(self, query: Mapping[str, str], body: bytes) -> Iterable[Item]:
@@ -96,10 +96,10 @@ class Peer:
         known.sort(key=itemgetter(0), reverse=query.get("order") == "DESC")
         tickets = set(re.findall(r"ObjectId = (\d+)", asked))
         kinds = set(re.findall(r"Type = '(\w+)'", asked))
-        found = [item for number, item in known if number > after and since <= _time_text(item)]
+        items = [item for number, item in known if number > after and since <= _time_text(item)]
         if tickets:
-            found = [item for item in found if item["ObjectId"] in tickets and item["Type"] in kinds]
-        for item in found[: int(query["per_page"])]:
+            items = [item for item in items if item["ObjectId"] in tickets and item["Type"] in kinds]
+        for item in items[: int(query["per_page"])]:
             yield {name: value for name, value in item.items() if name not in JOINED_FIELDS}
 
     def _tickets(self, query: Mapping[str, str], body: bytes) -> Iterable[Item]:
@@ -107,10 +107,10 @@ class Peer:
         return [one for one in self._known_tickets().values() if one["id"] in asked and one.get("Status") != "deleted"]
 
     def _ticket(self, name: str) -> tuple[int, Any]:
-        found = self._known_tickets().get(name)
-        if found is None:
+        ticket = self._known_tickets().get(name)
+        if ticket is None:
             return 404, {"message": "Not Found"}
-        return 200, {**found, "Requestor": [{"type": "user", "id": one["id"]} for one in found["Requestor"]]}
+        return 200, {**ticket, "Requestor": [{"type": "user", "id": one["id"]} for one in ticket["Requestor"]]}
 
     def _known_tickets(self) -> dict[str, Item]:
         return {one["ticket"]["id"]: one["ticket"] for one in self.items.values() if one.get("ticket")}

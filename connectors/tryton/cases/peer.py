@@ -65,8 +65,8 @@ class Peer:
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body for one request."""
         asked = json.loads(body)
-        status, found = self._answer(asked["method"], asked["params"], headers)
-        return status, {"Content-Type": "application/json"}, json.dumps({"id": asked["id"], **found}).encode()
+        status, answer = self._answer(asked["method"], asked["params"], headers)
+        return status, {"Content-Type": "application/json"}, json.dumps({"id": asked["id"], **answer}).encode()
 
     def _answer(self, called: str, params: list[Any], headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
         if called == "common.db.login":
@@ -76,13 +76,13 @@ class Peer:
         model, _, name = called.removeprefix("model.").rpartition(".")
         if model == "ir.module":
             return 200, {"result": [{"id": number, "name": name} for number, name in enumerate(params[0][0][2])]}
-        found = [one for one in self.items.values() if one.get("of", "ir.model.log") == model and _holds(params[0], one)]
+        records = [one for one in self.items.values() if one.get("of", "ir.model.log") == model and _holds(params[0], one)]
         if name == "search_count":
-            return 200, {"result": len(found)}
+            return 200, {"result": len(records)}
         _, _, limit, order, fields, _ = params
-        found.sort(key=lambda one: [_plain(one[field]) for field, _ in order])
+        records.sort(key=lambda one: [_plain(one[field]) for field, _ in order])
         sent = {"id", *(name.partition(".")[0] + "." * ("." in name) for name in fields)}
-        return 200, {"result": [{name: one[name] for name in one if name in sent} for one in found[:limit]]}
+        return 200, {"result": [{name: one[name] for name in one if name in sent} for one in records[:limit]]}
 
     def _login(self, user: str, given: dict[str, str]) -> tuple[int, dict[str, Any]]:
         if given != SECRETS:
