@@ -1,1 +1,1 @@
-"""Sources: fetch or receive, map, publish, then save the cursor."""
+"""Connectors: read records from source systems and publish them as touchpoints."""

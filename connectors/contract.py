@@ -164,7 +164,7 @@ class Connector(Protocol):
         ...
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
-        """Yield the records after the cursor and within the window, until the stream has no more. Rules:
+        """Yield the records after the cursor and within the window, until the end of the stream. Rules:
 
         - A batch holds at most 2,000 records and a few megabytes; at most two pages are in memory at once.
         - A cursor is JSON of less than 64 kB. Reading with the cursor of a batch continues after that batch.

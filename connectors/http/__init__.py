@@ -1,1 +1,1 @@
-"""Everything that connectors for HTTP sources share: client, rate limit and pagination."""
+"""Shared parts of HTTP connectors: client, rate limit, pagination."""

@@ -1,1 +1,1 @@
-"""Turns source records into touchpoints by a declared `mapping.yaml`."""
+"""Mapping of source records to touchpoints, declared in a `mapping.yaml`."""

@@ -92,8 +92,8 @@ def html_text(value: Any) -> str | None:
         if skipped:
             skipped = "" if part.lower().startswith(f"</{skipped}") else skipped
         elif TAG.fullmatch(part):
-            found = HIDDEN.match(part)
-            skipped = found.group(1).lower() if found else ""
+            hidden = HIDDEN.match(part)
+            skipped = hidden.group(1).lower() if hidden else ""
         else:
             words.append(part)
     return " ".join(html.unescape(" ".join(words)).split())
@@ -140,10 +140,10 @@ def number(value: Any) -> Decimal | None:
     text = _text(value, "number() expects a number or its text").strip()
     if not text:
         return None
-    found = NUMBER.fullmatch(text)
-    if found is None:
+    match = NUMBER.fullmatch(text)
+    if match is None:
         raise RecordError("wrong_type", "number() expects digits with at most one decimal point or comma")
-    fraction = found.group(1) or ""
+    fraction = match.group(1) or ""
     if fraction.startswith(",") and len(fraction) == 4:
         raise RecordError("wrong_type", "number() cannot tell a decimal comma from a thousands separator before three digits")
     return Decimal(text.replace(",", "."))

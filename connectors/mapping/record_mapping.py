@@ -106,7 +106,7 @@ class RecordMapping:
         return [self.create_record(item, read_at) for item in items]
 
     def create_record(self, item: dict[str, Any], read_at: datetime) -> Record | RejectedRecord:
-        """Return the item with its key, version and time, or as rejected if it lacks one."""
+        """Return the item with its key, version and time, or as rejected if one of them is missing or invalid."""
         raw = json.dumps(item, ensure_ascii=False).encode("utf-8", "surrogatepass")
         try:
             if not isinstance(item, dict):
@@ -115,9 +115,10 @@ class RecordMapping:
             time = self._value(item, "time")
             if self.spec.is_timed and not isinstance(time, datetime):
                 raise RecordError("missing_field", "field time is required, but its expression gives no time")
+            is_deleted = bool(self._value(item, "deleted"))
         except RecordError as error:
             return RejectedRecord(raw, len(raw), "-", error)
-        return Record(self._stream, key, version, item, raw, key, read_at, time, bool(self._value(item, "deleted")))
+        return Record(self._stream, key, version, item, raw, key, read_at, time, is_deleted)
 
     def map_record(self, record: Record) -> Touchpoint:
         """Return the touchpoint of the record, with its unknown fields as attributes. Raises RecordError."""
@@ -126,18 +127,20 @@ class RecordMapping:
 
     def _unknown_fields(self, data: Mapping[str, Any]) -> dict[str, str]:
         """Return the fields unknown to the mapping that fit an attribute. Logs each new field once."""
-        found: dict[str, str] = {}
+        fields: dict[str, str] = {}
         for name in sorted(data.keys() - self._columns):
             text = to_text(data[name]) if data[name] is not None else ""
             fits = (
-                0 < len(name) <= MAX_NAME_CHARACTERS and len(text) <= MAX_VALUE_CHARACTERS and len(found) < MAX_UNKNOWN_ATTRIBUTES
+                0 < len(name) <= MAX_NAME_CHARACTERS
+                and len(text) <= MAX_VALUE_CHARACTERS
+                and len(fields) < MAX_UNKNOWN_ATTRIBUTES
             )
             if text and fits:
-                found[name] = text
+                fields[name] = text
             if name not in self._logged and len(self._logged) < MAX_WARNINGS:
                 self._logged.add(name)
                 log.warning("%s: %s: the mapping does not know the field %.100r", self._connector, self._stream, name)
-        return found
+        return fields
 
     def _value(self, item: dict[str, Any], name: str) -> Any:
         return evaluate(self._expressions[name], item, name) if name in self._expressions else None
@@ -145,7 +148,7 @@ class RecordMapping:
     def _required(self, item: dict[str, Any], name: str, raw: bytes) -> str:
         if name not in self._expressions:
             return sha256(raw).hexdigest()
-        found = to_identifier(self._value(item, name))
-        if found is None:
+        value = to_identifier(self._value(item, name))
+        if value is None:
             raise RecordError("missing_field", f"field {name} is required, but its expression gives no value")
-        return found
+        return value

@@ -1,1 +1,1 @@
-"""Runs a connector: read, map, publish, acknowledge, save the cursor."""
+"""Runtime of a connector: read, map, publish, wait for acknowledgements, save the cursor."""

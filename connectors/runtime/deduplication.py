@@ -53,8 +53,8 @@ class StreamDeduplication:
         self.begin_round(other_ids)
 
     @property
-    def lasts(self) -> bool:
-        """Whether a later round needs what this one remembers."""
+    def is_kept(self) -> bool:
+        """True if a later round needs the ids or contents of this round."""
         return bool(self._spec.lookback) or self._spec.is_snapshot
 
     def begin_round(self, other_ids: AbstractSet[UUID] = frozenset()) -> None:
@@ -118,7 +118,7 @@ class Deduplication:
             stream.begin_round(other_ids)
             return stream
         stream = StreamDeduplication(state, spec, other_ids)
-        if stream.lasts:
+        if stream.is_kept:
             self._streams[name] = stream
         return stream
 

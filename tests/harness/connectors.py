@@ -144,7 +144,7 @@ def wait_for_exit(process: subprocess.Popen[str], seconds: float = 60) -> tuple[
 
 
 def records(kafka: KafkaSettings, topic: str, connector: str) -> Iterator[dict[str, Any]]:
-    """Yield the fields of what a connector has published to a topic so far, with each record's Kafka key as `key`."""
+    """Yield the fields of the records of a connector in a topic, with the Kafka key as `key`."""
     for record in read_topic(topic, settings=kafka):
         fields = decode(record.value)[1]
         if fields["connector"] == connector:

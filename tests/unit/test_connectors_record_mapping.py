@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.contract import Record
+from connectors.contract import Record, RejectedRecord
 from connectors.mapping.record_mapping import load_mappings
 from schemas.errors import ConfigError
 
@@ -62,6 +62,19 @@ def test_fifty_unknown_fields_are_kept_and_the_log_stays_short(tmp_path: Path, c
     assert isinstance(record, Record)
     assert list(claims.map_record(record).attributes) == [f"x{number:03}" for number in range(50)]
     assert len(caplog.records) == 100
+
+
+@pytest.mark.parametrize("field", ["key", "version", "time", "deleted"])
+def test_failing_expression_of_any_entry_rejects_one_item_and_not_the_page(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "mapping.yaml"
+    entries = {"key": "id(id)", "version": "changed", field: "starts_with(mail, 'a')"}
+    head = "".join(f'  {name}: "{text}"\n' for name, text in entries.items())
+    path.write_text(WHOLE.replace("  key: id(id)\n  version: changed\n", head))
+    items = [{"id": 1, "changed": "2026-01-01T00:00:00Z", "mail": mail} for mail in (None, "ann@example.org")]
+    first, second = load_mappings(path, "c")["claims"].create_records(items, datetime(2026, 2, 1, tzinfo=UTC))
+    assert isinstance(first, RejectedRecord)
+    assert first.error.detail.startswith(f"field {field}: starts_with() expects")
+    assert field == "time" or isinstance(second, Record)
 
 
 def test_missing_mapping_file_is_an_error(tmp_path: Path) -> None:
