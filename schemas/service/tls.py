@@ -18,13 +18,14 @@ class TlsSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     ssl_cafile: str | None = Field(
-        default=None, description="PEM file of the CA that signed the server's certificate. Default: the system's CA store."
+        default=None,
+        description="PEM file of the CA that signed the server's certificate. Without it, the system's CA store counts.",
     )
     ssl_certfile: str | None = Field(
         default=None, description="PEM file of the client certificate, for a server that requires one (mutual TLS)."
     )
     ssl_keyfile: str | None = Field(
-        default=None, description="PEM file of the client certificate's key. Default: the key is in the certificate's file."
+        default=None, description="PEM file of the client certificate's key. Without it, the key is in the certificate's file."
     )
     ssl_password: SecretStr = Field(default=SecretStr(""), description="Password of an encrypted client key.")
     ssl_check_hostname: bool = Field(
