@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
 from schemas.errors import ConfigError, RetryableError, TouchlineError
@@ -98,7 +99,7 @@ def _log_in(kafka: KafkaConnection, server: Server) -> None:
             if kafka.is_sasl:
                 _choose_mechanism(kafka, server, connection)
                 _authenticate(kafka, server, connection)
-            ask(connection, METADATA, METADATA_OF_NO_TOPIC)
+            brokers = _read_brokers(ask(connection, METADATA, METADATA_OF_NO_TOPIC))
         except TimeoutError:
             raise RetryableError(f"{server} stopped to answer during the login: look into the broker's log") from None
         except PROTOCOL_ERRORS as error:
@@ -106,6 +107,18 @@ def _log_in(kafka: KafkaConnection, server: Server) -> None:
                 raise RetryableError(f"{server} hangs up during the login: look into the broker's log") from error
             text = f"{server} requires a login: set {kafka.setting('security_protocol')} to"
             raise ConfigError(f"{text} {'SASL_SSL' if kafka.is_tls else 'SASL_PLAINTEXT'}") from None
+    _reach(server, brokers)
+
+
+def _reach(server: Server, brokers: list[tuple[str, int]]) -> None:
+    """Raise RetryableError for a broker that clients cannot reach: they use the addresses that the cluster advertises."""
+    for host, port in brokers:
+        if (host, port) != (server.host, server.port):
+            try:
+                open_socket(replace(server, host=host, port=port)).close()
+            except RetryableError:
+                text = f"{server} advertises a broker at {host}:{port} that cannot be reached"
+                raise RetryableError(f"{text}: start it, or correct its advertised.listeners") from None
 
 
 def _raise_for_first_request(server: Server, error: Exception, *, is_tls: bool) -> NoReturn:
@@ -200,6 +213,19 @@ def _read_strings(rest: bytes) -> list[str]:
         (size,) = struct.unpack_from(">h", rest, at)
         found.append(rest[at + 2 : at + 2 + size].decode())
         at += 2 + size
+    return found
+
+
+def _read_brokers(answer: bytes) -> list[tuple[str, int]]:
+    """Return the advertised addresses of a metadata answer, which begins with a time and the number of brokers."""
+    (count,), at = struct.unpack_from(">i", answer, 4), 8
+    found = []
+    for _ in range(count):
+        (size,) = struct.unpack_from(">h", answer, at + 4)
+        host = answer[at + 6 : at + 6 + size].decode()
+        port, rack = struct.unpack_from(">ih", answer, at + 6 + size)
+        found.append((host, port))
+        at += 12 + size + max(0, rack)
     return found
 
 

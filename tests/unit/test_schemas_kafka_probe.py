@@ -1,0 +1,67 @@
+"""The diagnosis of a broker that answers, but advertises addresses that clients cannot use."""
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from schemas.errors import RetryableError
+from schemas.service.connection import KafkaConnection
+from schemas.service.kafka_probe import API_VERSIONS, METADATA, diagnose_kafka
+
+
+@contextmanager
+def broker(advertised: list[tuple[str, int]], rack: bytes | None) -> Iterator[int]:
+    """Run a broker that answers two requests, API versions and metadata; port 0 stands for its own port."""
+
+    def answer(api: tuple[int, int]) -> bytes:
+        if api == API_VERSIONS:
+            return struct.pack(">hi", 0, 0)
+        assert api == METADATA
+        rows = [
+            struct.pack(f">ih{len(host)}sih", 1, len(host), host.encode(), port or own, -1 if rack is None else len(rack))
+            + (rack or b"")
+            for host, port in advertised
+        ]
+        return struct.pack(">ii", 0, len(rows)) + b"".join(rows)
+
+    def serve() -> None:
+        while True:
+            try:
+                connected, _ = listener.accept()
+            except OSError:
+                return
+            with connected:
+                while size := connected.recv(4):
+                    request = connected.recv(struct.unpack(">i", size)[0])
+                    key, version = struct.unpack_from(">hh", request)
+                    body = request[4:8] + answer((key, version))
+                    connected.sendall(struct.pack(">i", len(body)) + body)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        own = listener.getsockname()[1]
+        threading.Thread(target=serve, daemon=True).start()
+        yield own
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("rack", [None, b"", b"zone-1"])
+def test_reachable_brokers_are_no_problem(rack: bytes | None) -> None:
+    with broker([("127.0.0.1", 0), ("localhost", 0)], rack) as port:
+        assert diagnose_kafka(KafkaConnection(bootstrap_servers=f"127.0.0.1:{port}")) is None
+
+
+@pytest.mark.parametrize("address", [("127.0.0.1", 1), ("broker.invalid", 9092)])
+def test_unreachable_broker_is_named(address: tuple[str, int]) -> None:
+    with broker([("127.0.0.1", 0), address], b"zone-1") as port:
+        problem = diagnose_kafka(KafkaConnection(bootstrap_servers=f"127.0.0.1:{port}"))
+    assert isinstance(problem, RetryableError)
+    assert f"advertises a broker at {address[0]}:{address[1]} that cannot be reached" in str(problem)
+
+
+def test_one_usable_address_is_enough() -> None:
+    with broker([("127.0.0.1", 0)], None) as port:
+        assert diagnose_kafka(KafkaConnection(bootstrap_servers=f"127.0.0.1:1,127.0.0.1:{port}")) is None
