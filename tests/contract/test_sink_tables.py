@@ -59,13 +59,13 @@ def test_row_reads_back_as_it_was_written(path: Path, migrated: Stack) -> None:
 
 @pytest.mark.integration
 @TABLE
-def test_table_has_the_declared_columns_and_one_for_when_it_was_stored(table: Table, migrated: Stack) -> None:
+def test_table_has_the_declared_columns_and_stored_at(table: Table, migrated: Stack) -> None:
     assert [name for name, _ in columns(table)] == [*table.columns, "stored_at"]
 
 
 @pytest.mark.integration
 @TABLE
-def test_stored_table_says_what_each_column_is_and_how_long_it_is_kept(table: Table, migrated: Stack) -> None:
+def test_stored_table_and_its_columns_have_comments(table: Table, migrated: Stack) -> None:
     """The customer is in the sort key only where the id of the row holds it, so that it can never change."""
     name = table.stored.removeprefix("touchline_store.")
     told = {"name": name}

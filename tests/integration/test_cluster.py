@@ -152,7 +152,7 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
             assert shard.query(f"SELECT sum(touchpoints), sum(customers) FROM touchline.{days}").rows == [(200, 38)]
 
 
-def test_refreshes_tell_of_the_server_where_it_is_longest_ago(shards: list[ClickHouse]) -> None:
+def test_refreshes_show_the_oldest_server(shards: list[ClickHouse]) -> None:
     def told(client: ClickHouse) -> list[tuple[Any, ...]]:
         return client.query("SELECT made_at, error FROM touchline.refreshes WHERE table = 'changes_by_day'").rows
 

@@ -59,7 +59,7 @@ def test_a_killed_migration_leaves_no_lock(migrated: Stack) -> None:
     assert time.monotonic() - began < 45
 
 
-def test_who_waits_too_long_is_told(migrated: Stack) -> None:
+def test_migration_that_waits_too_long_ends_with_an_error(migrated: Stack) -> None:
     client = ClickHouse()
     try:
         with client.hold_lock("test-lock"):
@@ -73,7 +73,7 @@ def test_who_waits_too_long_is_told(migrated: Stack) -> None:
         client.close()
 
 
-def test_the_sql_of_a_dry_run_is_what_would_be_done_for_the_cluster_that_is_named(migrated: Stack) -> None:
+def test_dry_run_prints_the_sql_for_the_named_cluster(migrated: Stack) -> None:
     plain = migrate("--dry-run", "--sql")
     assert (plain.returncode, plain.stdout.count("CREATE OR REPLACE VIEW touchline.kpis\n"), "CLUSTER" in plain.stdout) == (
         0,
@@ -87,6 +87,6 @@ def test_the_sql_of_a_dry_run_is_what_would_be_done_for_the_cluster_that_is_name
     assert (refused.returncode, "TOUCHLINE_CLICKHOUSE_CLUSTER must be a name" in refused.stderr) == (2, True)
 
 
-def test_who_may_not_migrate_is_told_which_right_is_missing(migrated: Stack) -> None:
+def test_missing_right_to_migrate_is_named(migrated: Stack) -> None:
     done = migrate(TOUCHLINE_CLICKHOUSE_USER="writer")
     assert (done.returncode, "Not enough privileges" in done.stderr) == (2, True)

@@ -107,7 +107,7 @@ def test_masked_values_cannot_be_searched(ada: UUID) -> None:
     assert [rows(user, search) for user in READERS] == [[(0,)], [(1,)]]
 
 
-def test_views_that_need_personal_data_find_it_for_everyone(ada: UUID) -> None:
+def test_views_that_need_personal_data_work_for_all_readers(ada: UUID) -> None:
     sql = f"SELECT segment FROM touchline.customers WHERE customer_id = '{ada}'"
     assert [rows(user, sql) for user in READERS] == [[("home",)], [("home",)]]
 
@@ -179,7 +179,7 @@ def test_filter_in_a_setting_reaches_no_table_inside_a_view(ada: UUID, table: st
     assert only(f"SELECT count() FROM touchline.touchpoints WHERE customer_id = '{ada}' SETTINGS {chosen}") == 2
 
 
-def test_who_claims_to_be_another_server_sees_no_more(ada: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_that_claims_to_be_a_server_sees_no_more(ada: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a query may name any user as its first: `currentUser()` believes it, so the masks do not ask it."""
     write = ClientInfo.write
 
@@ -211,12 +211,12 @@ def test_columns_with_personal_data_are_masked(migrated: Stack) -> None:
         ("timeout_exceeded", "SELECT sleepEachRow(1) FROM numbers(3) SETTINGS max_execution_time = 1"),
     ],
 )
-def test_a_query_over_the_limits_ends(migrated: Stack, limit: str, sql: str) -> None:
+def test_query_over_a_limit_ends(migrated: Stack, limit: str, sql: str) -> None:
     assert limit in str(refusal("analyst", sql))
 
 
 @pytest.mark.parametrize("limit", ["max_memory_usage", "max_execution_time", "max_rows_to_read", "max_result_rows"])
-def test_analysts_lower_their_limits_and_never_lift_them(migrated: Stack, limit: str) -> None:
+def test_analysts_can_lower_their_limits_but_not_raise_them(migrated: Stack, limit: str) -> None:
     assert rows("analyst", f"SELECT 1 SETTINGS {limit} = 20") == [(1,)]
     for lifted in (0, 3_000_000_000):
         assert f"Setting {limit} shouldn't be" in str(refusal("analyst", f"SELECT 1 SETTINGS {limit} = {lifted}"))
@@ -228,7 +228,7 @@ def test_limits_hold_inside_views(ada: UUID) -> None:
 
 
 @pytest.mark.parametrize("setting", ["join_use_nulls", "aggregate_functions_null_for_empty", "prefer_column_name_to_alias"])
-def test_what_a_readers_client_has_set_changes_no_answer(ada: UUID, setting: str) -> None:
+def test_settings_of_a_client_change_no_answer(ada: UUID, setting: str) -> None:
     """As tools for reports set them: nobody here was merged, and without its pin a view of joins would show nobody."""
     for view in views():
         sql = f"SELECT countIf(NOT ignore(*)) FROM touchline.{called(view)}"
@@ -238,7 +238,7 @@ def test_what_a_readers_client_has_set_changes_no_answer(ada: UUID, setting: str
 @pytest.mark.parametrize(
     ("limit", "mode"), [("max_rows_in_set", "set"), ("max_rows_to_read", "read"), ("max_bytes_in_join", "join")]
 )
-def test_a_limit_of_the_reader_never_shortens_the_lists_of_who_is_hidden(ada: UUID, limit: str, mode: str) -> None:
+def test_limit_of_the_reader_never_shortens_the_lists_of_hidden_customers(ada: UUID, limit: str, mode: str) -> None:
     for _ in range(2):
         ask("INSERT INTO touchline_store.erasures (customer_id) SELECT reinterpretAsFixedString(generateUUIDv4())")
         ask("INSERT INTO touchline_store.merges (from_customer) SELECT reinterpretAsFixedString(generateUUIDv4())")
@@ -246,7 +246,7 @@ def test_a_limit_of_the_reader_never_shortens_the_lists_of_who_is_hidden(ada: UU
     assert "exceeded" in str(refusal("analyst", sql))
 
 
-def test_the_writer_stores_and_reads_only_how_old_tables_are(migrated: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writer_stores_rows_and_reads_only_refreshes(migrated: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHLINE_CLICKHOUSE_USER", "writer")
     record = resolved()
     publish("touchline.resolved", "resolved", [record])
@@ -266,7 +266,7 @@ def test_the_writer_stores_and_reads_only_how_old_tables_are(migrated: Stack, mo
         assert isinstance(refusal("writer", sql), ConfigError), sql
 
 
-def test_an_insert_without_the_role_is_told_which_one(migrated: Stack) -> None:
+def test_insert_without_the_role_is_refused_with_its_name(migrated: Stack) -> None:
     with (
         connected("analyst") as client,
         pytest.raises(ConfigError, match=r"access_denied\): give its user the role touchline_writer"),
@@ -274,19 +274,19 @@ def test_an_insert_without_the_role_is_told_which_one(migrated: Stack) -> None:
         client.insert("touchline_store.merges", ("rule",), [["test"]], "token")
 
 
-def test_the_definer_cannot_log_in(migrated: Stack) -> None:
+def test_definer_cannot_log_in(migrated: Stack) -> None:
     """Over HTTP: a login that fails on the native port ends the library's process."""
     (networks,) = ask("SELECT host_ip, host_names FROM system.users WHERE name = 'touchline_definer'")
     assert networks == {"host_ip": [], "host_names": []}
 
 
-def test_every_statement_for_other_servers_is_sql(migrated: Stack) -> None:
+def test_statements_of_roles_are_valid_sql(migrated: Stack) -> None:
     """The library makes no users by SQL, so it only parses the file; what the file grants is tried through the local users."""
     assert [statement for statement in role_statements() if not ask(f"EXPLAIN AST {statement}")] == []
 
 
 @pytest.mark.parametrize("name", ["touchline_analyst", "touchline_pii", "touchline_writer", "touchline_definer"])
-def test_the_local_stack_grants_what_the_sql_grants(migrated: Stack, name: str) -> None:
+def test_local_stack_has_the_grants_of_the_sql(migrated: Stack, name: str) -> None:
     shipped = [statement for statement in role_statements() if re.search(rf"^GRANT .* ON .* TO {name}$", statement)]
     here = [row for found in ask(f"SHOW GRANTS FOR {name}") for row in found.values() if " ON " in row]
     assert sorted(map(words, here)) == sorted(map(words, shipped))
@@ -296,7 +296,7 @@ def words(grant: str) -> list[str]:
     return sorted(re.findall(r"[\w.*]+", grant))
 
 
-def test_the_local_stack_limits_what_the_sql_limits(migrated: Stack) -> None:
+def test_local_stack_has_the_limits_of_the_sql(migrated: Stack) -> None:
     (profile,) = [statement for statement in role_statements() if "PROFILE" in statement]
     limits = re.findall(r"(\w+) = (\d+)(?: MIN (\d+) MAX (\d+))?", profile)
     shipped = [(*limit, "") for limit in limits] + [(name, "", "", "", "CONST") for name in re.findall(r"(\w+) CONST", profile)]

@@ -107,13 +107,13 @@ def committed(group: str) -> dict[int, int]:
         admin.close()
 
 
-def test_the_next_chunk_is_decoded_while_one_is_stored_and_stored_after_it(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_next_chunk_is_decoded_during_an_insert_and_stored_after_it(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     story = Story(table, monkeypatch)
     assert asyncio.run(story.run()) == {0: COUNT, 1: COUNT}
     assert story.events == ["decoded {0}", "decoded {1}", "stored 50", "stored 100"]
 
 
-def test_what_was_read_ahead_of_a_chunk_that_begins_anew_is_read_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunk_read_ahead_is_read_again_when_the_chunk_before_it_restarts(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of partition 1 nothing is committed by then, so nothing says where it goes on."""
     story = Story(table, monkeypatch, UnexpectedError("a code that no list has"))
     assert asyncio.run(story.run()) == {0: COUNT, 1: COUNT}
@@ -127,9 +127,7 @@ def widen(topic: str) -> None:
     admin.close()
 
 
-def test_a_chunk_that_a_rebalance_broke_off_before_it_was_begun_is_read_again(
-    table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chunk_abandoned_by_a_rebalance_before_its_intent_is_read_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not only what was read ahead of it, in the same partition, of which nothing is committed."""
     real, stuck, ahead, workers = Runner._store_new, threading.Event(), threading.Event(), list[Runner]()
 

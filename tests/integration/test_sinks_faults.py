@@ -65,7 +65,7 @@ def settle() -> None:
 
 
 @pytest.mark.parametrize("fault", [RESET, KILL, DROP_REPLY, DELAY_REPLY, KILL_AFTER])
-def test_an_insert_whose_outcome_is_unknown_is_stored_exactly_once(fault: str, line: tuple[Proxy, Path], name: str) -> None:
+def test_insert_with_unknown_outcome_is_stored_exactly_once(fault: str, line: tuple[Proxy, Path], name: str) -> None:
     between, _ = line
     settle()
     between.plan(*([fault] if fault in (KILL, KILL_AFTER) else [fault, fault]))
@@ -84,9 +84,7 @@ def test_an_insert_whose_outcome_is_unknown_is_stored_exactly_once(fault: str, l
         ("parts_to_throw_insert = 1", "too_many_parts"),
     ],
 )
-def test_a_server_that_cannot_store_is_asked_again_until_it_can(
-    setting: str, reason: str, line: tuple[Proxy, Path], name: str
-) -> None:
+def test_insert_is_repeated_until_the_server_can_store_it(setting: str, reason: str, line: tuple[Proxy, Path], name: str) -> None:
     _, log = line
     settle()
     said = log.read_text().count(f"({reason}); the sink repeats the same")
@@ -101,7 +99,7 @@ def test_a_server_that_cannot_store_is_asked_again_until_it_can(
     assert rows("touchpoints", name) == (2_000, 2_000)
 
 
-def test_a_table_whose_connection_hangs_holds_up_no_other(migrated: Stack, name: str, tmp_path: Path) -> None:
+def test_table_with_a_hanging_connection_delays_no_other_table(migrated: Stack, name: str, tmp_path: Path) -> None:
     """The server is slow for one table only; its insert is broken off, tried again, and hangs again."""
     before = only("SELECT count() FROM touchline.churn")
     with (
@@ -120,7 +118,7 @@ def test_a_table_whose_connection_hangs_holds_up_no_other(migrated: Stack, name:
     assert only(f"SELECT count() FROM touchline_store.churn_by_customer WHERE definition = '{name}'") == 10
 
 
-def test_a_code_that_no_list_has_rests_that_table_alone(migrated: Stack, name: str, tmp_path: Path) -> None:
+def test_unknown_error_code_pauses_its_table_only(migrated: Stack, name: str, tmp_path: Path) -> None:
     """Nobody knows what it means, and a process that ended would take the other tables with it again and again."""
     before = only("SELECT count() FROM touchline.churn")
     log = tmp_path / "log"
@@ -138,7 +136,7 @@ def test_a_code_that_no_list_has_rests_that_table_alone(migrated: Stack, name: s
     assert only("SELECT count() FROM touchline.churn") == before + 10
 
 
-def test_what_waits_stays_on_kafka_and_not_in_memory(migrated: Stack, name: str, tmp_path: Path) -> None:
+def test_waiting_records_stay_on_kafka_and_not_in_memory(migrated: Stack, name: str, tmp_path: Path) -> None:
     """Letters of 6 MiB that Kafka holds in a few kilobytes: 300 MiB of them wait for a ClickHouse that hangs."""
     log = tmp_path / "log"
     with proxy(migrated.clickhouse_port, "dead_letters") as between, sinking(log, "dead_letters", **through(between, 5)):

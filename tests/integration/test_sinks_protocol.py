@@ -71,7 +71,7 @@ def crash(moment: str) -> None:
 
 
 @pytest.mark.parametrize(("moment", "stored_by_then"), [("after intent", False), ("before commit", True)])
-def test_a_crash_around_the_insert_stores_each_row_once_in_the_table(moment: str, stored_by_then: bool, name: str) -> None:  # noqa: FBT001
+def test_crash_around_the_insert_stores_each_row_once(moment: str, stored_by_then: bool, name: str) -> None:  # noqa: FBT001
     store("touchpoints")
     publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(5_000)])
     crash(moment)
@@ -82,7 +82,7 @@ def test_a_crash_around_the_insert_stores_each_row_once_in_the_table(moment: str
     assert rows("touchpoints", name) == (5_001, 5_001)
 
 
-def test_a_chunk_whose_partitions_two_others_share_afterwards_is_stored_once(name: str, tmp_path: Path) -> None:
+def test_chunk_whose_partitions_move_to_two_sinks_is_stored_once(name: str, tmp_path: Path) -> None:
     """Each of the two reads all ranges of the chunk, also of the partitions that the other has."""
     store("touchpoints")
     publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(5_000)])
@@ -100,7 +100,7 @@ def test_a_chunk_whose_partitions_two_others_share_afterwards_is_stored_once(nam
     assert rows("touchpoints", name) == (5_000, 5_000)
 
 
-def test_owners_that_come_and_go_store_each_record_once(name: str, tmp_path: Path) -> None:
+def test_rebalances_store_each_record_once(name: str, tmp_path: Path) -> None:
     """A rebalance waits for the chunk in hand, and who is given a partition goes on where its last owner ended."""
     records = [resolved(system=name) for _ in range(24_000)]
 
@@ -160,7 +160,7 @@ class Begun:
         return stored, only(f"SELECT count() FROM touchline.signals WHERE definition_version = '{self.definition}'")
 
 
-def test_a_chunk_that_was_begun_is_stored_by_itself_before_what_came_later() -> None:
+def test_started_chunk_is_stored_before_later_records() -> None:
     begun = Begun()
     publish("touchline.signals", "reading", [reading(signal="test", definition=begun.definition) for _ in range(100)])
     assert f"{BEGUN}: {begun.intent}" in store("signals")
@@ -169,7 +169,7 @@ def test_a_chunk_that_was_begun_is_stored_by_itself_before_what_came_later() -> 
     assert begun.found() == (500, 500)
 
 
-def test_a_chunk_that_was_begun_and_stored_is_dropped_by_the_server() -> None:
+def test_server_drops_a_started_chunk_that_it_stored_already() -> None:
     begun = Begun()
     begun.insert()
     assert begun.found() == (400, 400)
@@ -178,7 +178,7 @@ def test_a_chunk_that_was_begun_and_stored_is_dropped_by_the_server() -> None:
     assert BEGUN not in store("signals")
 
 
-def test_what_other_code_has_stored_counts_for_nothing_and_the_view_shows_it_once() -> None:
+def test_chunk_of_another_version_is_stored_again_and_shown_once() -> None:
     begun = Begun(version="older")
     begun.insert()
     log = store("signals")
@@ -186,7 +186,7 @@ def test_what_other_code_has_stored_counts_for_nothing_and_the_view_shows_it_onc
     assert begun.found() == (800, 400)
 
 
-def test_metadata_that_no_sink_wrote_stop_the_table_and_say_what_to_do() -> None:
+def test_foreign_commit_metadata_stops_the_table_with_advice() -> None:
     begun = Begun(count=10)
     begun.commit("checkpoint of another tool")
     process = sink("signals", "--until-idle", "1")

@@ -169,7 +169,7 @@ class Model:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_after_every_step_the_views_are_what_plain_python_says(name: str, seed: int) -> None:
+def test_views_equal_plain_python_after_every_step(name: str, seed: int) -> None:
     model = Model(name, random.Random(seed))
     model.new()
     for _ in range(12):
@@ -192,7 +192,7 @@ def test_after_every_step_the_views_are_what_plain_python_says(name: str, seed: 
         assert rows[0]["n"] == len(happened)
 
 
-def test_while_merges_and_touchpoints_are_stored_at_once_nothing_is_there_twice_or_missing(name: str) -> None:
+def test_concurrent_merges_and_touchpoints_leave_no_row_twice_or_missing(name: str) -> None:
     pairs = [(uuid4().bytes, uuid4().bytes) for _ in range(30)]
     touched = [resolved(system=name, customer_id=lost) for lost, _ in pairs for _ in range(3)]
     stored: list[UUID] = []
@@ -222,7 +222,7 @@ def test_while_merges_and_touchpoints_are_stored_at_once_nothing_is_there_twice_
 
 @given(data=st.data())
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_touchpoints_follow_merges_in_whatever_order_the_two_are_stored(data: st.DataObject) -> None:
+def test_touchpoints_follow_merges_in_any_order_of_storing(data: st.DataObject) -> None:
     """Chains of merges, as the sequencer publishes them: every earlier customer is pointed anew at the last."""
     name, customers = f"test-{uuid4().hex[:12]}", [uuid4().bytes for _ in range(4)]
     touched = [resolved(system=name, customer_id=customer) for customer in customers for _ in range(2)]
@@ -239,7 +239,7 @@ def test_touchpoints_follow_merges_in_whatever_order_the_two_are_stored(data: st
     assert now_of(name) == {shown(each["event_id"]): shown(customers[3]) for each in touched}
 
 
-def test_every_block_twice_with_other_boundaries_changes_no_view(name: str) -> None:
+def test_repeated_rows_in_other_blocks_change_no_view(name: str) -> None:
     dice = random.Random(20261122)
     customers = [uuid4().bytes for _ in range(20)]
     begun = 1_104_537_600_000 + dice.randrange(9_000) * DAY
@@ -315,7 +315,7 @@ def everything(name: str, customers: list[bytes], begun: int) -> list[Any]:
     ]
 
 
-def test_a_customer_is_found_among_many_without_reading_them() -> None:
+def test_one_customer_is_found_without_reading_the_others() -> None:
     """Of 100,000 touchpoints and readings; the granules that are read hold 1,024 or 8,192 rows."""
     ask(
         "INSERT INTO touchline_store.touchpoints_by_event (event_id, customer_id, source, occurred_at, received_at)"
@@ -348,7 +348,7 @@ def test_a_customer_is_found_among_many_without_reading_them() -> None:
 
 
 @pytest.mark.parametrize("name", SORTED_ANEW)
-def test_what_an_older_sink_writes_is_shown_and_what_it_wrote_before_the_migration(name: str) -> None:
+def test_rows_of_an_older_sink_are_shown_before_and_after_the_migration(name: str) -> None:
     """It knows the table by its first name only."""
     schema, make = SORTED_ANEW[name]
     older = tables()[name]._replace(stored=f"touchline_store.{name}")
@@ -380,7 +380,7 @@ def of_customer(name: str, record: Fields) -> str:
     return f"SELECT * FROM touchline.{name} WHERE customer_id = '{customer}'"
 
 
-def test_a_copy_that_failed_is_made_by_the_sink_s_next_try() -> None:
+def test_failed_copy_is_filled_by_the_next_insert() -> None:
     """The row is stored already, under the token that comes again."""
     touched, token = resolved(), uuid4().hex
     ask("ALTER TABLE touchline_store.touchpoints_of_customers ADD CONSTRAINT broken CHECK customer_id = event_id")
@@ -395,7 +395,7 @@ def test_a_copy_that_failed_is_made_by_the_sink_s_next_try() -> None:
 
 
 @pytest.mark.parametrize("table", [*COPIES, "touchpoints_by_day", "changes_by_day"])
-def test_copies_say_what_they_are_and_what_each_column_is(table: str) -> None:
+def test_copies_and_their_columns_have_comments(table: str) -> None:
     (described,) = ask(f"SELECT comment FROM system.tables WHERE database = 'touchline_store' AND name = '{table}'")
     assert described["comment"]
     assert ask(f"SELECT name FROM system.columns WHERE database = 'touchline_store' AND table = '{table}' AND comment = ''") == []

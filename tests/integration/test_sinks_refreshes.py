@@ -51,7 +51,7 @@ def without_the_view() -> Iterator[None]:
         ask("RENAME TABLE touchline.away TO touchline.refreshes")
 
 
-def test_the_gauge_grows_until_the_table_is_made_anew(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_gauge_grows_until_the_table_is_rebuilt(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(refreshes, "UPDATE_SECONDS", 0.05)
     refresh()
     with watching():
@@ -70,7 +70,7 @@ def test_the_gauge_grows_until_the_table_is_made_anew(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("there", ["", HANGS], ids=["missing", "hanging"])
-def test_a_look_that_fails_or_hangs_holds_up_no_table(there: str) -> None:
+def test_failing_or_hanging_age_query_delays_no_table(there: str) -> None:
     touched = resolved()
     publish("touchline.resolved", "resolved", [touched])
     with without_the_view():

@@ -86,7 +86,7 @@ def test_feeding_twice_leaves_each_touchpoint_once(name: str) -> None:
     assert len(customers) == 500
 
 
-def test_a_corrected_date_replaces_the_touchpoint(name: str) -> None:
+def test_corrected_date_replaces_the_touchpoint(name: str) -> None:
     wrong = resolved(system=name, occurred_at=852_076_800_000)
     feed([wrong])
     feed([{**wrong, "occurred_at": NOW, "received_at": wrong["received_at"] + 1}])
@@ -130,7 +130,7 @@ def now_of(system: str, then: bytes) -> UUID:
     return found
 
 
-def test_what_was_taken_back_is_hidden_even_when_an_older_version_comes_again() -> None:
+def test_retracted_row_stays_hidden_when_an_older_version_arrives_again() -> None:
     customer = uuid4()
     kept, gone = (reading(customer_id=customer.bytes) for _ in range(2))
     travel = journey(customer_id=customer.bytes)
@@ -182,7 +182,7 @@ def test_customers_show_the_latest_of_each_signal_and_the_value_of_their_orders(
     }
 
 
-def test_kpis_follow_the_book(name: str) -> None:
+def test_kpis_equal_plain_python(name: str) -> None:
     dice = random.Random(20261121)
     scales = {
         "nps": [(0, 10)],
@@ -310,7 +310,7 @@ def test_pain_points_are_means_with_their_interval() -> None:
     assert [never["satisfaction_change"], never["low"], never["high"], never["n"]] == [None, None, None, 0]
 
 
-def test_freshness_tells_how_many_records_are_not_stored(name: str) -> None:
+def test_freshness_counts_records_that_are_not_stored(name: str) -> None:
     state = {**STATE, "connector": name, "read": 10, "published": 7, "dead_lettered": 2, "repeated": 1}
     publish("touchline.connector-state", "connector_state", [{**state, "read": 3, "published": 3, "repeated": 0}, state])
     publish("touchline.connector-state", "connector_state", [{**state, "stream": "empty", "last_event_at": None} | dict.fromkeys(
@@ -337,7 +337,7 @@ def difference(connector: str) -> int:
     return found
 
 
-def test_steps_of_one_millisecond_belong_to_the_journey_that_the_join_put_them_in() -> None:
+def test_steps_of_one_millisecond_belong_to_the_journey_of_the_join() -> None:
     """Days are all that some systems know: what happens on the day of a cancellation may precede it or begin the next journey."""
     customers = []
     for number in range(8):
@@ -362,7 +362,7 @@ def test_steps_of_one_millisecond_belong_to_the_journey_that_the_join_put_them_i
         assert {row["type"]: row["step"] for row in found} == expected
 
 
-def test_refreshes_tell_of_every_table_made_anew_and_why_the_last_try_failed() -> None:
+def test_refreshes_list_every_rebuilt_table_with_its_last_error() -> None:
     anew = re.findall(r"^REFRESH .* TO touchline_store\.(\w+)$", "\n".join(each.sql for each in migrations()), re.MULTILINE)
     refresh()
     told = {row["table"]: row for row in ask("SELECT * FROM touchline.refreshes")}

@@ -74,7 +74,7 @@ def steady(value: Any) -> Any:
     return [steady(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
-def test_the_tables_are_messy(messy: ClickHouse) -> None:
+def test_tables_hold_duplicates_in_unmerged_parts(messy: ClickHouse) -> None:
     for table in ("touchpoints", "journeys", "satisfaction", "churn", "merges", "identities"):
         stored = tables()[table].stored
         parts = f"SELECT count() FROM system.parts WHERE active AND database || '.' || table = '{stored}'"
@@ -83,7 +83,7 @@ def test_the_tables_are_messy(messy: ClickHouse) -> None:
 
 
 @pytest.mark.parametrize("view", [view for view in PLAIN if view != "identity_changes"])
-def test_a_view_is_the_same_over_messy_tables(view: str, messy: ClickHouse, clean: dict[str, list[str]]) -> None:
+def test_view_is_the_same_over_duplicates_and_unmerged_parts(view: str, messy: ClickHouse, clean: dict[str, list[str]]) -> None:
     """A view whose tables the world does not fill is empty both times."""
     filled = [table for table in read_tables(view) if only(f"SELECT count() FROM {table}")]
     assert clean[view] or not filled, "there is nothing to compare"
@@ -91,12 +91,12 @@ def test_a_view_is_the_same_over_messy_tables(view: str, messy: ClickHouse, clea
 
 
 @pytest.mark.parametrize("sql", QUICK)
-def test_the_quick_ways_of_the_cookbook_run(sql: str, messy: ClickHouse) -> None:
+def test_fast_queries_of_the_cookbook_run(sql: str, messy: ClickHouse) -> None:
     assert messy.query(sql).rows or "customer_id = " in sql
 
 
 @pytest.mark.parametrize("view", CUSTOMER_VIEWS)
-def test_the_view_of_one_customer_is_that_part_of_the_view_of_all(view: str, messy: ClickHouse, world: World) -> None:
+def test_view_of_one_customer_equals_the_view_of_all_with_a_condition(view: str, messy: ClickHouse, world: World) -> None:
     customers = [
         each["customer_id"] for each in ask("SELECT customer_id FROM touchline.customers ORDER BY touchpoints DESC LIMIT 20")
     ]
@@ -114,11 +114,11 @@ def read_tables(view: str) -> set[str]:
     return set(re.findall(r"FROM (touchline_store\.\w+)", sql)).union(*map(read_tables, through))
 
 
-def test_pain_points_of_all_days_are_the_pain_points(messy: ClickHouse, clean: dict[str, list[str]]) -> None:
+def test_pain_points_of_all_days_equal_pain_points(messy: ClickHouse, clean: dict[str, list[str]]) -> None:
     assert contents(messy, "pain_points_between(since = '2000-01-01', until = '2100-01-01')") == clean["pain_points"]
 
 
-def test_every_merge_is_one_change_that_leads_to_the_customer_of_now(messy: ClickHouse, world: World) -> None:
+def test_each_merge_is_one_change_with_the_current_customer(messy: ClickHouse, world: World) -> None:
     found = {row["from_customer"]: row for row in ask("SELECT * FROM touchline.identity_changes")}
     assert {who.bytes: row["customer_id"].bytes for who, row in found.items()} == world.merged
     assert {row["change"] for row in found.values()} == {"merge"}
@@ -137,7 +137,7 @@ def test_a_journey_has_as_many_steps_as_touchpoints(messy: ClickHouse) -> None:
     assert found == {row["journey_id"]: (row["n"], row["n"], 1) for row in told}
 
 
-def test_no_view_shows_an_erased_customer_nor_whoever_became_part_of_it(messy: ClickHouse, world: World) -> None:
+def test_no_view_shows_an_erased_customer_or_one_merged_into_it(messy: ClickHouse, world: World) -> None:
     former, erased = next(iter(world.merged.items()))
     family = {UUID(bytes=each) for each in (erased, *(lost for lost, kept in world.merged.items() if kept == erased))}
     before = {view: seen(view) for view in WITH_CUSTOMERS}
@@ -174,13 +174,13 @@ def masked(kind: str, value: str) -> str:
     return f"{system}{slash}***{own[-2:] if len(own) > 5 else ''}"
 
 
-def test_the_cookbook_has_twenty_questions() -> None:
+def test_cookbook_has_twenty_questions() -> None:
     assert [number for number, _, _ in RECIPES] == list(range(1, 21))
     assert len(ANSWERS) == 20
 
 
 @pytest.mark.parametrize(("number", "question", "sql"), RECIPES, ids=[question for _, question, _ in RECIPES])
-def test_the_cookbook_answers_as_plain_python_does(number: int, question: str, sql: str, messy: ClickHouse, world: World) -> None:
+def test_cookbook_answers_equal_plain_python(number: int, question: str, sql: str, messy: ClickHouse, world: World) -> None:
     found, expected = messy.query(sql).rows, ANSWERS[number - 1](world)
     assert expected, "the world is too small for this question"
     assert len(found) == len(expected)

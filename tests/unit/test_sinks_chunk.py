@@ -17,7 +17,7 @@ def records(*values: bytes | None, partition: int = 3) -> list[Record]:
     return [Stored("touchline.resolved", partition, offset, value) for offset, value in enumerate(values, 40)]
 
 
-def test_a_row_holds_the_record_and_where_it_stood() -> None:
+def test_row_holds_the_record_and_its_position() -> None:
     fields = resolved(text="ja, grüß Gott 🙂")
     (row,) = transform(TOUCHPOINTS, records(encoded("resolved", fields))).rows
     found = dict(zip(TOUCHPOINTS.columns, row, strict=True))
@@ -46,19 +46,19 @@ def test_fields_without_a_column_are_attributes_in_the_order_of_the_schema() -> 
     ],
     ids=["empty", "no record", "a later schema", "another schema"],
 )
-def test_a_record_around_a_broken_touchpoint_is_a_dead_letter_as_a_whole(touchpoint: bytes, reason: str) -> None:
+def test_record_with_a_broken_touchpoint_becomes_one_dead_letter(touchpoint: bytes, reason: str) -> None:
     good, broken = resolved(), packed(resolved(), touchpoint)
     chunk = transform(TOUCHPOINTS, records(encoded("resolved", good), broken, encoded("resolved", good)))
     assert [source.offset for source in chunk.sources] == [40, 42]
     assert [(letter.offset, letter.reason, letter.payload) for letter in chunk.dead_letters] == [(41, reason, broken)]
 
 
-def test_the_tests_own_touchpoint_has_the_fields_of_its_family_only() -> None:
+def test_touchpoint_of_the_harness_has_only_fields_of_its_family() -> None:
     with pytest.raises(ValueError, match="a touchpoint of erp has no field metric"):
         resolved(metric="nps")
 
 
-def test_broken_bytes_become_dead_letters_and_the_rest_flows_on() -> None:
+def test_broken_bytes_become_dead_letters_and_other_records_rows() -> None:
     good = encoded("resolved", resolved())
     chunk = transform(TOUCHPOINTS, records(good, b"not avro", good[:-3], good + b"!", b"\x00\x00\x00\xff\xff", None, good))
     assert [source.offset for source in chunk.sources] == [40, 46]
@@ -74,19 +74,19 @@ def test_broken_bytes_become_dead_letters_and_the_rest_flows_on() -> None:
     assert chunk.dead_letters[0].origin == "touchline.resolved/3/41"
 
 
-def test_the_same_broken_record_is_the_same_dead_letter_each_time() -> None:
+def test_repeated_broken_record_is_the_same_dead_letter() -> None:
     first, second = (transform(TOUCHPOINTS, records(b"broken")).dead_letters[0] for _ in range(2))
     assert first.letter_id == second.letter_id
 
 
-def test_a_record_that_was_sent_again_keeps_its_letter_and_the_table_says_how_often() -> None:
+def test_replayed_record_keeps_its_dead_letter_and_counts_replays() -> None:
     first = transform(TOUCHPOINTS, records(b"broken")).dead_letters[0]
     again = Stored("touchline.resolved", 3, 99, b"broken", headers=replay_headers(40, 2))
     (second,) = transform(TOUCHPOINTS, [again]).dead_letters
     assert (second.letter_id, second.offset, first.replays, second.replays) == (first.letter_id, 40, 0, 2)
 
 
-def test_a_refused_touchpoint_names_its_source_and_connector() -> None:
+def test_dead_letter_of_a_touchpoint_names_source_and_connector() -> None:
     fine, broken = records(encoded("resolved", resolved()), packed(resolved(), b"broken"))
     error = RecordError("unfit_value", "too large")
     assert [

@@ -15,7 +15,7 @@ INTENTS = st.builds(Intent, WORDS, WORDS, st.dictionaries(st.integers(0, 10_000)
 
 
 @given(INTENTS)
-def test_an_intent_is_read_back_as_it_was_written_and_fits_into_the_metadata(intent: Intent) -> None:
+def test_intent_survives_a_round_trip_and_fits_into_the_metadata(intent: Intent) -> None:
     """Kafka takes 4,096 bytes (`offset.metadata.max.bytes`)."""
     again = Intent.read(str(intent))
     assert again == intent
@@ -24,12 +24,12 @@ def test_an_intent_is_read_back_as_it_was_written_and_fits_into_the_metadata(int
 
 
 @given(INTENTS, INTENTS)
-def test_two_intents_share_a_token_only_when_they_are_the_same_block_of_the_same_draw(one: Intent, other: Intent) -> None:
+def test_intents_share_a_token_only_for_the_same_block_and_identity(one: Intent, other: Intent) -> None:
     same = (one.identity, one.ranges) == (other.identity, other.ranges)
     assert (one.token(TABLE) == other.token(TABLE)) == same
 
 
-def test_a_token_belongs_to_one_table_and_to_the_code_that_inserts() -> None:
+def test_token_belongs_to_one_table_and_version() -> None:
     intent = Intent("made-by", "1f", {3: (40, 44), 0: (7, 9)})
     assert intent.token(TABLE) == f"touchpoints|touchline.resolved|{TABLE.version}|1f|0:7-9,3:40-44"
     assert intent.token(TABLE._replace(version="other")) != intent.token(TABLE)
@@ -42,7 +42,7 @@ def test_foreign_commit_metadata_is_refused(metadata: str) -> None:
         Intent.read(metadata)
 
 
-def test_the_parts_of_a_block_have_tokens_of_their_own_by_where_their_records_stood() -> None:
+def test_parts_of_a_block_have_tokens_by_the_positions_of_their_records() -> None:
     rows = [("a", 0, 7), ("b", 0, 8), ("c", 3, 40), ("d", 3, 43)]
     found = [
         make_part_token("whole", rows[:2]),

@@ -29,7 +29,7 @@ def test_every_table_begins_with_a_migration() -> None:
 
 
 @pytest.mark.parametrize("folder", sorted(TABLES.glob("*/migrations")), ids=lambda folder: folder.parent.name)
-def test_migrations_are_only_ever_added_to(folder: Path) -> None:
+def test_committed_migrations_never_change(folder: Path) -> None:
     """Somebody has applied those that were committed, and `touchline migrate` refuses there what was changed since."""
     sums = folder / "SHA256SUMS"
     lines = [line.split("  ") for line in sums.read_text().splitlines()] if sums.exists() else []
@@ -46,7 +46,7 @@ def test_migrations_run_by_table_and_number(tmp_path: Path) -> None:
     assert [script.name for script in migrations(tmp_path)] == ["a/0001_create", "a/0002_widen", "b/0001_create"]
 
 
-def test_views_come_in_the_same_order_in_every_process() -> None:
+def test_views_have_the_same_order_in_every_process() -> None:
     """Processes that share the tests must agree on their names and order, and many tests are made from the views."""
     told = [
         subprocess.run(
@@ -62,25 +62,25 @@ def test_views_come_in_the_same_order_in_every_process() -> None:
 
 
 @pytest.mark.parametrize("name", ["0003_widen.sql", "2_widen.sql", "0002-widen.sql", "0001_again.sql"])
-def test_a_gap_or_a_second_file_of_the_same_number_is_refused(tmp_path: Path, name: str) -> None:
+def test_gap_or_repeated_number_is_refused(tmp_path: Path, name: str) -> None:
     write(tmp_path, "a/migrations/0001_create.sql", f"a/migrations/{name}")
     with pytest.raises(ConfigError, match=r"a/migrations/.* must be named 000[12]_<change>\.sql"):
         migrations(tmp_path)
 
 
-def test_only_what_was_not_applied_is_pending() -> None:
+def test_migration_is_pending_until_it_is_applied() -> None:
     first, second = Script("a/0001_create", "SELECT 1"), Script("a/0002_widen", "SELECT 2")
     assert find_pending([first, second], {first.name: first.checksum}) == [second]
     assert find_pending([first, second], {}) == [first, second]
 
 
-def test_a_migration_changed_after_it_was_applied_is_refused() -> None:
+def test_changed_migration_is_refused() -> None:
     applied = {"a/0001_create": Script("a/0001_create", "SELECT 1").checksum}
     with pytest.raises(ConfigError, match="a/0001_create was changed after it was applied: put the file back"):
         find_pending([Script("a/0001_create", "SELECT 2")], applied)
 
 
-def test_a_database_of_a_newer_software_is_refused() -> None:
+def test_database_of_a_newer_version_is_refused() -> None:
     with pytest.raises(ConfigError, match="migrated by a newer version"):
         find_pending([], {"a/0001_create": "x"})
 
@@ -89,18 +89,18 @@ def test_statements_end_at_a_semicolon_at_the_end_of_a_line() -> None:
     assert Script("a", "SELECT ';' AS a,\n 1;  \n\nSELECT 2\n").statements == ["SELECT ';' AS a,\n 1", "SELECT 2"]
 
 
-def test_a_view_comes_after_the_views_it_reads(tmp_path: Path) -> None:
+def test_view_comes_after_the_views_that_it_reads(tmp_path: Path) -> None:
     for name, sql in {"a": "SELECT * FROM touchline.b", "b": "SELECT * FROM touchline.c", "c": "SELECT 1"}.items():
         (tmp_path / f"{name}.sql").write_text(f"CREATE OR REPLACE VIEW touchline.{name} AS {sql}")
     assert [view.name for view in views(tmp_path)] == ["c", "b", "a"]
 
 
-def test_an_unknown_table_is_named_with_those_there_are() -> None:
+def test_unknown_table_is_named_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="there is no table orders; tables are churn, "):
         chosen(("touchpoints", "orders"))
 
 
-def test_a_topic_with_another_partition_count_is_refused() -> None:
+def test_topic_with_another_partition_count_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"touchline\.crm has 3 partitions and needs 8"):
         plan({TOPICS[0].name: 3}, {})
 

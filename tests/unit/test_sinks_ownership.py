@@ -48,7 +48,7 @@ class Story:
         await self.end.wait()
 
 
-def test_what_is_assigned_is_paused_until_it_is_taken() -> None:
+def test_assigned_partitions_are_paused_until_reading_starts() -> None:
     async def story() -> None:
         one = Story()
         assert not one.ownership.current
@@ -60,7 +60,7 @@ def test_what_is_assigned_is_paused_until_it_is_taken() -> None:
     asyncio.run(story())
 
 
-def test_a_rebalance_waits_for_the_work_in_hand() -> None:
+def test_rebalance_waits_for_the_current_chunk() -> None:
     async def story() -> None:
         one = Story()
         working = await one.begin()
@@ -75,7 +75,7 @@ def test_a_rebalance_waits_for_the_work_in_hand() -> None:
     asyncio.run(story())
 
 
-def test_a_rebalance_breaks_off_work_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rebalance_abandons_a_hanging_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ownership, "REVOKE_SECONDS", 0.02)
 
     async def story() -> None:
@@ -89,7 +89,7 @@ def test_a_rebalance_breaks_off_work_that_hangs(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("then", ["start_reading", "retake"])
-def test_work_that_ends_after_the_group_moved_on_does_not_make_the_partitions_ours(then: str) -> None:
+def test_chunk_that_ends_after_a_rebalance_does_not_regain_the_partitions(then: str) -> None:
     async def story() -> None:
         one = Story()
         await one.ownership.on_partitions_assigned(PARTITIONS)
@@ -100,7 +100,7 @@ def test_work_that_ends_after_the_group_moved_on_does_not_make_the_partitions_ou
     asyncio.run(story())
 
 
-def test_after_a_lost_commit_nothing_is_ours_until_the_next_assignment() -> None:
+def test_refused_commit_loses_the_partitions_until_the_next_assignment() -> None:
     async def story() -> None:
         one = Story()
         one.end.set()
@@ -113,7 +113,7 @@ def test_after_a_lost_commit_nothing_is_ours_until_the_next_assignment() -> None
     asyncio.run(story())
 
 
-def test_the_same_partitions_are_taken_over_again_when_a_chunk_begins_anew() -> None:
+def test_partitions_are_taken_over_again_when_a_chunk_restarts() -> None:
     async def story() -> None:
         one = Story()
         one.end.set()
@@ -124,7 +124,7 @@ def test_the_same_partitions_are_taken_over_again_when_a_chunk_begins_anew() -> 
     asyncio.run(story())
 
 
-def test_an_error_of_the_work_is_raised_and_an_end_from_outside_ends_the_work() -> None:
+def test_error_of_the_chunk_is_raised_and_cancellation_ends_it() -> None:
     async def broken() -> None:
         raise LookupError
 

@@ -17,14 +17,14 @@ KNOWN = {TOKEN, "insert_deduplicate", "deduplicate_insert", *FIXED_SETTINGS}
         ("26.12.1.1-stable", {"deduplicate_insert": "enable"}),
     ],
 )
-def test_a_known_server_is_told_to_store_at_once_and_to_drop_repetitions(version: str, switch: dict[str, object]) -> None:
+def test_accepted_version_gets_settings_of_synchronous_deduplicated_inserts(version: str, switch: dict[str, object]) -> None:
     settings = make_insert_settings(version, KNOWN, "ClickHouse at here:9000")
     always = {"async_insert": 0, "distributed_foreground_insert": 1, "deduplicate_blocks_in_dependent_materialized_views": 1}
     assert settings == {**switch, **always}
 
 
 @pytest.mark.parametrize("version", ["18.16.1", "24.8.14.39", "25.12.11.4", "27.1.1.1", "", "stable"])
-def test_a_server_whose_behaviour_is_unknown_is_refused_with_what_to_do(version: str) -> None:
+def test_unknown_version_is_refused_with_advice(version: str) -> None:
     with pytest.raises(
         ConfigError, match=r"ClickHouse at here:9000 has version .*: use a version from 26\.1 to 26\.12, or a newer"
     ):
@@ -32,6 +32,6 @@ def test_a_server_whose_behaviour_is_unknown_is_refused_with_what_to_do(version:
 
 
 @pytest.mark.parametrize("missing", [TOKEN, "deduplicate_insert", "async_insert"])
-def test_a_server_without_a_setting_of_the_protocol_is_refused(missing: str) -> None:
+def test_server_without_a_needed_setting_is_refused(missing: str) -> None:
     with pytest.raises(ConfigError, match=f"lacks the setting {missing}, so it could store rows twice"):
         make_insert_settings("26.7.2.1", KNOWN - {missing}, "ClickHouse at here:9000")
