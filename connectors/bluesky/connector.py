@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from connectors.bluesky.frames import POSTS, Frame, firehose_parser, parse_jetstream
+from connectors.bluesky.frames import POSTS, Frame, create_firehose_parser, parse_jetstream
 from connectors.bluesky.settings import BlueskySettings
-from connectors.bluesky.websocket import Socket, import_websockets, open_stream, server_time
+from connectors.bluesky.websocket import Socket, import_websockets, open_stream, read_server_time
 from connectors.contract import UNBOUNDED, Batch, Cursor, Record, StreamSpec, Window
 from connectors.errors import CursorExpiredError
 from connectors.http.rate_limit import RateLimit
@@ -41,7 +41,7 @@ class Connector:
         self.name, self.poll_seconds, self.start = settings.name, settings.poll_seconds, settings.start
         self.rate_limit = RateLimit(settings.requests_per_minute)
         self.settings = settings
-        self._parse: Callable[[Any], Frame] = parse_jetstream if settings.protocol == "jetstream" else firehose_parser()
+        self._parse: Callable[[Any], Frame] = parse_jetstream if settings.protocol == "jetstream" else create_firehose_parser()
         mapping = load_mappings(Path(__file__).with_name("mapping.yaml"), settings.name)["posts"].mapping
         self._posts = RecordMapping(settings.name, "posts", mapping.model_copy(update={"system": settings.system}))
         self._url = re.sub("^http", "ws", settings.url).rstrip("/") + PATHS[settings.protocol]
@@ -73,25 +73,25 @@ class Connector:
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """Yield the events from the cursor to the start of the round. Raises CursorExpiredError if the stream lost it."""
         place = seq = cursor["seq"] if cursor else None
-        with self._open(self._first(window) if place is None else place) as socket:
-            now = server_time(socket.skew)
+        with self._open(self._find_start(window) if place is None else place) as socket:
+            now = read_server_time(socket.skew)
             end = min(now, window.end) if window.end else now
             events: list[dict[str, Any]] = []
             read = 0
-            for frame in self._frames(socket, place, end):
+            for frame in self._read_frames(socket, place, end):
                 seq = frame.seq
                 events += [event for event in frame.events if self._is_wanted(event, window)]
                 read += 1
                 if len(events) >= self.settings.batch or read >= MAX_FRAMES:
-                    batch = self._batch(events, seq, window.progress_at(datetime.fromisoformat(str(frame.time)), end))
+                    batch = self._create_batch(events, seq, window.progress_at(datetime.fromisoformat(str(frame.time)), end))
                     yield batch
                     events, read = [], 0
         if events or read or cursor is None:
-            yield self._batch(events, seq, 1.0)
+            yield self._create_batch(events, seq, 1.0)
 
-    def _frames(self, socket: Socket, place: int | None, end: datetime) -> Iterator[Frame]:
+    def _read_frames(self, socket: Socket, place: int | None, end: datetime) -> Iterator[Frame]:
         """Yield the frames after `place` whose time is before `end`. Without a `place` there is no gap to report."""
-        for data in socket.frames(self.settings.quiet_seconds):
+        for data in socket.read_frames(self.settings.quiet_seconds):
             frame = self._parse(data)
             if frame.lost and place is not None:
                 raise CursorExpiredError(f"the stream reports {frame.lost}: events after the saved cursor are lost")
@@ -101,14 +101,14 @@ class Connector:
                 return
             yield frame
 
-    def _batch(self, events: list[dict[str, Any]], seq: int | None, share: float) -> Batch:
-        return Batch(self._posts.create_records(events, server_time(timedelta(0))), {"seq": seq}, progress=share)
+    def _create_batch(self, events: list[dict[str, Any]], seq: int | None, share: float) -> Batch:
+        return Batch(self._posts.create_records(events, read_server_time(timedelta(0))), {"seq": seq}, progress=share)
 
     def _is_wanted(self, event: dict[str, Any], window: Window) -> bool:
         early = window.start and datetime.fromisoformat(event["time"]) < window.start
         return not early and (not self.settings.dids or event["did"] in self.settings.dids)
 
-    def _first(self, window: Window) -> int:
+    def _find_start(self, window: Window) -> int:
         """Return the place to begin without a cursor: a Jetstream accepts a time, a firehose begins with its oldest event."""
         by_time = window.start and self.settings.protocol == "jetstream"
         return milliseconds(window.start) * 1_000 if by_time and window.start else OLDEST[self.settings.protocol]

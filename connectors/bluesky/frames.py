@@ -40,11 +40,11 @@ def parse_jetstream(data: str | bytes) -> Frame:
         raise RetryableError("the stream sent a frame that is not Jetstream format") from None
     if kind == "commit" and payload["collection"] == POSTS:
         did, rev, operation, rkey = (payload[name] for name in ("did", "rev", "operation", "rkey"))
-        return Frame(seq, at, [_post_event(seq, at, did, rev, operation, rkey, payload.get("record"))])
-    return Frame(seq, at, _account_events(seq, at, payload.get("account") or {}) if kind == "account" else [])
+        return Frame(seq, at, [_create_post_event(seq, at, did, rev, operation, rkey, payload.get("record"))])
+    return Frame(seq, at, _create_account_events(seq, at, payload.get("account") or {}) if kind == "account" else [])
 
 
-def firehose_parser() -> Callable[[Any], Frame]:
+def create_firehose_parser() -> Callable[[Any], Frame]:
     """Return the parser for frames of `com.atproto.sync.subscribeRepos`. Raises ConfigError if libipld is not installed."""
     try:
         import libipld
@@ -59,13 +59,13 @@ def firehose_parser() -> Callable[[Any], Frame]:
             if head["t"] == "#info":
                 return _handle_info(body.get("name"))
             if head["t"] == "#account":
-                return Frame(body["seq"], body["time"], _account_events(body["seq"], body["time"], body))
+                return Frame(body["seq"], body["time"], _create_account_events(body["seq"], body["time"], body))
             if head["t"] != "#commit":
                 return Frame(body.get("seq"), body.get("time"), [])
             blocks = libipld.decode_car(body["blocks"])[1] if body["blocks"] else {}
             ops = [op for op in body["ops"] if op["path"].startswith(f"{POSTS}/")]
             posts = {op["path"]: _to_json(blocks.get(op["cid"]), libipld.encode_cid) for op in ops if op["cid"]}
-            return Frame(body["seq"], body["time"], [_operation_event(body, op, posts.get(op["path"])) for op in ops])
+            return Frame(body["seq"], body["time"], [_create_operation_event(body, op, posts.get(op["path"])) for op in ops])
         except (ValueError, KeyError, TypeError):
             raise RetryableError("the stream sent a frame that is not firehose format") from None
 
@@ -81,18 +81,18 @@ def _to_json(value: Any, link: Callable[[bytes], str]) -> Any:
     return {"$link": link(value)} if isinstance(value, bytes) else value
 
 
-def _operation_event(body: dict[str, Any], op: dict[str, Any], record: Any) -> dict[str, Any]:
+def _create_operation_event(body: dict[str, Any], op: dict[str, Any], record: Any) -> dict[str, Any]:
     rkey = op["path"].partition("/")[2]
-    return _post_event(body["seq"], body["time"], body["repo"], body["rev"], op["action"], rkey, record)
+    return _create_post_event(body["seq"], body["time"], body["repo"], body["rev"], op["action"], rkey, record)
 
 
-def _post_event(seq: int, at: str, did: str, rev: str, operation: str, rkey: str, record: Any) -> dict[str, Any]:
+def _create_post_event(seq: int, at: str, did: str, rev: str, operation: str, rkey: str, record: Any) -> dict[str, Any]:
     uri = f"at://{did}/{POSTS}/{rkey}"
     event = {"seq": seq, "time": at, "kind": "post", "did": did, "uri": uri, "rev": rev, "operation": operation}
     return {**event, "record": record, "status": None, "deleted": operation == "delete"}
 
 
-def _account_events(seq: int, at: str, account: dict[str, Any]) -> list[dict[str, Any]]:
+def _create_account_events(seq: int, at: str, account: dict[str, Any]) -> list[dict[str, Any]]:
     """Return one event if the account was deleted, which includes all its posts."""
     if account.get("active") or account.get("status") not in DELETED:
         return []

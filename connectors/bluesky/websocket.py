@@ -34,7 +34,7 @@ class Socket:
         self._connection, self._host, self._timeout = connection, host, timeout
         self.skew = _parse_date(connection.response.headers.get("Date")) - datetime.now(UTC)
 
-    def frames(self, quiet: float) -> Iterator[str | bytes]:
+    def read_frames(self, quiet: float) -> Iterator[str | bytes]:
         """Yield frames until the server closes normally, or sends none for `quiet` seconds and answers a ping."""
         websockets = import_websockets()
         with _map_failures(self._host):
@@ -86,12 +86,12 @@ def _map_status(response: Any, host: str, rate_limit: RateLimit) -> Exception:
         return RateLimitedError(f"{text}: too many requests", seconds)
     if status >= 500:
         return RetryableError(f"{text}: it is down or busy", seconds)
-    if _error_code(response.body) == "CursorTooOld":
+    if _read_error_code(response.body) == "CursorTooOld":
         return CursorExpiredError(f"{text}: CursorTooOld")
     return ConfigError(f"{text}: are `url` and `protocol` right?")
 
 
-def _error_code(body: bytes | None) -> Any:
+def _read_error_code(body: bytes | None) -> Any:
     try:
         answer = json.loads(body or b"{}")
     except ValueError:
@@ -122,6 +122,6 @@ def _parse_date(text: str | None) -> datetime:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def server_time(skew: timedelta) -> datetime:
+def read_server_time(skew: timedelta) -> datetime:
     """Return the server's current time."""
     return datetime.now(UTC) + skew

@@ -85,7 +85,7 @@ class Connector:
 
     def describe_stream(self, stream: str) -> StreamSpec:
         """Return the properties that the settings define. The time of a record is its timestamp in Kafka."""
-        topic = self._topic(stream)
+        topic = self._find_topic(stream)
         return StreamSpec(topic.source, deletes="log", is_timed=True, is_snapshot=topic.snapshot)
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
@@ -111,7 +111,11 @@ class Connector:
         try:
             return mapping.create_touchpoint(record.key, record.version, record.data, record.read_at, {})
         except RecordError as error:
-            if error.reason == "missing_identifier" and record.is_deleted and self._topic(feed).replica_identity == "default":
+            if (
+                error.reason == "missing_identifier"
+                and record.is_deleted
+                and self._find_topic(feed).replica_identity == "default"
+            ):
                 raise RecordError(error.reason, error.detail + KEY_ONLY) from None
             raise
 
@@ -135,14 +139,14 @@ class Connector:
             fields=fields,
         )
 
-    def _topic(self, stream: str) -> Topic:
+    def _find_topic(self, stream: str) -> Topic:
         return self.settings.topics[stream.partition(":")[0]]
 
     def _describe_topics(self) -> dict[str, TopicInfo]:
         return self.cluster.describe_topics([topic.topic for topic in self.settings.topics.values()])
 
     def _find_partition(self, stream: str) -> Partition:
-        topic, partition = self._topic(stream).topic, int(stream.partition(":")[2])
+        topic, partition = self._find_topic(stream).topic, int(stream.partition(":")[2])
         known = self.cluster.describe_topics([topic]).get(topic)
         if known is None or partition not in known.partitions:
             raise RetryableError(f"the topic {topic} or its partition {partition} does not exist any more")
@@ -186,7 +190,7 @@ class Connector:
 
     def _parse_change(self, stream: str, message: Message) -> Change:
         key, value = (None if raw is None else self._decode(raw) for raw in (message.key, message.value))
-        full = self._topic(stream).replica_identity == "full"
+        full = self._find_topic(stream).replica_identity == "full"
         return parse_change(key, value, unwrapped=self.settings.unwrapped, full=full)
 
     def _check_newest(self, feed: str, partition: int) -> str:

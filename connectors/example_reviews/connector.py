@@ -39,14 +39,14 @@ class Connector(HttpConnector):
 
     def read(self, stream: str, cursor: Cursor | None, window: Window = UNBOUNDED) -> Iterator[Batch]:
         """Yield the reviews changed after the cursor, oldest first."""
-        return paginate(self._page, self.mappings[stream], self.client.now, self.settings.page, cursor, window)
+        return paginate(self._fetch_page, self.mappings[stream], self.client.now, self.settings.page, cursor, window)
 
     def count(self, stream: str, window: Window) -> int:
         """Return the service's own count."""
         query = {"changed_from": _format_time(window.start), "changed_before": _format_time(window.end)}
         return int(self.client.get("/v1/reviews/count", query).json()["count"])
 
-    def _page(self, at: datetime | None, key: str) -> list[dict[str, Any]]:
+    def _fetch_page(self, at: datetime | None, key: str) -> list[dict[str, Any]]:
         query = {"changed_from": _format_time(at), "after": key, "limit": self.settings.page}
         reviews: list[dict[str, Any]] = self.client.get("/v1/reviews", query).json()["reviews"]
         return reviews

@@ -50,7 +50,7 @@ class Connector:
         root = self.settings.root
         if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
             raise ConfigError(f"root: there is no readable folder {root}: create it, or name another with --root")
-        counts = Counter(stream.partition(":")[0] for stream, _ in self._files())
+        counts = Counter(stream.partition(":")[0] for stream, _ in self._list_files())
         empty = sorted(self._feeds.keys() - counts.keys())
         waiting = f"; no file yet for {', '.join(empty)}" if empty else ""
         return f"{len(self._feeds)} feeds, {counts.total()} files below {root}{waiting}"
@@ -61,7 +61,7 @@ class Connector:
             (stream.partition(":")[0], cursor["sha256"]): stream for stream, cursor in saved.items() if cursor["done"]
         }
         unsettled = 0
-        for stream, path in self._files():
+        for stream, path in self._list_files():
             try:
                 status = path.stat()
             except FileNotFoundError:
@@ -96,7 +96,7 @@ class Connector:
                 yield Batch((), {**now, "rows": 0, "done": True}, Phase.RESTART, 1.0)
                 return
             file.seek(0)
-            yield from self._batches(stream, file, now, cursor["rows"] if cursor and unchanged else None)
+            yield from self._read_batches(stream, file, now, cursor["rows"] if cursor and unchanged else None)
         self._read_under[name, digest] = stream
 
     def map_record(self, record: Record) -> Touchpoint:
@@ -109,14 +109,14 @@ class Connector:
     def close(self) -> None:
         """Do nothing: no file stays open between two reads."""
 
-    def _batches(self, stream: str, file: BufferedReader, now: dict[str, Any], behind: int | None) -> Iterator[Batch]:
+    def _read_batches(self, stream: str, file: BufferedReader, now: dict[str, Any], behind: int | None) -> Iterator[Batch]:
         """Yield batches of the whole file. The first `behind` rows are already published; None resets the totals."""
         feed = self._feeds[stream.partition(":")[0]]
         equal_rows: Counter[bytes] = Counter()
         records: list[Record | RejectedRecord] = []
         phase = Phase.RESTART if behind is None else Phase.NEXT
         rows, size, read_at = 0, 0, datetime.now(UTC)
-        for row in feed.rows(file):
+        for row in feed.read_rows(file):
             records.append(feed.create_record(row, stream, read_at, equal_rows))
             rows, size = rows + 1, size + len(row.raw)
             if len(records) == MAX_BATCH_RECORDS or size >= MAX_BATCH_BYTES or rows == behind:
@@ -126,7 +126,7 @@ class Connector:
                 records, size, read_at = [], 0, datetime.now(UTC)
         yield Batch(records, {**now, "rows": rows, "done": True}, phase, 1.0)
 
-    def _files(self) -> Iterator[tuple[str, Path]]:
+    def _list_files(self) -> Iterator[tuple[str, Path]]:
         """Yield stream and path of every file that matches a feed's glob, by feed and name."""
         root = self.settings.root
         if not root.is_dir():

@@ -39,7 +39,7 @@ def read_rows(file: BufferedReader, feed: Feed) -> Iterator[Row]:
         first = next(split_records(lines, feed, 0), None)
         if first is None:
             return
-        problem = _header_problem(first.cells, feed.columns)
+        problem = _check_header(first.cells, feed.columns)
         if isinstance(first.cells, RecordError) or problem:
             yield reject_file(file, problem)
             return
@@ -67,7 +67,7 @@ def split_records(lines: Lines, feed: Feed, width: int) -> Iterator[Split]:
             try:
                 text = raw.decode(encoding)
             except UnicodeDecodeError as error:
-                yield Split([line], _decoding_error(error, encoding))
+                yield Split([line], _create_decoding_error(error, encoding))
             else:
                 yield Split([line], text.split() if delimiter == "whitespace" else text.rstrip("\r\n").split(delimiter))
 
@@ -87,7 +87,7 @@ def _split_quoted(line: Line, lines: Lines, feed: Feed, width: int) -> Split:
     try:
         raw.decode(feed.encoding)
     except UnicodeDecodeError as error:
-        return Split(taken, _decoding_error(error, feed.encoding))
+        return Split(taken, _create_decoding_error(error, feed.encoding))
     return Split(taken, NUL if b"\0" in raw else cells)
 
 
@@ -115,7 +115,7 @@ def _name_cells(cells: list[str], header: list[str]) -> dict[str, str] | RecordE
     return {column: cell for column, cell in zip(header, cells, strict=False) if cell}
 
 
-def _header_problem(cells: list[str] | RecordError, columns: list[str]) -> str:
+def _check_header(cells: list[str] | RecordError, columns: list[str]) -> str:
     if isinstance(cells, RecordError):
         return f"the header line cannot be read: {cells.detail}"
     names = [cell.strip() for cell in cells if cell.strip()]
@@ -126,5 +126,5 @@ def _header_problem(cells: list[str] | RecordError, columns: list[str]) -> str:
     return ""
 
 
-def _decoding_error(error: UnicodeDecodeError, encoding: str) -> RecordError:
+def _create_decoding_error(error: UnicodeDecodeError, encoding: str) -> RecordError:
     return RecordError("invalid_utf8", f"byte {error.start + 1} of the record is not valid {encoding}")

@@ -38,7 +38,7 @@ class FeedReader:
         self._key = compile_expression(feed.key, self.columns, f"feeds.{name}.key") if feed.key else None
         self._version = compile_expression(feed.version, self.columns, f"feeds.{name}.version") if feed.version else None
 
-    def rows(self, file: BufferedReader) -> Iterator[Row]:
+    def read_rows(self, file: BufferedReader) -> Iterator[Row]:
         """Yield the rows of one open file."""
         return FORMATS[self.feed.format](file, self.feed)
 
@@ -50,8 +50,8 @@ class FeedReader:
                 raise row.data
             self._check_columns(row)
             digest = b"" if self._key and self._version else sha256(row.raw.rstrip(b"\r\n")).digest()
-            key = self._identity("key", row) if self._key else self._number_equal_rows(digest, equal_rows)
-            version = self._identity("version", row) if self._version else digest.hex()
+            key = self._evaluate_identity("key", row) if self._key else self._number_equal_rows(digest, equal_rows)
+            version = self._evaluate_identity("version", row) if self._version else digest.hex()
         except RecordError as error:
             return RejectedRecord(row.raw, row.size, position, error)
         return Record(stream, key, version, row.data, row.raw, position, read_at)
@@ -74,7 +74,7 @@ class FeedReader:
                 f"column {unknown[0][:MAX_NAME_LENGTH]!r} holds a value and is not among the feed's columns",
             )
 
-    def _identity(self, name: str, row: Row) -> str:
+    def _evaluate_identity(self, name: str, row: Row) -> str:
         expression = self._key if name == "key" else self._version
         assert expression is not None
         assert isinstance(row.data, dict)

@@ -46,10 +46,10 @@ def read_rows(file: BufferedReader, feed: Feed) -> Iterator[Row]:
         except (pa.ArrowException, OSError) as error:
             _raise_system_error(error)
             number += 1
-            yield _broken_group(file, parquet.metadata.row_group(group), number, group)
+            yield _reject_group(file, parquet.metadata.row_group(group), number, group)
 
 
-def _broken_group(file: BufferedReader, group: Any, number: int, index: int) -> Row:
+def _reject_group(file: BufferedReader, group: Any, number: int, index: int) -> Row:
     """Return the bytes of a damaged row group as one rejected row."""
     columns = [group.column(i) for i in range(group.num_columns)]
     start = min(column.dictionary_page_offset or column.data_page_offset for column in columns)

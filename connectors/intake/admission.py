@@ -96,7 +96,7 @@ class Admission:
         if path in TRACKER_PATHS:
             return self._find_endpoint("snowplow"), 0
         if path.startswith("/v1/"):
-            return self._match_key(self._endpoints_of("segment"), segment.read_write_key(request), "the write key")
+            return self._match_key(self._list_endpoints("segment"), segment.read_write_key(request), "the write key")
         kind, _, name = path[1:].partition("/")
         endpoint = self._endpoints.get(name)
         if kind == "cloudevents" and endpoint and endpoint.protocol == "cloudevents":
@@ -111,11 +111,11 @@ class Admission:
             return name, number
         raise RejectedError(404, "no endpoint has this path")
 
-    def _endpoints_of(self, protocol: str) -> list[str]:
+    def _list_endpoints(self, protocol: str) -> list[str]:
         return [name for name, endpoint in self._endpoints.items() if endpoint.protocol == protocol]
 
     def _find_endpoint(self, protocol: str) -> str:
-        if names := self._endpoints_of(protocol):
+        if names := self._list_endpoints(protocol):
             return names[0]
         raise RejectedError(404, "no endpoint has this path")
 

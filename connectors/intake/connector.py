@@ -53,13 +53,13 @@ class Connector:
 
     def check(self) -> str:
         """Return the endpoints with their paths. Raises ConfigError if one has no key."""
-        return ", ".join(f"{name} at {path}" for name, path in self._admission().list_paths().items())
+        return ", ".join(f"{name} at {path}" for name, path in self._create_admission().list_paths().items())
 
     def listen(self, *, acknowledge: bool) -> str:
         """Start the server once and return its address."""
         if self._server is None:
             self._acknowledge = acknowledge
-            self._server = Server(self.settings, self._admission(), self._inbox, acknowledge=acknowledge)
+            self._server = Server(self.settings, self._create_admission(), self._inbox, acknowledge=acknowledge)
             self._server.start()
         return f"http://{self.settings.host}:{self._server.port}"
 
@@ -103,7 +103,7 @@ class Connector:
         if self._server is not None:
             self._server.stop()
 
-    def _admission(self) -> Admission:
+    def _create_admission(self) -> Admission:
         columns = {name: frozenset(DEFAULTS[endpoint.mapping]["columns"]) for name, endpoint in self.settings.endpoints.items()}
         return Admission(self.settings, columns)
 

@@ -18,7 +18,7 @@ from connectors.contract import UNBOUNDED, Batch, Cursor, Record, RejectedRecord
 from connectors.http.client import Client
 from connectors.http.http_connector import HttpConnector
 from connectors.mapping.record_mapping import RecordMapping
-from connectors.mastodon.feed import Entry, Feed, Hashtag, Mentions, parse_page, time_of_id
+from connectors.mastodon.feed import Entry, Feed, Hashtag, Mentions, parse_id_time, parse_page
 from connectors.mastodon.recheck import Post, Recheck
 from connectors.mastodon.settings import MastodonSettings
 from connectors.settings import secret_variable
@@ -57,7 +57,7 @@ class Connector(HttpConnector):
     def check(self) -> str:
         """Request the newest post of each stream. Raises ConfigError with the setting to change."""
         for feed in self._feeds.values():
-            self._page(feed, limit=1)
+            self._fetch_page(feed, limit=1)
         return f"can read {', '.join(self._feeds)} at {self.settings.url}"
 
     def list_streams(self, saved: Mapping[str, Cursor]) -> list[str]:
@@ -81,20 +81,20 @@ class Connector(HttpConnector):
         """
         feed, place, lookback = self._feeds[stream], dict(cursor or BEGINNING), self._posts.spec.lookback
         if place["gone"]:
-            yield self._deletes(place)
+            yield self._create_deletes(place)
         recheck, seen = Recheck(place["watched"], lookback), set[int]()
-        begin = feed.begin(place["after"], recheck, lookback) if place["done"] else place["after"]
-        begin = after = max(begin, feed.place_before(window.start))
-        page: list[Entry] | None = self._page(feed, limit=self.settings.page, min_id=after)
+        begin = feed.find_begin(place["after"], recheck, lookback) if place["done"] else place["after"]
+        begin = after = max(begin, feed.find_place_before(window.start))
+        page: list[Entry] | None = self._fetch_page(feed, limit=self.settings.page, min_id=after)
         while page is not None:
             end = min(filter(None, (self.client.now(), window.end)))
             entries = _take_settled(page, after, end)
             after = max((one.place for one in entries if one.place is not None), default=after)
-            follows = self._page(feed, limit=self.settings.page, min_id=after) if page and len(entries) == len(page) else []
+            follows = self._fetch_page(feed, limit=self.settings.page, min_id=after) if page and len(entries) == len(page) else []
             entries = [one for one in entries if one.post]
             recheck.add(_identify(entries))
             seen.update(one.place for one in entries if one.place is not None)
-            records = self._records(one for one in entries if one.at is None or not window.start or one.at >= window.start)
+            records = self._create_records(one for one in entries if one.at is None or not window.start or one.at >= window.start)
             place = {"after": after, "done": not follows, "watched": recheck.pack(), "gone": {}}
             at = next((one.at for one in reversed(entries) if one.at), None)
             yield Batch(records, place, progress=window.progress_at(at, end) if at and follows else 1.0)
@@ -102,15 +102,15 @@ class Connector(HttpConnector):
         if window.end is None:
             yield from self._check_missing(recheck, recheck.find_missing(begin, seen), place)
 
-    def _page(self, feed: Feed, **query: int) -> list[Entry]:
+    def _fetch_page(self, feed: Feed, **query: int) -> list[Entry]:
         return parse_page(feed, self.client.get(feed.path, {**feed.query, **query}).json())
 
-    def _records(self, entries: Iterable[Entry]) -> list[Record | RejectedRecord]:
+    def _create_records(self, entries: Iterable[Entry]) -> list[Record | RejectedRecord]:
         now = self.client.now()
-        return [self._record(one, now) for one in entries]
+        return [self._create_record(one, now) for one in entries]
 
-    def _record(self, entry: Entry, now: datetime) -> Record | RejectedRecord:
-        at = time_of_id(entry.post)
+    def _create_record(self, entry: Entry, now: datetime) -> Record | RejectedRecord:
+        at = parse_id_time(entry.post)
         record = self._posts.create_record({**entry.post, "placed_at": at and at.isoformat()}, now)
         return replace(record, time=entry.at) if isinstance(record, Record) else record
 
@@ -126,9 +126,9 @@ class Connector(HttpConnector):
         now = self.client.now().isoformat()
         gone = {post.status: (post.account, post.at, now) for post in lost.values()}
         place = {**place, "watched": recheck.pack(), "gone": gone}
-        yield Batch(self._records(here), place, progress=1.0)
+        yield Batch(self._create_records(here), place, progress=1.0)
         if gone:
-            yield self._deletes(place)
+            yield self._create_deletes(place)
 
     def _fetch_posts(self, names: list[str]) -> dict[str, dict[str, Any]]:
         """Return the posts that exist and that the account may read, by id."""
@@ -138,7 +138,7 @@ class Connector(HttpConnector):
             posts.update((post["id"], post) for post in self.client.get(f"/api/v1/statuses?{query}").json())
         return posts
 
-    def _deletes(self, place: Cursor) -> Batch:
+    def _create_deletes(self, place: Cursor) -> Batch:
         """Return the deletes of the cursor. Their times come from the cursor, so they are the same after a crash."""
         items = [
             {"id": name, "account": {"id": account}, "placed_at": instant(at).isoformat(), "deleted_at": deleted_at}

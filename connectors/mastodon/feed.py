@@ -31,11 +31,11 @@ class Feed(Protocol):
         """Return one entry of an answer."""
         ...
 
-    def begin(self, after: int, recheck: Recheck, lookback: timedelta) -> int:
+    def find_begin(self, after: int, recheck: Recheck, lookback: timedelta) -> int:
         """Return the place after which a new round begins if the previous round ended at `after`."""
         ...
 
-    def place_before(self, at: datetime | None) -> int:
+    def find_place_before(self, at: datetime | None) -> int:
         """Return the last place before all entries from `at` on, as exactly as the stream allows."""
         ...
 
@@ -51,10 +51,10 @@ class Mentions:
     def parse(self, entry: dict[str, Any]) -> Entry:
         return Entry(_parse_id(entry["id"]), datetime.fromisoformat(entry["created_at"]), entry["status"] or {})
 
-    def begin(self, after: int, recheck: Recheck, lookback: timedelta) -> int:
+    def find_begin(self, after: int, recheck: Recheck, lookback: timedelta) -> int:
         return min((after, *(place - 1 for place in recheck.posts)))
 
-    def place_before(self, at: datetime | None) -> int:
+    def find_place_before(self, at: datetime | None) -> int:
         return 0
 
 
@@ -67,17 +67,17 @@ class Hashtag:
         self.query: dict[str, Any] = {}
 
     def parse(self, entry: dict[str, Any]) -> Entry:
-        return Entry(_parse_id(entry["id"]), time_of_id(entry), entry)
+        return Entry(_parse_id(entry["id"]), parse_id_time(entry), entry)
 
-    def begin(self, after: int, recheck: Recheck, lookback: timedelta) -> int:
-        late = self.place_before(instant(after >> RANDOM_BITS) - lookback)
+    def find_begin(self, after: int, recheck: Recheck, lookback: timedelta) -> int:
+        late = self.find_place_before(instant(after >> RANDOM_BITS) - lookback)
         return min(after, max(late, min(recheck.posts) - 1) if recheck.is_full() else late)
 
-    def place_before(self, at: datetime | None) -> int:
+    def find_place_before(self, at: datetime | None) -> int:
         return (milliseconds(at) << RANDOM_BITS) - 1 if at else 0
 
 
-def time_of_id(post: dict[str, Any]) -> datetime | None:
+def parse_id_time(post: dict[str, Any]) -> datetime | None:
     """Return the time that a post's id contains. Raises ConfigError if the server uses ids of another kind."""
     number = _parse_id(post.get("id"))
     return None if number is None else instant(number >> RANDOM_BITS)

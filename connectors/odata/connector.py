@@ -37,7 +37,7 @@ class Connector(HttpConnector):
         address = urljoin(settings.url, settings.token_url or "")
         basic = partial(_sign_basic, settings)
         self._tokens = Client(address, self.rate_limit, timeout=settings.timeout_seconds, credentials_hint=fix, login=basic)
-        entities = settings.entity_sets()
+        entities = settings.list_entity_sets()
         own = {name: RecordMapping(settings.name, name, given.mapping) for name, given in entities.items() if given.mapping}
         self.mappings = {name: own.get(name) or self.mappings[name] for name in entities}
         self._readers = {

@@ -39,18 +39,18 @@ class Reader:
 
     def count(self, window: Window) -> int:
         """Return the server's number of rows in the window."""
-        query = {"$filter": self._between(window) or None, "sap-client": self._sap_client}
+        query = {"$filter": self._build_window(window) or None, "sap-client": self._sap_client}
         return int(self._client.get(f"{self._entity.path}/$count", query, {"Accept": "text/plain"}).json())
 
     def _fetch_part(self, size: int, at: datetime | None, key: str) -> Page:
         """Return the next rows after (at, key) without a gap between them."""
         changed, name = self._entity.changed, self._entity.key
-        rows, more = self._request(self._after(at, key), f"{changed},{name}", size)
+        rows, more = self._request(self._build_after(at, key), f"{changed},{name}", size)
         last = self._parse_time(rows[-1]) if rows else None
         if not more or last is None:
             return Page(rows, more)
         before = [row for row in rows if self._parse_time(row) != last]
-        group = self._within(last, key if last == at else "")
+        group = self._build_within(last, key if last == at else "")
         return Page(before + self._request(group, name, size - len(before)).items, more=True)
 
     def _request(self, condition: str | None, order: str, size: int) -> Page:
@@ -63,30 +63,30 @@ class Reader:
             item[self._entity.changed] = normalize_time(item.get(self._entity.changed), self._entity.type)
         return Page(page.items, page.more or len(page.items) >= size)
 
-    def _after(self, at: datetime | None, key: str) -> str | None:
+    def _build_after(self, at: datetime | None, key: str) -> str | None:
         if at is None:
             return None
         if not key:
-            return self._from(at)
-        return f"{self._from(at + self._grain)} or ({self._within(at, key)})"
+            return self._build_from(at)
+        return f"{self._build_from(at + self._grain)} or ({self._build_within(at, key)})"
 
-    def _within(self, at: datetime, key: str) -> str:
+    def _build_within(self, at: datetime, key: str) -> str:
         """Return the filter for the rows of one grain, after `key` if given."""
         text = key.replace("'", "''")
         after = f" and {self._entity.key} gt '{text}'" if key else ""
-        return f"{self._from(at)} and {self._until(at + self._grain)}{after}"
+        return f"{self._build_from(at)} and {self._build_until(at + self._grain)}{after}"
 
-    def _between(self, window: Window) -> str:
-        bounds = [self._from(window.start) if window.start else "", self._until(window.end) if window.end else ""]
+    def _build_window(self, window: Window) -> str:
+        bounds = [self._build_from(window.start) if window.start else "", self._build_until(window.end) if window.end else ""]
         return " and ".join(one for one in bounds if one)
 
-    def _from(self, at: datetime) -> str:
-        return f"{self._entity.changed} ge {self._literal(at)}"
+    def _build_from(self, at: datetime) -> str:
+        return f"{self._entity.changed} ge {self._format_literal(at)}"
 
-    def _until(self, at: datetime) -> str:
-        return f"{self._entity.changed} lt {self._literal(at)}"
+    def _build_until(self, at: datetime) -> str:
+        return f"{self._entity.changed} lt {self._format_literal(at)}"
 
-    def _literal(self, at: datetime) -> str:
+    def _format_literal(self, at: datetime) -> str:
         return self._dialect.format_literal(align_time(at, self._grain), self._entity.type)
 
     def _parse_time(self, item: dict[str, Any]) -> datetime | None:

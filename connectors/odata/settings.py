@@ -77,6 +77,6 @@ class ODataSettings(SourceSettings):
                 raise ValueError(f"{name}: needs a mapping, see connectors/mapping/record_mapping.py")
         return streams
 
-    def entity_sets(self) -> dict[str, EntitySet]:
+    def list_entity_sets(self) -> dict[str, EntitySet]:
         """Return the entity set of each stream."""
         return {name: given or BUILT_IN[name] for name, given in self.streams.items()}

@@ -45,14 +45,14 @@ def _measure_wait(transaction: Item, ticket: Item, before: Iterable[Item]) -> fl
         if int(one["id"]) >= int(transaction["id"]):
             continue
         if one["Type"] == "Create":
-            return _seconds(one, transaction)
+            return _measure_seconds(one, transaction)
         if not _find_customer(one, ticket)[1]:
-            return _seconds(since, transaction) if since else None
+            return _measure_seconds(since, transaction) if since else None
         since = one
     return None
 
 
-def _seconds(first: Item, last: Item) -> float:
+def _measure_seconds(first: Item, last: Item) -> float:
     return (datetime.fromisoformat(last["Created"]) - datetime.fromisoformat(first["Created"])).total_seconds()
 
 

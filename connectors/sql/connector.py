@@ -52,7 +52,7 @@ class Connector:
         self.database = database or _create_database(settings)
         self._known_times: set[str] = set()
         self._mappings = {
-            stream: RecordMapping(settings.name, stream, _create_mapping(settings, stream)) for stream in self._streams()
+            stream: RecordMapping(settings.name, stream, _create_mapping(settings, stream)) for stream in self._list_streams()
         }
 
     def check(self) -> str:
@@ -70,7 +70,7 @@ class Connector:
 
     def list_streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
         """Yield each table, and `<table>.gone` if its keys are due for a comparison."""
-        for stream in self._streams():
+        for stream in self._list_streams():
             cursor = saved.get(stream)
             if not stream.endswith(GONE_SUFFIX) or cursor is None or self._is_due(stream, cursor):
                 yield stream
@@ -89,23 +89,23 @@ class Connector:
 
     def count(self, stream: str, window: Window) -> int:
         """Return the database's own count."""
-        return self.database.count_rows(self._table(stream), window)
+        return self.database.count_rows(self._find_table(stream), window)
 
     def close(self) -> None:
         """Close the connection."""
         self.database.close()
 
-    def _streams(self) -> list[str]:
+    def _list_streams(self) -> list[str]:
         compared = [name + GONE_SUFFIX for name, table in self.settings.tables.items() if table.gone]
         return [*self.settings.tables, *compared]
 
-    def _table(self, stream: str) -> SqlTable:
+    def _find_table(self, stream: str) -> SqlTable:
         return self.settings.tables[stream.removesuffix(GONE_SUFFIX)]
 
     def _read_changed(self, stream: str, cursor: Cursor | None, window: Window) -> Iterator[Batch]:
-        table, size = self._table(stream), self.settings.page
+        table, size = self._find_table(stream), self.settings.page
         self._check_changed(stream, table)
-        place, more = self._begin(cursor, window), True
+        place, more = self._find_begin(cursor, window), True
         while more:
             self.rate_limit.acquire()
             clock = self.database.read_clock()  # before the page, see `read_clock`
@@ -133,7 +133,7 @@ class Connector:
         if value:
             self._known_times.add(name)
 
-    def _begin(self, cursor: Cursor | None, window: Window) -> Place:
+    def _find_begin(self, cursor: Cursor | None, window: Window) -> Place:
         if cursor is not None and not (cursor["done"] and self.settings.late_seconds):
             return Place(cursor["at"], cursor["key"])
         newest = parse_time(cursor["at"]) if cursor else None
@@ -142,14 +142,14 @@ class Connector:
         return Place(format_time(first) if first else None)
 
     def _is_due(self, stream: str, cursor: Cursor) -> bool:
-        compared, before = self._table(stream).gone, parse_time(cursor["at"])
+        compared, before = self._find_table(stream).gone, parse_time(cursor["at"])
         assert compared
         assert before
         return datetime.now(UTC) - before >= timedelta(seconds=compared.every_seconds)
 
     def _read_deleted(self, stream: str, cursor: Cursor | None) -> Iterator[Batch]:
         """Yield the keys deleted since the cursor. The cursor's time is their version, so a repeated read is the same event."""
-        table = self._table(stream)
+        table = self._find_table(stream)
         self.rate_limit.acquire()
         now = self.database.read_clock().now.isoformat()
         current = build_key_set(self.database.fetch_keys(table))

@@ -69,7 +69,7 @@ class Connector:
         if progress.state is not None:
             files["state"] = self._dialect.build_state(progress.state)
         with self._run(self._dialect.read, **files) as process:
-            yield from self._batches(
+            yield from self._read_batches(
                 process, self._dialect.list_names(entry), self._create_keyed_mapping(stream, entry), progress
             )
 
@@ -88,7 +88,7 @@ class Connector:
         command = self.settings.command
         return Path(next((part for part in reversed(command) if not part.startswith("-")), command[0])).name
 
-    def _batches(self, process: Process, names: set[str], mapping: RecordMapping, progress: Progress) -> Iterator[Batch]:
+    def _read_batches(self, process: Process, names: set[str], mapping: RecordMapping, progress: Progress) -> Iterator[Batch]:
         """Yield batches. A batch ends with a state, when it is full, and when the tap is silent."""
         records: list[Record | RejectedRecord] = []
         size = 0

@@ -73,7 +73,7 @@ class Connector(HttpConnector):
         feed = FEEDS[stream]
 
         def page(at: datetime | None, key: str) -> list[dict[str, Any]]:
-            return self._complete(stream, self._fetch_rows(feed, _after(feed.time, at, key), self.settings.page))
+            return self._complete(stream, self._fetch_rows(feed, _build_after(feed.time, at, key), self.settings.page))
 
         batches = paginate(page, self.mappings[stream], self.client.now, self.settings.page, cursor, window)
         return map(_remove_first_contacts, batches) if stream == CHANGED_PARTIES else batches
@@ -83,7 +83,9 @@ class Connector(HttpConnector):
         if stream == CHANGED_PARTIES:
             return None
         feed = FEEDS[stream]
-        return self.rpc.count(feed.model, [*feed.domain, *_clause(feed, ">=", window.start), *_clause(feed, "<", window.end)])
+        return self.rpc.count(
+            feed.model, [*feed.domain, *_build_clause(feed, ">=", window.start), *_build_clause(feed, "<", window.end)]
+        )
 
     def _read_gone(self, cursor: Cursor | None) -> Iterator[Batch]:
         """Yield missing parties whose delete is not in the log. Their version is `since`, the time of the cursor."""
@@ -178,7 +180,7 @@ def _match_digit(model: str, position: int, bit: int, rows: list[int]) -> list[A
     return [["id", "in", rows], ["OR", *likes]]
 
 
-def _after(time: str, at: datetime | None, key: str) -> list[Any]:
+def _build_after(time: str, at: datetime | None, key: str) -> list[Any]:
     """Return the domain of records after (time, id)."""
     if at is None:
         return []
@@ -187,5 +189,5 @@ def _after(time: str, at: datetime | None, key: str) -> list[Any]:
     return [["OR", [[time, ">", encode_time(at)]], [[time, "=", encode_time(at)], ["id", ">", int(key)]]]]
 
 
-def _clause(feed: Feed, operator: str, at: datetime | None) -> list[Any]:
+def _build_clause(feed: Feed, operator: str, at: datetime | None) -> list[Any]:
     return [[feed.time, operator, encode_time(at)]] if at else []

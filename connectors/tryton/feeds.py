@@ -34,7 +34,7 @@ class Feed(NamedTuple):
     added: Mapping[str, Callable[[Row], object]] = {}
 
 
-def transitions(
+def create_transition_feed(
     module: str, about: str, targets: tuple[str, ...], fields: tuple[str, ...], **added: Callable[[Row], object]
 ) -> Feed:
     """Return the feed of log rows for transitions into a state (`state:done`) or for uses of a button (`receive`).
@@ -47,13 +47,13 @@ def transitions(
     return Feed((module,), about, LOG_MODEL, "create_date", domain, columns, added)
 
 
-def deletes(about: str) -> Feed:
+def create_delete_feed(about: str) -> Feed:
     """Return the feed of log rows for deletes."""
     domain = [["event", "=", "delete"], ["resource", "like", f"{about},%"]]
     return Feed(("party",), about, LOG_MODEL, "create_date", domain, ("create_date", "event"))
 
 
-def party_fields(name: str) -> tuple[str, ...]:
+def list_party_fields(name: str) -> tuple[str, ...]:
     """Return the fields that identify a customer, reached through the field `name`."""
     return tuple(f"{name}.{field}" for field in PARTY_FIELDS)
 
@@ -76,24 +76,24 @@ def compute_move_time(row: Row) -> str:
 
 
 FEEDS = {
-    "sales": transitions(
+    "sales": create_transition_feed(
         "sale",
         "sale.sale",
         ("state:quotation", "state:confirmed", "state:done", "state:cancelled"),
-        ("number", "reference", "total_amount", "currency.code", *party_fields("party")),
+        ("number", "reference", "total_amount", "currency.code", *list_party_fields("party")),
     ),
-    "shipments": transitions(
+    "shipments": create_transition_feed(
         "stock",
         "stock.shipment.out",
         ("state:shipped", "state:done", "state:cancelled"),
-        ("number", "origins", "origin_planned_date", "effective_date", "warehouse.name", *party_fields("customer")),
+        ("number", "origins", "origin_planned_date", "effective_date", "warehouse.name", *list_party_fields("customer")),
         delay_days=compute_delay,
     ),
-    "returns": transitions(
+    "returns": create_transition_feed(
         "stock",
         "stock.shipment.out.return",
         ("receive", "state:done", "state:cancelled"),
-        ("number", "origins", "warehouse.name", *party_fields("customer")),
+        ("number", "origins", "warehouse.name", *list_party_fields("customer")),
     ),
     "moves": Feed(
         ("stock", "sale"),
@@ -110,7 +110,7 @@ FEEDS = {
         (
             *("write_date", "state", "effective_date", "quantity", "unit.symbol", "product.code", "product.name"),
             *("from_location.name", "from_location.type", "to_location.name", "to_location.type", "sale.number"),
-            *("shipment.number", "shipment.warehouse.name", *party_fields("shipment.customer")),
+            *("shipment.number", "shipment.warehouse.name", *list_party_fields("shipment.customer")),
         ),
         {"moved_at": compute_move_time},
     ),
@@ -120,7 +120,7 @@ FEEDS = {
         "account.invoice",
         "write_date",
         [["type", "=", "out"], ["state", "in", ["posted", "paid", "cancelled"]]],
-        ("write_date", "state", "number", "invoice_date", "total_amount", "currency.code", *party_fields("party")),
+        ("write_date", "state", "number", "invoice_date", "total_amount", "currency.code", *list_party_fields("party")),
     ),
     "opportunities": Feed(
         ("sale_opportunity",),
@@ -128,7 +128,7 @@ FEEDS = {
         "sale.opportunity",
         "write_date",
         [["state", "in", ["converted", "won", "lost", "cancelled"]]],
-        ("write_date", "state", "number", "amount", "currency.code", *party_fields("party")),
+        ("write_date", "state", "number", "amount", "currency.code", *list_party_fields("party")),
     ),
     "parties.new": Feed(("party",), "party.party", "party.party", "create_date", [WITH_ARCHIVED], ("create_date", *PARTY_FIELDS)),
     CHANGED_PARTIES: Feed(
@@ -137,8 +137,8 @@ FEEDS = {
         "party.contact_mechanism",
         "last_modified_at",
         [["type", "in", ["email", "phone", "mobile"]]],
-        ("last_modified_at", "type", "value", "party.create_date", *party_fields("party")),
+        ("last_modified_at", "type", "value", "party.create_date", *list_party_fields("party")),
     ),
-    "parties": deletes("party.party"),
+    "parties": create_delete_feed("party.party"),
     GONE_PARTIES: Feed(("party",), "party.party", "party.party", "id", [WITH_ARCHIVED], ("id",)),
 }

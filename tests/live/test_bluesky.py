@@ -20,7 +20,7 @@ import yaml
 from websockets.sync.client import connect as websocket
 
 from connectors.bluesky.connector import PATHS, Connector
-from connectors.bluesky.frames import firehose_parser, parse_jetstream
+from connectors.bluesky.frames import create_firehose_parser, parse_jetstream
 from connectors.bluesky.settings import BlueskySettings
 from connectors.contract import Record
 from connectors.errors import CursorExpiredError
@@ -240,7 +240,7 @@ def test_jetstream_frames_of_same_commits_give_same_events(server: Server) -> No
     first = server.post(ann, "hello")
     server.edit(ann, first, "corrected")
     server.delete(ann, first)
-    direct = firehose_parser()
+    direct = create_firehose_parser()
     seen: list[dict[str, Any]] = []
     with websocket(f"{server.url.replace('http', 'ws')}{PATHS['firehose']}?cursor=0", proxy=None) as source:
         while len(seen) < 3:

@@ -57,7 +57,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> IntakeSettings:
 
 @pytest.fixture
 def admission(settings: IntakeSettings) -> Admission:
-    return Connector(settings)._admission()
+    return Connector(settings)._create_admission()
 
 
 def request(path: str, body: bytes | object, **headers: str) -> Request:
@@ -125,7 +125,7 @@ def test_vendor_time_is_kept_for_each_attempt(settings: IntakeSettings, scheme: 
     body = json.dumps({**TIMED[scheme], "email": "ann@example.com"})
     for minutes in (0, 4):
         sent = delivery(scheme, body, NOW + timedelta(minutes=minutes))
-        [record] = connector._admission().admit(replace(sent, at=NOW + timedelta(minutes=minutes))).records
+        [record] = connector._create_admission().admit(replace(sent, at=NOW + timedelta(minutes=minutes))).records
         assert isinstance(record, Record)
         happened = connector.map_record(record).occurred_at
         assert happened.replace(microsecond=0) == datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -136,7 +136,7 @@ def test_vendor_time_is_kept_for_each_attempt(settings: IntakeSettings, scheme: 
 def test_delivery_without_time_has_time_of_receipt(settings: IntakeSettings, scheme: str) -> None:
     connector = Connector(settings)
     body = '{"time": "at noon", "email": "ann@example.com"}'  # the author of a trigger writes its body
-    [record] = connector._admission().admit(delivery(scheme, body)).records
+    [record] = connector._create_admission().admit(delivery(scheme, body)).records
     assert isinstance(record, Record)
     assert connector.map_record(record).occurred_at == NOW
 
@@ -387,4 +387,4 @@ def open_to_all() -> tuple[Connector, Admission]:
     keys = {f"TOUCHLINE_FUZZ_{name.upper()}_KEYS": "key" for name in endpoints}
     with patch.dict(os.environ, keys):
         connector = Connector(IntakeSettings.model_validate({"name": "fuzz", "endpoints": endpoints}))
-        return connector, connector._admission()
+        return connector, connector._create_admission()

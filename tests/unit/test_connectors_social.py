@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.bluesky.connector import Connector
-from connectors.bluesky.frames import firehose_parser, parse_jetstream
+from connectors.bluesky.frames import create_firehose_parser, parse_jetstream
 from connectors.bluesky.settings import BlueskySettings
 from connectors.mastodon.recheck import MAX_POSTS, Recheck
 from schemas.errors import ConfigError, RetryableError
@@ -38,7 +38,7 @@ def test_invalid_frame_is_retryable(data: str) -> None:
     with pytest.raises(RetryableError, match="not Jetstream format"):
         parse_jetstream(data)
     with pytest.raises(RetryableError, match="not firehose format"):
-        firehose_parser()(data.encode())
+        create_firehose_parser()(data.encode())
 
 
 def test_stream_reports_lost_cursor_or_error() -> None:
