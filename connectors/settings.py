@@ -38,12 +38,14 @@ class SourceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
-    name: Name
-    url: str
-    start: AwareDatetime | None = None
-    poll_seconds: float = Field(default=60, gt=0)
-    timeout_seconds: float = Field(default=30, gt=0)
-    requests_per_minute: int | None = Field(default=None, ge=1)
+    name: Name = Field(description="Instance name: label of metrics, `connector` of every touchpoint, key of the saved cursors.")
+    url: str = Field(description="Address of the source.")
+    start: AwareDatetime | None = Field(default=None, description="Live reading skips older records. Default: the beginning.")
+    poll_seconds: float = Field(default=60, gt=0, description="Pause between two rounds, in seconds.")
+    timeout_seconds: float = Field(default=30, gt=0, description="Longest pause within an answer, in seconds.")
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="Request rate. Default: the limit that the source states."
+    )
 
 
 def secret_variable(name: str, field: str = "") -> str:

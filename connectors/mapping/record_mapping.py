@@ -43,16 +43,18 @@ class StreamMapping(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Family
-    system: Name
-    columns: list[str] = Field(min_length=1)
-    key: str | None
-    version: str | None
-    time: str | None = None
-    late_seconds: float = Field(default=0, ge=0)
-    deleted: str | None = None
-    snapshot: bool = False
-    map: dict[str, str | dict[str, str]]
+    source: Family = Field(description="Event family of the touchpoints.")
+    system: Name = Field(description="Product that the records come from; part of every event id.")
+    columns: list[str] = Field(min_length=1, description="All fields that the mapping knows; others become attributes.")
+    key: str | None = Field(description="JMESPath: id of the record in its system; null for a hash of the record.")
+    version: str | None = Field(description="JMESPath: version of the record; null for a hash of the record.")
+    time: str | None = Field(
+        default=None, description="JMESPath: time that the stream is read by; without it there is no backfill."
+    )
+    late_seconds: float = Field(default=0, ge=0, description="Each round reads this period before its cursor again, in seconds.")
+    deleted: str | None = Field(default=None, description="JMESPath: true if the source marks the record as deleted.")
+    snapshot: bool = Field(default=False, description="Publish a record only if its touchpoint has changed.")
+    map: dict[str, str | dict[str, str]] = Field(description="Field of the event family to JMESPath expression.")
 
 
 def load_mappings(file: Path, connector: str) -> "dict[str, RecordMapping]":
