@@ -249,11 +249,12 @@ def test_killed_kafka_loses_no_record(name: str, migrated: Stack) -> None:
 
 
 def pages(process: subprocess.Popen[str]) -> str:
-    """Where a sink serves its pages, as soon as it says so."""
+    """Return the address of a sink's pages once its log names it."""
     assert process.stderr is not None
-    found = re.search(r"metrics on (http://127\.0\.0\.1:\d+)/metrics", process.stderr.readline())
-    assert found
-    return found[1]
+    for line in process.stderr:
+        if found := re.search(r"metrics on (http://127\.0\.0\.1:\d+)/metrics", line):
+            return found[1]
+    raise AssertionError("the sink ended without an address")
 
 
 def until_ready(process: subprocess.Popen[str]) -> None:
@@ -303,7 +304,7 @@ def test_sigterm_finishes_the_chunk(name: str) -> None:
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert log.count(" stopped") == len(tables())
+    assert len(re.findall(r"sink \w+ stopped$", log, re.MULTILINE)) == len(tables())
     store("touchpoints")
     assert counted(name) == (2_000, 2_000)
 
