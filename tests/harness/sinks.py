@@ -26,7 +26,7 @@ FILLED = [found for script in migrations() for found in MATERIALIZED.findall(scr
 COPIES = sorted(
     {target for _, refresh, target in FILLED if not refresh} - {table.stored.partition(".")[2] for table in tables().values()}
 )
-ANEW = sorted(name for name, refresh, _ in FILLED if refresh)
+REFRESHED = sorted(name for name, refresh, _ in FILLED if refresh)
 # Columns whose values depend on the run: clocks of the servers, and ids that a connector run drew.
 CLOCKS = ("stored_at", "lag_seconds", "made_at", "age_seconds")
 STARTED: list[subprocess.Popen[str]] = []
@@ -127,18 +127,18 @@ def merge(lost: bytes, kept: bytes) -> Fields:
 
 def publish(topic: str, schema: str, records: Iterable[Fields]) -> None:
     """Encode and send, each record by the key that it has in the topic."""
-    send(topic, ((key(record), encoded(schema, record)) for record in records))
+    send(topic, ((key(record), encode_record(schema, record)) for record in records))
 
 
-def encoded(schema: str, record: Fields) -> bytes:
+def encode_record(schema: str, record: Fields) -> bytes:
     """The bytes on Kafka; those of a flat `resolved` hold its family's record. What sinks do not look at stays empty."""
     if schema != "resolved":
         return encode(schema, record)
     family = {name: value for name, value in record.items() if name not in ("customer_id", "stage")}
-    return packed(record, encode(record["source"], family))
+    return pack_resolved(record, encode(record["source"], family))
 
 
-def packed(record: Fields, touchpoint: bytes) -> bytes:
+def pack_resolved(record: Fields, touchpoint: bytes) -> bytes:
     """A `resolved` record around these bytes of the source's own."""
     customer = {name: record[name] for name in ("customer_id", "stage")}
     return encode("resolved", {**customer, "seen": b"", "touchpoint": touchpoint})
@@ -196,14 +196,14 @@ def ask(sql: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any
     return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
 
-def only(sql: str, params: Mapping[str, Any] | None = None) -> Any:
+def ask_value(sql: str, params: Mapping[str, Any] | None = None) -> Any:
     """The one value of a query."""
     (row,) = ask(sql, params)
     (value,) = row.values()
     return value
 
 
-def called(view: Script) -> str:
+def call_view(view: Script) -> str:
     """How a view is written in a query: one with parameters is called, here for nobody and one day."""
     anything = {"UUID": "00000000-0000-0000-0000-000000000000", "Date": "2026-01-01"}
     given = ", ".join(f"{name} = '{anything[kind]}'" for name, kind in dict(PARAMETER.findall(view.sql)).items())
@@ -234,10 +234,10 @@ def except_columns(view: str, *omitted: str) -> str:
 
 def refresh() -> None:
     """What happens by itself every ten minutes."""
-    for view in ANEW:
+    for view in REFRESHED:
         ask(f"SYSTEM REFRESH VIEW touchline_store.{view}")
         ask(f"SYSTEM WAIT VIEW touchline_store.{view}")
 
 
-def shown(identifier: bytes) -> UUID:
+def to_uuid(identifier: bytes) -> UUID:
     return UUID(bytes=identifier)

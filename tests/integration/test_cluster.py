@@ -27,7 +27,20 @@ from sinks.connection import ClickHouseSettings
 from sinks.contract import tables
 from sinks.migrations import plan
 from sinks.scripts import views
-from tests.harness.sinks import ANEW, NOW, Stored, ask, called, encoded, except_columns, journey, merge, reading, resolved, shown
+from tests.harness.sinks import (
+    NOW,
+    REFRESHED,
+    Stored,
+    ask,
+    call_view,
+    encode_record,
+    except_columns,
+    journey,
+    merge,
+    reading,
+    resolved,
+    to_uuid,
+)
 
 pytestmark = pytest.mark.integration
 STATEMENTS = [(step.name, each) for step in plan({}, own_rights=True, cluster="main") for each in step.statements]
@@ -84,7 +97,7 @@ def chosen(servers: int) -> list[Ports]:
 def write(client: ClickHouse, name: str, schema: str, records: Iterable[Fields]) -> None:
     """Insert as the sink does, into one server."""
     table = tables()[name]
-    stored = [Stored(table.topic, 0, offset, encoded(schema, record)) for offset, record in enumerate(records)]
+    stored = [Stored(table.topic, 0, offset, encode_record(schema, record)) for offset, record in enumerate(records)]
     rows = transform(table, stored).rows
     client.insert(table.stored, table.columns, list(zip(*rows, strict=True)), uuid4().hex)
 
@@ -107,7 +120,7 @@ def test_every_table_is_replicated_and_read_across_shards() -> None:
         assert f"CREATE TABLE IF NOT EXISTS touchline_shard.{name} ON CLUSTER main" in text
         assert f"CREATE TABLE IF NOT EXISTS touchline_store.{name} ON CLUSTER main AS touchline_shard.{name}" in text
     assert re.findall(r"ENGINE = (?!Replicated|Distributed)\w+", text) == ["ENGINE = MergeTree"] * len(
-        ANEW
+        REFRESHED
     )  # made by each server
     assert "SETTINGS non_replicated" not in text
 
@@ -134,19 +147,19 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
             for client in (*shards, one):  # both shards are given everything, so that copies must meet
                 write(client, name, schema, records)
         for client in (*shards, one):
-            for made in ANEW:
+            for made in REFRESHED:
                 client.execute(f"SYSTEM REFRESH VIEW touchline_store.{made}")
                 client.execute(f"SYSTEM WAIT VIEW touchline_store.{made}")
         for shard in shards:
             spread = shard.query("SELECT count() FROM touchline_shard.touchpoints_by_event").rows[0][0]
             assert 0 < spread < 2 * len(touched)
             for view in views():
-                assert answers(shard, called(view)) == answers(one, called(view)), view.name
+                assert answers(shard, call_view(view)) == answers(one, call_view(view)), view.name
         assert len(answers(shards[0], "touchpoints")) == len(touched)
-        merged = shards[1].query(f"SELECT touchpoints FROM touchline.customers WHERE customer_id = '{shown(customers[1])}'")
+        merged = shards[1].query(f"SELECT touchpoints FROM touchline.customers WHERE customer_id = '{to_uuid(customers[1])}'")
         assert merged.rows == [(15,)]
         for shard in shards:
-            of = f"customers_of(customer_id = '{shown(customers[1])}')"
+            of = f"customers_of(customer_id = '{to_uuid(customers[1])}')"
             assert [row[:1] for row in shard.query(f"SELECT touchpoints FROM touchline.{of}").rows] == [(15,)]
             days = "pain_points_between(since = '2020-01-01', until = '2030-01-01')"
             assert shard.query(f"SELECT sum(touchpoints), sum(customers) FROM touchline.{days}").rows == [(200, 38)]

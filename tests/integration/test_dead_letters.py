@@ -23,7 +23,7 @@ from schemas.records.dead_letter import DeadLetter, Replay, make_dead_letter
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import encode, encode_model
 from schemas.wire.topics import DEAD_LETTERS
-from tests.harness.sinks import ask, journey, only, publish, send, shown
+from tests.harness.sinks import ask, ask_value, journey, publish, send, to_uuid
 from tests.harness.stack import TOUCHLINE
 from tests.harness.waiting import eventually
 
@@ -125,7 +125,9 @@ def line(sink: subprocess.Popen[bytes], tmp_path_factory: pytest.TempPathFactory
     send("touchline.erp", [(SECRET.encode(), encode("erp", TOUCHPOINT)), (SECRET.encode(), POISON)])
     publish("touchline.journeys", "journey", [JOURNEY])
     with process(folder / "faulty", sys.executable, "-c", FAULTY_WORKER):
-        eventually(lambda: only("SELECT count() FROM touchline.dead_letters WHERE stage IN ('identify', 'sink_journeys')") == 3)
+        eventually(
+            lambda: ask_value("SELECT count() FROM touchline.dead_letters WHERE stage IN ('identify', 'sink_journeys')") == 3
+        )
     ask("ALTER TABLE touchline_store.journeys_by_customer MODIFY COLUMN touchpoints Int64")
     with process(folder / "worker", TOUCHLINE, "work"):
         yield
@@ -154,8 +156,8 @@ def ends() -> dict[TopicPartition, int]:
 
 def visible_rows() -> tuple[int, int]:
     """Return how many rows the views have of the touchpoint and of the journey."""
-    touchpoints = only("SELECT count() FROM touchline.touchpoints WHERE system = 'broken'")
-    return touchpoints, only(f"SELECT count() FROM touchline.journeys WHERE journey_id = '{shown(JOURNEY['journey_id'])}'")
+    touchpoints = ask_value("SELECT count() FROM touchline.touchpoints WHERE system = 'broken'")
+    return touchpoints, ask_value(f"SELECT count() FROM touchline.journeys WHERE journey_id = '{to_uuid(JOURNEY['journey_id'])}'")
 
 
 def test_refused_records_are_replayed_until_they_pass_or_loop(line: None) -> None:
@@ -206,7 +208,9 @@ def test_refused_records_are_replayed_until_they_pass_or_loop(line: None) -> Non
 
     assert visible_rows() == (1, 1)
     assert before <= {row["letter_id"] for row in ask(f"SELECT letter_id FROM touchline.dead_letters WHERE {MINE}")}
-    assert only("SELECT count() FROM touchline.dead_letters WHERE stage IN ('identify', 'link', 'join', 'sink_journeys')") == 3
+    assert (
+        ask_value("SELECT count() FROM touchline.dead_letters WHERE stage IN ('identify', 'link', 'join', 'sink_journeys')") == 3
+    )
 
 
 def dead_letter(**fields: Any) -> DeadLetter:
@@ -309,7 +313,7 @@ def test_dead_letter_is_found_by_start_of_its_id(sink: subprocess.Popen[bytes]) 
     publish_dead_letters(
         *(dead_letter(letter_id=UUID(f"{number:08x}-0000-5000-8000-000000000000")) for number in (0xABCD0001, 0xABCD0002))
     )
-    eventually(lambda: only("SELECT count() FROM touchline.dead_letters WHERE startsWith(toString(letter_id), 'abcd')") == 2)
+    eventually(lambda: ask_value("SELECT count() FROM touchline.dead_letters WHERE startsWith(toString(letter_id), 'abcd')") == 2)
     assert run("show", "ABCD0001").returncode == 0
     for wrong, error in (
         ("abcd", "more than one"),

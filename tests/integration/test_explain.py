@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.state import Stack
 from schemas.wire.codec import Fields
-from tests.harness.sinks import ask, journey, publish, reading, resolved, shown, store
+from tests.harness.sinks import ask, journey, publish, reading, resolved, store, to_uuid
 from tests.harness.stack import TOUCHLINE
 
 pytestmark = pytest.mark.integration
@@ -82,7 +82,7 @@ def ann(migrated: Stack) -> Ann:
                 stages=["purchase", "onboarding", "support", "use"], channels=["web", "phone", "email"])
     ])  # fmt: skip
     store()
-    return Ann(shown(one), shown(other), email, phone, [shown(each) for each in ids])
+    return Ann(to_uuid(one), to_uuid(other), email, phone, [to_uuid(each) for each in ids])
 
 
 def edge(kind: str, value: str, customer: bytes, event: bytes, hours: int) -> Fields:
@@ -210,7 +210,7 @@ def test_identifier_of_two_systems_must_be_qualified(ann: Ann) -> None:
     done = run("identity", "show", number)
     assert done.returncode == 2
     assert "more than one customer has this identifier: give kind:system/value" in done.stderr
-    assert run_json("identity", "show", f"crm_contact:sim-crm/{number}")["customer_id"] == str(shown(edges[0]["customer_id"]))
+    assert run_json("identity", "show", f"crm_contact:sim-crm/{number}")["customer_id"] == str(to_uuid(edges[0]["customer_id"]))
 
 
 def test_erased_customer_is_not_found(migrated: Stack) -> None:
@@ -227,8 +227,8 @@ def test_erased_customer_is_not_found(migrated: Stack) -> None:
     ])  # fmt: skip
     store()
     assert [row["value"] for row in run_json("identity", "show", mails[1])["edges"]] == mails
-    ask("INSERT INTO touchline_store.erasures (customer_id) SELECT UUIDStringToNum({id:String})", {"id": str(shown(gone))})
-    for customer in (*mails, str(shown(gone)), str(shown(part))):
+    ask("INSERT INTO touchline_store.erasures (customer_id) SELECT UUIDStringToNum({id:String})", {"id": str(to_uuid(gone))})
+    for customer in (*mails, str(to_uuid(gone)), str(to_uuid(part))):
         for command in (("explain",), ("identity", "show")):
             done = run(*command, customer)
             assert (done.returncode, done.stdout) == (2, ""), customer

@@ -16,11 +16,11 @@ from sinks.clickhouse import ClickHouse, UnavailableError
 from sinks.connection import ClickHouseSettings
 from sinks.rights.masks import find_masks
 from sinks.scripts import role_statements, views
-from tests.harness.sinks import ANEW, ask, called, only, publish, resolved, shown, store
+from tests.harness.sinks import REFRESHED, ask, ask_value, call_view, publish, resolved, store, to_uuid
 
 pytestmark = pytest.mark.integration
 READERS = ("analyst", "analyst_pii")
-MASKED = [(called(view), column) for view in views() for column in find_masks(view.statements[0])]
+MASKED = [(call_view(view), column) for view in views() for column in find_masks(view.statements[0])]
 TEXT, NAME = "my number is 0151 2345", "Ada Example"
 
 
@@ -67,10 +67,10 @@ def ada(migrated: Stack) -> UUID:
     publish("touchline.resolved", "resolved", [resolved(customer_id=customer, source="crm", text=TEXT, attributes=said)])
     publish("touchline.resolved", "resolved", [resolved(customer_id=customer)])
     store("touchpoints")
-    return shown(customer)
+    return to_uuid(customer)
 
 
-@pytest.mark.parametrize(("user", "view"), product(READERS, [called(view) for view in views()]))
+@pytest.mark.parametrize(("user", "view"), product(READERS, [call_view(view) for view in views()]))
 def test_analysts_read_every_view(migrated: Stack, user: str, view: str) -> None:
     assert rows(user, f"SELECT count() FROM (SELECT * FROM touchline.{view})")[0][0] >= 0
 
@@ -176,7 +176,7 @@ def test_analyst_cannot_search_masked_values_by_a_setting(ada: UUID, setting: st
 def test_filter_in_a_setting_reaches_no_table_inside_a_view(ada: UUID, table: str) -> None:
     """Not even where the reader does not have the analyst's profile."""
     chosen = FILTERS["additional_table_filters"].format(table=table, condition="text LIKE \\'%nothing like it%\\'")
-    assert only(f"SELECT count() FROM touchline.touchpoints WHERE customer_id = '{ada}' SETTINGS {chosen}") == 2
+    assert ask_value(f"SELECT count() FROM touchline.touchpoints WHERE customer_id = '{ada}' SETTINGS {chosen}") == 2
 
 
 def test_client_that_claims_to_be_a_server_sees_no_more(ada: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +231,7 @@ def test_limits_hold_inside_views(ada: UUID) -> None:
 def test_settings_of_a_client_change_no_answer(ada: UUID, setting: str) -> None:
     """As tools for reports set them: nobody here was merged, and without its pin a view of joins would show nobody."""
     for view in views():
-        sql = f"SELECT countIf(NOT ignore(*)) FROM touchline.{called(view)}"
+        sql = f"SELECT countIf(NOT ignore(*)) FROM touchline.{call_view(view)}"
         assert rows("analyst", f"{sql} SETTINGS {setting} = 1") == rows("analyst", sql), view.name
 
 
@@ -252,12 +252,14 @@ def test_writer_stores_rows_and_reads_only_refreshes(migrated: Stack, monkeypatc
     publish("touchline.resolved", "resolved", [record])
     store()
     monkeypatch.undo()
-    found = only("SELECT count() FROM touchline.touchpoints WHERE event_id = {id:UUID}", {"id": str(shown(record["event_id"]))})
+    found = ask_value(
+        "SELECT count() FROM touchline.touchpoints WHERE event_id = {id:UUID}", {"id": str(to_uuid(record["event_id"]))}
+    )
     assert found == 1
-    assert len(rows("writer", "SELECT * FROM touchline.refreshes")) == len(ANEW)
+    assert len(rows("writer", "SELECT * FROM touchline.refreshes")) == len(REFRESHED)
     for view in views():
         if view.name != "refreshes":
-            assert "Not enough privileges" in str(refusal("writer", f"SELECT * FROM touchline.{called(view)}"))
+            assert "Not enough privileges" in str(refusal("writer", f"SELECT * FROM touchline.{call_view(view)}"))
     for sql in (
         "SELECT * FROM touchline_store.touchpoints",
         "DROP TABLE touchline_store.touchpoints",

@@ -19,7 +19,7 @@ from sinks.clickhouse import UnexpectedError
 from sinks.contract import Table, tables
 from sinks.runner import Runner
 from tests.harness.sink_faults import unmerged
-from tests.harness.sinks import ask, encoded, only, reading
+from tests.harness.sinks import ask, ask_value, encode_record, reading
 from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -44,7 +44,7 @@ def table(migrated: Stack) -> Iterator[Table]:
 def publish(topic: str, partition: int) -> None:
     producer = KafkaProducer(**KafkaSettings().kafka_python())
     for _ in range(COUNT):
-        producer.send(topic, encoded("reading", reading(signal="test")), partition=partition)
+        producer.send(topic, encode_record("reading", reading(signal="test")), partition=partition)
     producer.close()
 
 
@@ -80,7 +80,7 @@ class Story:
                 if self.trouble:
                     raise self.trouble
             letters = real(*given)
-            self.events.append(f"stored {only(f'SELECT count() FROM {self.table.stored}')}")
+            self.events.append(f"stored {ask_value(f'SELECT count() FROM {self.table.stored}')}")
             return letters
 
         return write
@@ -92,7 +92,7 @@ class Story:
         working = Runner(self.table, KafkaSettings(), letters, stop)
         running = asyncio.create_task(working.run())
         publish(self.table.topic, 0)
-        await asyncio.to_thread(eventually, lambda: only(f"SELECT count() FROM {self.table.stored}") == 2 * COUNT)
+        await asyncio.to_thread(eventually, lambda: ask_value(f"SELECT count() FROM {self.table.stored}") == 2 * COUNT)
         stop.set()
         await running
         await letters.stop()
@@ -118,7 +118,7 @@ def test_chunk_read_ahead_is_read_again_when_the_chunk_before_it_restarts(table:
     story = Story(table, monkeypatch, UnexpectedError("a code that no list has"))
     assert asyncio.run(story.run()) == {0: COUNT, 1: COUNT}
     assert story.events == ["decoded {0}", "decoded {1}", "decoded {0}", "stored 50", "decoded {1}", "stored 100"]
-    assert only(f"SELECT count() = uniqExact(reading_id) FROM {table.stored}") == 1
+    assert ask_value(f"SELECT count() = uniqExact(reading_id) FROM {table.stored}") == 1
 
 
 def widen(topic: str) -> None:
@@ -156,7 +156,7 @@ def test_chunk_abandoned_by_a_rebalance_before_its_intent_is_read_again(table: T
         publish(table.topic, 0)
         await asyncio.to_thread(eventually, ahead.is_set)
         await asyncio.to_thread(widen, table.topic)  # the group shares the topic out anew, all of it to its one member
-        await asyncio.to_thread(eventually, lambda: only(f"SELECT count() FROM {table.stored}") == 2 * COUNT)
+        await asyncio.to_thread(eventually, lambda: ask_value(f"SELECT count() FROM {table.stored}") == 2 * COUNT)
         stop.set()
         await running
         await letters.stop()

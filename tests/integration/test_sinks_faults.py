@@ -17,7 +17,7 @@ from schemas.records.dead_letter import make_dead_letter
 from sinks.kafka import MEGABYTE
 from tests.harness.clickhouse_proxy import DELAY_REPLY, DROP_REPLY, HANG, KILL, KILL_AFTER, RESET, Proxy, proxy
 from tests.harness.sink_faults import rows, sinking, unmerged
-from tests.harness.sinks import ask, only, publish, reading, resolved, store
+from tests.harness.sinks import ask, ask_value, publish, reading, resolved, store
 from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -101,7 +101,7 @@ def test_insert_is_repeated_until_the_server_can_store_it(setting: str, reason: 
 
 def test_table_with_a_hanging_connection_delays_no_other_table(migrated: Stack, name: str, tmp_path: Path) -> None:
     """The server is slow for one table only; its insert is broken off, tried again, and hangs again."""
-    before = only("SELECT count() FROM touchline.churn")
+    before = ask_value("SELECT count() FROM touchline.churn")
     with (
         proxy(migrated.clickhouse_port, "churn_by_customer") as between,
         sinking(tmp_path / "log", "churn", "touchpoints", **through(between)),
@@ -114,13 +114,13 @@ def test_table_with_a_hanging_connection_delays_no_other_table(migrated: Stack, 
             eventually(lambda part=part: rows("touchpoints", f"{name}-{part}") == (100, 100), seconds=5)  # type: ignore[misc]
         between.faults.clear()
         between.release()
-        eventually(lambda: only("SELECT count() FROM touchline.churn") == before + 10)
-    assert only(f"SELECT count() FROM touchline_store.churn_by_customer WHERE definition = '{name}'") == 10
+        eventually(lambda: ask_value("SELECT count() FROM touchline.churn") == before + 10)
+    assert ask_value(f"SELECT count() FROM touchline_store.churn_by_customer WHERE definition = '{name}'") == 10
 
 
 def test_unknown_error_code_pauses_its_table_only(migrated: Stack, name: str, tmp_path: Path) -> None:
     """Nobody knows what it means, and a process that ended would take the other tables with it again and again."""
-    before = only("SELECT count() FROM touchline.churn")
+    before = ask_value("SELECT count() FROM touchline.churn")
     log = tmp_path / "log"
     ask("ALTER TABLE touchline_store.churn_by_customer ADD CONSTRAINT broken CHECK version > 1")
     try:
@@ -133,7 +133,7 @@ def test_unknown_error_code_pauses_its_table_only(migrated: Stack, name: str, tm
         ask("ALTER TABLE touchline_store.churn_by_customer DROP CONSTRAINT broken")
     assert "refused with error 469 (unexpected)" in log.read_text()
     store("churn")
-    assert only("SELECT count() FROM touchline.churn") == before + 10
+    assert ask_value("SELECT count() FROM touchline.churn") == before + 10
 
 
 def test_waiting_records_stay_on_kafka_and_not_in_memory(migrated: Stack, name: str, tmp_path: Path) -> None:
@@ -156,5 +156,5 @@ def test_waiting_records_stay_on_kafka_and_not_in_memory(migrated: Stack, name: 
         between.faults.clear()
         between.release()
         stored = "SELECT uniqExact(letter_id) FROM touchline_store.dead_letters WHERE origin LIKE {origin:String}"
-        eventually(lambda: only(stored, {"origin": f"{name}:%"}) == 50)
+        eventually(lambda: ask_value(stored, {"origin": f"{name}:%"}) == 50)
         assert process.memory_info().rss < 600 * MEGABYTE

@@ -23,7 +23,7 @@ from sinks.contract import tables
 from sinks.intent import Intent
 from sinks.retry import write
 from tests.harness.sink_faults import rows, sinking, unmerged
-from tests.harness.sinks import ask, only, publish, reading, resolved, sink, store
+from tests.harness.sinks import ask, ask_value, publish, reading, resolved, sink, store
 from tests.harness.stack import TOUCHLINE
 from tests.harness.topics import read_topic
 from tests.harness.waiting import eventually
@@ -156,8 +156,8 @@ class Begun:
 
     def found(self) -> tuple[int, int]:
         """Rows in the table, and rows in the view."""
-        stored = only(f"SELECT count() FROM {SIGNALS.stored} WHERE definition = '{self.definition}'")
-        return stored, only(f"SELECT count() FROM touchline.signals WHERE definition_version = '{self.definition}'")
+        stored = ask_value(f"SELECT count() FROM {SIGNALS.stored} WHERE definition = '{self.definition}'")
+        return stored, ask_value(f"SELECT count() FROM touchline.signals WHERE definition_version = '{self.definition}'")
 
 
 def test_started_chunk_is_stored_before_later_records() -> None:

@@ -20,7 +20,20 @@ from sinks.clickhouse import ClickHouse
 from sinks.contract import Table, tables
 from sinks.scripts import migrations
 from tests.harness.sink_faults import as_inserted
-from tests.harness.sinks import COPIES, NOW, Stored, ask, encoded, journey, merge, reading, refresh, resolved, shown, survey
+from tests.harness.sinks import (
+    COPIES,
+    NOW,
+    Stored,
+    ask,
+    encode_record,
+    journey,
+    merge,
+    reading,
+    refresh,
+    resolved,
+    survey,
+    to_uuid,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 DAY = 86_400_000
@@ -49,7 +62,7 @@ def insert(name: str, schema: str, records: Sequence[Fields], offset: int = 0) -
 
 def store(table: Table, schema: str, records: Sequence[Fields], offset: int = 0, token: str = "first") -> None:
     client = ClickHouse()
-    found = [Stored(table.topic, 0, offset + number, encoded(schema, record)) for number, record in enumerate(records)]
+    found = [Stored(table.topic, 0, offset + number, encode_record(schema, record)) for number, record in enumerate(records)]
     rows = transform(table, found).rows
     try:
         client.insert(table.stored, table.columns, list(zip(*rows, strict=True)), token)
@@ -145,9 +158,9 @@ class Model:
         scores: dict[tuple[date, str], list[float]] = defaultdict(list)
         for each in self.true():
             happened = datetime.fromtimestamp(each["occurred_at"] / 1000, UTC)
-            of_customer[shown(each["customer_id"])][shown(each["event_id"])] = (happened, each["channel"], each["answer"])
+            of_customer[to_uuid(each["customer_id"])][to_uuid(each["event_id"])] = (happened, each["channel"], each["answer"])
             scores[(happened.date(), each["channel"])] += [each["answer"]] * (each["answer"] is not None)
-        for customer in map(shown, self.customers):
+        for customer in map(to_uuid, self.customers):
             told = {"customer": customer}
             rows = ask("SELECT * FROM touchline.touchpoints WHERE customer_id = {customer:UUID} ORDER BY ALL", told)
             assert ask("SELECT * FROM touchline.touchpoints_of(customer_id = {customer:UUID}) ORDER BY ALL", told) == rows
@@ -165,7 +178,7 @@ class Model:
             place: (len(found), sum(each >= 9 for each in found), sum(each <= 6 for each in found))
             for place, found in scores.items()
         }
-        assert Counter(now_of(self.name).keys()) == Counter(map(shown, self.newest))
+        assert Counter(now_of(self.name).keys()) == Counter(map(to_uuid, self.newest))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -200,7 +213,7 @@ def test_concurrent_merges_and_touchpoints_leave_no_row_twice_or_missing(name: s
     def touch() -> None:
         for block in blocks(touched, 3):
             insert("touchpoints", "resolved", block)
-            stored.extend(shown(each["event_id"]) for each in block)
+            stored.extend(to_uuid(each["event_id"]) for each in block)
 
     def join() -> None:
         for number, pair in enumerate(pairs):
@@ -214,10 +227,10 @@ def test_concurrent_merges_and_touchpoints_leave_no_row_twice_or_missing(name: s
         there = list(stored)
         found = now_of(name)
         assert found.keys() >= set(there)
-        assert found.keys() <= {shown(each["event_id"]) for each in touched}
+        assert found.keys() <= {to_uuid(each["event_id"]) for each in touched}
         looks += 1
     kept = dict(pairs)
-    assert now_of(name) == {shown(each["event_id"]): shown(kept[each["customer_id"]]) for each in touched}
+    assert now_of(name) == {to_uuid(each["event_id"]): to_uuid(kept[each["customer_id"]]) for each in touched}
 
 
 @given(data=st.data())
@@ -236,7 +249,7 @@ def test_touchpoints_follow_merges_in_any_order_of_storing(data: st.DataObject) 
         else:
             insert("merges", "merge", merges[stored], offset=10 * stored)
             stored += 1
-    assert now_of(name) == {shown(each["event_id"]): shown(customers[3]) for each in touched}
+    assert now_of(name) == {to_uuid(each["event_id"]): to_uuid(customers[3]) for each in touched}
 
 
 def test_repeated_rows_in_other_blocks_change_no_view(name: str) -> None:
@@ -280,7 +293,7 @@ def test_repeated_rows_in_other_blocks_change_no_view(name: str) -> None:
     assert sum(row["n"] for row in pains_between) == 300
     segments = {row["customer_id"]: row["segment"] for row in of_customers}
     assert segments == latest_segments(touched)
-    answers = Counter(segments[shown(each["customer_id"])] for each in touched if each["source"] == "feedback")
+    answers = Counter(segments[to_uuid(each["customer_id"])] for each in touched if each["source"] == "feedback")
     assert {row["value_of_dimension"]: row["n"] for row in scores_of_segments} == answers
     assert sum(row["n"] for row in scores) == 2 * 150  # by stage and by system
 
@@ -288,12 +301,12 @@ def test_repeated_rows_in_other_blocks_change_no_view(name: str) -> None:
 def latest_segments(touched: Sequence[Fields]) -> dict[UUID, str]:
     """What each customer was given last; of equal times the touchpoint of the greatest id says it."""
     given = sorted(touched, key=lambda each: (each["occurred_at"], each["event_id"]))
-    return {shown(each["customer_id"]): each["attributes"]["segment"] for each in given}
+    return {to_uuid(each["customer_id"]): each["attributes"]["segment"] for each in given}
 
 
 def everything(name: str, customers: list[bytes], begun: int) -> list[Any]:
     """What the views show of these customers and this stage."""
-    chosen = ", ".join(f"'{shown(customer)}'" for customer in customers)
+    chosen = ", ".join(f"'{to_uuid(customer)}'" for customer in customers)
     first = datetime.fromtimestamp(begun / 1000, UTC).date()
     days = f"since = '{first}', until = '{first + timedelta(days=3)}'"
     views = ("touchpoints", "customers", "satisfaction", "churn", "signals", "journeys")
@@ -374,7 +387,7 @@ def test_rows_of_an_older_sink_are_shown_before_and_after_the_migration(name: st
 
 
 def of_customer(name: str, record: Fields) -> str:
-    customer = shown(record["customer_id"])
+    customer = to_uuid(record["customer_id"])
     if name == "touchpoints":
         return f"SELECT * FROM touchline.touchpoints_of(customer_id = '{customer}')"
     return f"SELECT * FROM touchline.{name} WHERE customer_id = '{customer}'"
@@ -390,7 +403,7 @@ def test_failed_copy_is_filled_by_the_next_insert() -> None:
     finally:
         ask("ALTER TABLE touchline_store.touchpoints_of_customers DROP CONSTRAINT broken")
     store(tables()["touchpoints"], "resolved", [touched], token=token)
-    told = {"customer": shown(touched["customer_id"])}
+    told = {"customer": to_uuid(touched["customer_id"])}
     assert len(ask("SELECT * FROM touchline.touchpoints_of(customer_id = {customer:UUID})", told)) == 1
 
 

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from deploy.local.state import Stack
 from sinks import refreshes
-from tests.harness.sinks import ask, end_sinks, only, publish, refresh, resolved, shown, store
+from tests.harness.sinks import ask, ask_value, end_sinks, publish, refresh, resolved, store, to_uuid
 from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -81,4 +81,4 @@ def test_failing_or_hanging_age_query_delays_no_table(there: str) -> None:
         assert time.monotonic() - began < 60
     assert log.count("how old the tables made anew are is not known") == (0 if there else 1)
     found = "SELECT count() FROM touchline.touchpoints WHERE event_id = {id:UUID}"
-    assert only(found, {"id": str(shown(touched["event_id"]))}) == 1
+    assert ask_value(found, {"id": str(to_uuid(touched["event_id"]))}) == 1

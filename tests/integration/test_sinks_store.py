@@ -33,18 +33,18 @@ from sinks.scripts import migrations
 from tests.harness.sinks import (
     Stored,
     ask,
-    encoded,
+    ask_value,
+    encode_record,
     end_sinks,
     journey,
-    only,
-    packed,
+    pack_resolved,
     publish,
     reading,
     resolved,
     send,
-    shown,
     sink,
     store,
+    to_uuid,
 )
 from tests.harness.stack import TOUCHLINE
 from tests.harness.waiting import eventually
@@ -88,9 +88,9 @@ def test_second_migration_only_replaces_views() -> None:
 def test_dry_run_lists_steps_and_changes_nothing() -> None:
     ask("DROP VIEW touchline.signals")
     assert "signals" in migrate("--dry-run").stdout
-    assert only("SELECT count() FROM system.tables WHERE database = 'touchline' AND name = 'signals'") == 0
+    assert ask_value("SELECT count() FROM system.tables WHERE database = 'touchline' AND name = 'signals'") == 0
     assert migrate().returncode == 0
-    assert only("SELECT count() FROM system.tables WHERE database = 'touchline' AND name = 'signals'") == 1
+    assert ask_value("SELECT count() FROM system.tables WHERE database = 'touchline' AND name = 'signals'") == 1
 
 
 def test_concurrent_migrations_succeed() -> None:
@@ -122,10 +122,10 @@ def test_one_insert_holds_thirty_years(name: str) -> None:
 
 
 def test_broken_bytes_become_dead_letters_with_bytes_and_position(name: str) -> None:
-    inside = packed(resolved(), b"broken inside " + name.encode())
+    inside = pack_resolved(resolved(), b"broken inside " + name.encode())
     broken = [b"", b"\x00\x00", b'{"json": true}', b"\x00\x00\x00\xff\xff" + name.encode(), os.urandom(3) * 1_000_000, inside]
     good = [resolved(system=name) for _ in range(20)]
-    values = [encoded("resolved", record) for record in good]
+    values = [encode_record("resolved", record) for record in good]
     send("touchline.resolved", [(b"k", value) for value in [*values[:10], *broken, *values[10:]]])
     log = store("touchpoints", "dead_letters")
     assert counted(name) == (20, 20)
@@ -140,7 +140,7 @@ def test_broken_bytes_become_dead_letters_with_bytes_and_position(name: str) -> 
     assert sizes[len(inside)]["reason"] == "not_avro"
     hexadecimal = "SELECT hex(payload) FROM touchline.dead_letters WHERE letter_id = {id:UUID}"
     for size, bytes_of in ((len(broken[3]), broken[3]), (len(inside), inside)):
-        assert only(hexadecimal, {"id": str(sizes[size]["letter_id"])}) == bytes_of.hex().upper()
+        assert ask_value(hexadecimal, {"id": str(sizes[size]["letter_id"])}) == bytes_of.hex().upper()
     assert name not in log
 
 
@@ -150,7 +150,7 @@ def test_a_dead_letter_of_six_mebibytes_is_stored_whole() -> None:
     publish("touchline.dead-letters", "dead_letter", [letter])
     store("dead_letters")
     sql = "SELECT length(payload) FROM touchline.dead_letters WHERE letter_id = {id:UUID}"
-    assert only(sql, {"id": str(shown(letter["letter_id"]))}) == len(payload)
+    assert ask_value(sql, {"id": str(to_uuid(letter["letter_id"]))}) == len(payload)
 
 
 def test_row_with_an_unfit_value_is_refused_alone() -> None:
@@ -160,8 +160,8 @@ def test_row_with_an_unfit_value_is_refused_alone() -> None:
     mixed = [{**record, "customer_id": customer} for record in [*good[:7], poison[0], *good[7:40], *poison[1:], *good[40:]]]
     publish("touchline.journeys", "journey", mixed)
     log = store("journeys", "dead_letters")
-    stored = ask("SELECT journey_id FROM touchline.journeys WHERE customer_id = {id:UUID}", {"id": str(shown(customer))})
-    assert {row["journey_id"] for row in stored} == {shown(record["journey_id"]) for record in good}
+    stored = ask("SELECT journey_id FROM touchline.journeys WHERE customer_id = {id:UUID}", {"id": str(to_uuid(customer))})
+    assert {row["journey_id"] for row in stored} == {to_uuid(record["journey_id"]) for record in good}
     letters = ask("SELECT hex(payload) AS bytes, reason, detail FROM touchline.dead_letters WHERE stage = 'sink_journeys'")
     refused = [decode(bytes.fromhex(row["bytes"]))[1]["journey_id"] for row in letters]
     assert {record["journey_id"] for record in poison} <= set(refused)
@@ -183,7 +183,10 @@ def test_block_under_the_same_token_is_stored_once() -> None:
             assert write(table, client, chunk, "a token", threading.Event()) == []
     finally:
         client.close()
-    assert only(f"SELECT count() FROM touchline_store.satisfaction_by_customer WHERE customer_id = unhex('{customer.hex}')") == 50
+    assert (
+        ask_value(f"SELECT count() FROM touchline_store.satisfaction_by_customer WHERE customer_id = unhex('{customer.hex}')")
+        == 50
+    )
 
 
 def test_repeatedly_killed_sink_stores_each_touchpoint_once(name: str) -> None:

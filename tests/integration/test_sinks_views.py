@@ -19,22 +19,22 @@ from sinks.scripts import migrations, views
 from tests.harness.chain import Chain
 from tests.harness.sink_faults import as_inserted
 from tests.harness.sinks import (
-    ANEW,
     NOW,
+    REFRESHED,
     STATE,
     ask,
+    ask_value,
     declared,
     journey,
     merge,
-    only,
     publish,
     reading,
     refresh,
     resolved,
     send,
-    shown,
     store,
     survey,
+    to_uuid,
 )
 from tests.harness.student_t import interval
 
@@ -78,10 +78,10 @@ def test_feeding_twice_leaves_each_touchpoint_once(name: str) -> None:
     of_customers = f"SELECT * FROM touchline.customers WHERE has(systems, '{name}') ORDER BY customer_id"
     customers = ask(of_customers)
     feed(records[::-1])
-    assert only(f"SELECT count() FROM touchline_store.touchpoints_by_event WHERE system = '{name}'") == 1_000
+    assert ask_value(f"SELECT count() FROM touchline_store.touchpoints_by_event WHERE system = '{name}'") == 1_000
     assert ask(f"SELECT * EXCEPT stored_at FROM touchline.touchpoints WHERE system = '{name}' ORDER BY event_id") == before
     assert ask(of_customers) == customers
-    assert {row["event_id"] for row in before} == {shown(record["event_id"]) for record in records}
+    assert {row["event_id"] for row in before} == {to_uuid(record["event_id"]) for record in records}
     assert {row["amount"] for row in before} == {Decimal("1234.5678")}
     assert len(customers) == 500
 
@@ -109,24 +109,24 @@ def test_merged_customers_are_one_in_every_view(name: str) -> None:
     publish("touchline.journeys", "journey", [journey(customer_id=lost), journey(customer_id=kept), journey(customer_id=final)])
     publish("touchline.identity", "merge", [merge(lost, kept)])
     store()
-    assert now_of(name, lost) == shown(kept)
+    assert now_of(name, lost) == to_uuid(kept)
     publish("touchline.identity", "merge", [merge(kept, final), merge(lost, final)])
     store("merges", "identities")
-    assert [now_of(name, customer) for customer in (lost, kept, final)] == [shown(final)] * 3
+    assert [now_of(name, customer) for customer in (lost, kept, final)] == [to_uuid(final)] * 3
     for view in ("satisfaction", "churn", "journeys"):
         found = ask(
             f"SELECT customer_id FROM touchline.{view} WHERE customer_id IN ({{a:UUID}}, {{b:UUID}}, {{c:UUID}})",
-            {"a": str(shown(lost)), "b": str(shown(kept)), "c": str(shown(final))},
+            {"a": str(to_uuid(lost)), "b": str(to_uuid(kept)), "c": str(to_uuid(final))},
         )
-        assert [row["customer_id"] for row in found] == [shown(final)], view
+        assert [row["customer_id"] for row in found] == [to_uuid(final)], view
     (customer,) = ask("SELECT * FROM touchline.customers WHERE has(systems, {name:String})", {"name": name})
-    assert (customer["customer_id"], customer["touchpoints"], customer["lifetime_value"]) == (shown(final), 3, Decimal(3))
+    assert (customer["customer_id"], customer["touchpoints"], customer["lifetime_value"]) == (to_uuid(final), 3, Decimal(3))
     assert (customer["satisfaction"], customer["churn_risk"], customer["open_journeys"]) == (30.0, 0.25, 1)
 
 
 def now_of(system: str, then: bytes) -> UUID:
     sql = f"SELECT customer_id FROM touchline.touchpoints WHERE system = '{system}' AND customer_id_then = {{then:UUID}}"
-    found: UUID = only(sql, {"then": str(shown(then))})
+    found: UUID = ask_value(sql, {"then": str(to_uuid(then))})
     return found
 
 
@@ -140,7 +140,7 @@ def test_retracted_row_stays_hidden_when_an_older_version_arrives_again() -> Non
         store("satisfaction", "journeys")
     params = {"customer": str(customer)}
     assert ask("SELECT reading_id FROM touchline.satisfaction WHERE customer_id = {customer:UUID}", params) == [
-        {"reading_id": shown(kept["reading_id"])}
+        {"reading_id": to_uuid(kept["reading_id"])}
     ]
     assert ask("SELECT * FROM touchline.journeys WHERE customer_id = {customer:UUID}", params) == []
 
@@ -333,7 +333,7 @@ def test_freshness_counts_records_that_are_not_stored(name: str) -> None:
 
 
 def difference(connector: str) -> int:
-    found: int = only(f"SELECT reconciliation_difference FROM touchline.freshness WHERE connector = '{connector}'")
+    found: int = ask_value(f"SELECT reconciliation_difference FROM touchline.freshness WHERE connector = '{connector}'")
     return found
 
 
@@ -358,7 +358,7 @@ def test_steps_of_one_millisecond_belong_to_the_journey_of_the_join() -> None:
         order = [each["type"] for each in sorted(touched, key=lambda each: each["event_id"])]
         before = order.index("contract.cancelled") + 1
         expected = {kind: at + 1 if at < before else at + 1 - before for at, kind in enumerate(order)}
-        found = ask(steps, {"customer": str(shown(customer))})
+        found = ask(steps, {"customer": str(to_uuid(customer))})
         assert {row["type"]: row["step"] for row in found} == expected
 
 
@@ -367,5 +367,5 @@ def test_refreshes_list_every_rebuilt_table_with_its_last_error() -> None:
     refresh()
     told = {row["table"]: row for row in ask("SELECT * FROM touchline.refreshes")}
     assert told.keys() == set(anew)
-    assert len(anew) == len(ANEW)
+    assert len(anew) == len(REFRESHED)
     assert all(row["made_at"] and row["age_seconds"] < 60 and not row["error"] for row in told.values())

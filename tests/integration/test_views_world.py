@@ -15,7 +15,7 @@ from sinks.migrations import migrate
 from sinks.rights.masks import PARAMETER
 from sinks.scripts import VIEWS, views
 from tests.harness.cookbook_answers import ANSWERS
-from tests.harness.sinks import COPIES, ask, declared, except_columns, only
+from tests.harness.sinks import COPIES, ask, ask_value, declared, except_columns
 from tests.harness.telecom_world import World, load
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -78,14 +78,14 @@ def test_tables_hold_duplicates_in_unmerged_parts(messy: ClickHouse) -> None:
     for table in ("touchpoints", "journeys", "satisfaction", "churn", "merges", "identities"):
         stored = tables()[table].stored
         parts = f"SELECT count() FROM system.parts WHERE active AND database || '.' || table = '{stored}'"
-        assert only(parts) == PARTS, table
-        assert only(f"SELECT count() FROM {stored}") > only(f"SELECT count() FROM {stored} FINAL"), table
+        assert ask_value(parts) == PARTS, table
+        assert ask_value(f"SELECT count() FROM {stored}") > ask_value(f"SELECT count() FROM {stored} FINAL"), table
 
 
 @pytest.mark.parametrize("view", [view for view in PLAIN if view != "identity_changes"])
 def test_view_is_the_same_over_duplicates_and_unmerged_parts(view: str, messy: ClickHouse, clean: dict[str, list[str]]) -> None:
     """A view whose tables the world does not fill is empty both times."""
-    filled = [table for table in read_tables(view) if only(f"SELECT count() FROM {table}")]
+    filled = [table for table in read_tables(view) if ask_value(f"SELECT count() FROM {table}")]
     assert clean[view] or not filled, "there is nothing to compare"
     assert contents(messy, view) == clean[view]
 

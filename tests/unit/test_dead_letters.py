@@ -23,7 +23,7 @@ from deploy.dead_letters.dead_letter import (
 )
 from deploy.dead_letters.output import describe_payload, show_dead_letter, show_groups, show_list, show_plan, to_json
 from deploy.dead_letters.queries import Content, Group
-from tests.harness.sinks import encoded, resolved
+from tests.harness.sinks import encode_record, resolved
 
 DEAD_LETTER = DeadLetter(
     letter_id=UUID(int=7),
@@ -96,7 +96,7 @@ def test_batches_keep_order_and_bounds(sizes: list[int]) -> None:
 
 def test_decoded_record_has_readable_ids_and_times() -> None:
     fields = resolved(event_id=UUID(int=5).bytes, occurred_at=1_760_000_000_000, text="grüß Gott")
-    title, shown = describe_payload(encoded("resolved", fields))
+    title, shown = describe_payload(encode_record("resolved", fields))
     assert title == "record resolved"
     found = json.loads(shown)["touchpoint"]
     assert found["event_id"] == str(UUID(int=5))
@@ -106,7 +106,7 @@ def test_decoded_record_has_readable_ids_and_times() -> None:
 
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_time_outside_of_calendar_is_shown_as_number(at: int) -> None:
-    found = json.loads(describe_payload(encoded("resolved", resolved(occurred_at=at)))[1])["touchpoint"]["occurred_at"]
+    found = json.loads(describe_payload(encode_record("resolved", resolved(occurred_at=at)))[1])["touchpoint"]["occurred_at"]
     assert found == at or datetime.fromisoformat(found).tzinfo is UTC
 
 

@@ -7,7 +7,7 @@ from schemas.records.dead_letter import replay_headers
 from schemas.wire.codec import encode
 from sinks.chunk import Record, make_dead_letter, transform
 from sinks.contract import tables
-from tests.harness.sinks import Stored, encoded, merge, packed, resolved
+from tests.harness.sinks import Stored, encode_record, merge, pack_resolved, resolved
 
 TOUCHPOINTS = tables()["touchpoints"]
 PLACE = {"record_partition", "record_offset"}
@@ -19,7 +19,7 @@ def records(*values: bytes | None, partition: int = 3) -> list[Record]:
 
 def test_row_holds_the_record_and_its_position() -> None:
     fields = resolved(text="ja, grüß Gott 🙂")
-    (row,) = transform(TOUCHPOINTS, records(encoded("resolved", fields))).rows
+    (row,) = transform(TOUCHPOINTS, records(encode_record("resolved", fields))).rows
     found = dict(zip(TOUCHPOINTS.columns, row, strict=True))
     assert {name for name in found if found[name] is not None} == fields.keys() - {"identifiers"} | PLACE
     assert {name: found[name] for name in fields if name in found} == {
@@ -31,7 +31,7 @@ def test_row_holds_the_record_and_its_position() -> None:
 def test_fields_without_a_column_are_attributes_in_the_order_of_the_schema() -> None:
     """In any other order a restarted process would make another block, and another token, of the same records."""
     fields = resolved(source="crm", contract_id="C-1", opportunity_id="O-1", attributes={"segment": "home"})
-    (row,) = transform(TOUCHPOINTS, records(encoded("resolved", fields))).rows
+    (row,) = transform(TOUCHPOINTS, records(encode_record("resolved", fields))).rows
     attributes = row[TOUCHPOINTS.columns.index("attributes")]
     assert list(attributes.items()) == [("segment", "home"), ("opportunity_id", "O-1"), ("contract_id", "C-1")]
 
@@ -47,8 +47,8 @@ def test_fields_without_a_column_are_attributes_in_the_order_of_the_schema() -> 
     ids=["empty", "no record", "a later schema", "another schema"],
 )
 def test_record_with_a_broken_touchpoint_becomes_one_dead_letter(touchpoint: bytes, reason: str) -> None:
-    good, broken = resolved(), packed(resolved(), touchpoint)
-    chunk = transform(TOUCHPOINTS, records(encoded("resolved", good), broken, encoded("resolved", good)))
+    good, broken = resolved(), pack_resolved(resolved(), touchpoint)
+    chunk = transform(TOUCHPOINTS, records(encode_record("resolved", good), broken, encode_record("resolved", good)))
     assert [source.offset for source in chunk.sources] == [40, 42]
     assert [(letter.offset, letter.reason, letter.payload) for letter in chunk.dead_letters] == [(41, reason, broken)]
 
@@ -59,7 +59,7 @@ def test_touchpoint_of_the_harness_has_only_fields_of_its_family() -> None:
 
 
 def test_broken_bytes_become_dead_letters_and_other_records_rows() -> None:
-    good = encoded("resolved", resolved())
+    good = encode_record("resolved", resolved())
     chunk = transform(TOUCHPOINTS, records(good, b"not avro", good[:-3], good + b"!", b"\x00\x00\x00\xff\xff", None, good))
     assert [source.offset for source in chunk.sources] == [40, 46]
     assert [(letter.offset, letter.reason) for letter in chunk.dead_letters] == [
@@ -87,7 +87,7 @@ def test_replayed_record_keeps_its_dead_letter_and_counts_replays() -> None:
 
 
 def test_dead_letter_of_a_touchpoint_names_source_and_connector() -> None:
-    fine, broken = records(encoded("resolved", resolved()), packed(resolved(), b"broken"))
+    fine, broken = records(encode_record("resolved", resolved()), pack_resolved(resolved(), b"broken"))
     error = RecordError("unfit_value", "too large")
     assert [
         (each.source, each.connector) for each in (make_dead_letter(TOUCHPOINTS, record, error) for record in (fine, broken))
@@ -98,5 +98,5 @@ def test_dead_letter_of_a_touchpoint_names_source_and_connector() -> None:
 
 
 def test_records_of_other_tables_are_skipped_and_counted() -> None:
-    chunk = transform(TOUCHPOINTS, records(encode("merge", merge(b"a" * 16, b"b" * 16)), encoded("resolved", resolved())))
+    chunk = transform(TOUCHPOINTS, records(encode("merge", merge(b"a" * 16, b"b" * 16)), encode_record("resolved", resolved())))
     assert (len(chunk.rows), chunk.dead_letters, chunk.skipped) == (1, [], 1)
