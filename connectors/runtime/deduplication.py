@@ -12,7 +12,7 @@ from datetime import datetime
 from uuid import UUID
 
 from connectors.contract import Phase, StreamSpec
-from connectors.runtime.encode import Encoded, EncodedDeadLetter, Message
+from connectors.runtime.encode import Encoded, EncodedDeadLetter, EncodedTouchpoint, Message
 from connectors.runtime.recent_ids import RecentIds
 from connectors.runtime.snapshots import Snapshots
 from schemas.records.connector_state import ConnectorState
@@ -40,8 +40,9 @@ class NewRecords:
             self.dead_letters.append(record.letter)
             return
         self.touchpoints.append(record.message)
-        self.touchpoint_times += [record.source_time] if record.source_time else []
-        self.last_event_at = max(self.last_event_at or record.touchpoint.occurred_at, record.touchpoint.occurred_at)
+        if record.source_time:
+            self.touchpoint_times.append(record.source_time)
+        self.last_event_at = max(self.last_event_at or record.occurred_at, record.occurred_at)
 
 
 class StreamDeduplication:
@@ -74,16 +75,17 @@ class StreamDeduplication:
         timed: list[tuple[UUID, datetime]] = []
         read_again: list[tuple[UUID, datetime]] = []
         for record in records:
-            entry = [(record.id, record.source_time)] if record.source_time else []
             if record.id in self._published:
                 new.repeated += 1
-                read_again += [] if isinstance(record, EncodedDeadLetter) else entry
+                if record.source_time and isinstance(record, EncodedTouchpoint):
+                    read_again.append((record.id, record.source_time))
             elif self._is_unchanged(record):
                 new.repeated += 1
             else:
                 self._published.add(record.id)
                 new.add(record)
-                timed += entry
+                if record.source_time:
+                    timed.append((record.id, record.source_time))
         if phase is not Phase.REPLAY:
             self._remember([*timed, *read_again])
         new.position_at = max((at for _, at in (*timed, *read_again)), default=None)
@@ -94,9 +96,9 @@ class StreamDeduplication:
         self.snapshots = Snapshots((state and state.projections) or b"") if self._spec.is_snapshot else None
 
     def _is_unchanged(self, record: Encoded) -> bool:
-        if self.snapshots is None or isinstance(record, EncodedDeadLetter):
+        if self.snapshots is None or isinstance(record, EncodedDeadLetter) or record.content is None:
             return False
-        return not self.snapshots.update(record.record_key, record.touchpoint)
+        return not self.snapshots.update(record.record_key, record.content)
 
     def _remember(self, records: list[tuple[UUID, datetime]]) -> None:
         if records and self.recent.add(records):

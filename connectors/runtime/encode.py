@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from connectors.contract import Batch, Connector, Record, RejectedRecord
+from connectors.contract import Batch, Connector, Record, RejectedRecord, StreamSpec
 from connectors.errors import CursorExpiredError
+from connectors.runtime.snapshots import hash_content
 from schemas.errors import RecordError
 from schemas.records.connector_state import ConnectorState
 from schemas.records.dead_letter import DeadLetter, make_dead_letter
@@ -26,29 +27,26 @@ Message = tuple[bytes, bytes]
 
 
 class EncodedTouchpoint(NamedTuple):
-    """A touchpoint with its Kafka message. `source_time` is set in a stream that is read by time."""
+    """A touchpoint as Kafka message; `id` is its event id.
 
-    touchpoint: Touchpoint
+    `source_time` is set in a stream that is read by time, `content` is the hash of a snapshot. The touchpoint itself is not kept,
+    because thousands of live models slow down the garbage collector.
+    """
+
+    id: UUID
     message: Message
     record_key: str
-    source_time: datetime | None
-
-    @property
-    def id(self) -> UUID:
-        """The event id."""
-        return self.touchpoint.event_id
+    occurred_at: datetime
+    source_time: datetime | None = None
+    content: bytes | None = None
 
 
 class EncodedDeadLetter(NamedTuple):
-    """A dead letter. `source_time` is the time of its record, or of the record before it if it has none."""
+    """A dead letter; `id` is its letter id. `source_time` is that of its record, or of the record before if it has none."""
 
+    id: UUID
     letter: DeadLetter
-    source_time: datetime | None
-
-    @property
-    def id(self) -> UUID:
-        """The letter id."""
-        return self.letter.letter_id
+    source_time: datetime | None = None
 
 
 Encoded = EncodedTouchpoint | EncodedDeadLetter
@@ -56,26 +54,28 @@ Encoded = EncodedTouchpoint | EncodedDeadLetter
 
 def encode_batch(connector: Connector, stream: str, batch: Batch) -> list[Encoded]:
     """Map and encode each record of a batch, in order. A record that cannot be mapped or encoded becomes a dead letter."""
-    source = connector.describe_stream(stream).source
+    spec = connector.describe_stream(stream)
     at = next((record.time for record in batch.records if isinstance(record, Record)), None)
     encoded = []
     for record in batch.records:
         at = record.time if isinstance(record, Record) else at
-        encoded.append(_encode_record(connector, stream, source, record, at))
+        encoded.append(_encode_record(connector, stream, spec, record, at))
     return encoded
 
 
 def _encode_record(
-    connector: Connector, stream: str, source: str, record: Record | RejectedRecord, source_time: datetime | None
+    connector: Connector, stream: str, spec: StreamSpec, record: Record | RejectedRecord, source_time: datetime | None
 ) -> Encoded:
     try:
         if isinstance(record, RejectedRecord):
             raise record.error
         touchpoint = connector.map_record(record)
-        return EncodedTouchpoint(touchpoint, _encode_touchpoint(source, touchpoint), record.key, source_time)
+        message = _encode_touchpoint(spec.source, touchpoint)
+        content = hash_content(touchpoint) if spec.is_snapshot else None
+        return EncodedTouchpoint(touchpoint.event_id, message, record.key, touchpoint.occurred_at, source_time, content)
     except RecordError as error:
-        letter = _create_letter(error, record, f"{stream}:{record.position}", source, connector.name)
-        return EncodedDeadLetter(letter, source_time)
+        letter = _create_letter(error, record, f"{stream}:{record.position}", spec.source, connector.name)
+        return EncodedDeadLetter(letter.letter_id, letter, source_time)
 
 
 def _encode_touchpoint(source: str, touchpoint: Touchpoint) -> Message:

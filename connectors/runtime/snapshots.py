@@ -24,10 +24,9 @@ class Snapshots:
         self._contents = dict(ENTRY.iter_unpack(packed))
         self._has_warned = False
 
-    def update(self, key: str, touchpoint: Touchpoint) -> bool:
-        """Store the content of the touchpoint. Return whether it differs from the last content of its key."""
-        name = _digest(key.encode("utf-8", "surrogatepass"))
-        content = _digest(touchpoint.model_dump_json(exclude=IGNORED_FIELDS).encode())
+    def update(self, key: str, content: bytes) -> bool:
+        """Store the hash of a content. Return whether it differs from the last one of its key."""
+        name = _hash(key.encode("utf-8", "surrogatepass"))
         before = self._contents.pop(name, None)
         self._contents[name] = content
         if len(self._contents) > MAX_HELD_KEYS:
@@ -49,5 +48,10 @@ class Snapshots:
         self._has_warned = True
 
 
-def _digest(text: bytes) -> bytes:
+def hash_content(touchpoint: Touchpoint) -> bytes:
+    """Return a hash of the mapped content: all fields except ids and times."""
+    return _hash(touchpoint.model_dump_json(exclude=IGNORED_FIELDS).encode())
+
+
+def _hash(text: bytes) -> bytes:
     return blake2b(text, digest_size=8).digest()

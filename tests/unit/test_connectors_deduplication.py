@@ -13,7 +13,7 @@ from connectors.runtime import recent_ids, snapshots
 from connectors.runtime.deduplication import StreamDeduplication
 from connectors.runtime.encode import EncodedTouchpoint
 from connectors.runtime.recent_ids import MAX_SAVED_IDS, RecentIds
-from connectors.runtime.snapshots import MAX_SAVED_KEYS, Snapshots
+from connectors.runtime.snapshots import MAX_SAVED_KEYS, Snapshots, hash_content
 from schemas.records.touchpoint import Touchpoint, event_id
 from tests.harness.connectors import restart_deduplication
 
@@ -28,14 +28,19 @@ COLUMNS = frozenset({"state", "at", "party", "tags"})
 MAPPING = TouchpointMapping(connector="c", feed="f", where="f.map", source="support", system="s", columns=COLUMNS, fields=FIELDS)
 
 
-def ticket(key: str, minute: int, state: str, tags: str = "") -> Touchpoint:
+def touchpoint(key: str, minute: int, state: str, tags: str = "") -> Touchpoint:
     at = NOW + timedelta(minutes=minute)
     data = {"state": state, "at": at.isoformat(), "party": "7", "tags": tags}
     return MAPPING.create_touchpoint(key, at.isoformat(), data, at, {})
 
 
-def encoded(key: str, minute: int, state: str = "open") -> EncodedTouchpoint:
-    return EncodedTouchpoint(ticket(key, minute, state), (b"key", b"value"), key, NOW + timedelta(minutes=minute))
+def ticket(key: str, minute: int, state: str, tags: str = "") -> bytes:
+    return hash_content(touchpoint(key, minute, state, tags))
+
+
+def encoded(key: str, minute: int) -> EncodedTouchpoint:
+    found, at = touchpoint(key, minute, "open"), NOW + timedelta(minutes=minute)
+    return EncodedTouchpoint(found.event_id, (b"key", b"value"), key, at, at, hash_content(found))
 
 
 def test_snapshot_is_new_when_a_mapped_field_changes_even_back_to_an_old_value() -> None:
