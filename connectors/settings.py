@@ -40,7 +40,7 @@ class SourceSettings(BaseSettings):
 
     name: Name = Field(description="Instance name: label of metrics, `connector` of every touchpoint, key of the saved cursors.")
     url: str = Field(description="Address of the source.")
-    start: AwareDatetime | None = Field(default=None, description="Live reading skips older records. Default: the beginning.")
+    start: AwareDatetime | None = Field(default=None, description="Live mode skips older records. Default: the beginning.")
     poll_seconds: float = Field(default=60, gt=0, description="Pause between two rounds, in seconds.")
     timeout_seconds: float = Field(default=30, gt=0, description="Longest pause within an answer, in seconds.")
     requests_per_minute: int | None = Field(

@@ -62,7 +62,7 @@ class DebeziumSettings(KafkaSecurity, BaseSettings):
         default=SecretStr(""), description="Password of the registry; only from the environment."
     )
     unwrapped: bool = Field(default=False, description="True if the values passed the transform ExtractNewRecordState.")
-    start: AwareDatetime | None = Field(default=None, description="Live reading skips changes with an older Kafka timestamp.")
+    start: AwareDatetime | None = Field(default=None, description="Live mode skips changes with an older Kafka timestamp.")
     poll_seconds: float = Field(default=1, gt=0, description="Pause between two rounds, in seconds.")
     timeout_seconds: float = Field(
         default=30, gt=0, description="Longest silence of a partition with unread records, in seconds."
