@@ -1,6 +1,6 @@
 """Kafka client of the connectors: publishes records, waits for acknowledgements, saves and loads states.
 
-Only this module uses the Kafka client. It translates the client's errors into those of `schemas/errors.py`.
+No other module of the runtime uses the Kafka client. This one translates the client's errors into those of `schemas/errors.py`.
 """
 
 import logging
