@@ -1,8 +1,8 @@
-"""A TCP proxy on loopback between a sink and ClickHouse, which does to inserts what networks do: named faults, one insert each.
+"""TCP proxy on loopback between a sink and ClickHouse that applies named network faults to inserts, one fault per insert.
 
-It knows three moments of the native protocol: the query that says INSERT INTO a table, the block that the client sends after that
-(it begins with the name of the first column), and the empty block that ends it: only then the server stores. The server is only
-connected to once a client has spoken: a connection that says nothing ends the ClickHouse of the local stack.
+It detects three parts of the native protocol: the query INSERT INTO a table, the block after it (which starts with the name of
+the first column), and the empty block at the end, after which the server stores. It connects to the server after the first
+bytes of the client, because a connection without a login ends the ClickHouse of the local stack.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-READ = 65_536
-KEPT = 200  # bytes of what was read before: a query, a name or an end may stand across two reads
+READ_BYTES = 65_536
+KEPT_BYTES = 200  # end of the previous read: a query, a name or an end may span two reads
 END_OF_DATA = bytes.fromhex("02 00 01 00 02 ff ff ff ff 00 00 00")
 END_OF_STREAM = b"\x05"
 ABORT = struct.pack("ii", 1, 0)
 RESET, KILL = "reset", "kill"
-"""In the middle of the block."""
+"""Faults in the middle of the block."""
 DROP_REPLY, DELAY_REPLY, HANG, KILL_AFTER = "drop reply", "delay reply", "hang", "kill after"
-"""When the server has stored it."""
+"""Faults after the server has stored the block."""
 
-CLOSE_SECONDS = 0.1  # for the loop to let go of aborted sockets
+CLOSE_SECONDS = 0.1  # until the loop has closed aborted sockets
 
 
 class Proxy:
-    """Inserts into `table` meet the `faults`, in turn, and `met` tells which they met; everything else passes."""
+    """Proxy that applies `faults` to inserts into `table`, in turn, and lists them in `met`. All other bytes pass."""
 
     def __init__(self, server: int, table: str, delay: float, kill: Callable[[], None]) -> None:
         self.port = 0
@@ -44,16 +44,16 @@ class Proxy:
         self._ends: list[asyncio.StreamWriter] = []
 
     def plan(self, *faults: str) -> None:
-        """What the next inserts meet."""
+        """Set the faults of the next inserts."""
         self.met.clear()
         self.faults.extend(faults)
 
     def release(self) -> None:
-        """Let go on what hangs."""
+        """Continue hanging inserts."""
         self._loop.call_soon_threadsafe(self._released.set)
 
     async def serve(self, listening: threading.Event, stop: asyncio.Event) -> None:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._handle_client, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         listening.set()
         async with server:
@@ -66,9 +66,9 @@ class Proxy:
             end.transport.abort()
         await asyncio.sleep(CLOSE_SECONDS)
 
-    async def _connected(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+    async def _handle_client(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         with suppress(OSError, EOFError, asyncio.CancelledError):
-            hello = await client.read(READ)
+            hello = await client.read(READ_BYTES)
             if hello:
                 replies, server = await asyncio.open_connection("127.0.0.1", self._server)
                 self._ends += [back, server]
@@ -77,22 +77,22 @@ class Proxy:
         back.close()
 
     def fault(self) -> str:
-        """The fault that the insert whose block comes now meets."""
+        """Return the fault of the insert whose block starts now."""
         fault = self.faults.popleft() if self.faults else ""
         if fault:
             self.met.append(fault)
         return fault
 
-    def asked(self, seen: bytes) -> re.Match[bytes] | None:
-        """The insert that is asked for here; its group is the first column."""
+    def find_insert(self, seen: bytes) -> re.Match[bytes] | None:
+        """Return the insert query in these bytes; its group is the first column."""
         return self._query.search(seen)
 
-    async def released(self) -> None:
+    async def wait_for_release(self) -> None:
         await self._released.wait()
 
 
 class Connection:
-    """One client: bytes up and down, how the block begins that it asked to insert, that block's fault, whether it is complete."""
+    """Connection of one client: the start of its block, the fault of that block, and whether the block is complete."""
 
     def __init__(self, proxy: Proxy, *ends: Any) -> None:
         self.proxy = proxy
@@ -114,8 +114,8 @@ class Connection:
             self.server.close()
 
     async def _up(self) -> None:
-        while data := await self.client.read(READ):
-            self._look(data)
+        while data := await self.client.read(READ_BYTES):
+            self._detect(data)
             if self.fault in (RESET, KILL):
                 self.server.write(data[: len(data) // 2])
                 await self.server.drain()
@@ -126,31 +126,31 @@ class Connection:
             await self.server.drain()
         return None
 
-    def _look(self, data: bytes) -> None:
-        """Notice the query, the first column's name (with its length before it), and the end, whichever came with this read."""
+    def _detect(self, data: bytes) -> None:
+        """Detect the query, the name of the first column (after its length) and the end of the block in this read."""
         self.seen += data
-        if asked := self.proxy.asked(self.seen):
+        if asked := self.proxy.find_insert(self.seen):
             self.begin, self.seen = bytes([len(asked[1])]) + asked[1], self.seen[asked.end() :]
         if self.begin and self.begin in self.seen:
             self.seen = self.seen.partition(self.begin)[2]
             self.begin, self.fault, self.complete = b"", self.proxy.fault(), False
         self.complete = self.complete or self.seen.endswith(END_OF_DATA)
-        self.seen = self.seen[-KEPT:]
+        self.seen = self.seen[-KEPT_BYTES:]
 
     async def _down(self) -> None:
-        while data := await self.replies.read(READ):
-            if self.fault and self.complete and await self._withheld(data):
+        while data := await self.replies.read(READ_BYTES):
+            if self.fault and self.complete and await self._withhold(data):
                 return
             if not (self.complete and self.fault in (DROP_REPLY, KILL_AFTER)):
                 self.back.write(data)
                 await self.back.drain()
 
-    async def _withheld(self, data: bytes) -> bool:
-        """What the fault does to a reply; True where the client gets none any more."""
+    async def _withhold(self, data: bytes) -> bool:
+        """Apply the fault to a reply; return True if the client must not receive it."""
         if self.fault == DELAY_REPLY:
             await asyncio.sleep(self.proxy.delay)
         if self.fault == HANG:
-            await self.proxy.released()
+            await self.proxy.wait_for_release()
         if self.fault in (DROP_REPLY, KILL_AFTER):
             if self.fault == KILL_AFTER and data.endswith(END_OF_STREAM):
                 await asyncio.to_thread(self.proxy.kill)
@@ -159,7 +159,7 @@ class Connection:
         return False
 
     def _reset(self) -> None:
-        """Both ends see a reset instead of an end."""
+        """Reset both connections instead of closing them."""
         for end in (self.back, self.server):
             end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
             end.transport.abort()
@@ -167,7 +167,7 @@ class Connection:
 
 @contextmanager
 def proxy(server: int, table: str, delay: float = 3.0, kill: Callable[[], None] = lambda: None) -> Iterator[Proxy]:
-    """A proxy in a thread of its own, to the ClickHouse at port `server`; `kill` ends that ClickHouse."""
+    """Run a proxy to the ClickHouse at port `server` in a thread; `kill` ends that ClickHouse."""
     made = Proxy(server, table, delay, kill)
     listening, stop = threading.Event(), asyncio.Event()
     thread = threading.Thread(target=made._loop.run_until_complete, args=(made.serve(listening, stop),))

@@ -1,4 +1,4 @@
-"""The answers to `sinks/views/COOKBOOK.md` in plain Python, in its order: from what was published, not from any view."""
+"""Answers to `sinks/views/COOKBOOK.md` in plain Python and in its order, from the published records and not from views."""
 
 import math
 from collections import Counter, defaultdict
@@ -20,40 +20,40 @@ Key = TypeVar("Key", bound=Hashable)
 FUNNEL = ("inquiry.received", "order.placed", "delivery.completed", "installation.completed")
 
 
-def by(key: Callable[[Fields], Key], records: Iterable[Fields]) -> dict[Key, list[Fields]]:
-    """Groups, in the order of the records."""
+def group_by(key: Callable[[Fields], Key], records: Iterable[Fields]) -> dict[Key, list[Fields]]:
+    """Return groups in the order of the records."""
     found: defaultdict[Key, list[Fields]] = defaultdict(list)
     for each in records:
         found[key(each)].append(each)
     return dict(found)
 
 
-def day(at: int) -> date:
+def to_day(at: int) -> date:
     return datetime.fromtimestamp(at / 1000, UTC).date()
 
 
-def of(world: World, *types: str) -> list[Fields]:
+def select_types(world: World, *types: str) -> list[Fields]:
     return [each for each in world.touchpoints if each["type"] in types]
 
 
-def customer(each: Fields) -> Any:
+def get_customer(each: Fields) -> Any:
     return each["customer"]
 
 
 def answers(world: World, metric: str) -> list[Fields]:
-    return [each for each in of(world, "survey.answered") if each["metric"] == metric]
+    return [each for each in select_types(world, "survey.answered") if each["metric"] == metric]
 
 
 def nps(scores: list[float]) -> tuple[float, float, float]:
-    """Promoters and detractors per answer, and the score."""
+    """Return promoters and detractors per answer, and the score."""
     p, d = sum(each >= 9 for each in scores) / len(scores), sum(each <= 6 for each in scores) / len(scores)
     return p, d, 100 * (p - d)
 
 
 def journeys(world: World) -> list[list[Fields]]:
-    """Touchpoints of each journey: a new one begins after a cancellation and after a year of silence."""
+    """Return the touchpoints of each journey. A cancellation or a year of silence ends a journey."""
     found = []
-    for touched in by(customer, world.touchpoints).values():
+    for touched in group_by(get_customer, world.touchpoints).values():
         current = [touched[0]]
         for before, each in pairwise(touched):
             if before["type"] == "contract.cancelled" or each["occurred_at"] - before["occurred_at"] > SILENCE:
@@ -68,7 +68,7 @@ def installation_steps(world: World) -> Rows:
     change = {each["event_id"]: each["numbers"]["change"] for each in world.readings[SATISFACTION]}
     steps = [each for each in world.touchpoints if each["type"].startswith("installation.") and each["event_id"] in change]
     rows = []
-    for (kind, channel), touched in by(lambda each: (each["type"], each["channel"]), steps).items():
+    for (kind, channel), touched in group_by(lambda each: (each["type"], each["channel"]), steps).items():
         changes = [change[each["event_id"]] for each in touched]
         rows.append((kind, channel, fmean(changes), *interval(changes), len(changes)))
     return sorted(rows, key=lambda row: row[2])
@@ -76,21 +76,21 @@ def installation_steps(world: World) -> Rows:
 
 def silent_after_a_stock_out(world: World) -> Rows:
     rows = []
-    for who, touched in by(customer, world.touchpoints).items():
-        out = [day(each["occurred_at"]) for each in touched if each["type"] == "stock.out"]
+    for customer, touched in group_by(get_customer, world.touchpoints).items():
+        out = [to_day(each["occurred_at"]) for each in touched if each["type"] == "stock.out"]
         last = touched[-1]["occurred_at"]
-        if out and day(last) <= out[-1] + timedelta(30) and day(last) < UNTIL.date() - timedelta(60):
-            rows.append((last, who, out[-1], day(last)))
+        if out and to_day(last) <= out[-1] + timedelta(30) and to_day(last) < UNTIL.date() - timedelta(60):
+            rows.append((last, customer, out[-1], to_day(last)))
     return [row[1:] for row in sorted(rows)]
 
 
 def weekly_nps(world: World) -> Rows:
     def week(each: Fields) -> date:
-        at = day(each["occurred_at"])
+        at = to_day(each["occurred_at"])
         return at - timedelta(at.weekday())
 
     rows = []
-    for (monday, channel), asked in by(lambda each: (week(each), each["channel"]), answers(world, "nps")).items():
+    for (monday, channel), asked in group_by(lambda each: (week(each), each["channel"]), answers(world, "nps")).items():
         if monday >= date(2026, 10, 19):
             p, d, score = nps([each["answer"] for each in asked])
             plus_minus = 196 * math.sqrt((p + d - (p - d) ** 2) / len(asked))
@@ -105,7 +105,7 @@ def paths_to_churn(world: World) -> Rows:
 
 
 def reached(steps: list[Fields]) -> int:
-    """How far a journey came in the funnel within 90 days of any inquiry in it."""
+    """Return the number of funnel steps of a journey within 90 days of any of its inquiries."""
     furthest = 0
     for start, first in enumerate(steps):
         if first["type"] == FUNNEL[0]:
@@ -131,10 +131,10 @@ def waits(world: World) -> Rows:
 
 
 def csat_by_stage(world: World) -> Rows:
-    asked = [each for each in of(world, "survey.offered", "survey.answered") if each["metric"] == "csat"]
+    asked = [each for each in select_types(world, "survey.offered", "survey.answered") if each["metric"] == "csat"]
     recent = [each for each in asked if each["occurred_at"] >= END - 365 * DAY]
     rows = []
-    for stage, group in sorted(by(lambda each: each["stage"], recent).items()):
+    for stage, group in sorted(group_by(lambda each: each["stage"], recent).items()):
         scores = [each["answer"] for each in group if each["answer"] is not None]
         share = 100 * sum(score >= 4 for score in scores) / len(scores)
         rows.append((stage, share, len(scores), 100 * len(scores) / (len(group) - len(scores))))
@@ -143,27 +143,27 @@ def csat_by_stage(world: World) -> Rows:
 
 def ces_by_month(world: World) -> Rows:
     rows = []
-    for month, asked in by(lambda each: day(each["occurred_at"]).replace(day=1), answers(world, "ces")).items():
+    for month, asked in group_by(lambda each: to_day(each["occurred_at"]).replace(day=1), answers(world, "ces")).items():
         scores = [each["answer"] for each in asked]
         rows.append((month, 100 * sum(score >= 5 for score in scores) / len(scores), fmean(scores), len(scores)))
     return sorted(rows)
 
 
 def segments(world: World) -> dict[Any, str]:
-    """The last segment that any source gave of a customer."""
+    """Return the last segment of a customer from any source."""
     told = [each for each in world.touchpoints if each["attributes"].get("segment")]
     return {each["customer"]: each["attributes"]["segment"] for each in told}
 
 
 def nps_by_segment(world: World) -> Rows:
     known = segments(world)
-    groups = by(lambda each: known.get(each["customer"], ""), answers(world, "nps"))
+    groups = group_by(lambda each: known.get(each["customer"], ""), answers(world, "nps"))
     return sorted((segment, nps([each["answer"] for each in asked])[2], len(asked)) for segment, asked in groups.items())
 
 
 def late_products(world: World) -> Rows:
     rows = []
-    for product, delivered in by(lambda each: each["product"], of(world, "delivery.completed")).items():
+    for product, delivered in group_by(lambda each: each["product"], select_types(world, "delivery.completed")).items():
         late = [each["delay_days"] for each in delivered if (each["delay_days"] or 0) > 0]
         rows.append((product, len(delivered), len(late), fmean(late)))
     return sorted(rows)
@@ -182,7 +182,7 @@ def hard(each: Fields) -> bool:
 
 def endings(world: World) -> Rows:
     rows = []
-    last_of = {touched[-1]["event_id"] for touched in by(customer, world.touchpoints).values()}
+    last_of = {touched[-1]["event_id"] for touched in group_by(get_customer, world.touchpoints).values()}
     ends: defaultdict[tuple[str, str], list[list[Fields]]] = defaultdict(list)
     for steps in journeys(world):
         if steps[-1]["type"] == "contract.cancelled":
@@ -199,26 +199,26 @@ def valuable_and_leaving(world: World) -> Rows:
     score = {each["customer_id"]: each["value"] for each in world.readings[SATISFACTION]}
     sign = {"order.placed": 1, "order.cancelled": -1, "return.received": -1}
     rows = []
-    for who, touched in by(customer, world.touchpoints).items():
+    for customer, touched in group_by(get_customer, world.touchpoints).items():
         value = sum(sign.get(each["type"], 0) * (each.get("amount") or 0) for each in touched) / 10_000
         last = touched[-1]["occurred_at"]
-        if (risk.get(who.bytes) or 0) > 0.5 and last >= END - 60 * DAY:
-            rows.append((-value, last, who, risk[who.bytes], score.get(who.bytes)))
-    return [(who, -value, chance, content) for value, _, who, chance, content in sorted(rows)[:10]]
+        if (risk.get(customer.bytes) or 0) > 0.5 and last >= END - 60 * DAY:
+            rows.append((-value, last, customer, risk[customer.bytes], score.get(customer.bytes)))
+    return [(customer, -value, chance, content) for value, _, customer, chance, content in sorted(rows)[:10]]
 
 
 def falls(world: World) -> Rows:
     rows = []
-    for who, history in by(lambda each: each["customer_id"], world.readings[SATISFACTION]).items():
+    for customer, history in group_by(lambda each: each["customer_id"], world.readings[SATISFACTION]).items():
         before = [each["value"] for each in history if each["at"] < END - 30 * DAY]
         now = history[-1]["value"]
         if before and now - before[-1] < -2:
-            rows.append((world.now(who), before[-1], now, now - before[-1]))
+            rows.append((world.now(customer), before[-1], now, now - before[-1]))
     return sorted(rows, key=lambda row: row[3])
 
 
 def troubled_tickets(world: World) -> Rows:
-    tickets = by(lambda each: each["ticket_id"], [each for each in world.touchpoints if each["source"] == "support"])
+    tickets = group_by(lambda each: each["ticket_id"], [each for each in world.touchpoints if each["source"] == "support"])
     found = defaultdict(list)
     for touched in tickets.values():
         opened = next(each["channel"] for each in touched if each["type"] == "ticket.opened")
@@ -235,7 +235,7 @@ def troubled_tickets(world: World) -> Rows:
 
 
 def orders(world: World) -> dict[str, list[Fields]]:
-    return by(lambda each: each["order_id"], [each for each in world.touchpoints if each.get("order_id")])
+    return group_by(lambda each: each["order_id"], [each for each in world.touchpoints if each.get("order_id")])
 
 
 def order_to_installation(world: World) -> Rows:
@@ -249,10 +249,10 @@ def order_to_installation(world: World) -> Rows:
 
 
 def support_again(world: World) -> Rows:
-    opened = of(world, "ticket.opened")
+    opened = select_types(world, "ticket.opened")
     gaps = [
         later["occurred_at"] - earlier["occurred_at"]
-        for touched in by(customer, opened).values()
+        for touched in group_by(get_customer, opened).values()
         for earlier, later in pairwise(touched)
     ]
     return [(len(opened), sum(gap <= 7 * DAY for gap in gaps))]
@@ -275,7 +275,7 @@ def identifiers(world: World) -> Rows:
             len({world.now(each["customer_id"]) for each in edges}),
             sum(world.now(each["customer_id"]).bytes != each["customer_id"] for each in edges),
         )
-        for kind, edges in by(lambda each: each["kind"], world.edges).items()
+        for kind, edges in group_by(lambda each: each["kind"], world.edges).items()
     )
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the sink protocol share: a sink at work, rows as they lie in a table, one table without merges, patience."""
+"""Shared parts of the tests of the sink protocol: a running sink, stored rows, and tables without merges."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ NO_MERGES = ("max_bytes_to_merge_at_max_space_in_pool", "max_bytes_to_merge_at_m
 
 @contextmanager
 def sinking(log: Path, *tables: str, **environment: str) -> Iterator[None]:
-    """`touchline sink` as a process of its own that has joined its groups; at the end it is asked to leave, and does so well."""
+    """Run `touchline sink` as a process that reads its topics. At the end SIGTERM must end it with code 0."""
     with log.open("ab") as out:
         command = [str(TOUCHLINE), "sink", *tables, "--no-restart"]
         process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=out, stderr=out)
@@ -32,7 +32,7 @@ def sinking(log: Path, *tables: str, **environment: str) -> Iterator[None]:
 
 @contextmanager
 def unmerged(table: str) -> Iterator[None]:
-    """By a setting, which a server that is killed does not forget."""
+    """Stop merges of a table by a setting, which survives a restart of the server."""
     ask(f"ALTER TABLE {stored(table)} MODIFY SETTING {' = 1, '.join(NO_MERGES)} = 1")
     try:
         yield
@@ -42,7 +42,7 @@ def unmerged(table: str) -> Iterator[None]:
 
 @contextmanager
 def as_inserted() -> Iterator[None]:
-    """Parts of all that views read stay as they were inserted, so that only the views make each thing once."""
+    """Stop merges of all tables that views read, so that only the views remove duplicates."""
     stored = [*(table.stored for table in tables().values()), *(f"touchline_store.{copy}" for copy in COPIES)]
     for table in stored:
         ask(f"SYSTEM STOP MERGES {table}")
@@ -54,12 +54,12 @@ def as_inserted() -> Iterator[None]:
 
 
 def stored(table: str) -> str:
-    """Where the sink of that name writes; a table without a folder has one of its own name."""
+    """Return the ClickHouse table of a sink; a table without a folder has its own name."""
     return tables()[table].stored if table in tables() else f"touchline_store.{table}"
 
 
 def rows(table: str, name: str) -> tuple[int, int]:
-    """Rows of a system in the table itself, and different touchpoints among them."""
+    """Return the number of rows of a system in the table, and of distinct touchpoints among them."""
     sql = f"SELECT count() AS n, uniqExact(event_id) AS ids FROM {stored(table)} WHERE system = '{name}'"
     (row,) = ask(sql)
     return row["n"], row["ids"]

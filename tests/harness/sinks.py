@@ -1,4 +1,4 @@
-"""What the tests of sinks share: records as dicts, a way to publish them, the command as a real process, and the views."""
+"""Shared parts of the tests of sinks: records, publishing, the command as a process, queries, tables and views."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ COPIES = sorted(
     {target for _, refresh, target in FILLED if not refresh} - {table.stored.partition(".")[2] for table in tables().values()}
 )
 REFRESHED = sorted(name for name, refresh, _ in FILLED if refresh)
-# Columns whose values depend on the run: clocks of the servers, and ids that a connector run drew.
+# Columns whose values depend on the clock of the server.
 CLOCKS = ("stored_at", "lag_seconds", "made_at", "age_seconds")
 STARTED: list[subprocess.Popen[str]] = []
 NOW = 1_760_000_000_000
@@ -86,7 +86,7 @@ STATE: Fields = {
 
 
 class Stored(NamedTuple):
-    """A record as Kafka hands it out."""
+    """A record as Kafka returns it."""
 
     topic: str
     partition: int
@@ -97,9 +97,9 @@ class Stored(NamedTuple):
 
 
 def resolved(**fields: Any) -> Fields:
-    """A touchpoint of a new customer, with `fields` instead of the usual ones: flat, `encoded` makes the record of it.
+    """Return a touchpoint of a new customer with these fields instead of the defaults, as a flat record for `encode_record`.
 
-    Raises ValueError for a field that the family of its `source` does not have.
+    Raises ValueError for a field that the family of its `source` lacks.
     """
     record = {**RESOLVED, "event_id": uuid4().bytes, "customer_id": uuid4().bytes, **fields}
     strange = record.keys() - FAMILIES[record["source"]].model_fields.keys() - {"customer_id", "stage"}
@@ -109,7 +109,7 @@ def resolved(**fields: Any) -> Fields:
 
 
 def survey(**fields: Any) -> Fields:
-    """The same for an answer to a survey question."""
+    """Return a touchpoint with an answer to a survey question."""
     return resolved(**{**SURVEY, **fields})
 
 
@@ -126,12 +126,12 @@ def merge(lost: bytes, kept: bytes) -> Fields:
 
 
 def publish(topic: str, schema: str, records: Iterable[Fields]) -> None:
-    """Encode and send, each record by the key that it has in the topic."""
+    """Encode and send records, each with its key of the topic."""
     send(topic, ((key(record), encode_record(schema, record)) for record in records))
 
 
 def encode_record(schema: str, record: Fields) -> bytes:
-    """The bytes on Kafka; those of a flat `resolved` hold its family's record. What sinks do not look at stays empty."""
+    """Return the bytes of a record; a flat `resolved` contains the record of its family. Sinks need no other field."""
     if schema != "resolved":
         return encode(schema, record)
     family = {name: value for name, value in record.items() if name not in ("customer_id", "stage")}
@@ -139,7 +139,7 @@ def encode_record(schema: str, record: Fields) -> bytes:
 
 
 def pack_resolved(record: Fields, touchpoint: bytes) -> bytes:
-    """A `resolved` record around these bytes of the source's own."""
+    """Return a `resolved` record around these bytes of a source's record."""
     customer = {name: record[name] for name in ("customer_id", "stage")}
     return encode("resolved", {**customer, "seen": b"", "touchpoint": touchpoint})
 
@@ -152,7 +152,7 @@ def key(record: Fields) -> bytes:
 
 
 def send(topic: str, values: Iterable[tuple[bytes | None, bytes]]) -> None:
-    """Send keys and values as they are."""
+    """Send keys and values unchanged."""
     producer = KafkaProducer(
         **KafkaSettings().kafka_python(), linger_ms=20, batch_size=131_072, compression_type="lz4", max_request_size=2**23
     )
@@ -165,21 +165,21 @@ def send(topic: str, values: Iterable[tuple[bytes | None, bytes]]) -> None:
 
 
 def sink(*arguments: str) -> subprocess.Popen[str]:
-    """`touchline sink` as a process of its own, without a supervisor."""
+    """Start `touchline sink` as a process without a supervisor."""
     command = [str(TOUCHLINE), "sink", *arguments, "--no-restart"]
     STARTED.append(subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     return STARTED[-1]
 
 
 def end_sinks() -> None:
-    """Kill those that a failed test left behind: they would take the records of the next one."""
+    """Kill sinks that a failed test left, which would store the records of the next one."""
     while STARTED:
         with STARTED.pop() as process:
             process.kill()
 
 
 def store(*tables: str) -> str:
-    """Store everything that waits in the topics of the tables; returns the log."""
+    """Store all waiting records of the tables and return the log."""
     process = sink(*tables, "--until-idle", "1")
     _, log = process.communicate(timeout=90)
     assert process.returncode == 0, log
@@ -187,7 +187,7 @@ def store(*tables: str) -> str:
 
 
 def ask(sql: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """The rows of a query, each by column name."""
+    """Return the rows of a query, each by column name."""
     client = ClickHouse()
     try:
         answer = client.query(sql, params)
@@ -197,14 +197,14 @@ def ask(sql: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any
 
 
 def ask_value(sql: str, params: Mapping[str, Any] | None = None) -> Any:
-    """The one value of a query."""
+    """Return the only value of a query."""
     (row,) = ask(sql, params)
     (value,) = row.values()
     return value
 
 
 def call_view(view: Script) -> str:
-    """How a view is written in a query: one with parameters is called, here for nobody and one day."""
+    """Return a view as a query names it; parameters get an unknown customer and one day."""
     anything = {"UUID": "00000000-0000-0000-0000-000000000000", "Date": "2026-01-01"}
     given = ", ".join(f"{name} = '{anything[kind]}'" for name, kind in dict(PARAMETER.findall(view.sql)).items())
     return f"{view.name}({given})" if given else view.name
@@ -233,7 +233,7 @@ def except_columns(view: str, *omitted: str) -> str:
 
 
 def refresh() -> None:
-    """What happens by itself every ten minutes."""
+    """Rebuild the tables that ClickHouse rebuilds every ten minutes."""
     for view in REFRESHED:
         ask(f"SYSTEM REFRESH VIEW touchline_store.{view}")
         ask(f"SYSTEM WAIT VIEW touchline_store.{view}")

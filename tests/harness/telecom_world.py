@@ -1,6 +1,6 @@
-"""The demo's telecom company in small: as records on the topics that sinks read, as rows in ClickHouse, and as plain values.
+"""Small telecom company of the demo: its records on the topics of sinks, its rows in ClickHouse, and its plain values.
 
-The records come from the real mapping and the real steps, with every version, merge and retraction that they publish.
+The real mapping and the real steps produce the records, with all versions, merges and retractions.
 """
 
 import random
@@ -29,7 +29,7 @@ Topics = dict[tuple[str, int], list[bytes]]
 
 
 class World:
-    """What was published. Ids are UUIDs, times milliseconds; `customer` is the one as known now."""
+    """Published records. Ids are UUIDs, times are milliseconds, `customer` is the customer as known now."""
 
     def __init__(self, folder: Path) -> None:
         generate(SEED, CUSTOMERS, UNTIL, folder)
@@ -51,7 +51,7 @@ class World:
 
     @cached_property
     def touchpoints(self) -> list[Fields]:
-        """Every touchpoint once, in order of time and id, with `customer` and `stage`."""
+        """Return each touchpoint once, in order of time and id, with `customer` and `stage`."""
         found = {}
         for fields in self._resolved():
             touchpoint = decode(fields["touchpoint"])[1]
@@ -61,18 +61,18 @@ class World:
 
     @cached_property
     def readings(self) -> dict[str, list[Fields]]:
-        """Readings of standing customers by topic, in order of time and evidence."""
+        """Return the readings of current customers by topic, in order of time and evidence."""
         found = {topic: self._newest(topic, "reading_id") for topic in (SATISFACTION, CHURN)}
         return {topic: sorted(rows, key=lambda each: (each["at"], each["evidence"])) for topic, rows in found.items()}
 
     @cached_property
     def edges(self) -> list[Fields]:
-        """The last edge of every identifier."""
+        """Return the last edge of each identifier."""
         found = [fields for name, fields in map(decode, self.chain.topics[IDENTITY, 0]) if name == "edge"]
         return list({(each["kind"], each["value"]): each for each in found}.values())
 
     def clean(self) -> Topics:
-        """The same world as if everybody had been known from the start: no merges, versions, retractions or repetitions."""
+        """Return the same world with final customers from the start: no merges, versions, retractions or repetitions."""
         resolved = {decode(each["touchpoint"])[1]["event_id"]: each for each in self._resolved()}
         records = {
             RESOLVED: [("resolved", each) for each in resolved.values()],
@@ -99,7 +99,7 @@ class World:
 
 
 def load(client: ClickHouse, topics: Topics, parts: int = 1) -> None:
-    """Empty every table and store the records; in more than one part, half of the rows stand in two of them."""
+    """Empty all tables and store the records; with several parts, half of the rows are stored in two of them."""
     dice = random.Random(SEED)
     for copy in COPIES:
         client.execute(f"TRUNCATE TABLE touchline_store.{copy}")
