@@ -1,4 +1,4 @@
-"""Every table's `cases/`: a record in, the row out, and the same row back from the real engine. A new table needs no new test.
+"""The `cases/` of all tables: a record, its row, and the same row from a real engine. A new table needs no new test.
 
 In the files, 16 bytes stand as a UUID, other bytes as text or as the record that they hold in the wire format, times as
 milliseconds since 1970. Fields with a default may be left out.
@@ -66,7 +66,7 @@ def test_table_has_the_declared_columns_and_stored_at(table: Table, migrated: St
 @pytest.mark.integration
 @TABLE
 def test_stored_table_and_its_columns_have_comments(table: Table, migrated: Stack) -> None:
-    """The customer is in the sort key only where the id of the row holds it, so that it can never change."""
+    """The sort key contains the customer only if the id of the row does, because then it never changes."""
     name = table.stored.removeprefix("touchline_store.")
     told = {"name": name}
     columns = "SELECT name FROM system.columns WHERE database = 'touchline_store' AND table = {name:String} AND comment = ''"
@@ -83,12 +83,12 @@ def stored(table: Table, case: dict[str, Any]) -> Record:
 
 
 def wire(case: dict[str, Any]) -> bytes:
-    """The bytes of {"schema": name, "record": fields}."""
+    """Return the bytes of {"schema": name, "record": fields}."""
     return encode(case["schema"], fitted(load_schema(newest_ids()[case["schema"]]), case["record"]))
 
 
 def fitted(schema: Any, value: Any) -> Any:
-    """The JSON value as Avro wants it: UUIDs, text and records as bytes where the schema says bytes."""
+    """Return a JSON value for Avro, with UUIDs, text and records as bytes where the schema has bytes."""
     if isinstance(schema, list):
         return None if value is None else fitted(schema[1], value)
     kind = schema["type"] if isinstance(schema, dict) else schema
@@ -105,7 +105,7 @@ def fitted(schema: Any, value: Any) -> Any:
 
 
 def readable(value: Any) -> Any:
-    """A row as the case files write it."""
+    """Return a row in the form of the case files."""
     if isinstance(value, dict):
         return {name: readable(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -122,7 +122,7 @@ def columns(table: Table) -> list[tuple[str, str]]:
 
 
 def selected(table: Table) -> list[str]:
-    """Expressions that bring each column back in the way of the case files."""
+    """Return the expressions that select each column in the form of the case files."""
     shapes = {
         "FixedString(16)": "toString(UUIDNumToString({0}))",
         "Nullable(FixedString(16))": "UUIDNumToString({0})",

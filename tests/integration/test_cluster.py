@@ -1,4 +1,4 @@
-"""The cluster form: every statement is SQL to the real engine, and two real engines as two shards answer as one server does.
+"""The cluster form: each statement is valid SQL, and two real engines as two shards answer as one server does.
 
 The library has no Keeper and refuses `ON CLUSTER`, so here each shard is given the statements itself, with plain engines.
 """
@@ -48,7 +48,7 @@ STATEMENTS = [(step.name, each) for step in plan({}, own_rights=True, cluster="m
 
 @contextmanager
 def engine(home: Path, ports: Ports, config: str) -> Iterator[ClickHouse]:
-    """One more ClickHouse of this machine, with `config` among its settings."""
+    """Run another ClickHouse with `config` in its configuration."""
     server.prepare(home, ports)
     path = server.config(home)
     path.write_text(path.read_text().replace("</clickhouse>", f"{config}</clickhouse>"))
@@ -67,13 +67,13 @@ def engine(home: Path, ports: Ports, config: str) -> Iterator[ClickHouse]:
 
 
 def alone(statement: str) -> str:
-    """What one server can be given of a statement for the cluster."""
+    """Return a statement for the cluster in a form for one server."""
     return re.sub(r"\('/touchline/migrations', [^)]*\)", "", statement.replace(" ON CLUSTER main", "").replace("Replicated", ""))
 
 
 @pytest.fixture(scope="module")
 def shards(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ClickHouse]]:
-    """Two migrated servers that know each other as two shards of `main`."""
+    """Run two migrated servers as two shards of `main`."""
     places = chosen(2)
     known = "".join(
         f"<shard><replica><host>127.0.0.1</host><port>{ports.clickhouse}</port></replica></shard>" for ports in places
@@ -89,13 +89,13 @@ def shards(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
 
 
 def chosen(servers: int) -> list[Ports]:
-    """Ports that are probably free, two a server."""
+    """Return probably free ports, two per server."""
     free = iter(random.sample(FREE, 2 * servers))
     return [Ports(clickhouse=next(free), clickhouse_http=next(free)) for _ in range(servers)]
 
 
 def write(client: ClickHouse, name: str, schema: str, records: Iterable[Fields]) -> None:
-    """Insert as the sink does, into one server."""
+    """Insert into one server as the sink does."""
     table = tables()[name]
     stored = [Stored(table.topic, 0, offset, encode_record(schema, record)) for offset, record in enumerate(records)]
     rows = transform(table, stored).rows
@@ -103,7 +103,7 @@ def write(client: ClickHouse, name: str, schema: str, records: Iterable[Fields])
 
 
 def answers(client: ClickHouse, view: str) -> list[tuple[Any, ...]]:
-    """A view without the clocks of the servers."""
+    """Return the rows of a view without columns that depend on clocks."""
     columns = except_columns(view.partition("(")[0])
     return sorted(client.query(f"SELECT *{columns} FROM touchline.{view}").rows, key=repr)
 

@@ -1,4 +1,4 @@
-"""One migration at a time, its SQL for reading, and what it says where rights are missing."""
+"""The lock of migrations, their printed SQL, and errors for missing rights."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def migrate(*options: str, **environment: str) -> subprocess.CompletedProcess[st
 
 
 def holder(name: str) -> "subprocess.Popen[str]":
-    """A process that holds the name."""
+    """Run a process that holds the lock."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, name], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"

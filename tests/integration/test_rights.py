@@ -1,4 +1,4 @@
-"""Who may read and write what, asked of the real engine as each of the local stack's users."""
+"""Rights and masks on a real engine, as each user of the local stack."""
 
 import re
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def refusal(user: str, sql: str) -> TouchlineError:
 
 
 def answer(user: str, sql: str) -> Any:
-    """Return the rows, or nothing where the query is refused."""
+    """Return the rows, or None if the query is refused."""
     with connected(user) as client:
         try:
             return client.query(sql).rows
@@ -61,7 +61,7 @@ def subcolumns(table: str) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def ada(migrated: Stack) -> UUID:
-    """A customer who said and is something personal."""
+    """Store a customer with personal data."""
     customer = uuid4().bytes
     said = {"segment": "home", "name": NAME}
     publish("touchline.resolved", "resolved", [resolved(customer_id=customer, source="crm", text=TEXT, attributes=said)])
@@ -167,20 +167,20 @@ FILTERS = {
 @pytest.mark.parametrize("setting", FILTERS)
 @pytest.mark.parametrize("table", ["touchline_unmasked.touchpoints", "touchline.touchpoints"])
 def test_analyst_cannot_search_masked_values_by_a_setting(ada: UUID, setting: str, table: str) -> None:
-    """ClickHouse evaluates these settings on the columns of a table without a look at grants."""
+    """ClickHouse evaluates these settings on the columns of a table without a check of grants."""
     chosen = FILTERS[setting].format(table=table, condition="text LIKE \\'%0151%\\'")
     assert f"Setting {setting} should not be changed" in str(refusal("analyst", f"SELECT count() FROM {table} SETTINGS {chosen}"))
 
 
 @pytest.mark.parametrize("table", ["touchline_store.touchpoints_by_event", "touchline_unmasked.touchpoints"])
 def test_filter_in_a_setting_reaches_no_table_inside_a_view(ada: UUID, table: str) -> None:
-    """Not even where the reader does not have the analyst's profile."""
+    """The reader here has no profile of analysts."""
     chosen = FILTERS["additional_table_filters"].format(table=table, condition="text LIKE \\'%nothing like it%\\'")
     assert ask_value(f"SELECT count() FROM touchline.touchpoints WHERE customer_id = '{ada}' SETTINGS {chosen}") == 2
 
 
 def test_client_that_claims_to_be_a_server_sees_no_more(ada: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such a query may name any user as its first: `currentUser()` believes it, so the masks do not ask it."""
+    """Such a query may name any initial user, and `currentUser()` returns it; masks therefore do not use it."""
     write = ClientInfo.write
 
     def claim(self: Any, *arguments: Any) -> None:
@@ -229,7 +229,7 @@ def test_limits_hold_inside_views(ada: UUID) -> None:
 
 @pytest.mark.parametrize("setting", ["join_use_nulls", "aggregate_functions_null_for_empty", "prefer_column_name_to_alias"])
 def test_settings_of_a_client_change_no_answer(ada: UUID, setting: str) -> None:
-    """As tools for reports set them: nobody here was merged, and without its pin a view of joins would show nobody."""
+    """Reporting tools set these. No customer here is merged; without the pinned settings, views with joins would be empty."""
     for view in views():
         sql = f"SELECT countIf(NOT ignore(*)) FROM touchline.{call_view(view)}"
         assert rows("analyst", f"{sql} SETTINGS {setting} = 1") == rows("analyst", sql), view.name
@@ -277,13 +277,13 @@ def test_insert_without_the_role_is_refused_with_its_name(migrated: Stack) -> No
 
 
 def test_definer_cannot_log_in(migrated: Stack) -> None:
-    """Over HTTP: a login that fails on the native port ends the library's process."""
+    """Not tried by a login, because a failed native login ends the local engine."""
     (networks,) = ask("SELECT host_ip, host_names FROM system.users WHERE name = 'touchline_definer'")
     assert networks == {"host_ip": [], "host_names": []}
 
 
 def test_statements_of_roles_are_valid_sql(migrated: Stack) -> None:
-    """The library makes no users by SQL, so it only parses the file; what the file grants is tried through the local users."""
+    """The local engine cannot create users by SQL, so it only parses the statements; the local users test the grants."""
     assert [statement for statement in role_statements() if not ask(f"EXPLAIN AST {statement}")] == []
 
 

@@ -1,4 +1,4 @@
-"""A chunk is read and decoded while the one before it is stored, on the real Kafka and ClickHouse: it is never stored before it.
+"""Reading ahead on a real Kafka and ClickHouse: a chunk is decoded during the insert before it, and never stored earlier.
 
 Each test has a topic of its own, whose group has never committed anything, and a table of its own.
 """
@@ -28,7 +28,7 @@ COUNT = 50
 
 @pytest.fixture
 def table(migrated: Stack) -> Iterator[Table]:
-    """As the table of signals, empty, nothing merged, reading two empty partitions."""
+    """Create an empty table like that of signals, without merges, whose topic has two empty partitions."""
     name = f"ahead_{uuid4().hex}"
     admin = KafkaAdminClient(**KafkaSettings().kafka_python())
     ask(f"CREATE TABLE touchline_store.{name} AS touchline_store.signals")
@@ -49,7 +49,7 @@ def publish(topic: str, partition: int) -> None:
 
 
 class Story:
-    """What happens to the chunk of partition 0, while that of partition 1 is read ahead, and to both of them after that."""
+    """Event for the chunk of partition 0 while that of partition 1 is read ahead, and the outcome of both."""
 
     def __init__(self, table: Table, monkeypatch: pytest.MonkeyPatch, trouble: Exception | None = None) -> None:
         self.table, self.trouble, self.events = table, trouble, list[str]()
@@ -86,7 +86,7 @@ class Story:
         return write
 
     async def run(self) -> dict[int, int]:
-        """Returns what the group has committed when all is stored."""
+        """Return the commits of the group once all is stored."""
         stop, letters = threading.Event(), kafka.make_producer(KafkaSettings())
         await letters.start()
         working = Runner(self.table, KafkaSettings(), letters, stop)
@@ -114,7 +114,7 @@ def test_next_chunk_is_decoded_during_an_insert_and_stored_after_it(table: Table
 
 
 def test_chunk_read_ahead_is_read_again_when_the_chunk_before_it_restarts(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of partition 1 nothing is committed by then, so nothing says where it goes on."""
+    """Partition 1 has no commit by then, so no commit gives its position."""
     story = Story(table, monkeypatch, UnexpectedError("a code that no list has"))
     assert asyncio.run(story.run()) == {0: COUNT, 1: COUNT}
     assert story.events == ["decoded {0}", "decoded {1}", "decoded {0}", "stored 50", "decoded {1}", "stored 100"]
@@ -128,7 +128,7 @@ def widen(topic: str) -> None:
 
 
 def test_chunk_abandoned_by_a_rebalance_before_its_intent_is_read_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not only what was read ahead of it, in the same partition, of which nothing is committed."""
+    """The chunk read ahead is in the same partition, which has no commit."""
     real, stuck, ahead, workers = Runner._store_new, threading.Event(), threading.Event(), list[Runner]()
 
     async def begin(self: Runner, decoded: runner.Decoded) -> None:

@@ -1,4 +1,4 @@
-"""The sink behind a network and a server that fail, on the real engine: each record once in the table itself.
+"""Sinks behind a failing network and server, on a real engine: the table itself holds each record once.
 
 Merges are stopped, so that a row that was stored twice stays to be counted.
 """
@@ -30,7 +30,7 @@ def name() -> str:
 
 
 def through(between: Proxy, answer_seconds: float = 1.0) -> dict[str, str]:
-    """The environment of a sink behind this proxy; it waits that long for an answer."""
+    """Return the environment of a sink behind this proxy, with its time-out for answers."""
     return {
         "TOUCHLINE_CLICKHOUSE_PORT": str(between.port),
         "TOUCHLINE_CLICKHOUSE_ANSWER_SECONDS": str(answer_seconds),
@@ -39,7 +39,7 @@ def through(between: Proxy, answer_seconds: float = 1.0) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def line(migrated: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, Path]]:
-    """One sink for all tests of this module that leave it alive, its proxy, and its log."""
+    """Run one sink for all tests that leave it alive; yield its proxy and its log."""
     log = tmp_path_factory.mktemp("faults") / "log"
     with (
         unmerged("touchpoints"),
@@ -58,7 +58,7 @@ def kill_clickhouse() -> None:
 
 
 def settle() -> None:
-    """Wait until the sink has committed what came before: it takes nothing new any earlier."""
+    """Wait until the sink has committed all earlier records; it takes no new one before."""
     after = f"after-{uuid4().hex}"
     publish("touchline.resolved", "resolved", [resolved(system=after) for _ in range(50)])
     eventually(lambda: rows("touchpoints", after)[1] == 50)
@@ -100,7 +100,7 @@ def test_insert_is_repeated_until_the_server_can_store_it(setting: str, reason: 
 
 
 def test_table_with_a_hanging_connection_delays_no_other_table(migrated: Stack, name: str, tmp_path: Path) -> None:
-    """The server is slow for one table only; its insert is broken off, tried again, and hangs again."""
+    """The server is slow for one table only; its insert is aborted, repeated, and hangs again."""
     before = ask_value("SELECT count() FROM touchline.churn")
     with (
         proxy(migrated.clickhouse_port, "churn_by_customer") as between,
@@ -119,7 +119,7 @@ def test_table_with_a_hanging_connection_delays_no_other_table(migrated: Stack, 
 
 
 def test_unknown_error_code_pauses_its_table_only(migrated: Stack, name: str, tmp_path: Path) -> None:
-    """Nobody knows what it means, and a process that ended would take the other tables with it again and again."""
+    """Ending the process would stop all other tables, at each restart."""
     before = ask_value("SELECT count() FROM touchline.churn")
     log = tmp_path / "log"
     ask("ALTER TABLE touchline_store.churn_by_customer ADD CONSTRAINT broken CHECK version > 1")
@@ -137,7 +137,7 @@ def test_unknown_error_code_pauses_its_table_only(migrated: Stack, name: str, tm
 
 
 def test_waiting_records_stay_on_kafka_and_not_in_memory(migrated: Stack, name: str, tmp_path: Path) -> None:
-    """Letters of 6 MiB that Kafka holds in a few kilobytes: 300 MiB of them wait for a ClickHouse that hangs."""
+    """300 MiB of dead letters wait for a hanging ClickHouse; Kafka compresses each 6 MiB to a few kilobytes."""
     log = tmp_path / "log"
     with proxy(migrated.clickhouse_port, "dead_letters") as between, sinking(log, "dead_letters", **through(between, 5)):
         running = (one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE)

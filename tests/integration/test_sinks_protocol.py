@@ -1,4 +1,4 @@
-"""The intent that a sink leaves in the commit metadata, on the real Kafka and ClickHouse: whoever comes next honours it exactly.
+"""The intent in the commit metadata, on a real Kafka and ClickHouse: the next owner stores exactly its ranges.
 
 Rows are counted in the tables themselves, and nothing is merged meanwhile: a block that was stored twice would stay to be seen.
 """
@@ -54,7 +54,7 @@ main()
 
 @pytest.fixture(scope="module", autouse=True)
 def ready(migrated: Stack) -> Iterator[None]:
-    """Topics and tables exist, and nothing of theirs is merged."""
+    """Create topics and tables, without merges."""
     with unmerged("touchpoints"), unmerged("signals"):
         yield
 
@@ -65,7 +65,7 @@ def name() -> str:
 
 
 def crash(moment: str) -> None:
-    """A sink of touchpoints that dies in its first chunk."""
+    """Run a sink of touchpoints that crashes in its first chunk."""
     died = subprocess.run([sys.executable, "-c", CRASH, moment], capture_output=True, timeout=60, check=False)
     assert died.returncode == 137, died.stderr
 
@@ -83,7 +83,7 @@ def test_crash_around_the_insert_stores_each_row_once(moment: str, stored_by_the
 
 
 def test_chunk_whose_partitions_move_to_two_sinks_is_stored_once(name: str, tmp_path: Path) -> None:
-    """Each of the two reads all ranges of the chunk, also of the partitions that the other has."""
+    """Both sinks read all ranges of the chunk, including the partitions of the other."""
     store("touchpoints")
     publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(5_000)])
     crash("before commit")
@@ -101,7 +101,7 @@ def test_chunk_whose_partitions_move_to_two_sinks_is_stored_once(name: str, tmp_
 
 
 def test_rebalances_store_each_record_once(name: str, tmp_path: Path) -> None:
-    """A rebalance waits for the chunk in hand, and who is given a partition goes on where its last owner ended."""
+    """A rebalance waits for the current chunk, and the next owner continues where the last one ended."""
     records = [resolved(system=name) for _ in range(24_000)]
 
     def feed() -> None:
@@ -120,7 +120,7 @@ def test_rebalances_store_each_record_once(name: str, tmp_path: Path) -> None:
 
 
 class Begun:
-    """A chunk of readings that a sink has begun by then: `intent` is committed, and nobody is in the group."""
+    """Started chunk of readings: its `intent` is committed, and the group has no member."""
 
     def __init__(self, version: str = SIGNALS.version, count: int = 400) -> None:
         store("signals")
@@ -136,7 +136,7 @@ class Begun:
         self.commit(str(self.intent))
 
     def commit(self, metadata: str) -> None:
-        """What is committed is where the chunk begins."""
+        """Commit the first offsets of the chunk."""
         consumer = KafkaConsumer(**KafkaSettings().kafka_python(), group_id="touchline-sink-signals", enable_auto_commit=False)
         try:
             partitions = {TopicPartition("touchline.signals", number): first for number, (first, _) in self.intent.ranges.items()}
@@ -146,7 +146,7 @@ class Begun:
             consumer.close()
 
     def insert(self) -> None:
-        """As the sink that began it did, with the version of the code that the intent names."""
+        """Insert as the first sink did, with the version that the intent names."""
         table, client = SIGNALS._replace(version=self.intent.version), ClickHouse()
         ordered = sorted(self.records, key=lambda record: (record.partition, record.offset))
         try:
@@ -155,7 +155,7 @@ class Begun:
             client.close()
 
     def found(self) -> tuple[int, int]:
-        """Rows in the table, and rows in the view."""
+        """Return the number of rows in the table and in the view."""
         stored = ask_value(f"SELECT count() FROM {SIGNALS.stored} WHERE definition = '{self.definition}'")
         return stored, ask_value(f"SELECT count() FROM touchline.signals WHERE definition_version = '{self.definition}'")
 

@@ -1,4 +1,4 @@
-"""What readers read beside the tables: right after every step, whatever comes twice, late, corrected, merged or at once."""
+"""Tables for readers: right after each step, with repeated, late, corrected, merged and concurrent records."""
 
 import random
 import threading
@@ -51,12 +51,12 @@ def unmerged(migrated: Stack) -> Iterator[None]:
 
 @pytest.fixture
 def name() -> str:
-    """A system of this test alone."""
+    """Return the name of a system for this test alone."""
     return f"test-{uuid4().hex[:12]}"
 
 
 def insert(name: str, schema: str, records: Sequence[Fields], offset: int = 0) -> None:
-    """One block of a table, as its sink would write it, under a token that never was."""
+    """Insert one block as the sink does, under a new token."""
     store(tables()[name], schema, records, offset, uuid4().hex)
 
 
@@ -75,7 +75,7 @@ def blocks(records: Sequence[Fields], size: int) -> Iterable[Sequence[Fields]]:
 
 
 def now_of(system: str) -> dict[UUID, UUID]:
-    """The customer of each touchpoint as the view has it; no touchpoint stands there twice."""
+    """Return the customer of each touchpoint in the view, which must show each touchpoint once."""
     rows = ask("SELECT event_id, customer_id FROM touchline.touchpoints WHERE system = {system:String}", {"system": system})
     found = {row["event_id"]: row["customer_id"] for row in rows}
     assert len(found) == len(rows)
@@ -83,7 +83,7 @@ def now_of(system: str) -> dict[UUID, UUID]:
 
 
 class Model:
-    """What is true after each step: the newest version of each touchpoint, and who each customer is part of."""
+    """Expected state after each step: the newest version of each touchpoint, and the current customer of each one."""
 
     def __init__(self, name: str, dice: random.Random) -> None:
         self.name, self.dice = name, dice
@@ -113,7 +113,7 @@ class Model:
         )
 
     def store(self, records: Sequence[Fields]) -> None:
-        """In one block, or in two."""
+        """Store in one block or in two."""
         for block in blocks(records, self.dice.choice([len(records), (len(records) + 1) // 2])):
             insert("touchpoints", "resolved", block)
         for each in records:
@@ -128,19 +128,19 @@ class Model:
         self.store(records)
 
     def again(self) -> None:
-        """Any versions that were sent before, old ones too."""
+        """Send any earlier versions again."""
         if self.sent:
             self.store(self.dice.choices(self.sent, k=self.dice.randrange(1, 8)))
 
     def corrected(self) -> None:
-        """The same touchpoint with another customer, day, channel and answer, or without one."""
+        """Send a touchpoint again with another customer, day, channel and answer, or without an answer."""
         if self.sent:
             known = self.dice.choice(self.sent)["event_id"]
             self.sent.append(self.said(event_id=known, **({"answer": None} if self.dice.random() < 0.2 else {})))
             self.store(self.sent[-1:])
 
     def merged(self) -> None:
-        """As the sequencer publishes it: whoever was part of the lost one is pointed anew."""
+        """Merge as `link` publishes it: customers merged into the lost one get the new customer, too."""
         alive = [each for each in self.customers if each not in self.into]
         if len(alive) > 2:
             lost, kept = self.dice.sample(alive, 2)
@@ -153,7 +153,7 @@ class Model:
         return [{**each, "customer_id": self.into.get(each["customer_id"], each["customer_id"])} for each in self.newest.values()]
 
     def check(self) -> None:
-        """The touchpoints and the count of each customer, scores by day and channel, and all of it together."""
+        """Compare touchpoints and count of each customer, scores by day and channel, and the totals."""
         of_customer: dict[UUID, dict[UUID, Any]] = defaultdict(dict)
         scores: dict[tuple[date, str], list[float]] = defaultdict(list)
         for each in self.true():
@@ -236,7 +236,7 @@ def test_concurrent_merges_and_touchpoints_leave_no_row_twice_or_missing(name: s
 @given(data=st.data())
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_touchpoints_follow_merges_in_any_order_of_storing(data: st.DataObject) -> None:
-    """Chains of merges, as the sequencer publishes them: every earlier customer is pointed anew at the last."""
+    """Return chains of merges as `link` publishes them: each earlier customer gets the last one."""
     name, customers = f"test-{uuid4().hex[:12]}", [uuid4().bytes for _ in range(4)]
     touched = [resolved(system=name, customer_id=customer) for customer in customers for _ in range(2)]
     merges = [[merge(lost, customers[kept]) for lost in customers[:kept]] for kept in range(1, 4)]
@@ -299,13 +299,13 @@ def test_repeated_rows_in_other_blocks_change_no_view(name: str) -> None:
 
 
 def latest_segments(touched: Sequence[Fields]) -> dict[UUID, str]:
-    """What each customer was given last; of equal times the touchpoint of the greatest id says it."""
+    """Return the last segment of each customer; among equal times, that of the greatest event id."""
     given = sorted(touched, key=lambda each: (each["occurred_at"], each["event_id"]))
     return {to_uuid(each["customer_id"]): each["attributes"]["segment"] for each in given}
 
 
 def everything(name: str, customers: list[bytes], begun: int) -> list[Any]:
-    """What the views show of these customers and this stage."""
+    """Return the rows of the views for these customers and this stage."""
     chosen = ", ".join(f"'{to_uuid(customer)}'" for customer in customers)
     first = datetime.fromtimestamp(begun / 1000, UTC).date()
     days = f"since = '{first}', until = '{first + timedelta(days=3)}'"
@@ -329,7 +329,7 @@ def everything(name: str, customers: list[bytes], begun: int) -> list[Any]:
 
 
 def test_one_customer_is_found_without_reading_the_others() -> None:
-    """Of 100,000 touchpoints and readings; the granules that are read hold 1,024 or 8,192 rows."""
+    """The tables hold 100,000 touchpoints and readings in granules of 1,024 or 8,192 rows."""
     ask(
         "INSERT INTO touchline_store.touchpoints_by_event (event_id, customer_id, source, occurred_at, received_at)"
         " SELECT sipHash128('e', number), sipHash128('c', number % 50000), 'erp', toDateTime64('1999-01-01', 3, 'UTC') +"
@@ -362,7 +362,7 @@ def test_one_customer_is_found_without_reading_the_others() -> None:
 
 @pytest.mark.parametrize("name", SORTED_ANEW)
 def test_rows_of_an_older_sink_are_shown_before_and_after_the_migration(name: str) -> None:
-    """It knows the table by its first name only."""
+    """An older sink knows only the first name of the table."""
     schema, make = SORTED_ANEW[name]
     older = tables()[name]._replace(stored=f"touchline_store.{name}")
     before, after = make(), make()
@@ -394,7 +394,7 @@ def of_customer(name: str, record: Fields) -> str:
 
 
 def test_failed_copy_is_filled_by_the_next_insert() -> None:
-    """The row is stored already, under the token that comes again."""
+    """The row itself is stored already under the same token."""
     touched, token = resolved(), uuid4().hex
     ask("ALTER TABLE touchline_store.touchpoints_of_customers ADD CONSTRAINT broken CHECK customer_id = event_id")
     try:

@@ -1,4 +1,4 @@
-"""A sink watches how old the tables are that ClickHouse makes anew, and no table ever waits for that."""
+"""The metric of the age of rebuilt tables, for which no table waits."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""`touchline migrate` and `touchline sink` on the real Kafka and ClickHouse: what is stored, refused, kept and said."""
+"""`touchline migrate` and `touchline sink` on a real Kafka and ClickHouse: stored and refused records, crashes, output."""
 
 import os
 import random
@@ -54,7 +54,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 @pytest.fixture(autouse=True)
 def ready(migrated: Stack) -> Iterator[None]:
-    """Topics and tables exist; each test ends its sinks, even when it fails."""
+    """Create topics and tables; end the sinks of each test, also of a failed one."""
     yield
     end_sinks()
 
@@ -69,7 +69,7 @@ def migrate(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 def counted(system: str) -> tuple[int, int]:
-    """Rows and different touchpoints that the view shows of a system."""
+    """Return the number of rows and of distinct touchpoints of a system in the view."""
     (row,) = ask(f"SELECT count() AS n, uniqExact(event_id) AS ids FROM touchline.touchpoints WHERE system = '{system}'")
     return row["n"], row["ids"]
 
@@ -114,7 +114,7 @@ def test_changed_migration_is_refused_with_advice() -> None:
 
 
 def test_one_insert_holds_thirty_years(name: str) -> None:
-    """CDNOW is of 1997, the rest of today: a block must not be split over too many parts."""
+    """CDNOW has records of 1997: one block must not be split into too many parts."""
     times = range(852_076_800_000, 1_752_076_800_000, 10**9)
     publish("touchline.resolved", "resolved", [resolved(system=name, occurred_at=at) for at in times])
     store("touchpoints")
@@ -172,7 +172,7 @@ def test_row_with_an_unfit_value_is_refused_alone() -> None:
 
 
 def test_block_under_the_same_token_is_stored_once() -> None:
-    """An insert whose answer was lost is sent again: the server must not keep both."""
+    """An insert with a lost answer is repeated; the server must store it once."""
     table, client, customer = tables()["satisfaction"], ClickHouse(), uuid4()
     records = [
         Stored(table.topic, 0, n, encode("reading", reading(customer_id=customer.bytes))) for n in range(10**6, 10**6 + 50)
@@ -212,7 +212,7 @@ def test_repeatedly_killed_sink_stores_each_touchpoint_once(name: str) -> None:
 
 
 def service(name: str) -> psutil.Process:
-    """The process of `kafka` or `clickhouse` in the stack of these tests, once it runs again where it was killed."""
+    """Return the process of `kafka` or `clickhouse` of the stack, after a restart if it was killed."""
     for _ in range(300):
         running = state.read()
         assert running is not None
@@ -261,7 +261,7 @@ def pages(process: subprocess.Popen[str]) -> str:
 
 
 def until_ready(process: subprocess.Popen[str]) -> None:
-    """Wait until it reads its topics: from then on it hears SIGTERM, and Kafka may go away."""
+    """Wait until the sink reads its topics; from then on it handles SIGTERM and a lost Kafka."""
     address = pages(process)
 
     def ready() -> bool:
@@ -277,7 +277,7 @@ def until_ready(process: subprocess.Popen[str]) -> None:
 
 @pytest.fixture
 def clickhouse(migrated: Stack) -> Iterator[psutil.Process]:
-    """To be suspended by the test; it serves again afterwards."""
+    """Yield the process for the test to suspend; resume it afterwards."""
     process = service("clickhouse")
     yield process
     process.resume()

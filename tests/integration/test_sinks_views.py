@@ -1,4 +1,4 @@
-"""What analysts read: the views against plain Python, with duplicates in unmerged parts, merges and deletions in place."""
+"""The views against plain Python, with duplicates in unmerged parts, merges and deletions."""
 
 import math
 import random
@@ -52,7 +52,7 @@ def unmerged(migrated: Stack) -> Iterator[None]:
 
 @pytest.fixture
 def name() -> str:
-    """A system or connector of this test alone."""
+    """Return the name of a system or connector for this test alone."""
     return f"test-{uuid4().hex[:12]}"
 
 
@@ -232,7 +232,7 @@ def groups(asked: list[Fields]) -> dict[tuple[str, str, str, str], list[Fields]]
 
 
 def by_the_book(records: list[Fields]) -> dict[str, Any]:
-    """signals.md, section 1, in plain Python."""
+    """Compute the survey scores in plain Python."""
     metric = records[0]["metric"]
     scored = [record for record in records if record["answer"] is not None and is_scored(record)]
     metric_of = {"nps": lambda record: record["answer"] >= 9}.get(metric, lambda record: record["answer"] > bottom(record))
@@ -269,14 +269,14 @@ def is_scored(record: Fields) -> bool:
 
 
 def bottom(record: Fields) -> float:
-    """The highest answer that is not favourable."""
+    """Return the highest answer that is not favourable."""
     if record["metric"] == "ces":
         return 4
     return float(record["scale_high"] - TOP[record["scale_high"] - record["scale_low"] + 1])
 
 
 def test_the_interval_of_nps_is_the_published_one() -> None:
-    """±16 at n=100 for p=.45, d=.25, as signals.md quotes."""
+    """The published half width is 16 for n=100, p=.45 and d=.25."""
     day = "2004-02-02"
     answers = [9.0] * 45 + [3.0] * 25 + [7.0] * 30
     at = int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1000)
@@ -338,7 +338,7 @@ def difference(connector: str) -> int:
 
 
 def test_steps_of_one_millisecond_belong_to_the_journey_of_the_join() -> None:
-    """Days are all that some systems know: what happens on the day of a cancellation may precede it or begin the next journey."""
+    """Some systems know only the day: an event on the day of a cancellation may precede it or start the next journey."""
     customers = []
     for number in range(8):
         common = {"identifiers": [{"kind": "email", "value": f"{uuid4().hex}@example.org"}], "occurred_at": NOW, "source": "crm"}

@@ -1,4 +1,4 @@
-"""The views over a whole simulated company: the cookbook's answers, and the same rows from clean and from messy tables."""
+"""The views over a simulated company: answers of the cookbook, and the same rows with and without duplicates."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ WITH_CUSTOMERS = [view for view in PLAIN if "customer_id" in declared(view)]
 
 @pytest.fixture(scope="module")
 def client(own_stack: Stack) -> Iterator[ClickHouse]:
-    """Tables that keep their parts as they were inserted, so that only the views make each thing once."""
+    """Migrate and stop merges, so that only the views remove duplicates."""
     client = ClickHouse()
     list(migrate(client, cluster="", dry_run=False))
     for table in tables().values():
@@ -49,14 +49,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="module")
 def clean(client: ClickHouse, world: World) -> dict[str, list[str]]:
-    """Every view over the clean world."""
+    """Return the rows of all views over the clean world."""
     load(client, world.clean())
     return {view: contents(client, view) for view in PLAIN}
 
 
 @pytest.fixture(scope="module")
 def messy(client: ClickHouse, world: World, clean: dict[str, list[str]]) -> ClickHouse:
-    """The world as it was published, half of it twice, in unmerged parts."""
+    """Load the published world, half of it twice, in unmerged parts."""
     load(client, world.chain.topics, PARTS)
     return client
 
@@ -68,7 +68,7 @@ def contents(client: ClickHouse, view: str) -> list[str]:
 
 
 def steady(value: Any) -> Any:
-    """The value without what the order of additions leaves in its last digits."""
+    """Round a value, because the order of additions changes its last digits."""
     if isinstance(value, float):
         return f"{value + 0.0:.6g}"
     return [steady(each) for each in value] if isinstance(value, (list, tuple)) else value
@@ -153,7 +153,7 @@ def test_no_view_shows_an_erased_customer_or_one_merged_into_it(messy: ClickHous
 
 
 def seen(view: str) -> set[UUID]:
-    """Every customer that a view names."""
+    """Return all customers in a view."""
     columns = ask(f"SELECT name FROM system.columns WHERE database = 'touchline' AND table = '{view}' AND name LIKE '%customer%'")
     names = [row["name"] for row in columns if row["name"] != "customers"]
     rows = ask(f"SELECT DISTINCT {', '.join(names)} FROM touchline.{view}")

@@ -1,4 +1,4 @@
-"""The pure middle of a sink: what becomes a row, and what a dead letter."""
+"""The pure part of a sink: rows and dead letters."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_row_holds_the_record_and_its_position() -> None:
 
 
 def test_fields_without_a_column_are_attributes_in_the_order_of_the_schema() -> None:
-    """In any other order a restarted process would make another block, and another token, of the same records."""
+    """With another order, a restarted process would insert another block under the same token."""
     fields = resolved(source="crm", contract_id="C-1", opportunity_id="O-1", attributes={"segment": "home"})
     (row,) = transform(TOUCHPOINTS, records(encode_record("resolved", fields))).rows
     attributes = row[TOUCHPOINTS.columns.index("attributes")]

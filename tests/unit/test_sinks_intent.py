@@ -1,4 +1,4 @@
-"""What a sink writes into the commit metadata: read back unchanged, one token for one block and one version of the code."""
+"""The intent in the commit metadata: round trip, and one token for one block and version."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ INTENTS = st.builds(Intent, WORDS, WORDS, st.dictionaries(st.integers(0, 10_000)
 
 @given(INTENTS)
 def test_intent_survives_a_round_trip_and_fits_into_the_metadata(intent: Intent) -> None:
-    """Kafka takes 4,096 bytes (`offset.metadata.max.bytes`)."""
+    """Kafka accepts 4,096 bytes (`offset.metadata.max.bytes`)."""
     again = Intent.read(str(intent))
     assert again == intent
     assert again.token(TABLE) == intent.token(TABLE)

@@ -1,4 +1,4 @@
-"""Which migrations and views there are, in which order, and which changes are refused."""
+"""Migrations and views: their order, and refused changes."""
 
 import os
 import subprocess
@@ -24,13 +24,13 @@ def write(folder: Path, *names: str) -> None:
 
 
 def test_every_table_begins_with_a_migration() -> None:
-    """Erasures come from no topic."""
+    """Erasures have no topic."""
     assert {script.name.partition("/")[0] for script in migrations() if "/0001_" in script.name} == {*tables(), "erasures"}
 
 
 @pytest.mark.parametrize("folder", sorted(TABLES.glob("*/migrations")), ids=lambda folder: folder.parent.name)
 def test_committed_migrations_never_change(folder: Path) -> None:
-    """Somebody has applied those that were committed, and `touchline migrate` refuses there what was changed since."""
+    """Servers may have applied a committed file, and `touchline migrate` refuses there a changed one."""
     sums = folder / "SHA256SUMS"
     lines = [line.split("  ") for line in sums.read_text().splitlines()] if sums.exists() else []
     listed = {name: kept for kept, name in lines}
@@ -47,7 +47,7 @@ def test_migrations_run_by_table_and_number(tmp_path: Path) -> None:
 
 
 def test_views_have_the_same_order_in_every_process() -> None:
-    """Processes that share the tests must agree on their names and order, and many tests are made from the views."""
+    """Processes that share the tests must agree on the order of parametrized tests."""
     told = [
         subprocess.run(
             [sys.executable, "-c", "from sinks.scripts import views; print([view.name for view in views()])"],

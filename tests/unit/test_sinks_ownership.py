@@ -1,4 +1,4 @@
-"""Whose the partitions are while a chunk is worked on: what a rebalance waits for, what it breaks off, what is read again."""
+"""Ownership of partitions during a chunk: a rebalance waits, abandons a hanging chunk, and leads to a new read."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ PARTITIONS = (("topic", 0), ("topic", 1))
 
 
 class Reader:
-    """The part of a consumer that is told when to read."""
+    """Part of a consumer that pauses and resumes partitions."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -28,7 +28,7 @@ class Reader:
 
 
 class Story:
-    """An ownership that has taken its partitions, and a piece of work that ends when `end` is set."""
+    """Ownership that reads its partitions, and work that ends when `end` is set."""
 
     def __init__(self) -> None:
         self.reader, self.broken_off, self.end = Reader(), 0, asyncio.Event()

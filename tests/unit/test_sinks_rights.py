@@ -142,7 +142,7 @@ def test_pending_migrations_are_planned_and_each_records_itself_last() -> None:
 
 @pytest.mark.parametrize("cluster", ["", "main"])
 def test_definer_is_created_before_anything_names_it(cluster: str) -> None:
-    """A server refuses a view whose definer it does not know."""
+    """A server refuses a view with an unknown definer."""
     planned = [each for step in plan({}, own_rights=True, cluster=cluster) for each in step.statements]
     naming = [each for each in planned if "touchline_definer" in each]
     assert naming[0].startswith("CREATE USER IF NOT EXISTS touchline_definer")

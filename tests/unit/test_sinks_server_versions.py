@@ -1,4 +1,4 @@
-"""Which servers a sink inserts into, and what it says to each."""
+"""Accepted server versions and the settings of inserts for each."""
 
 import pytest
 
