@@ -155,7 +155,7 @@ def test_chunk_abandoned_by_a_rebalance_before_its_intent_is_read_again(table: T
         running = asyncio.create_task(workers[0].run())
         publish(table.topic, 0)
         await asyncio.to_thread(eventually, ahead.is_set)
-        await asyncio.to_thread(widen, table.topic)  # the group shares the topic out anew, all of it to its one member
+        await asyncio.to_thread(widen, table.topic)  # a rebalance assigns all partitions to the one member
         await asyncio.to_thread(eventually, lambda: ask_value(f"SELECT count() FROM {table.stored}") == 2 * COUNT)
         stop.set()
         await running

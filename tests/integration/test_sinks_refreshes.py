@@ -79,6 +79,6 @@ def test_failing_or_hanging_age_query_delays_no_table(there: str) -> None:
         began = time.monotonic()
         log = store("touchpoints")
         assert time.monotonic() - began < 60
-    assert log.count("how old the tables made anew are is not known") == (0 if there else 1)
+    assert log.count("the age of the rebuilt tables is unknown") == (0 if there else 1)
     found = "SELECT count() FROM touchline.touchpoints WHERE event_id = {id:UUID}"
     assert ask_value(found, {"id": str(to_uuid(touched["event_id"]))}) == 1

@@ -363,9 +363,9 @@ def test_steps_of_one_millisecond_belong_to_the_journey_of_the_join() -> None:
 
 
 def test_refreshes_list_every_rebuilt_table_with_its_last_error() -> None:
-    anew = re.findall(r"^REFRESH .* TO touchline_store\.(\w+)$", "\n".join(each.sql for each in migrations()), re.MULTILINE)
+    rebuilt = re.findall(r"^REFRESH .* TO touchline_store\.(\w+)$", "\n".join(each.sql for each in migrations()), re.MULTILINE)
     refresh()
     told = {row["table"]: row for row in ask("SELECT * FROM touchline.refreshes")}
-    assert told.keys() == set(anew)
-    assert len(anew) == len(REFRESHED)
+    assert told.keys() == set(rebuilt)
+    assert len(rebuilt) == len(REFRESHED)
     assert all(row["made_at"] and row["age_seconds"] < 60 and not row["error"] for row in told.values())

@@ -108,10 +108,11 @@ def test_view_of_one_customer_equals_the_view_of_all_with_a_condition(view: str,
 
 
 def read_tables(view: str) -> set[str]:
-    """Return the stored tables that a view reads rows from, itself or through another view."""
+    """Return the stored tables with the rows of a view, also through other views; merges and erasures only hide rows."""
     (sql,) = (each.sql for each in views() if each.name == view)
     through = {name for name in re.findall(r"touchline\.(\w+)", sql) if name != view}
-    return set(re.findall(r"FROM (touchline_store\.\w+)", sql)).union(*map(read_tables, through))
+    hidden = {"touchline_store.merges", "touchline_store.erasures"}
+    return set(re.findall(r"FROM (touchline_store\.\w+)", sql)).union(*map(read_tables, through)) - hidden
 
 
 def test_pain_points_of_all_days_equal_pain_points(messy: ClickHouse, clean: dict[str, list[str]]) -> None:
