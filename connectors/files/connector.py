@@ -53,7 +53,7 @@ class Connector:
         counts = Counter(stream.partition(":")[0] for stream, _ in self._list_files())
         empty = sorted(self._feeds.keys() - counts.keys())
         waiting = f"; no file yet for {', '.join(empty)}" if empty else ""
-        return f"{len(self._feeds)} feeds, {counts.total()} files below {root}{waiting}"
+        return f"{_count(len(self._feeds), 'feed')}, {_count(counts.total(), 'file')} below {root}{waiting}"
 
     def list_streams(self, saved: Mapping[str, Cursor]) -> Iterator[str]:
         """Yield `<feed>:<path below root>` of each complete file that is new, changed or partly read."""
@@ -161,3 +161,7 @@ def _open_file(path: Path) -> Iterator[BufferedReader]:
             yield file
     except OSError as error:
         raise RetryableError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun if number == 1 else noun + 's'}"

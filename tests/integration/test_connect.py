@@ -159,7 +159,7 @@ def test_check_prints_one_line_for_right_and_wrong_settings(tmp_path: Path, kafk
     settings = write_settings(tmp_path, name)
     code, out, _ = wait_for_exit(connect(settings, kafka, "--check"))
     assert (code, out.count("\n")) == (0, 1)
-    assert f"{name}: fine: 1 feeds, 0 files" in out
+    assert f"{name}: fine: 1 feed, 0 files" in out
     settings.write_text(settings.read_text().replace("id(customer_no)", "id(customer)"))
     code, out, err = wait_for_exit(connect(settings, kafka, "--check"))
     assert (code, out, err.count("\n")) == (2, "", 1)
