@@ -55,7 +55,7 @@ def tables() -> dict[str, Table]:
     return {path.parent.name: _load(path.parent.name) for path in sorted(FOLDER.glob("*/table.py"))}
 
 
-def chosen(names: tuple[str, ...]) -> list[Table]:
+def select_tables(names: tuple[str, ...]) -> list[Table]:
     """Return the named tables, or all of them. Raises ConfigError for a name that has no folder."""
     unknown = sorted(set(names) - tables().keys())
     if unknown:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from schemas.errors import ConfigError
 from sinks import cluster as cluster_form
 from sinks.clickhouse import ClickHouse
-from sinks.rights.masks import add_definer, open_columns, secure_view
+from sinks.rights.masks import add_definer, find_open_columns, secure_view
 from sinks.scripts import Script, migrations, role_statements, view_statements, views
 
 LOCK = "touchline-migrate"
@@ -139,7 +139,7 @@ def _check_rights(client: ClickHouse) -> bool:
     if not client.query("SELECT count() FROM system.users WHERE name = 'touchline_definer'").rows[0][0]:
         raise ConfigError(f"ClickHouse has no user touchline_definer and creates none by SQL: {ADVICE}")
     granted = {tuple(row) for row in client.query(GRANTED).rows}
-    wanted = {(view, column) for view, columns in open_columns(view_statements()).items() for column in columns}
+    wanted = {(view, column) for view, columns in find_open_columns(view_statements()).items() for column in columns}
     if excess := sorted(f"{view or '*'}.{column or '*'}" for view, column in granted - wanted):
         raise ConfigError(f"the role touchline_analyst may read touchline_unmasked.{excess[0]}, which no mask covers: {ADVICE}")
     if missing := sorted(f"{view}.{column}" for view, column in wanted - granted):

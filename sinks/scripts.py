@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from schemas.errors import ConfigError
 from sinks.lookups import CUSTOMER_VIEWS, make_customer_view
-from sinks.rights.masks import analyst_grants
+from sinks.rights.masks import make_analyst_grants
 
 TABLES = Path(__file__).parent / "tables"
 VIEWS = Path(__file__).parent / "views"
@@ -55,7 +55,7 @@ def views(folder: Path = VIEWS) -> list[Script]:
 
 def role_statements() -> list[str]:
     """Return the statements of roles and rights, with the grants that follow from the views."""
-    grants = [f"{grant} TO touchline_analyst" for grant in analyst_grants(view_statements())]
+    grants = [f"{grant} TO touchline_analyst" for grant in make_analyst_grants(view_statements())]
     return [*Script("roles", ROLES.read_text(encoding="utf-8")).statements, *grants]
 
 

@@ -30,10 +30,10 @@ def command(*, tables: tuple[str, ...], name: str, until_idle: float | None, res
     from schemas.service.connection import KafkaSettings
     from schemas.service.process import Process
     from sinks.connection import ClickHouseSettings
-    from sinks.contract import chosen
+    from sinks.contract import select_tables
     from sinks.process import Sinks, require_server
 
-    chosen_tables = chosen(tables)
+    chosen_tables = select_tables(tables)
     name_services("sink", kafka=True, clickhouse=True)
     settings, clickhouse = KafkaSettings(), ClickHouseSettings()
     process = Process("sink", name, quiet=["aiokafka", "kafka"])

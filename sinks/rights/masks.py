@@ -74,7 +74,7 @@ def secure_view(view: str) -> list[str]:
     ]
 
 
-def open_columns(views: Iterable[str]) -> dict[str, list[str]]:
+def find_open_columns(views: Iterable[str]) -> dict[str, list[str]]:
     """Return the columns of each masked view that an analyst may read in `touchline_unmasked`."""
     found = {}
     for view in views:
@@ -84,9 +84,9 @@ def open_columns(views: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def analyst_grants(views: Iterable[str]) -> list[str]:
+def make_analyst_grants(views: Iterable[str]) -> list[str]:
     """Return the grants on `touchline_unmasked`, without their grantee."""
-    opened = open_columns(views).items()
+    opened = find_open_columns(views).items()
     return [f"GRANT SELECT({', '.join(columns)}) ON touchline_unmasked.{name}" for name, columns in opened]
 
 

@@ -11,7 +11,7 @@ import pytest
 from deploy.topics import options, plan
 from schemas.errors import ConfigError
 from schemas.wire.topics import TOPICS
-from sinks.contract import chosen, tables
+from sinks.contract import select_tables, tables
 from sinks.migrations import find_pending
 from sinks.scripts import TABLES, Script, migrations, views
 
@@ -97,7 +97,7 @@ def test_view_comes_after_the_views_that_it_reads(tmp_path: Path) -> None:
 
 def test_unknown_table_is_named_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="there is no table orders; tables are churn, "):
-        chosen(("touchpoints", "orders"))
+        select_tables(("touchpoints", "orders"))
 
 
 def test_topic_with_another_partition_count_is_refused() -> None:

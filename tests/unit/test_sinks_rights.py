@@ -7,7 +7,7 @@ import pytest
 from schemas.errors import ConfigError
 from sinks.cluster import add_cluster, read_all_shards, split_for_shards
 from sinks.migrations import plan
-from sinks.rights.masks import PINNED, add_definer, find_masks, open_columns, secure_view
+from sinks.rights.masks import PINNED, add_definer, find_masks, find_open_columns, secure_view
 from sinks.scripts import migrations, role_statements, view_statements, views
 
 VIEW = "CREATE OR REPLACE VIEW touchline.{0}\n(\n    text Nullable(String) COMMENT 'a'\n)\nAS\nSELECT text FROM t\nCOMMENT 'b'"
@@ -89,7 +89,7 @@ def test_analyst_is_granted_named_columns_without_personal_data() -> None:
     granted = [each for each in role_statements() if " touchline_unmasked." in each and each.endswith(" TO touchline_analyst")]
     assert all(map(GRANT.fullmatch, granted))
     found = {view: set(columns.split(", ")) for columns, view in GRANT.findall("\n".join(granted))}
-    assert found == {view: set(columns) for view, columns in open_columns(view_statements()).items()}
+    assert found == {view: set(columns) for view, columns in find_open_columns(view_statements()).items()}
     for view in views():
         masks = set(find_masks(view.statements[0]))
         assert not masks & found.get(view.name, set())

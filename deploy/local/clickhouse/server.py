@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 from deploy.local import fetching, state
 from deploy.local.ports import Ports
 from schemas.errors import ConfigError
-from sinks.rights.masks import analyst_grants
+from sinks.rights.masks import make_analyst_grants
 from sinks.scripts import view_statements
 
 HERE = Path(__file__).parent
@@ -130,7 +130,7 @@ def render(home: Path, ports: Ports) -> str:
 
 def users() -> str:
     """Return users and roles, with the analyst's grants on the columns that hold no personal data."""
-    grants = "\n        ".join(f"<query>{grant}</query>" for grant in analyst_grants(view_statements()))
+    grants = "\n        ".join(f"<query>{grant}</query>" for grant in make_analyst_grants(view_statements()))
     return (HERE / "users.xml").read_text().replace("<!-- columns of touchline_unmasked -->", grants)
 
 
