@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
     """Rebalance listener of one consumer. New partitions stay paused until `start_reading`.
 
-    `assigned` is true while partitions wait for that, `current` from then on until the next rebalance. `generation` counts
+    `is_assigned` is true while partitions wait for that, `is_current` from then on until the next rebalance. `generation` counts
     assignments.
     """
 
     def __init__(self, consumer: AIOKafkaConsumer, abandon: Callable[[], None]) -> None:
-        self.assigned = False
-        self.current = False
+        self.is_assigned = False
+        self.is_current = False
         self.generation = 0
         self._consumer = consumer
         self._abandon = abandon
@@ -43,23 +43,23 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def start_reading(self) -> None:
         """Read the assigned partitions, unless another rebalance has started."""
-        if self.assigned:
+        if self.is_assigned:
             self._consumer.resume(*self._consumer.assignment())
-            self.assigned, self.current = False, True
+            self.is_assigned, self.is_current = False, True
 
     def mark_lost(self) -> None:
         """Record a refused commit: chunks polled before the next assignment must not be stored, because earlier ones were not."""
-        self.current = False
+        self.is_current = False
 
     def retake(self) -> None:
         """Take over the same partitions again, unless a rebalance has started."""
-        if self.current or self.assigned:
+        if self.is_current or self.is_assigned:
             self._consumer.pause(*self._consumer.assignment())
-            self.assigned, self.current = True, False
+            self.is_assigned, self.is_current = True, False
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Wait for the chunk in progress, then abandon it. Heartbeats continue during the wait."""
-        self.assigned = self.current = False
+        self.is_assigned = self.is_current = False
         work = self._work
         if work is None:
             return
@@ -71,4 +71,4 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
         """Pause the new partitions before the first fetch."""
         self.generation += 1
         self._consumer.pause(*assigned)
-        self.assigned = True
+        self.is_assigned = True

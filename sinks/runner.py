@@ -55,7 +55,7 @@ class Decoded(NamedTuple):
     """Records of one poll with their size in bytes, their rows, and the generation of the group in which they were polled."""
 
     records: Records
-    volume: int
+    size_bytes: int
     chunk: Chunk
     generation: int
 
@@ -80,9 +80,11 @@ class Runner:
         self._client = ClickHouse()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix=table.stage)
         self._ahead: Decoded | None = None
-        self._behind: float | None = None
+        self._oldest_timestamp: float | None = None
         self._paused_until = 0.0
-        LAG_SECONDS.labels(table.stage).set_function(lambda: time.time() - self._behind if self._behind else 0.0)
+        LAG_SECONDS.labels(table.stage).set_function(
+            lambda: time.time() - self._oldest_timestamp if self._oldest_timestamp else 0.0
+        )
 
     async def run(self) -> None:
         """Store chunks until `stop` is set. Raises ConfigError (the topic or table is missing), FatalError, KafkaError."""
@@ -125,10 +127,10 @@ class Runner:
         if time.monotonic() < self._paused_until:
             await asyncio.sleep(POLL_SECONDS)
             return
-        if self._ownership.assigned:
+        if self._ownership.is_assigned:
             await self._run_while_owned(self._take_over())
         decoded, self._ahead = self._ahead or await self._poll(), None
-        if decoded and self._ownership.current:
+        if decoded and self._ownership.is_current:
             ahead = asyncio.create_task(self._read_ahead(decoded))
             try:
                 await self._run_while_owned(self._store_new(decoded))
@@ -138,7 +140,7 @@ class Runner:
 
     async def _read_ahead(self, decoded: Decoded) -> Decoded | None:
         """Return the next chunk; None during a chunk of few, large records, because memory cannot hold two of these."""
-        return await self._poll() if decoded.volume < 2 * kafka.CHUNK_BYTES else None
+        return await self._poll() if decoded.size_bytes < 2 * kafka.CHUNK_BYTES else None
 
     async def _poll(self) -> Decoded | None:
         """Do steps 1 and 2 for the next chunk. Return None if there are no records within half a second."""
@@ -150,8 +152,8 @@ class Runner:
         """Do step 2 in the order of partitions and offsets."""
         flat = [record for partition in sorted(records) for record in records[partition]]
         run = asyncio.get_running_loop().run_in_executor
-        volume = sum(map(kafka.size, flat))
-        return Decoded(records, volume, await run(self._threads, transform, self.table, flat), generation)
+        size_bytes = sum(map(kafka.size, flat))
+        return Decoded(records, size_bytes, await run(self._threads, transform, self.table, flat), generation)
 
     async def _run_while_owned(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -173,19 +175,19 @@ class Runner:
     async def _take_over(self) -> None:
         """Finish the chunks that another owner started in the assigned partitions, and continue where they end."""
         self._discard_ahead()
-        begun: dict[str, list[TopicPartition]] = {}
+        started: dict[str, list[TopicPartition]] = {}
         for partition, committed in (await kafka.fetch_committed(self._consumer)).items():
             self._consumer.seek(partition, committed.offset)
             if committed.metadata:
-                begun.setdefault(committed.metadata, []).append(partition)
-        for metadata, mine in begun.items():
+                started.setdefault(committed.metadata, []).append(partition)
+        for metadata, partitions in started.items():
             intent = Intent.read(metadata)
             log.info("sink %s finishes a started chunk: %s", self.table.name, intent)
             if intent.version != self.table.version:
                 log.warning("sink %s: another version started the chunk, so the table may store it twice", self.table.name)
             records = await kafka.read_ranges(self._settings, self.table.topic, intent.ranges)
-            await self._store(await self._decode(records, self._ownership.generation), intent, mine)
-            for partition in mine:
+            await self._store(await self._decode(records, self._ownership.generation), intent, partitions)
+            for partition in partitions:
                 self._consumer.seek(partition, intent.ranges[partition.partition][1])
         self._ownership.start_reading()
 
@@ -205,7 +207,7 @@ class Runner:
         """Do steps 3 to 6 for one chunk. A chunk of another owner skips step 3 and commits only `started`."""
         records, chunk = decoded.records, decoded.chunk
         self._give_up = threading.Event()
-        self._behind = min((record.timestamp / 1000 for of in records.values() for record in of), default=None)
+        self._oldest_timestamp = min((record.timestamp / 1000 for of in records.values() for record in of), default=None)
         if chunk.rows and not started:
             await self._commit_intent(intent)
         run = asyncio.get_running_loop().run_in_executor
@@ -247,7 +249,7 @@ class Runner:
         left = sum((self._consumer.highwater(partition) or 0) - of[-1].offset - 1 for partition, of in mine.items())
         LAG.labels(self.table.stage).set(max(left, 0))
         newest = max((of[-1].timestamp / 1000 for of in records.values()), default=None)
-        self._behind = newest if left > 0 else None
+        self._oldest_timestamp = newest if left > 0 else None
         self.busy_at = time.monotonic()
 
     def _count(self, chunk: Chunk, dead_letters: list[DeadLetter]) -> None:

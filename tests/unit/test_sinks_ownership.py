@@ -51,11 +51,11 @@ class Story:
 def test_assigned_partitions_are_paused_until_reading_starts() -> None:
     async def story() -> None:
         one = Story()
-        assert not one.ownership.current
+        assert not one.ownership.is_current
         await one.ownership.on_partitions_assigned(PARTITIONS)
-        assert (one.ownership.assigned, one.ownership.current, one.reader.told) == (True, False, ["pause 2"])
+        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.told) == (True, False, ["pause 2"])
         one.ownership.start_reading()
-        assert (one.ownership.assigned, one.ownership.current, one.reader.told) == (False, True, ["pause 2", "resume 2"])
+        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.told) == (False, True, ["pause 2", "resume 2"])
 
     asyncio.run(story())
 
@@ -67,7 +67,7 @@ def test_rebalance_waits_for_the_current_chunk() -> None:
         revoking = asyncio.create_task(one.ownership.on_partitions_revoked(PARTITIONS))
         await asyncio.sleep(0.02)
         assert not revoking.done()
-        assert not one.ownership.current
+        assert not one.ownership.is_current
         one.end.set()
         await asyncio.gather(working, revoking)
         assert one.broken_off == 0
@@ -83,7 +83,7 @@ def test_rebalance_abandons_a_hanging_chunk(monkeypatch: pytest.MonkeyPatch) -> 
         working = await one.begin()
         await one.ownership.on_partitions_revoked(PARTITIONS)
         await asyncio.wait_for(working, timeout=1)
-        assert (one.broken_off, one.ownership.current, one.ownership.assigned) == (1, False, False)
+        assert (one.broken_off, one.ownership.is_current, one.ownership.is_assigned) == (1, False, False)
 
     asyncio.run(story())
 
@@ -95,7 +95,7 @@ def test_chunk_that_ends_after_a_rebalance_does_not_regain_the_partitions(then: 
         await one.ownership.on_partitions_assigned(PARTITIONS)
         await one.ownership.on_partitions_revoked(PARTITIONS)
         getattr(one.ownership, then)()
-        assert (one.ownership.assigned, one.ownership.current, one.reader.told) == (False, False, ["pause 2"])
+        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.told) == (False, False, ["pause 2"])
 
     asyncio.run(story())
 
@@ -106,9 +106,9 @@ def test_refused_commit_loses_the_partitions_until_the_next_assignment() -> None
         one.end.set()
         await (await one.begin())
         one.ownership.mark_lost()
-        assert not one.ownership.current
+        assert not one.ownership.is_current
         await one.ownership.on_partitions_assigned(PARTITIONS)
-        assert one.ownership.assigned
+        assert one.ownership.is_assigned
 
     asyncio.run(story())
 
@@ -119,7 +119,7 @@ def test_partitions_are_taken_over_again_when_a_chunk_restarts() -> None:
         one.end.set()
         await (await one.begin())
         one.ownership.retake()
-        assert (one.ownership.assigned, one.ownership.current, one.reader.told[-1]) == (True, False, "pause 2")
+        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.told[-1]) == (True, False, "pause 2")
 
     asyncio.run(story())
 
