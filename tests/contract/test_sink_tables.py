@@ -31,26 +31,26 @@ def test_every_table_has_cases() -> None:
 @CASE
 def test_record_becomes_the_row(path: Path) -> None:
     case, table = json.loads(path.read_text()), tables()[path.parent.parent.name]
-    (row,) = transform(table, [stored(table, case)]).rows
-    assert readable(dict(zip(table.columns, row, strict=True))) == {**case["row"], "record_partition": 5, "record_offset": 77}
+    (row,) = transform(table, [make_record(table, case)]).rows
+    assert to_case_form(dict(zip(table.columns, row, strict=True))) == {**case["row"], "record_partition": 5, "record_offset": 77}
 
 
 @TABLE
 def test_row_is_a_function_of_the_record(table: Table) -> None:
     case = json.loads(next(path for path in CASES if path.parent.parent.name == table.name).read_text())
-    assert transform(table, [stored(table, case)]).rows == transform(table, [stored(table, case)]).rows
+    assert transform(table, [make_record(table, case)]).rows == transform(table, [make_record(table, case)]).rows
 
 
 @pytest.mark.integration
 @CASE
 def test_row_reads_back_as_it_was_written(path: Path, migrated: Stack) -> None:
     case, table = json.loads(path.read_text()), tables()[path.parent.parent.name]
-    (row,) = transform(table, [stored(table, case)]).rows
+    (row,) = transform(table, [make_record(table, case)]).rows
     client, scratch = ClickHouse(), f"touchline_store.case_{uuid4().hex}"
     try:
         client.execute(f"CREATE TABLE {scratch} AS {table.stored} ENGINE = MergeTree PRIMARY KEY tuple() ORDER BY tuple()")
         client.insert(scratch, table.columns, [[value] for value in row], "once")
-        (back,) = ask(f"SELECT {', '.join(selected(table))} FROM {scratch}")
+        (back,) = ask(f"SELECT {', '.join(make_expressions(table))} FROM {scratch}")
     finally:
         client.execute(f"DROP TABLE {scratch}")
         client.close()
@@ -60,7 +60,7 @@ def test_row_reads_back_as_it_was_written(path: Path, migrated: Stack) -> None:
 @pytest.mark.integration
 @TABLE
 def test_table_has_the_declared_columns_and_stored_at(table: Table, migrated: Stack) -> None:
-    assert [name for name, _ in columns(table)] == [*table.columns, "stored_at"]
+    assert [name for name, _ in read_columns(table)] == [*table.columns, "stored_at"]
 
 
 @pytest.mark.integration
@@ -78,50 +78,50 @@ def test_stored_table_and_its_columns_have_comments(table: Table, migrated: Stac
     assert ("customer_id" in described["engine_full"].partition("ORDER BY")[2]) == name.endswith("_by_customer")
 
 
-def stored(table: Table, case: dict[str, Any]) -> Record:
-    return Stored(table.topic, 5, 77, wire(case))
+def make_record(table: Table, case: dict[str, Any]) -> Record:
+    return Stored(table.topic, 5, 77, encode_case(case))
 
 
-def wire(case: dict[str, Any]) -> bytes:
+def encode_case(case: dict[str, Any]) -> bytes:
     """Return the bytes of {"schema": name, "record": fields}."""
-    return encode(case["schema"], fitted(load_schema(newest_ids()[case["schema"]]), case["record"]))
+    return encode(case["schema"], fit_to_schema(load_schema(newest_ids()[case["schema"]]), case["record"]))
 
 
-def fitted(schema: Any, value: Any) -> Any:
+def fit_to_schema(schema: Any, value: Any) -> Any:
     """Return a JSON value for Avro, with UUIDs, text and records as bytes where the schema has bytes."""
     if isinstance(schema, list):
-        return None if value is None else fitted(schema[1], value)
+        return None if value is None else fit_to_schema(schema[1], value)
     kind = schema["type"] if isinstance(schema, dict) else schema
     if kind == "record":
         types = {field["name"]: field["type"] for field in schema["fields"]}
-        return {name: fitted(types[name], each) for name, each in value.items()}
+        return {name: fit_to_schema(types[name], each) for name, each in value.items()}
     if kind == "array":
-        return [fitted(schema["items"], each) for each in value]
+        return [fit_to_schema(schema["items"], each) for each in value]
     if kind in ("fixed", "touchline.Id"):
         return UUID(value).bytes
     if kind == "bytes":
-        return wire(value) if isinstance(value, dict) else value.encode()
+        return encode_case(value) if isinstance(value, dict) else value.encode()
     return value
 
 
-def readable(value: Any) -> Any:
+def to_case_form(value: Any) -> Any:
     """Return a row in the form of the case files."""
     if isinstance(value, dict):
-        return {name: readable(each) for name, each in value.items()}
+        return {name: to_case_form(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [readable(each) for each in value]
+        return [to_case_form(each) for each in value]
     if isinstance(value, bytes):
         return str(UUID(bytes=value)) if len(value) == 16 else value.decode()
     return int(value) if isinstance(value, bool) else value
 
 
-def columns(table: Table) -> list[tuple[str, str]]:
+def read_columns(table: Table) -> list[tuple[str, str]]:
     sql = "SELECT name, type FROM system.columns WHERE database || '.' || table = {name:String} ORDER BY position"
     found = ask(sql, {"name": table.stored})
     return [(row["name"], row["type"]) for row in found]
 
 
-def selected(table: Table) -> list[str]:
+def make_expressions(table: Table) -> list[str]:
     """Return the expressions that select each column in the form of the case files."""
     shapes = {
         "FixedString(16)": "toString(UUIDNumToString({0}))",
@@ -130,5 +130,5 @@ def selected(table: Table) -> list[str]:
         "DateTime64(3, 'UTC')": "toUnixTimestamp64Milli({0})",
         "Nullable(DateTime64(3, 'UTC'))": "toUnixTimestamp64Milli({0})",
     }
-    declared = [(name, kind) for name, kind in columns(table) if name in {*table.columns, *RECORD}]
+    declared = [(name, kind) for name, kind in read_columns(table) if name in {*table.columns, *RECORD}]
     return [f"{shapes.get(kind, '{0}').format(name)} AS `{name}`" for name, kind in declared]

@@ -15,7 +15,7 @@ NO_MERGES = ("max_bytes_to_merge_at_max_space_in_pool", "max_bytes_to_merge_at_m
 
 
 @contextmanager
-def sinking(log: Path, *tables: str, **environment: str) -> Iterator[None]:
+def running_sink(log: Path, *tables: str, **environment: str) -> Iterator[None]:
     """Run `touchline sink` as a process that reads its topics. At the end SIGTERM must end it with code 0."""
     with log.open("ab") as out:
         command = [str(TOUCHLINE), "sink", *tables, "--no-restart"]
@@ -31,17 +31,17 @@ def sinking(log: Path, *tables: str, **environment: str) -> Iterator[None]:
 
 
 @contextmanager
-def unmerged(table: str) -> Iterator[None]:
+def table_without_merges(table: str) -> Iterator[None]:
     """Stop merges of a table by a setting, which survives a restart of the server."""
-    ask(f"ALTER TABLE {stored(table)} MODIFY SETTING {' = 1, '.join(NO_MERGES)} = 1")
+    ask(f"ALTER TABLE {stored_name(table)} MODIFY SETTING {' = 1, '.join(NO_MERGES)} = 1")
     try:
         yield
     finally:
-        ask(f"ALTER TABLE {stored(table)} RESET SETTING {', '.join(NO_MERGES)}")
+        ask(f"ALTER TABLE {stored_name(table)} RESET SETTING {', '.join(NO_MERGES)}")
 
 
 @contextmanager
-def as_inserted() -> Iterator[None]:
+def without_merges() -> Iterator[None]:
     """Stop merges of all tables that views read, so that only the views remove duplicates."""
     stored = [*(table.stored for table in tables().values()), *(f"touchline_store.{copy}" for copy in COPIES)]
     for table in stored:
@@ -53,13 +53,13 @@ def as_inserted() -> Iterator[None]:
             ask(f"SYSTEM START MERGES {table}")
 
 
-def stored(table: str) -> str:
+def stored_name(table: str) -> str:
     """Return the ClickHouse table of a sink; a table without a folder has its own name."""
     return tables()[table].stored if table in tables() else f"touchline_store.{table}"
 
 
-def rows(table: str, name: str) -> tuple[int, int]:
+def count_rows(table: str, name: str) -> tuple[int, int]:
     """Return the number of rows of a system in the table, and of distinct touchpoints among them."""
-    sql = f"SELECT count() AS n, uniqExact(event_id) AS ids FROM {stored(table)} WHERE system = '{name}'"
+    sql = f"SELECT count() AS n, uniqExact(event_id) AS ids FROM {stored_name(table)} WHERE system = '{name}'"
     (row,) = ask(sql)
     return row["n"], row["ids"]

@@ -66,7 +66,7 @@ def engine(home: Path, ports: Ports, config: str) -> Iterator[ClickHouse]:
         process.wait(20)
 
 
-def alone(statement: str) -> str:
+def for_one_server(statement: str) -> str:
     """Return a statement for the cluster in a form for one server."""
     return re.sub(r"\('/touchline/migrations', [^)]*\)", "", statement.replace(" ON CLUSTER main", "").replace("Replicated", ""))
 
@@ -74,7 +74,7 @@ def alone(statement: str) -> str:
 @pytest.fixture(scope="module")
 def shards(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ClickHouse]]:
     """Run two migrated servers as two shards of `main`."""
-    places = chosen(2)
+    places = choose_ports(2)
     known = "".join(
         f"<shard><replica><host>127.0.0.1</host><port>{ports.clickhouse}</port></replica></shard>" for ports in places
     )
@@ -84,17 +84,17 @@ def shards(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
         for step in plan({}, own_rights=False, cluster="main"):
             for statement in step.statements:
                 for client in (first, second) if " ON CLUSTER main" in statement else (first,):
-                    client.execute(alone(statement))
+                    client.execute(for_one_server(statement))
         yield [first, second]
 
 
-def chosen(servers: int) -> list[Ports]:
+def choose_ports(servers: int) -> list[Ports]:
     """Return probably free ports, two per server."""
     free = iter(random.sample(FREE, 2 * servers))
     return [Ports(clickhouse=next(free), clickhouse_http=next(free)) for _ in range(servers)]
 
 
-def write(client: ClickHouse, name: str, schema: str, records: Iterable[Fields]) -> None:
+def insert_records(client: ClickHouse, name: str, schema: str, records: Iterable[Fields]) -> None:
     """Insert into one server as the sink does."""
     table = tables()[name]
     stored = [Stored(table.topic, 0, offset, encode_record(schema, record)) for offset, record in enumerate(records)]
@@ -102,7 +102,7 @@ def write(client: ClickHouse, name: str, schema: str, records: Iterable[Fields])
     client.insert(table.stored, table.columns, list(zip(*rows, strict=True)), uuid4().hex)
 
 
-def answers(client: ClickHouse, view: str) -> list[tuple[Any, ...]]:
+def read_view(client: ClickHouse, view: str) -> list[tuple[Any, ...]]:
     """Return the rows of a view without columns that depend on clocks."""
     columns = except_columns(view.partition("(")[0])
     return sorted(client.query(f"SELECT *{columns} FROM touchline.{view}").rows, key=repr)
@@ -132,7 +132,7 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
         for customer in customers
         for step in range(5)
     ]
-    with engine(tmp_path, chosen(1)[0], "") as one:
+    with engine(tmp_path, choose_ports(1)[0], "") as one:
         for step in plan({}, own_rights=False):
             for statement in step.statements:
                 one.execute(statement)
@@ -145,7 +145,7 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
         }
         for (name, schema), records in inputs.items():
             for client in (*shards, one):  # both shards are given everything, so that copies must meet
-                write(client, name, schema, records)
+                insert_records(client, name, schema, records)
         for client in (*shards, one):
             for made in REFRESHED:
                 client.execute(f"SYSTEM REFRESH VIEW touchline_store.{made}")
@@ -154,8 +154,8 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
             spread = shard.query("SELECT count() FROM touchline_shard.touchpoints_by_event").rows[0][0]
             assert 0 < spread < 2 * len(touched)
             for view in views():
-                assert answers(shard, call_view(view)) == answers(one, call_view(view)), view.name
-        assert len(answers(shards[0], "touchpoints")) == len(touched)
+                assert read_view(shard, call_view(view)) == read_view(one, call_view(view)), view.name
+        assert len(read_view(shards[0], "touchpoints")) == len(touched)
         merged = shards[1].query(f"SELECT touchpoints FROM touchline.customers WHERE customer_id = '{to_uuid(customers[1])}'")
         assert merged.rows == [(15,)]
         for shard in shards:
@@ -166,29 +166,29 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
 
 
 def test_refreshes_show_the_oldest_server(shards: list[ClickHouse]) -> None:
-    def told(client: ClickHouse) -> list[tuple[Any, ...]]:
+    def read_refreshes(client: ClickHouse) -> list[tuple[Any, ...]]:
         return client.query("SELECT made_at, error FROM touchline.refreshes WHERE table = 'changes_by_day'").rows
 
-    def anew() -> None:
+    def rebuild() -> None:
         for shard in shards:
             with suppress(TouchlineError):  # one that fails says so to whoever waits for it
                 shard.execute("SYSTEM REFRESH VIEW touchline_store.satisfaction_to_day")
                 shard.execute("SYSTEM WAIT VIEW touchline_store.satisfaction_to_day")
 
-    anew()
-    before = told(shards[0])
+    rebuild()
+    before = read_refreshes(shards[0])
     shards[1].execute("RENAME TABLE touchline_shard.satisfaction_by_customer TO touchline_shard.away")
     try:
         time.sleep(1.1)  # times of refreshes are whole seconds
-        anew()
-        failed = [told(shard) for shard in shards]
+        rebuild()
+        failed = [read_refreshes(shard) for shard in shards]
     finally:
         shards[1].execute("RENAME TABLE touchline_shard.away TO touchline_shard.satisfaction_by_customer")
     assert failed[0] == failed[1]
     ((made_at, error),) = failed[0]
     assert made_at <= before[0][0] + timedelta(seconds=1)
     assert "touchline_shard.satisfaction_by_customer" in error
-    anew()
-    ((made_at_last, mended),) = told(shards[0])
+    rebuild()
+    ((made_at_last, mended),) = read_refreshes(shards[0])
     assert made_at_last > made_at
     assert mended == ""

@@ -25,7 +25,7 @@ TEXT, NAME = "my number is 0151 2345", "Ada Example"
 
 
 @contextmanager
-def connected(user: str) -> Iterator[ClickHouse]:
+def connect(user: str) -> Iterator[ClickHouse]:
     client = ClickHouse(ClickHouseSettings(user=user))
     try:
         yield client
@@ -33,27 +33,27 @@ def connected(user: str) -> Iterator[ClickHouse]:
         client.close()
 
 
-def rows(user: str, sql: str) -> list[tuple[Any, ...]]:
-    with connected(user) as client:
+def ask_rows(user: str, sql: str) -> list[tuple[Any, ...]]:
+    with connect(user) as client:
         return client.query(sql).rows
 
 
-def refusal(user: str, sql: str) -> TouchlineError:
-    with connected(user) as client, pytest.raises((ConfigError, FatalError, UnavailableError)) as caught:
+def ask_refusal(user: str, sql: str) -> TouchlineError:
+    with connect(user) as client, pytest.raises((ConfigError, FatalError, UnavailableError)) as caught:
         client.query(sql)
     return caught.value
 
 
-def answer(user: str, sql: str) -> Any:
+def ask_or_none(user: str, sql: str) -> Any:
     """Return the rows, or None if the query is refused."""
-    with connected(user) as client:
+    with connect(user) as client:
         try:
             return client.query(sql).rows
         except (ConfigError, FatalError):
             return None
 
 
-def subcolumns(table: str) -> list[tuple[str, str]]:
+def list_subcolumns(table: str) -> list[tuple[str, str]]:
     """Return name and type of every column of a table or view and of every subcolumn."""
     found = ask(f"DESCRIBE TABLE {table} SETTINGS describe_include_subcolumns = 1")
     return [(row["name"], row["type"]) for row in found]
@@ -72,7 +72,7 @@ def ada(migrated: Stack) -> UUID:
 
 @pytest.mark.parametrize(("user", "view"), product(READERS, [call_view(view) for view in views()]))
 def test_analysts_read_every_view(migrated: Stack, user: str, view: str) -> None:
-    assert rows(user, f"SELECT count() FROM (SELECT * FROM touchline.{view})")[0][0] >= 0
+    assert ask_rows(user, f"SELECT count() FROM (SELECT * FROM touchline.{view})")[0][0] >= 0
 
 
 @pytest.mark.parametrize("user", READERS)
@@ -90,41 +90,41 @@ def test_analysts_are_refused_everything_else(migrated: Stack, user: str) -> Non
         "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')",
         "SYSTEM STOP MERGES touchline_store.touchpoints",
     ):
-        assert isinstance(refusal(user, sql), ConfigError), sql
+        assert isinstance(ask_refusal(user, sql), ConfigError), sql
 
 
 def test_personal_data_is_masked_unless_granted(ada: UUID) -> None:
     clear = [(TEXT, {"segment": "home", "name": NAME}), (None, {})]
     for told in (f"touchpoints WHERE customer_id = '{ada}'", f"touchpoints_of(customer_id = '{ada}')"):
         sql = f"SELECT text, attributes FROM touchline.{told} ORDER BY isNull(text)"
-        assert rows("analyst", sql) == [("***", {"segment": "home", "name": "***"}), (None, {})]
-        assert rows("analyst_pii", sql) == clear
-        assert rows("default", sql) == clear
+        assert ask_rows("analyst", sql) == [("***", {"segment": "home", "name": "***"}), (None, {})]
+        assert ask_rows("analyst_pii", sql) == clear
+        assert ask_rows("default", sql) == clear
 
 
 def test_masked_values_cannot_be_searched(ada: UUID) -> None:
     search = f"SELECT count() FROM touchline.touchpoints WHERE text LIKE '%0151%' AND customer_id = '{ada}'"
-    assert [rows(user, search) for user in READERS] == [[(0,)], [(1,)]]
+    assert [ask_rows(user, search) for user in READERS] == [[(0,)], [(1,)]]
 
 
 def test_views_that_need_personal_data_work_for_all_readers(ada: UUID) -> None:
     sql = f"SELECT segment FROM touchline.customers WHERE customer_id = '{ada}'"
-    assert [rows(user, sql) for user in READERS] == [[("home",)], [("home",)]]
+    assert [ask_rows(user, sql) for user in READERS] == [[("home",)], [("home",)]]
 
 
 @pytest.mark.parametrize(("view", "column"), MASKED)
 def test_masked_column_cannot_be_read_in_clear(migrated: Stack, view: str, column: str) -> None:
     for sql in (f"SELECT {column} FROM touchline_unmasked.{view}", f"SELECT * FROM touchline_unmasked.{view}"):
-        assert "Not enough privileges" in str(refusal("analyst", sql))
-        assert "Not enough privileges" in str(refusal("writer", sql))
-        assert rows("analyst_pii", f"SELECT count() FROM ({sql})")[0][0] >= 0
+        assert "Not enough privileges" in str(ask_refusal("analyst", sql))
+        assert "Not enough privileges" in str(ask_refusal("writer", sql))
+        assert ask_rows("analyst_pii", f"SELECT count() FROM ({sql})")[0][0] >= 0
 
 
 @pytest.mark.parametrize("settings", ["", " SETTINGS enable_analyzer = 0"])
 @pytest.mark.parametrize(("view", "column"), MASKED)
 def test_every_subcolumn_of_a_masked_column_is_refused(ada: UUID, view: str, column: str, settings: str) -> None:
     """The engine lists the subcolumns itself; functions that it replaces by a subcolumn are tried, too."""
-    known = dict(subcolumns(f"touchline_unmasked.{view.partition('_of(')[0]}"))
+    known = dict(list_subcolumns(f"touchline_unmasked.{view.partition('_of(')[0]}"))
     asked = [name for name in known if name.startswith(f"{column}.")]
     assert asked
     asked += [f"empty({column})", f"length({column})", f"toString({column})"]
@@ -135,24 +135,24 @@ def test_every_subcolumn_of_a_masked_column_is_refused(ada: UUID, view: str, col
     for expression in asked:
         for sql in (f"SELECT {expression} FROM {{}}", f"SELECT count() FROM {{}} WHERE toString({expression}) != '1'"):
             clear = f"{sql.format(f'touchline_unmasked.{view}')}{settings}"
-            assert isinstance(refusal("analyst", clear), ConfigError), clear
+            assert isinstance(ask_refusal("analyst", clear), ConfigError), clear
             shown = f"{sql.format(f'touchline.{view}')}{settings}"
-            assert NAME not in str(answer("analyst", shown)), shown
+            assert NAME not in str(ask_or_none("analyst", shown)), shown
 
 
 def test_lengths_of_masked_values_are_those_of_the_masks(ada: UUID) -> None:
     sql = "SELECT text.size, length(text), attributes.values, attributes['name'], attributes.key_name, mapValues(attributes)"
     sql = f"{sql} FROM touchline.touchpoints WHERE customer_id = '{ada}' AND NOT text.null"
-    assert rows("analyst", sql) == [(3, 3, ["home", "***"], "***", "***", ["home", "***"])]
-    assert rows("analyst_pii", sql) == [(len(TEXT), len(TEXT), ["home", NAME], NAME, NAME, ["home", NAME])]
+    assert ask_rows("analyst", sql) == [(3, 3, ["home", "***"], "***", "***", ["home", "***"])]
+    assert ask_rows("analyst_pii", sql) == [(len(TEXT), len(TEXT), ["home", NAME], NAME, NAME, ["home", NAME])]
 
 
 def test_analyst_reads_no_subcolumn_of_a_stored_table(migrated: Stack) -> None:
     tables = [row["name"] for row in ask("SELECT name FROM system.tables WHERE database = 'touchline_store'")]
     assert tables
-    with connected("analyst") as client:
+    with connect("analyst") as client:
         for table in tables:
-            for name, _ in subcolumns(f"touchline_store.{table}"):
+            for name, _ in list_subcolumns(f"touchline_store.{table}"):
                 with pytest.raises(ConfigError, match="Not enough privileges"):
                     client.query(f"SELECT `{name}` FROM touchline_store.{table}")
 
@@ -169,7 +169,9 @@ FILTERS = {
 def test_analyst_cannot_search_masked_values_by_a_setting(ada: UUID, setting: str, table: str) -> None:
     """ClickHouse evaluates these settings on the columns of a table without a check of grants."""
     chosen = FILTERS[setting].format(table=table, condition="text LIKE \\'%0151%\\'")
-    assert f"Setting {setting} should not be changed" in str(refusal("analyst", f"SELECT count() FROM {table} SETTINGS {chosen}"))
+    assert f"Setting {setting} should not be changed" in str(
+        ask_refusal("analyst", f"SELECT count() FROM {table} SETTINGS {chosen}")
+    )
 
 
 @pytest.mark.parametrize("table", ["touchline_store.touchpoints_by_event", "touchline_unmasked.touchpoints"])
@@ -188,8 +190,8 @@ def test_client_that_claims_to_be_a_server_sees_no_more(ada: UUID, monkeypatch: 
         write(self, *arguments)
 
     monkeypatch.setattr(ClientInfo, "write", claim)
-    assert rows("analyst", "SELECT currentUser(), enabledRoles()") == [("default", ["touchline_analyst"])]
-    said = refusal("analyst", f"SELECT text FROM touchline.touchpoints WHERE customer_id = '{ada}'")
+    assert ask_rows("analyst", "SELECT currentUser(), enabledRoles()") == [("default", ["touchline_analyst"])]
+    said = ask_refusal("analyst", f"SELECT text FROM touchline.touchpoints WHERE customer_id = '{ada}'")
     assert "Not enough privileges" in str(said)
 
 
@@ -212,19 +214,19 @@ def test_columns_with_personal_data_are_masked(migrated: Stack) -> None:
     ],
 )
 def test_query_over_a_limit_ends(migrated: Stack, limit: str, sql: str) -> None:
-    assert limit in str(refusal("analyst", sql))
+    assert limit in str(ask_refusal("analyst", sql))
 
 
 @pytest.mark.parametrize("limit", ["max_memory_usage", "max_execution_time", "max_rows_to_read", "max_result_rows"])
 def test_analysts_can_lower_their_limits_but_not_raise_them(migrated: Stack, limit: str) -> None:
-    assert rows("analyst", f"SELECT 1 SETTINGS {limit} = 20") == [(1,)]
+    assert ask_rows("analyst", f"SELECT 1 SETTINGS {limit} = 20") == [(1,)]
     for lifted in (0, 3_000_000_000):
-        assert f"Setting {limit} shouldn't be" in str(refusal("analyst", f"SELECT 1 SETTINGS {limit} = {lifted}"))
-    assert "readonly" in str(refusal("analyst", "SELECT 1 SETTINGS readonly = 0"))
+        assert f"Setting {limit} shouldn't be" in str(ask_refusal("analyst", f"SELECT 1 SETTINGS {limit} = {lifted}"))
+    assert "readonly" in str(ask_refusal("analyst", "SELECT 1 SETTINGS readonly = 0"))
 
 
 def test_limits_hold_inside_views(ada: UUID) -> None:
-    assert "error 158 " in str(refusal("analyst", "SELECT count() FROM touchline.customers SETTINGS max_rows_to_read = 1"))
+    assert "error 158 " in str(ask_refusal("analyst", "SELECT count() FROM touchline.customers SETTINGS max_rows_to_read = 1"))
 
 
 @pytest.mark.parametrize("setting", ["join_use_nulls", "aggregate_functions_null_for_empty", "prefer_column_name_to_alias"])
@@ -232,7 +234,7 @@ def test_settings_of_a_client_change_no_answer(ada: UUID, setting: str) -> None:
     """Reporting tools set these. No customer here is merged; without the pinned settings, views with joins would be empty."""
     for view in views():
         sql = f"SELECT countIf(NOT ignore(*)) FROM touchline.{call_view(view)}"
-        assert rows("analyst", f"{sql} SETTINGS {setting} = 1") == rows("analyst", sql), view.name
+        assert ask_rows("analyst", f"{sql} SETTINGS {setting} = 1") == ask_rows("analyst", sql), view.name
 
 
 @pytest.mark.parametrize(
@@ -243,7 +245,7 @@ def test_limit_of_the_reader_never_shortens_the_lists_of_hidden_customers(ada: U
         ask("INSERT INTO touchline_store.erasures (customer_id) SELECT reinterpretAsFixedString(generateUUIDv4())")
         ask("INSERT INTO touchline_store.merges (from_customer) SELECT reinterpretAsFixedString(generateUUIDv4())")
     sql = f"SELECT count() FROM touchline.touchpoints SETTINGS {limit} = 1, {mode}_overflow_mode = 'break'"
-    assert "exceeded" in str(refusal("analyst", sql))
+    assert "exceeded" in str(ask_refusal("analyst", sql))
 
 
 def test_writer_stores_rows_and_reads_only_refreshes(migrated: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,21 +258,21 @@ def test_writer_stores_rows_and_reads_only_refreshes(migrated: Stack, monkeypatc
         "SELECT count() FROM touchline.touchpoints WHERE event_id = {id:UUID}", {"id": str(to_uuid(record["event_id"]))}
     )
     assert found == 1
-    assert len(rows("writer", "SELECT * FROM touchline.refreshes")) == len(REFRESHED)
+    assert len(ask_rows("writer", "SELECT * FROM touchline.refreshes")) == len(REFRESHED)
     for view in views():
         if view.name != "refreshes":
-            assert "Not enough privileges" in str(refusal("writer", f"SELECT * FROM touchline.{call_view(view)}"))
+            assert "Not enough privileges" in str(ask_refusal("writer", f"SELECT * FROM touchline.{call_view(view)}"))
     for sql in (
         "SELECT * FROM touchline_store.touchpoints",
         "DROP TABLE touchline_store.touchpoints",
         "SELECT * FROM system.users",
     ):
-        assert isinstance(refusal("writer", sql), ConfigError), sql
+        assert isinstance(ask_refusal("writer", sql), ConfigError), sql
 
 
 def test_insert_without_the_role_is_refused_with_its_name(migrated: Stack) -> None:
     with (
-        connected("analyst") as client,
+        connect("analyst") as client,
         pytest.raises(ConfigError, match=r"access_denied\): give its user the role touchline_writer"),
     ):
         client.insert("touchline_store.merges", ("rule",), [["test"]], "token")
@@ -291,10 +293,10 @@ def test_statements_of_roles_are_valid_sql(migrated: Stack) -> None:
 def test_local_stack_has_the_grants_of_the_sql(migrated: Stack, name: str) -> None:
     shipped = [statement for statement in role_statements() if re.search(rf"^GRANT .* ON .* TO {name}$", statement)]
     here = [row for found in ask(f"SHOW GRANTS FOR {name}") for row in found.values() if " ON " in row]
-    assert sorted(map(words, here)) == sorted(map(words, shipped))
+    assert sorted(map(split_words, here)) == sorted(map(split_words, shipped))
 
 
-def words(grant: str) -> list[str]:
+def split_words(grant: str) -> list[str]:
     return sorted(re.findall(r"[\w.*]+", grant))
 
 

@@ -18,7 +18,7 @@ from sinks import chunk, kafka, runner
 from sinks.clickhouse import UnexpectedError
 from sinks.contract import Table, tables
 from sinks.runner import Runner
-from tests.harness.sink_faults import unmerged
+from tests.harness.sink_faults import table_without_merges
 from tests.harness.sinks import ask, ask_value, encode_record, reading
 from tests.harness.waiting import eventually
 
@@ -34,7 +34,7 @@ def table(migrated: Stack) -> Iterator[Table]:
     ask(f"CREATE TABLE touchline_store.{name} AS touchline_store.signals")
     try:
         admin.create_topics({name: {"num_partitions": 2, "replication_factor": 1}})
-        with unmerged(name):
+        with table_without_merges(name):
             yield tables()["signals"]._replace(name=name, topic=name, stored=f"touchline_store.{name}")
     finally:
         admin.close()

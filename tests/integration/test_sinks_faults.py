@@ -16,7 +16,7 @@ from schemas.errors import RecordError
 from schemas.records.dead_letter import make_dead_letter
 from sinks.kafka import MEGABYTE
 from tests.harness.clickhouse_proxy import DELAY_REPLY, DROP_REPLY, HANG, KILL, KILL_AFTER, RESET, Proxy, proxy
-from tests.harness.sink_faults import rows, sinking, unmerged
+from tests.harness.sink_faults import count_rows, running_sink, table_without_merges
 from tests.harness.sinks import ask, ask_value, publish, reading, resolved, store
 from tests.harness.waiting import eventually
 
@@ -42,9 +42,9 @@ def line(migrated: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Run one sink for all tests that leave it alive; yield its proxy and its log."""
     log = tmp_path_factory.mktemp("faults") / "log"
     with (
-        unmerged("touchpoints"),
+        table_without_merges("touchpoints"),
         proxy(migrated.clickhouse_port, "touchpoints_by_event", kill=kill_clickhouse) as between,
-        sinking(log, "touchpoints", **through(between)),
+        running_sink(log, "touchpoints", **through(between)),
     ):
         yield between, log
 
@@ -61,7 +61,7 @@ def settle() -> None:
     """Wait until the sink has committed all earlier records; it takes no new one before."""
     after = f"after-{uuid4().hex}"
     publish("touchline.resolved", "resolved", [resolved(system=after) for _ in range(50)])
-    eventually(lambda: rows("touchpoints", after)[1] == 50)
+    eventually(lambda: count_rows("touchpoints", after)[1] == 50)
 
 
 @pytest.mark.parametrize("fault", [RESET, KILL, DROP_REPLY, DELAY_REPLY, KILL_AFTER])
@@ -73,7 +73,7 @@ def test_insert_with_unknown_outcome_is_stored_exactly_once(fault: str, line: tu
     eventually(lambda: not between.faults)
     settle()
     assert set(between.met) == {fault}
-    assert rows("touchpoints", name) == (2_000, 2_000)
+    assert count_rows("touchpoints", name) == (2_000, 2_000)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_insert_is_repeated_until_the_server_can_store_it(setting: str, reason: 
     try:
         publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(2_000)])
         eventually(lambda: log.read_text().count(f"({reason}); the sink repeats the same") >= said + 2)
-        assert rows("touchpoints", name) == (0, 0)
+        assert count_rows("touchpoints", name) == (0, 0)
     finally:
         ask(f"ALTER TABLE {TABLE} RESET SETTING {setting.partition(' ')[0]}")
     settle()
-    assert rows("touchpoints", name) == (2_000, 2_000)
+    assert count_rows("touchpoints", name) == (2_000, 2_000)
 
 
 def test_table_with_a_hanging_connection_delays_no_other_table(migrated: Stack, name: str, tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_table_with_a_hanging_connection_delays_no_other_table(migrated: Stack, 
     before = ask_value("SELECT count() FROM touchline.churn")
     with (
         proxy(migrated.clickhouse_port, "churn_by_customer") as between,
-        sinking(tmp_path / "log", "churn", "touchpoints", **through(between)),
+        running_sink(tmp_path / "log", "churn", "touchpoints", **through(between)),
     ):
         between.plan(*[HANG] * 100)
         publish("touchline.churn", "reading", [reading(signal="churn", definition=name) for _ in range(10)])
         eventually(lambda: len(between.met) >= 2)
         for part in range(3):
             publish("touchline.resolved", "resolved", [resolved(system=f"{name}-{part}") for _ in range(100)])
-            eventually(lambda part=part: rows("touchpoints", f"{name}-{part}") == (100, 100), seconds=5)  # type: ignore[misc]
+            eventually(lambda part=part: count_rows("touchpoints", f"{name}-{part}") == (100, 100), seconds=5)  # type: ignore[misc]
         between.faults.clear()
         between.release()
         eventually(lambda: ask_value("SELECT count() FROM touchline.churn") == before + 10)
@@ -124,11 +124,11 @@ def test_unknown_error_code_pauses_its_table_only(migrated: Stack, name: str, tm
     log = tmp_path / "log"
     ask("ALTER TABLE touchline_store.churn_by_customer ADD CONSTRAINT broken CHECK version > 1")
     try:
-        with sinking(log, "churn", "touchpoints"):
+        with running_sink(log, "churn", "touchpoints"):
             publish("touchline.churn", "reading", [reading(signal="churn") for _ in range(10)])
             eventually(lambda: "sink churn waits 30 s and starts its chunk again; other tables continue" in log.read_text())
             publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(100)])
-            eventually(lambda: rows("touchpoints", name) == (100, 100))
+            eventually(lambda: count_rows("touchpoints", name) == (100, 100))
     finally:
         ask("ALTER TABLE touchline_store.churn_by_customer DROP CONSTRAINT broken")
     assert "refused with error 469 (unexpected)" in log.read_text()
@@ -139,7 +139,7 @@ def test_unknown_error_code_pauses_its_table_only(migrated: Stack, name: str, tm
 def test_waiting_records_stay_on_kafka_and_not_in_memory(migrated: Stack, name: str, tmp_path: Path) -> None:
     """300 MiB of dead letters wait for a hanging ClickHouse; Kafka compresses each 6 MiB to a few kilobytes."""
     log = tmp_path / "log"
-    with proxy(migrated.clickhouse_port, "dead_letters") as between, sinking(log, "dead_letters", **through(between, 5)):
+    with proxy(migrated.clickhouse_port, "dead_letters") as between, running_sink(log, "dead_letters", **through(between, 5)):
         running = (one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE)
         (process,) = (one for one in running if "dead_letters" in one.cmdline())
         between.plan(*[HANG] * 100)

@@ -22,7 +22,7 @@ from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
 from sinks.intent import Intent
 from sinks.retry import write
-from tests.harness.sink_faults import rows, sinking, unmerged
+from tests.harness.sink_faults import count_rows, running_sink, table_without_merges
 from tests.harness.sinks import ask, ask_value, publish, reading, resolved, sink, store
 from tests.harness.stack import TOUCHLINE
 from tests.harness.topics import read_topic
@@ -55,7 +55,7 @@ main()
 @pytest.fixture(scope="module", autouse=True)
 def ready(migrated: Stack) -> Iterator[None]:
     """Create topics and tables, without merges."""
-    with unmerged("touchpoints"), unmerged("signals"):
+    with table_without_merges("touchpoints"), table_without_merges("signals"):
         yield
 
 
@@ -75,11 +75,11 @@ def test_crash_around_the_insert_stores_each_row_once(moment: str, stored_by_the
     store("touchpoints")
     publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(5_000)])
     crash(moment)
-    stored, different = rows("touchpoints", name)
+    stored, different = count_rows("touchpoints", name)
     assert (stored == different, stored > 0) == (True, stored_by_then)
     publish("touchline.resolved", "resolved", [resolved(system=name)])
     assert "sink touchpoints finishes a started chunk: 1 " in store("touchpoints")
-    assert rows("touchpoints", name) == (5_001, 5_001)
+    assert count_rows("touchpoints", name) == (5_001, 5_001)
 
 
 def test_chunk_whose_partitions_move_to_two_sinks_is_stored_once(name: str, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_chunk_whose_partitions_move_to_two_sinks_is_stored_once(name: str, tmp_
     found = [re.findall(r"finishes a started chunk: (.*)", log.read_text()) for log in logs]
     assert len(found[0]) == 1
     assert found[0] == found[1]
-    assert rows("touchpoints", name) == (5_000, 5_000)
+    assert count_rows("touchpoints", name) == (5_000, 5_000)
 
 
 def test_rebalances_store_each_record_once(name: str, tmp_path: Path) -> None:
@@ -109,14 +109,14 @@ def test_rebalances_store_each_record_once(name: str, tmp_path: Path) -> None:
             publish("touchline.resolved", "resolved", records[part::24])
 
     feeder = threading.Thread(target=feed)
-    with sinking(tmp_path / "staying", "touchpoints"):
+    with running_sink(tmp_path / "staying", "touchpoints"):
         feeder.start()
         for number in range(2):
-            with sinking(tmp_path / f"coming-{number}", "touchpoints"):
+            with running_sink(tmp_path / f"coming-{number}", "touchpoints"):
                 time.sleep(1)
         feeder.join()
-        eventually(lambda: rows("touchpoints", name)[1] == 24_000)
-    assert rows("touchpoints", name) == (24_000, 24_000)
+        eventually(lambda: count_rows("touchpoints", name)[1] == 24_000)
+    assert count_rows("touchpoints", name) == (24_000, 24_000)
 
 
 class Begun:
@@ -154,7 +154,7 @@ class Begun:
         finally:
             client.close()
 
-    def found(self) -> tuple[int, int]:
+    def count_rows(self) -> tuple[int, int]:
         """Return the number of rows in the table and in the view."""
         stored = ask_value(f"SELECT count() FROM {SIGNALS.stored} WHERE definition = '{self.definition}'")
         return stored, ask_value(f"SELECT count() FROM touchline.signals WHERE definition_version = '{self.definition}'")
@@ -166,15 +166,15 @@ def test_started_chunk_is_stored_before_later_records() -> None:
     assert f"{BEGUN}: {begun.intent}" in store("signals")
     parts = ask(f"SELECT count() AS n FROM {SIGNALS.stored} WHERE definition = '{begun.definition}' GROUP BY _part ORDER BY n")
     assert parts[-1]["n"] == 400
-    assert begun.found() == (500, 500)
+    assert begun.count_rows() == (500, 500)
 
 
 def test_server_drops_a_started_chunk_that_it_stored_already() -> None:
     begun = Begun()
     begun.insert()
-    assert begun.found() == (400, 400)
+    assert begun.count_rows() == (400, 400)
     assert BEGUN in store("signals")
-    assert begun.found() == (400, 400)
+    assert begun.count_rows() == (400, 400)
     assert BEGUN not in store("signals")
 
 
@@ -183,7 +183,7 @@ def test_chunk_of_another_version_is_stored_again_and_shown_once() -> None:
     begun.insert()
     log = store("signals")
     assert "sink signals: another version started the chunk, so the table may store it twice" in log
-    assert begun.found() == (800, 400)
+    assert begun.count_rows() == (800, 400)
 
 
 def test_foreign_commit_metadata_stops_the_table_with_advice() -> None:
@@ -195,4 +195,4 @@ def test_foreign_commit_metadata_stops_the_table_with_advice() -> None:
     assert "start the version that wrote them, or reset the group's offsets" in log
     begun.commit("")
     store("signals")
-    assert begun.found() == (10, 10)
+    assert begun.count_rows() == (10, 10)

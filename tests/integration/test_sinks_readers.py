@@ -19,7 +19,7 @@ from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import Table, tables
 from sinks.scripts import migrations
-from tests.harness.sink_faults import as_inserted
+from tests.harness.sink_faults import without_merges
 from tests.harness.sinks import (
     COPIES,
     NOW,
@@ -45,7 +45,7 @@ SORTED_ANEW = {
 
 @pytest.fixture(scope="module", autouse=True)
 def unmerged(migrated: Stack) -> Iterator[None]:
-    with as_inserted():
+    with without_merges():
         yield
 
 

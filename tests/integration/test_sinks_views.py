@@ -17,7 +17,7 @@ from schemas.wire.codec import Fields
 from sinks.rights.masks import PARAMETER
 from sinks.scripts import migrations, views
 from tests.harness.chain import Chain
-from tests.harness.sink_faults import as_inserted
+from tests.harness.sink_faults import without_merges
 from tests.harness.sinks import (
     NOW,
     REFRESHED,
@@ -46,7 +46,7 @@ TOP = {2: 1, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2, 10: 3}
 
 @pytest.fixture(scope="module", autouse=True)
 def unmerged(migrated: Stack) -> Iterator[None]:
-    with as_inserted():
+    with without_merges():
         yield
 
 

@@ -51,7 +51,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def clean(client: ClickHouse, world: World) -> dict[str, list[str]]:
     """Return the rows of all views over the clean world."""
     load(client, world.clean())
-    return {view: contents(client, view) for view in PLAIN}
+    return {view: read_view(client, view) for view in PLAIN}
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +61,17 @@ def messy(client: ClickHouse, world: World, clean: dict[str, list[str]]) -> Clic
     return client
 
 
-def contents(client: ClickHouse, view: str) -> list[str]:
+def read_view(client: ClickHouse, view: str) -> list[str]:
     name = re.split(r"\W", view)[0].removesuffix("_of")
     columns = except_columns(name, "customer_id_then")
-    return sorted(repr(steady(row)) for row in client.query(f"SELECT *{columns} FROM touchline.{view}").rows)
+    return sorted(repr(round_floats(row)) for row in client.query(f"SELECT *{columns} FROM touchline.{view}").rows)
 
 
-def steady(value: Any) -> Any:
+def round_floats(value: Any) -> Any:
     """Round a value, because the order of additions changes its last digits."""
     if isinstance(value, float):
         return f"{value + 0.0:.6g}"
-    return [steady(each) for each in value] if isinstance(value, (list, tuple)) else value
+    return [round_floats(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def test_tables_hold_duplicates_in_unmerged_parts(messy: ClickHouse) -> None:
@@ -87,7 +87,7 @@ def test_view_is_the_same_over_duplicates_and_unmerged_parts(view: str, messy: C
     """A view whose tables the world does not fill is empty both times."""
     filled = [table for table in read_tables(view) if ask_value(f"SELECT count() FROM {table}")]
     assert clean[view] or not filled, "there is nothing to compare"
-    assert contents(messy, view) == clean[view]
+    assert read_view(messy, view) == clean[view]
 
 
 @pytest.mark.parametrize("sql", QUICK)
@@ -100,11 +100,11 @@ def test_view_of_one_customer_equals_the_view_of_all_with_a_condition(view: str,
     customers = [
         each["customer_id"] for each in ask("SELECT customer_id FROM touchline.customers ORDER BY touchpoints DESC LIMIT 20")
     ]
-    found = [contents(messy, f"{view} WHERE customer_id = '{each}'") for each in customers]
+    found = [read_view(messy, f"{view} WHERE customer_id = '{each}'") for each in customers]
     assert all(found)
-    assert [contents(messy, f"{view}_of(customer_id = '{each}')") for each in customers] == found
+    assert [read_view(messy, f"{view}_of(customer_id = '{each}')") for each in customers] == found
     for lost in world.merged:
-        assert contents(messy, f"{view}_of(customer_id = '{UUID(bytes=lost)}')") == []
+        assert read_view(messy, f"{view}_of(customer_id = '{UUID(bytes=lost)}')") == []
 
 
 def read_tables(view: str) -> set[str]:
@@ -116,7 +116,7 @@ def read_tables(view: str) -> set[str]:
 
 
 def test_pain_points_of_all_days_equal_pain_points(messy: ClickHouse, clean: dict[str, list[str]]) -> None:
-    assert contents(messy, "pain_points_between(since = '2000-01-01', until = '2100-01-01')") == clean["pain_points"]
+    assert read_view(messy, "pain_points_between(since = '2000-01-01', until = '2100-01-01')") == clean["pain_points"]
 
 
 def test_each_merge_is_one_change_with_the_current_customer(messy: ClickHouse, world: World) -> None:
@@ -141,19 +141,19 @@ def test_a_journey_has_as_many_steps_as_touchpoints(messy: ClickHouse) -> None:
 def test_no_view_shows_an_erased_customer_or_one_merged_into_it(messy: ClickHouse, world: World) -> None:
     former, erased = next(iter(world.merged.items()))
     family = {UUID(bytes=each) for each in (erased, *(lost for lost, kept in world.merged.items() if kept == erased))}
-    before = {view: seen(view) for view in WITH_CUSTOMERS}
+    before = {view: find_customers(view) for view in WITH_CUSTOMERS}
     assert family & before["touchpoints"]
     assert all(family & shown for shown in before.values() if shown)
     messy.execute(f"INSERT INTO touchline_store.erasures (customer_id) SELECT UUIDStringToNum('{UUID(bytes=erased)}')")
     try:
-        assert {view: seen(view) for view in WITH_CUSTOMERS} == {view: shown - family for view, shown in before.items()}
+        assert {view: find_customers(view) for view in WITH_CUSTOMERS} == {view: shown - family for view, shown in before.items()}
         later = world.now(former)
-        assert later not in seen("customers")
+        assert later not in find_customers("customers")
     finally:
         messy.execute("TRUNCATE TABLE touchline_store.erasures")
 
 
-def seen(view: str) -> set[UUID]:
+def find_customers(view: str) -> set[UUID]:
     """Return all customers in a view."""
     columns = ask(f"SELECT name FROM system.columns WHERE database = 'touchline' AND table = '{view}' AND name LIKE '%customer%'")
     names = [row["name"] for row in columns if row["name"] != "customers"]
@@ -164,10 +164,10 @@ def seen(view: str) -> set[UUID]:
 def test_identifiers_are_masked(messy: ClickHouse, world: World) -> None:
     shown = {(row["kind"], row["identifier"]) for row in ask("SELECT kind, identifier FROM touchline.identities")}
     assert not shown & {(each["kind"], each["value"]) for each in world.edges}
-    assert shown == {(each["kind"], masked(each["kind"], each["value"])) for each in world.edges}
+    assert shown == {(each["kind"], mask(each["kind"], each["value"])) for each in world.edges}
 
 
-def masked(kind: str, value: str) -> str:
+def mask(kind: str, value: str) -> str:
     if kind == "email":
         name, _, domain = value.partition("@")
         return f"{name[0]}***@{domain[0]}***.{domain.rpartition('.')[2]}"
