@@ -1,1 +1,1 @@
-"""What Prometheus is told: where the metrics are, and every alert of `deploy/alerts`."""
+"""Configuration of Prometheus: scrape targets and every alert of `deploy/alerts`."""

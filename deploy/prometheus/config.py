@@ -1,4 +1,4 @@
-"""Renders Prometheus's configuration for a home folder: alerts are found by their folders, processes by their target files."""
+"""Configuration of Prometheus: the rules of all alert folders, and the target files of a home folder."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ RULES = FOLDER.parent / "alerts"
 
 
 def render(targets: Path) -> str:
-    """The configuration as YAML; `targets` is the folder of target files (`schemas.service.targets.announce`)."""
+    """Return the configuration as YAML. `targets` is the folder of target files (`schemas.service.targets.announce`)."""
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     config["rule_files"] = [str(rule) for rule in sorted(RULES.glob("*/rule.yaml"))]
     config["scrape_configs"][0]["file_sd_configs"][0]["files"] = [str(targets / "*.json")]
