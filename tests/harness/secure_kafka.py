@@ -1,4 +1,4 @@
-"""A real Kafka broker that can be reached in five ways at once: plain, by SASL over TLS, by mutual TLS, and by tokens."""
+"""A real Kafka broker with four listeners: plaintext, SASL over TLS, mutual TLS, and OAuth tokens without TLS."""
 
 import base64
 import json
@@ -58,7 +58,7 @@ class SecureKafka(NamedTuple):
 
 @contextmanager
 def running_secure_kafka(home: Path) -> Iterator[SecureKafka]:
-    """A broker in `home`, with the user of this module for PLAIN and SCRAM, until the block ends."""
+    """Run a broker in `home` that has the user of this module for PLAIN and SCRAM."""
     certificates = make_certificates(home / "tls")
     login, mutual, token, *others = random.sample(FREE, 7)
     ports = Ports(**dict(zip(Ports.model_fields, others, strict=True)))
@@ -92,7 +92,7 @@ def running_secure_kafka(home: Path) -> Iterator[SecureKafka]:
 
 
 def make_token(subject: str = USER, seconds: float = 3_600) -> str:
-    """A JWT without a signature, as the broker's default validator for development accepts it."""
+    """Return a JWT without a signature; the broker's default validator accepts it."""
     now = time.time()
     parts = ({"alg": "none"}, {"sub": subject, "iat": now, "exp": now + seconds})
     return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
@@ -100,6 +100,7 @@ def make_token(subject: str = USER, seconds: float = 3_600) -> str:
 
 def _create_user(kafka: SecureKafka) -> None:
     admin = KafkaAdminClient(bootstrap_servers=f"127.0.0.1:{kafka.plain}")
-    mechanisms = (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)
-    admin.alter_user_scram_credentials([UserScramCredentialUpsertion(USER, each, PASSWORD) for each in mechanisms])
+    for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):  # the broker takes one of a user in a request
+        errors = admin.alter_user_scram_credentials([UserScramCredentialUpsertion(USER, mechanism, PASSWORD)])
+        assert errors == {USER: None}
     admin.close()

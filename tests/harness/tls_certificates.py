@@ -1,4 +1,4 @@
-"""Certificates for tests, made by openssl: a CA, a server and a client that it signed, and a second CA that signed neither."""
+"""Makes certificates by openssl: a CA with a server and a client certificate, and a second CA with a client certificate."""
 
 import subprocess
 from pathlib import Path
@@ -9,7 +9,7 @@ SERVER_NAMES = "subjectAltName=IP:127.0.0.1,DNS:localhost"
 
 
 class Certificates(NamedTuple):
-    """PEM files. The key pair files hold the key first, then the certificate, as Kafka and Python both read them."""
+    """PEM files. The files of a server or client hold first the key, then the certificate; Kafka and Python read both."""
 
     ca: Path
     other_ca: Path
@@ -21,7 +21,7 @@ class Certificates(NamedTuple):
 
 
 def make_certificates(folder: Path) -> Certificates:
-    """Make all of them in a folder."""
+    """Make all certificates in a new folder."""
     folder.mkdir(parents=True)
     ca, ca_key = _make_ca(folder, "ca")
     other_ca, other_key = _make_ca(folder, "other-ca")
