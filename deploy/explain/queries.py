@@ -23,6 +23,8 @@ from sinks.clickhouse import ClickHouse
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 UNKNOWN_ID = "no customer with an identifier has this id: check that the id is complete"
 UNKNOWN_IDENTIFIER = "no customer has this identifier: check its spelling, or give kind:value such as email:ann@example.com"
+MASKED = "identifiers are masked for the ClickHouse user: grant it the role touchline_pii, or give a customer id"
+CAN_SEARCH = "SELECT has(enabledRoles(), 'touchline_pii')"
 AMBIGUOUS = "more than one customer has this identifier: give kind:system/value"
 CUSTOMERS_BY_IDENTIFIER = """
 SELECT DISTINCT customer_id FROM touchline.identifiers
@@ -118,6 +120,9 @@ class CustomerReader:
         return Identity(customer, edges, merges)
 
     def _find(self, candidates: Sequence[Candidate]) -> UUID:
+        ((can_search,),) = self._client.query(CAN_SEARCH).rows
+        if not can_search:
+            raise ConfigError(MASKED)
         found: set[UUID] = {
             customer
             for kind, value in candidates

@@ -202,6 +202,17 @@ def test_unknown_customer_ends_with_next_step(ann: Ann, customer: str, error: st
     assert error in done.stderr
 
 
+def test_reader_without_personal_data_needs_a_customer_id(ann: Ann, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOUCHLINE_CLICKHOUSE_USER", "analyst")
+    done = run("identity", "show", ann.email)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "grant it the role touchline_pii, or give a customer id" in done.stderr
+    assert {edge["value"] for edge in run_json("identity", "show", str(ann.customer_id))["edges"]} == {"***"}
+    assert {touch["text"] for touch in run_json("explain", str(ann.customer_id))["timeline"]} <= {"***", None}
+    monkeypatch.setenv("TOUCHLINE_CLICKHOUSE_USER", "analyst_pii")
+    assert ann.email in [edge["value"] for edge in run_json("identity", "show", ann.email)["edges"]]
+
+
 def test_identifier_of_two_systems_must_be_qualified(ann: Ann) -> None:
     number = f"c-{uuid4().hex}"
     edges = [edge("crm_contact", f"{system}/{number}", uuid4().bytes, uuid4().bytes, 0) for system in ("sim-crm", "sim-other")]
