@@ -1,7 +1,7 @@
-"""`make crash`: the whole line on a stack of its own, injured as often as asked, and what is left compared with the model.
+"""`make crash`: kill and freeze the whole line on a stack of its own, then compare the results with a model.
 
-Prints how often each injury was done and what was found, writes `tests/crash/results.json`, and ends with 1 where anything
-is wrong: a count above zero, fewer injuries than asked, a crash point that no process ever passed, a line that stands still.
+It prints the injuries and the findings and writes `tests/crash/results.json`. It ends with code 1 if a count is above zero, if
+there were fewer injuries than requested, if no process passed a crash point, or if the line stood still.
 """
 
 import json
@@ -17,17 +17,17 @@ from rich.table import Table
 
 from schemas.errors import TouchlineError
 from tests.crash.line import LineError
-from tests.crash.story import Told, tell
+from tests.crash.run import Outcome, run_injuries
 from tests.harness.stack import running_stack
 
 RESULTS = Path(__file__).with_name("results.json")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--kills", default=200, show_default=True, type=click.IntRange(min=1), help="How many injuries.")
-@click.option("--seed", default=11, show_default=True, help="Which input and which script of injuries.")
+@click.option("--kills", default=200, show_default=True, type=click.IntRange(min=1), help="Number of injuries.")
+@click.option("--seed", default=11, show_default=True, help="Seed of the input and of the injuries.")
 def main(kills: int, seed: int) -> None:
-    """Kill and freeze connector, workers, sinks, Kafka and ClickHouse while they work, then look for what is lost or twice.
+    """Kill and freeze connector, workers, sinks, Kafka and ClickHouse while they work, then look for losses and duplicates.
 
     Example: python -m tests.crash --kills 40 --seed 3
     """
@@ -37,33 +37,31 @@ def main(kills: int, seed: int) -> None:
     try:
         with Progress(*columns, console=on, disable=not on.is_terminal) as progress, running_stack(folder / "stack"):
             task = progress.add_task("first records", total=kills)
-            told = tell(folder, seed, kills, lambda name: progress.update(task, advance=1, description=f"{name:<24}"))
+            outcome = run_injuries(folder, seed, kills, lambda name: progress.update(task, advance=1, description=f"{name:<24}"))
     except (LineError, TouchlineError) as error:
-        on.print(
-            f"The story broke off: {error}\nSeed {seed}; the logs of all processes are in {folder}", style="red", markup=False
-        )
+        on.print(f"The run broke off: {error}\nSeed {seed}; the logs of all processes are in {folder}", style="red", markup=False)
         sys.exit(1)
-    sys.exit(0 if report(on, told, kills, seed, folder) else 1)
+    sys.exit(0 if report(on, outcome, kills, seed, folder) else 1)
 
 
-def report(on: Console, told: Told, kills: int, seed: int, folder: Path) -> bool:
-    """Print and write down what was found; True where nothing is wrong."""
-    counts = {"kills": told.injuries.total(), **told.verdict.counts()}
+def report(on: Console, outcome: Outcome, kills: int, seed: int, folder: Path) -> bool:
+    """Print the findings and write them to the results file; return whether nothing is wrong."""
+    counts = {"kills": outcome.injuries.total(), **outcome.verdict.counts()}
     RESULTS.write_text(json.dumps(counts, indent=1) + "\n")
-    on.print(injuries(told.injuries))
-    on.print(findings(counts, told.touchpoints))
-    for line in told.verdict.examples():
+    on.print(make_injuries_table(outcome.injuries))
+    on.print(make_findings_table(counts, outcome.touchpoints))
+    for line in outcome.verdict.examples():
         on.print(line, style="red", markup=False, soft_wrap=True)
-    for point in told.never_passed:
-        on.print(f"no process ever passed {point}", style="red")
-    right = counts["kills"] >= kills and not any(told.verdict.counts().values()) and not told.never_passed
+    for point in outcome.never_passed:
+        on.print(f"no process passed {point}", style="red")
+    right = counts["kills"] >= kills and not any(outcome.verdict.counts().values()) and not outcome.never_passed
     if not right:
         on.print(f"Seed {seed}; the logs of all processes are in {folder}", style="red", soft_wrap=True)
     return right
 
 
-def injuries(done: Counter[str]) -> Table:
-    """How often each injury was done: what to, and how or at which point."""
+def make_injuries_table(done: Counter[str]) -> Table:
+    """Return the number of injuries of each kind."""
     table = Table("injury", "times", title="Injuries", title_justify="left", box=None)
     table.columns[1].justify = "right"
     for name, times in sorted(done.items(), key=lambda one: (one[0].startswith("crash point"), one[0])):
@@ -71,9 +69,9 @@ def injuries(done: Counter[str]) -> Table:
     return table
 
 
-def findings(counts: dict[str, int], touchpoints: int) -> Table:
-    """The counts of `results.json`."""
-    table = Table("found", "count", title=f"Of {touchpoints:,} touchpoints", title_justify="left", box=None)
+def make_findings_table(counts: dict[str, int], touchpoints: int) -> Table:
+    """Return the counts of `results.json`."""
+    table = Table("finding", "count", title=f"{touchpoints:,} touchpoints", title_justify="left", box=None)
     table.columns[1].justify = "right"
     for name, count in counts.items():
         table.add_row(name.replace("_", " "), str(count), style="red" if count and name != "kills" else "")

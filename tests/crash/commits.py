@@ -1,7 +1,7 @@
-"""Whether a committed offset is ahead of the work: each record before one must have left its traces by then.
+"""Checks that no committed offset is ahead of the work: each record before an offset must have left its results.
 
-Read the offsets first and the traces after: a trace that was there when the offset was committed is there later, too. To see
-a commit that ran ahead, look while nothing works: what is missing then cannot be on its way.
+Read the offsets first and the results afterwards: a result that existed at the commit exists later, too. Check while no process
+works: a missing result cannot be on its way then.
 """
 
 import json
@@ -15,7 +15,7 @@ from schemas.wire.topics import CONNECTOR_STATE, DEAD_LETTERS, IDENTITY_REQUESTS
 from sinks.clickhouse import ClickHouse
 from sinks.contract import tables
 from tests.crash.log import Committed, Entry, Log
-from tests.crash.rows import customers as rows_of_customers
+from tests.crash.rows import customer_rows
 from tests.harness.sinks import row_key
 
 KEYS = {table: row_key(table) for table in tables()}
@@ -23,8 +23,8 @@ SOURCES = tuple(source_topic(source) for source in FAMILIES)
 Stored = Mapping[str, Mapping[tuple[str, ...], int]]
 
 
-def stored(client: ClickHouse) -> Stored:
-    """The keys of every table, ids as hexadecimal digits, with their highest version."""
+def read_stored_keys(client: ClickHouse) -> Stored:
+    """Return the keys of every table, ids as hexadecimal digits, with their highest version."""
     found = {}
     for table, names in KEYS.items():
         keys = ", ".join(f"lower(hex({name}))" for name in names)
@@ -34,10 +34,10 @@ def stored(client: ClickHouse) -> Stored:
     return found
 
 
-def ahead(committed: Committed, log: Log, stored: Stored, rows: Mapping[str, list[bytes]]) -> list[str]:
-    """What lies before a committed offset, or before a connector's cursor, and left no trace; empty where all is well."""
+def find_commits_ahead(committed: Committed, log: Log, stored: Stored, rows: Mapping[str, list[bytes]]) -> list[str]:
+    """Return the records before a committed offset or a saved cursor that left no result; an empty list is correct."""
     work = committed.get(WORK_GROUP, {})
-    letters = log.letters()
+    letters = log.dead_letters()
     found = [f"files: {stream} row {row + 1}" for stream, row in _connector(log, rows)]
     found += [f"identify: {each.origin}" for each in _identify(work, log, letters)]
     found += [f"link: {each.origin}" for each in _link(work, log, letters)]
@@ -48,8 +48,8 @@ def ahead(committed: Committed, log: Log, stored: Stored, rows: Mapping[str, lis
     return found
 
 
-def before(offsets: Mapping[tuple[str, int], int], log: Log, *topics: str) -> Iterator[Entry]:
-    """The records that a group is done with."""
+def committed_records(offsets: Mapping[tuple[str, int], int], log: Log, *topics: str) -> Iterator[Entry]:
+    """Yield the records before the committed offsets of a group."""
     for topic in topics:
         yield from (each for each in log.entries[topic] if each.offset < offsets.get((topic, each.partition), 0))
 
@@ -64,14 +64,14 @@ def _connector(log: Log, rows: Mapping[str, list[bytes]]) -> Iterator[tuple[str,
 
 def _identify(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
     passed = _resolved(log) | {each.fields["event_id"] for each in log.entries[IDENTITY_REQUESTS] if each.name}
-    for each in before(work, log, *SOURCES):
+    for each in committed_records(work, log, *SOURCES):
         if not (each.fields["event_id"] in passed if each.name else ("identify", each.origin) in letters):
             yield each
 
 
 def _link(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
     passed = _resolved(log)
-    for each in before(work, log, IDENTITY_REQUESTS):
+    for each in committed_records(work, log, IDENTITY_REQUESTS):
         if not (each.fields["event_id"] in passed if each.name else ("link", each.origin) in letters):
             yield each
 
@@ -81,14 +81,14 @@ def _resolved(log: Log) -> set[bytes]:
 
 
 def _join(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
-    customers = rows_of_customers(log)
+    customers = customer_rows(log)
     holds = {customer: set(row.ids) for customer, row in customers.items()}
     merged = {customer for customer, row in customers.items() if row.moved_to is not None}
     gave: defaultdict[bytes, set[bytes]] = defaultdict(set)
     for each in log.entries[RESOLVED]:
         if each.name == "moved":
             gave[each.fields["from_customer"]] |= each.ids()
-    for each in before(work, log, RESOLVED):
+    for each in committed_records(work, log, RESOLVED):
         if each.name == "merge":
             done = each.fields["from_customer"] in merged
         elif each.name:
@@ -104,7 +104,7 @@ def _sink(
     table: str, offsets: Mapping[tuple[str, int], int], log: Log, stored: Stored, letters: set[tuple[str, str]]
 ) -> Iterator[Entry]:
     chosen = tables()[table]
-    for each in before(offsets, log, chosen.topic):
+    for each in committed_records(offsets, log, chosen.topic):
         if each.name in chosen.schemas:
             done = stored[table].get(_key(table, each), -1) >= each.fields.get("version", 0)
         else:

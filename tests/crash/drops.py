@@ -1,4 +1,4 @@
-"""What goes in: drops of orders and tickets, for a real connector, and poison, among their lines and on the topics themselves."""
+"""The input of a run: files of orders and tickets for a real connector, and poison in the files and on the topics."""
 
 import asyncio
 import json
@@ -15,10 +15,10 @@ from sinks import kafka
 
 NAME = "crash"
 LINES = 90
-SAID_AGAIN = 4
+REPEATED_LINES = 4
 LINES_PER_CUSTOMER = 12
-LEAN = 1.5
-PATIENCE = 3.0
+SKEW = 1.5
+SEND_SECONDS = 3.0
 FIRST_DAY = 1_760_000_000_000
 DAYS = 200
 POISONED = (source_topic("erp"), source_topic("support"), RESOLVED, IDENTITY_REQUESTS, JOURNEYS, SATISFACTION)
@@ -67,7 +67,7 @@ FEEDS = {
 
 
 class Drops:
-    """A folder of drops and the settings of the connector that reads it; `drop` adds one file, the same ones for a seed."""
+    """A folder of drops and the settings of the connector that reads it. The same seed gives the same files."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder / "drops"
@@ -76,60 +76,69 @@ class Drops:
         self.settings.write_text(yaml.safe_dump({"name": NAME, "root": "drops", "poll_seconds": 0.2, "feeds": FEEDS}))
         self.lines = self.files = 0
         self._chance = random.Random(seed)
-        self._said: dict[str, list[str]] = {"csv": [], "jsonl": []}
+        self._written: dict[str, list[str]] = {"csv": [], "jsonl": []}
 
     def drop(self) -> None:
-        """One more file, renamed into the folder: new lines, some twice, some that stood in an earlier file, some poison."""
+        """Add a file by renaming: new lines, some of them twice, some lines of an earlier file, and poison."""
         self.files += 1
         kind, make = (("jsonl", self._ticket), ("csv", self._order))[self.files % 2]
         fresh = [make() for _ in range(LINES)]
-        lines = [*fresh, *self._some(fresh), *self._some(self._said[kind]), *self._poison(kind)]
+        lines = [*fresh, *self._sample(fresh), *self._sample(self._written[kind]), *self._poison(kind)]
         self._chance.shuffle(lines)
-        self._said[kind] = fresh
+        self._written[kind] = fresh
         head = [",".join(COLUMNS)] if kind == "csv" else []
         name = f"{'orders' if head else 'tickets'}-{self.files:05}.{kind}"
         hidden = self.folder / f".{name}"
         hidden.write_text("\n".join([*head, *lines]) + "\n")
         hidden.rename(self.folder / name)
 
-    def _some(self, lines: list[str]) -> list[str]:
-        return self._chance.sample(lines, k=min(SAID_AGAIN, len(lines)))
+    def _sample(self, lines: list[str]) -> list[str]:
+        return self._chance.sample(lines, k=min(REPEATED_LINES, len(lines)))
 
     def _poison(self, kind: str) -> list[str]:
-        """Lines that the connector must refuse, no two alike."""
+        """Return different lines that the connector must reject."""
         number = f"bad-{self.files}"
         if kind == "csv":
             return [f"{number},placed,1,,,much", f"{number},,,,,"]
         return [f'{{"number": "{number}", ', f'["{number}"]']
 
-    def _when(self) -> int:
+    def _choose_time(self) -> int:
         return FIRST_DAY + self._chance.randrange(DAYS * 86_400_000)
 
-    def _who(self) -> tuple[str, str, str]:
-        """Mail, party and phone of somebody, of which a line names one or two; the first customers have long histories."""
-        customer = int((20 + self.lines // LINES_PER_CUSTOMER) * self._chance.random() ** LEAN)
+    def _choose_customer(self) -> tuple[str, str, str]:
+        """Return e-mail, party and phone of a random customer; the first customers get long histories."""
+        customer = int((20 + self.lines // LINES_PER_CUSTOMER) * self._chance.random() ** SKEW)
         return f"c{customer}@example.org", f"p{customer}", f"+49301{customer:06}"
 
-    def _named(self, first: str, second: str) -> tuple[str, str]:
+    def _choose_identifiers(self, first: str, second: str) -> tuple[str, str]:
         return self._chance.choice([(first, ""), ("", second), (first, second)])
 
     def _order(self) -> str:
         self.lines += 1
-        mail, party, _ = self._who()
+        mail, party, _ = self._choose_customer()
         state = self._chance.choice(list(STATES))
-        return ",".join((f"o{self.lines}", state, str(self._when()), *self._named(mail, party), f"{self.lines % 500}.25"))
+        return ",".join(
+            (f"o{self.lines}", state, str(self._choose_time()), *self._choose_identifiers(mail, party), f"{self.lines % 500}.25")
+        )
 
     def _ticket(self) -> str:
         self.lines += 1
-        mail, _, phone = self._who()
-        mail, phone = self._named(mail, phone)
+        mail, _, phone = self._choose_customer()
+        mail, phone = self._choose_identifiers(mail, phone)
         event = self._chance.choices(list(EVENTS), weights=(30, 30, 30, 5))[0]
-        ticket = {"number": f"t{self.lines}", "event": event, "at": self._when(), "mail": mail, "phone": phone, "body": "hello"}
+        ticket = {
+            "number": f"t{self.lines}",
+            "event": event,
+            "at": self._choose_time(),
+            "mail": mail,
+            "phone": phone,
+            "body": "hello",
+        }
         return json.dumps(ticket)
 
 
 class Poison:
-    """Bytes that are no record, or more than one, sent to topics inside the line; `acknowledged` are on Kafka for certain."""
+    """Invalid records sent to topics inside the line. Kafka has acknowledged those in `acknowledged`."""
 
     def __init__(self, seed: int) -> None:
         self.acknowledged: list[bytes] = []
@@ -137,18 +146,18 @@ class Poison:
         self._made = 0
 
     async def send(self) -> None:
-        """One more, to one of the topics, if Kafka takes it."""
+        """Send one invalid record to a random topic; give up if Kafka does not answer."""
         name = self._chance.choice(POISONED)
         partitions = next(topic.partitions for topic in TOPICS if topic.name == name)
         self._made += 1
         value = self._chance.choice((b"poison", RECORD)) + b"-%d" % self._made
         producer = kafka.make_producer(KafkaSettings())
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(SEND_SECONDS):
                 await producer.start()
                 await producer.send_and_wait(name, value, partition=self._chance.randrange(partitions))
             self.acknowledged.append(value)
         except (KafkaError, TimeoutError):
             return
         finally:
-            await kafka.close_within(producer.stop(), PATIENCE)
+            await kafka.close_within(producer.stop(), SEND_SECONDS)

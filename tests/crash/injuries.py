@@ -1,4 +1,4 @@
-"""The script of a story: which injury, to what, in which order; the same for the same seed."""
+"""The script of a run: injuries, targets and their order. The same seed gives the same script."""
 
 import random
 from collections import defaultdict
@@ -10,18 +10,18 @@ from tests.crash.points import POINTS
 
 KILL, FREEZE, POINT = "SIGKILL", "SIGSTOP", "crash point"
 EVERYTHING = "everything at once"
-LANES = {"work": "work", "sink": "sink", "connect": "connect", "kafka": "service", "clickhouse": "service"}
+TRACKS = {"work": "work", "sink": "sink", "connect": "connect", "kafka": "service", "clickhouse": "service"}
 DECK = (
     ("kafka", KILL), ("clickhouse", KILL), ("work", FREEZE), ("work", POINT), ("work", KILL), ("sink", POINT), ("connect", POINT),
     ("sink", KILL), ("work", POINT), ("connect", KILL), ("sink", FREEZE), ("work", POINT), ("work", KILL), ("sink", POINT),
     ("work", POINT), ("work", KILL), ("connect", POINT), ("work", POINT), ("work", KILL),
 )  # fmt: skip
 ACT = len(DECK) + 1
-"""Injuries of one act: a deck, and at its end everything is killed at once."""
+"""Number of injuries of one act: a deck, then everything is killed at once."""
 
 
 class Injury(NamedTuple):
-    """`target` is a kind of process or a service; `point` is passed `alive` times before; `after` seconds from the one before."""
+    """One injury of `target`, `after` seconds after the previous one. It dies at `point` after `alive` passes."""
 
     target: str
     how: str
@@ -31,11 +31,11 @@ class Injury(NamedTuple):
 
 
 Act = dict[str, list[Injury]]
-"""What is injured in turn, side by side: workers, sinks, the connector, and what they stand on."""
+"""Tracks run side by side: workers, sinks, the connector, and the services. The injuries of a track follow one another."""
 
 
 def script(seed: int, kills: int) -> list[Act]:
-    """Acts with `kills` injuries in all, the killing of everything at the end of each act counted as one."""
+    """Return acts with `kills` injuries in total; killing everything at the end of an act counts as one."""
     chance = random.Random(seed)
     points = {kind: _points(chance, kind) for kind in ("work", "sink", "connect")}
     acts: list[Act] = []
@@ -47,13 +47,13 @@ def script(seed: int, kills: int) -> list[Act]:
             point = next(points[target]) if how == POINT else ""
             after, alive = chance.uniform(0.3, 3.0), chance.randrange(4)
             alive = 0 if point and POINTS[point].takeover else alive
-            acts[-1][LANES[target]].append(Injury(target, how, after, point, alive))
+            acts[-1][TRACKS[target]].append(Injury(target, how, after, point, alive))
         kills -= ACT
     return acts
 
 
 def _points(chance: random.Random, kind: str) -> Iterator[str]:
-    """Every point of a kind of process, over and over."""
+    """Yield all points of a kind of process in a random order, repeatedly."""
     names = [point.name for point in POINTS.values() if point.kind == kind]
     chance.shuffle(names)
     return cycle(names)

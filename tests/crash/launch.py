@@ -1,8 +1,8 @@
 """The `touchline` command with crash points: `python -m tests.crash.launch FOLDER work --name one`.
 
-The calls of `points.py` are wrapped from outside, so that the code under test knows of nothing. The file FOLDER/<kind>.order
-holds the name of a point and how often a process passes it alive; the one that passes it then takes the file away and dies
-on the spot. FOLDER/passed names every point that was passed by anyone.
+The calls of `points.py` are wrapped from outside; the code under test has no hooks. The file FOLDER/<kind>.order holds the name
+of a point and a number of passes. The process that passes the point once more removes the file and dies at once. FOLDER/passed
+lists every point that any process has passed.
 """
 
 import functools
@@ -24,7 +24,7 @@ Call = Callable[..., Any]
 
 
 class Chunk:
-    """What is in hand: the stage it is in, and how often each call was made for it."""
+    """The current chunk: its stage, and the number of each call made for it."""
 
     def __init__(self, stage: str = "") -> None:
         self.stage = stage
@@ -34,13 +34,13 @@ class Chunk:
 CHUNK: ContextVar[Chunk] = ContextVar("CHUNK")
 
 
-def chunk() -> Chunk:
-    """The chunk in hand; calls outside of any count for one of their own."""
+def current_chunk() -> Chunk:
+    """Return the current chunk; a call outside of any chunk gets a new one."""
     return CHUNK.get(None) or Chunk()
 
 
-class Doom:
-    """Watches one process pass its points."""
+class CrashPoints:
+    """Records the points that this process passes, and ends it at the ordered one."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.order = folder / f"{kind}.order"
@@ -48,12 +48,12 @@ class Doom:
         self.known: set[str] = set()
         self.passes: Counter[str] = Counter()
 
-    def passing(self, points: list[Point], turn: int, *, before: bool) -> None:
-        """Die here if one of `points` is the one that was ordered."""
+    def pass_points(self, points: list[Point], turn: int, *, before: bool) -> None:
+        """Record the points that match; die if one of them is ordered."""
         for point in points:
-            if point.before == before and point.stage in ("", chunk().stage) and point.turn in (0, turn):
+            if point.before == before and point.stage in ("", current_chunk().stage) and point.turn in (0, turn):
                 self._note(point.name)
-                self._obey(point.name)
+                self._die_if_ordered(point.name)
 
     def _note(self, name: str) -> None:
         if name not in self.known:
@@ -61,7 +61,7 @@ class Doom:
             with self.passed.open("a") as passed:
                 passed.write(f"{name}\n")
 
-    def _obey(self, name: str) -> None:
+    def _die_if_ordered(self, name: str) -> None:
         try:
             order = self.order.read_text()
             wanted, _, alive = order.partition(" ")
@@ -72,36 +72,36 @@ class Doom:
                 self.order.unlink()
                 os._exit(DIED)
         except FileNotFoundError:
-            return  # nobody is to die, or another process was quicker
+            return  # there is no order, or another process was faster
 
 
-def wrapped(original: Call, call: str, points: list[Point], doom: Doom) -> Call:
-    """`original` with its points before and after it."""
+def wrap_call(original: Call, call: str, points: list[Point], crash_points: CrashPoints) -> Call:
+    """Return `original` with its points before and after it."""
 
     def turn() -> int:
-        turns = chunk().turns
+        turns = current_chunk().turns
         turns[call] += 1
         return turns[call]
 
     @functools.wraps(original)
     def plain(*arguments: Any, **named: Any) -> Any:
-        doom.passing(points, now := turn(), before=True)
+        crash_points.pass_points(points, now := turn(), before=True)
         result = original(*arguments, **named)
-        doom.passing(points, now, before=False)
+        crash_points.pass_points(points, now, before=False)
         return result
 
     @functools.wraps(original)
     async def waiting(*arguments: Any, **named: Any) -> Any:
-        doom.passing(points, now := turn(), before=True)
+        crash_points.pass_points(points, now := turn(), before=True)
         result = await original(*arguments, **named)
-        doom.passing(points, now, before=False)
+        crash_points.pass_points(points, now, before=False)
         return result
 
     return waiting if inspect.iscoroutinefunction(original) else plain
 
 
-def beginning(original: Call) -> Call:
-    """`original` as the first call of a new chunk."""
+def mark_chunk_begin(original: Call) -> Call:
+    """Return `original` as the first call of a new chunk."""
 
     @functools.wraps(original)
     def call(*arguments: Any, **named: Any) -> Any:
@@ -111,34 +111,34 @@ def beginning(original: Call) -> Call:
     return call
 
 
-def place(call: str) -> tuple[Any, str]:
-    """The module or class that holds a call, and its name there."""
+def resolve_call(call: str) -> tuple[Any, str]:
+    """Return the module or class that holds a call, and its name there."""
     module, _, path = call.partition(":")
     *owners, name = path.split(".")
     return functools.reduce(getattr, owners, importlib.import_module(module)), name
 
 
 def replace(call: str, change: Callable[[Call], Call]) -> None:
-    """Put a changed function in the place of the one that is called."""
-    owner, name = place(call)
+    """Replace the function that is called by a changed one."""
+    owner, name = resolve_call(call)
     setattr(owner, name, change(getattr(owner, name)))
 
 
 def arm(folder: Path, kind: str) -> None:
     """Wrap every call that has a point in this kind of process."""
-    doom = Doom(folder, kind)
+    crash_points = CrashPoints(folder, kind)
     calls: defaultdict[str, list[Point]] = defaultdict(list)
     for point in POINTS.values():
         if point.kind == kind:
             calls[point.call].append(point)
     for call, points in calls.items():
-        replace(call, functools.partial(wrapped, call=call, points=points, doom=doom))
+        replace(call, functools.partial(wrap_call, call=call, points=points, crash_points=crash_points))
     if kind in CHUNK_BEGINS:
-        replace(CHUNK_BEGINS[kind], beginning)
+        replace(CHUNK_BEGINS[kind], mark_chunk_begin)
 
 
-def hasty(build: Call) -> Call:
-    """A worker's app that commits twenty times a second: a commit that runs ahead of the work is hardly ever seen otherwise."""
+def commit_often(build: Call) -> Call:
+    """Make a worker commit twenty times a second; otherwise a commit ahead of the work is hardly ever seen."""
 
     @functools.wraps(build)
     def call(*arguments: Any, **named: Any) -> Any:
@@ -153,6 +153,6 @@ if __name__ == "__main__":
     from deploy.cli import main
 
     arm(Path(sys.argv[1]), sys.argv[2])
-    replace("streams.pipeline:build_app", hasty)
+    replace("streams.pipeline:build_app", commit_often)
     sys.argv = ["touchline", *sys.argv[2:]]
     main()

@@ -1,4 +1,4 @@
-"""The line as real processes: a connector, workers and sinks under crash points, kept running as a supervisor would."""
+"""The line as real processes: a connector, workers and sinks with crash points, restarted as a supervisor does."""
 
 import os
 import signal
@@ -14,17 +14,17 @@ from deploy.local.state import home, running
 from tests.crash.launch import DIED
 
 ROOT = Path(__file__).parents[2]
-ENDED_ITSELF = 70
-GAVE_UP = 1
-PAUSE = 0.5
+EXIT_INTERNAL = 70
+EXIT_FAILED = 1
+RESTART_PAUSE_SECONDS = 0.5
 
 
 class LineError(AssertionError):
-    """A process ended as none may end, or the line stands still."""
+    """A process ended with an unexpected code, or the line stands still."""
 
 
 class Process:
-    """One command over all its lives; `due` is when it is to be started again."""
+    """One command over all its restarts; `due` is the time of the next start."""
 
     def __init__(self, name: str, arguments: list[str], folder: Path) -> None:
         self.name, self.kind = name, arguments[0]
@@ -51,17 +51,17 @@ class Process:
         self.frozen = False
         self.popen.send_signal(signal.SIGCONT)
 
-    def said(self, lines: int) -> str:
-        """The end of its log."""
+    def log_end(self, lines: int) -> str:
+        """Return the last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     @property
-    def well(self) -> bool:
+    def is_well(self) -> bool:
         return self.popen.poll() is None and not self.frozen
 
 
 class Line:
-    """All processes of a story. `died` counts deaths at crash points; `events.log` tells who ended when, and how."""
+    """All processes of a run. `died` counts deaths at crash points; `events.log` lists each end with its time and exit code."""
 
     def __init__(self, folder: Path, settings: Path, workers: int, sinks: int) -> None:
         self.folder = folder
@@ -78,11 +78,11 @@ class Line:
         self.kill_all()
 
     def of(self, kind: str) -> list[Process]:
-        """The living processes of a kind that are not frozen."""
-        return [process for process in self.processes.values() if process.kind == kind and process.well]
+        """Return the living processes of a kind that are not frozen."""
+        return [process for process in self.processes.values() if process.kind == kind and process.is_well]
 
-    def tend(self) -> None:
-        """Start again what ended, at once where it was killed. Raises LineError for an end that is not to happen."""
+    def restart_ended(self) -> None:
+        """Restart processes that ended, killed ones at once. Raises LineError for an unexpected end."""
         for process in self.processes.values():
             code = process.popen.poll()
             if code is None:
@@ -93,7 +93,7 @@ class Line:
                 process.start()
 
     def _note(self, process: Process, code: int) -> None:
-        """A process may be killed, die at a point, end itself, or give up while Kafka is away, which it says in one line."""
+        """Record an end: killed, died at a point, internal error, or failed with one line while Kafka is down. Others raise."""
         process.due = time.monotonic()
         with (self.folder / "events.log").open("a") as events:
             events.write(f"{datetime.now(UTC):%H:%M:%S} {process.name} ended with {code}\n")
@@ -101,45 +101,45 @@ class Line:
             return
         if code == DIED:
             self.died += 1
-        elif code == ENDED_ITSELF or (code == GAVE_UP and process.said(1).startswith("touchline: ")):
-            process.due += PAUSE
+        elif code == EXIT_INTERNAL or (code == EXIT_FAILED and process.log_end(1).startswith("touchline: ")):
+            process.due += RESTART_PAUSE_SECONDS
         else:
-            raise LineError(f"{process.name} ended with {code}; its last words:\n{process.said(12)}")
+            raise LineError(f"{process.name} ended with {code}; the end of its log:\n{process.log_end(12)}")
 
     def order(self, kind: str, point: str, alive: int) -> Path:
-        """Whoever of this kind passes `point` once more after `alive` times is to die there; the file goes when one does."""
+        """Order the death of a process of this kind at `point`, after `alive` passes; that process removes the file."""
         path = self.folder / f"{kind}.order"
         path.with_suffix(".new").write_text(f"{point} {alive}")
         return path.with_suffix(".new").rename(path)
 
     def passed(self) -> set[str]:
-        """Every crash point that any process passed so far."""
+        """Return every crash point that any process has passed."""
         path = self.folder / "passed"
         return set(path.read_text().split()) if path.exists() else set()
 
     def kill_service(self, name: str) -> None:
-        """Kill Kafka or ClickHouse; the stack's supervisor starts it again."""
+        """Kill Kafka or ClickHouse; the supervisor of the stack restarts it."""
         stack = running(home())
         if stack is None or (pid := stack.service(name).pid) is None:
-            raise LineError(f"{name} does not run")
+            raise LineError(f"{name} is not running")
         os.kill(pid, signal.SIGKILL)
 
-    def serves(self, name: str) -> bool:
+    def is_serving(self, name: str) -> bool:
         """Whether a service answers."""
         stack = running(home())
         services = {service.NAME: service for service in SERVICES}
         return stack is not None and stack.service(name).alive and services[name].ready(stack.ports)
 
     def kill_all(self) -> None:
-        """Nothing works after this."""
+        """Kill all processes of the line."""
         for process in self.processes.values():
             process.kill()
 
     def stop(self) -> None:
-        """End all as an operator would. Raises LineError for one that does not end well in time."""
+        """Stop all processes by SIGTERM. Raises LineError for one that does not end correctly in time."""
         for process in self.processes.values():
             process.popen.terminate()
         codes = {process.name: process.popen.wait(timeout=30) for process in self.processes.values()}
-        # one that was started just now ends by the signal itself: it has nothing in hand yet
+        # a process that has just started ends by the signal itself: it holds no work yet
         if wrong := {name: code for name, code in codes.items() if code not in (0, -signal.SIGTERM)}:
-            raise LineError(f"asked to end, these ended badly: {wrong}")
+            raise LineError(f"after SIGTERM, these ended with unexpected codes: {wrong}")

@@ -1,4 +1,4 @@
-"""The topics as they are on Kafka, read on from where the last look ended, and the offsets that every group has committed."""
+"""The records of all topics, read incrementally, and the committed offsets of every group."""
 
 from collections import defaultdict
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ Committed = dict[str, dict[tuple[str, int], int]]
 
 
 class Entry(NamedTuple):
-    """One record of a topic; `name` is its schema, empty where it has none. State rows are not decoded."""
+    """One record of a topic; `name` is its schema, or empty. State rows are not decoded."""
 
     topic: str
     partition: int
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
         return f"{self.topic}/{self.partition}/{self.offset}"
 
     def ids(self) -> set[bytes]:
-        """The touchpoints that it carries."""
+        """Return the ids of the touchpoints in the record."""
         if self.name == "moved":
             return {each.id for each in decode_touchpoints(self.fields["touchpoints"])}
         if self.name == "resolved":
@@ -42,13 +42,13 @@ class Entry(NamedTuple):
 
 
 class Log:
-    """All topics in memory; `follow` reads on to their ends as they are now."""
+    """All topics in memory; `follow` reads to their current ends."""
 
     def __init__(self) -> None:
         self.entries: defaultdict[str, list[Entry]] = defaultdict(list)
         self._next = {TopicPartition(topic.name, number): 0 for topic in TOPICS for number in range(topic.partitions)}
 
-    def follow(self) -> None:
+    def read_new_records(self) -> None:
         consumer = KafkaConsumer(**KafkaSettings().kafka_python(), enable_auto_commit=False)
         try:
             consumer.assign(list(self._next))
@@ -57,19 +57,19 @@ class Log:
             ends = consumer.end_offsets(list(self._next))
             while any(consumer.position(partition) < end for partition, end in ends.items()):
                 for partition, records in consumer.poll(timeout_ms=500, max_records=20_000).items():
-                    self.entries[partition.topic] += map(entry, records)
+                    self.entries[partition.topic] += map(decode_entry, records)
                     self._next[partition] = records[-1].offset + 1
         finally:
             consumer.close()
 
-    def letters(self) -> set[tuple[str, str]]:
-        """Stage and origin of every dead letter."""
+    def dead_letters(self) -> set[tuple[str, str]]:
+        """Return stage and origin of every dead letter."""
         return {
             (each.fields["stage"], each.fields["origin"]) for each in self.entries[DEAD_LETTERS] if each.name == "dead_letter"
         }
 
     def identities(self) -> dict[tuple[str, str], bytes]:
-        """Each identifier's customer, as of now."""
+        """Return the current customer of each identifier."""
         named = [each for each in self.entries[IDENTITY] if each.name]
         merged = {each.fields["from_customer"]: each.fields["to_customer"] for each in named if each.name == "merge"}
 
@@ -80,8 +80,8 @@ class Log:
         return {(edge["kind"], edge["value"]): now(edge["customer_id"]) for edge in edges}
 
 
-def entry(record: Any) -> Entry:
-    """A record as the client hands it out, decoded."""
+def decode_entry(record: Any) -> Entry:
+    """Return a record of the Kafka client, decoded."""
     try:
         name, fields = ("", {}) if record.topic in ROWS else decode(record.value)
     except RecordError:
@@ -89,13 +89,13 @@ def entry(record: Any) -> Entry:
     return Entry(record.topic, record.partition, record.offset, record.key, record.value, name, fields)
 
 
-def committed() -> Committed:
-    """Next offset by group, topic and partition. Raises RetryableError while a broker that was killed loads its groups."""
+def read_committed_offsets() -> Committed:
+    """Return the next offset by group, topic and partition. Raises RetryableError while a restarted broker loads its groups."""
     admin = KafkaAdminClient(**KafkaSettings().kafka_python())
     try:
         groups = admin.list_group_offsets(sorted({group for group, _ in consumers().values()}))
     except CoordinatorLoadInProgressError as error:
-        raise RetryableError("Kafka does not say yet what was committed: it loads its groups") from error
+        raise RetryableError("Kafka is still loading the committed offsets") from error
     finally:
         admin.close()
     return {

@@ -1,6 +1,6 @@
-"""What must come out, in plain Python: drops by the connector's mapping, customers by shared identifiers, signals by one fold.
+"""The expected results in plain Python: mapped drops, customers by shared identifiers, signals by one fold.
 
-Nothing here knows of chunks, workers, offsets or the order of arrival.
+The model has no chunks, workers or offsets, and no order of arrival.
 """
 
 from collections import Counter, defaultdict
@@ -21,17 +21,17 @@ from streams.touchpoint import Touchpoint, decode_touchpoint, encode_touchpoint
 
 Identifier = tuple[str, str]
 Letter = tuple[str, str, bytes]
-"""A dead letter by stage, origin and bytes."""
+"""A dead letter: stage, origin, bytes."""
 Reading = tuple[str, bytes | None, int, float | None, float | None, float | None, int]
-"""A reading by signal and event id, None where a tick brought it: when, value, low, high, evidence."""
+"""A reading: signal, event id (None for a tick), time, value, low, high, evidence."""
 
 
 @dataclass
 class Expected:
-    """Everything that follows from the drops alone.
+    """Everything that follows from the drops.
 
-    `touchpoints` are the source's records by event id, with their stage; `rows` names for each stream what its rows in turn must
-    have left on Kafka (event ids and letter ids); `totals` are read, published, dead-lettered, repeated.
+    `touchpoints` holds the mapped records by event id, with their stage. `rows` lists for each stream the event id or letter id
+    that each row must have on Kafka. `totals` are read, published, dead-lettered, repeated.
     """
 
     touchpoints: dict[bytes, Fields] = field(default_factory=dict)
@@ -41,13 +41,13 @@ class Expected:
     totals: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
 
     def groups(self) -> dict[frozenset[bytes], set[Identifier]]:
-        """The touchpoints of each customer, with all identifiers that lead to them."""
-        groups = grouped(self.identifiers)
+        """Return the touchpoints of each customer, with all their identifiers."""
+        groups = group_touchpoints(self.identifiers)
         return {frozenset(ids): {name for each in ids for name in self.identifiers[each]} for ids in groups}
 
 
 class Life(NamedTuple):
-    """One customer folded once, in the order of event time."""
+    """One customer, folded once in the order of event time."""
 
     ids: list[bytes]
     states: dict[str, Any]
@@ -55,8 +55,8 @@ class Life(NamedTuple):
     readings: list[Reading]
 
 
-def expect(settings: Path, expected: Expected) -> Expected:
-    """Read and map the drops of the connector's settings file that `expected` does not know of yet."""
+def expect_drops(settings: Path, expected: Expected) -> Expected:
+    """Read and map the drops that `expected` does not contain yet."""
     connector = open_connector("files", settings, {})
     for stream in connector.list_streams({}):
         if stream in expected.rows:
@@ -89,8 +89,8 @@ def _add(expected: Expected, connector: Connector, stream: str, batch: Batch, de
     expected.totals[stream] = (read, published, refused, repeated)
 
 
-def grouped(identifiers: Mapping[bytes, Iterable[Identifier]]) -> list[set[bytes]]:
-    """Event ids that share an identifier, directly or through others."""
+def group_touchpoints(identifiers: Mapping[bytes, Iterable[Identifier]]) -> list[set[bytes]]:
+    """Return the groups of event ids that share an identifier, directly or through others."""
     named: defaultdict[Identifier, list[bytes]] = defaultdict(list)
     for event_id, names in identifiers.items():
         for name in names:
@@ -108,8 +108,8 @@ def grouped(identifiers: Mapping[bytes, Iterable[Identifier]]) -> list[set[bytes
     return groups
 
 
-def live(touchpoints: Iterable[Fields]) -> Life:
-    """The life of the customer who has these touchpoints."""
+def fold_life(touchpoints: Iterable[Fields]) -> Life:
+    """Fold the touchpoints of one customer."""
     state = journey.State()
     states = {signal.definition: signal.state() for signal in load_signals()}
     readings: list[Reading] = []
@@ -123,11 +123,11 @@ def live(touchpoints: Iterable[Fields]) -> Life:
             found = signal.read(states[signal.definition], each.at, each, None)
             if found is not None:
                 readings.append((signal.name, each.id, each.at, found.value, found.low, found.high, found.evidence))
-    journeys = [told(each) for each in state.journeys]
+    journeys = [journey_row(each) for each in state.journeys]
     return Life([each.id for each in ordered], states, journeys, readings)
 
 
-def told(one: journey.Journey) -> tuple[Any, ...]:
-    """A journey as the view tells it, but for its id."""
+def journey_row(one: journey.Journey) -> tuple[Any, ...]:
+    """Return a journey as its view shows it, without its id."""
     lists = (tuple(one.channels), tuple(one.stages), tuple(one.moments))
     return (one.started_at, one.last_at, one.status, one.outcome, one.stage, one.touchpoints, one.friction, *lists)

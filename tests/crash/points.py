@@ -1,16 +1,16 @@
-"""Where a process can be made to die: every numbered step of the three modules whose docstrings state an order, and a few more.
+"""The points at which a process can die: every numbered step of the three modules with an ordered docstring, and more.
 
-`test_points.py` holds this table against those docstrings; the story fails for a point that no process ever passed.
+`test_points.py` compares this table with those docstrings. A run fails for a point that no process passed.
 """
 
 from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """One boundary: `kind` of process (connect, work, sink), number of the `step` that ends here, and the `call` that ends it.
+    """One point: the `kind` of process (connect, work, sink), the `step` that ends here, and the `call` that ends it.
 
-    `turn` counts the calls of one chunk where a step is not the only one that makes them (0: each of them). `stage` is the
-    worker's stage, empty where the call belongs to none. `takeover` points are passed only when partitions move.
+    `turn` selects one of several calls within a chunk; 0 selects all. `stage` is the stage of the worker, or empty. Processes
+    pass `takeover` points only when partitions move.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The state rows of customers, read from their changelog as recovery would find them: the only place that knows their layout."""
+"""The state rows of customers, read from the changelog as recovery reads them. Only this module knows their layout."""
 
 from typing import Any, NamedTuple
 
@@ -11,13 +11,13 @@ from streams.steps.fold import StateCodec
 from streams.steps.history import History
 from streams.steps.join import block_key
 from tests.crash.log import Log
-from tests.crash.model import told
+from tests.crash.model import journey_row
 
 
 class Row(NamedTuple):
-    """One customer: event ids in its order, each signal's state by definition, and the journeys that the row still holds.
+    """One customer: event ids in order, the state of each signal by definition, and the journeys that the row still holds.
 
-    `whole` is false where a block that the row names is missing; then it has no ids.
+    `whole` is false if a block of the row is missing; the row then has no ids.
     """
 
     ids: list[bytes]
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     moved_to: bytes | None = None
 
 
-def customers(log: Log) -> dict[bytes, Row]:
+def customer_rows(log: Log) -> dict[bytes, Row]:
     """Return the row of each customer: for each key the last one with the highest last applied offset."""
     newest: dict[bytes, bytes] = {}
     for each in log.entries[CUSTOMER_STATE]:
@@ -42,7 +42,7 @@ def customers(log: Log) -> dict[bytes, Row]:
 def _row(customer_id: bytes, rows: dict[bytes, bytes]) -> Row:
     customer, codec = decode_customer(rows[customer_id]), StateCodec(load_signals())
     states = {each.definition: codec.unpack_state(customer.states, each.definition) for each in load_signals()}
-    journeys = [told(each) for each in codec.unpack_journeys(customer.states).journeys]
+    journeys = [journey_row(each) for each in codec.unpack_journeys(customer.states).journeys]
     try:
         kept = History(customer, lambda slot: decode_block(rows.get(block_key(customer_id, slot)))).load_touchpoints()
     except FatalError:

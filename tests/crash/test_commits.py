@@ -1,4 +1,4 @@
-"""The check of commits can fail: a trace taken away from behind any committed offset is missed, and named."""
+"""The check of commits can fail: it names each removed result of a committed record."""
 
 import json
 from types import SimpleNamespace
@@ -14,9 +14,9 @@ from streams.engine.store import encode_stored_row
 from streams.steps.customer import Customer, encode_row
 from streams.steps.resolved import forward_to_customer
 from streams.touchpoint import Touchpoint, decode_touchpoint, encode_touchpoint, encode_touchpoints, pack_touchpoints
-from tests.crash.commits import KEYS, Stored, ahead
-from tests.crash.log import Committed, Log, entry
-from tests.crash.verdict import poisoned
+from tests.crash.commits import KEYS, Stored, find_commits_ahead
+from tests.crash.log import Committed, Log, decode_entry
+from tests.crash.verdict import expect_poison_letters
 
 SOURCE = "touchline.erp"
 HERE, GONE = b"h" * 16, b"g" * 16
@@ -47,7 +47,7 @@ LETTERS = (("identify", SOURCE, 2), ("link", IDENTITY_REQUESTS, 1), ("join", RES
 def put(log: Log, topic: str, *values: bytes, key: bytes = b"") -> None:
     for value in values:
         record = SimpleNamespace(topic=topic, partition=0, offset=len(log.entries[topic]), key=key, value=value)
-        log.entries[topic].append(entry(record))
+        log.entries[topic].append(decode_entry(record))
 
 
 def order(event_id: bytes) -> bytes:
@@ -75,7 +75,7 @@ def row(offset: int, *event_ids: bytes) -> bytes:
 
 @pytest.fixture
 def log() -> Log:
-    """A touchpoint that found its customer, one whose customer was merged, and poison wherever it can be."""
+    """A touchpoint of a customer, one of a merged customer, and poison on every topic."""
     log = Log()
     put(log, SOURCE, order(NEW), order(OLD), b"poison")
     put(log, IDENTITY_REQUESTS, order(NEW), b"poison")
@@ -94,10 +94,10 @@ def letter(stage: str, topic: str, offset: int) -> bytes:
 
 
 def found(log: Log, committed: Committed = COMMITTED, stored: Stored = STORED) -> list[str]:
-    return ahead(committed, log, stored, ROWS)
+    return find_commits_ahead(committed, log, stored, ROWS)
 
 
-def test_work_that_left_its_traces_is_not_ahead(log: Log) -> None:
+def test_commits_with_all_results_are_accepted(log: Log) -> None:
     assert found(log) == []
 
 
@@ -106,7 +106,9 @@ def test_every_table_is_checked() -> None:
 
 
 def test_poison_is_expected_of_every_stage_that_reads_it(log: Log) -> None:
-    assert {(stage, origin) for stage, origin, _ in poisoned(log)} == {(stage, f"{topic}/0/{at}") for stage, topic, at in LETTERS}
+    assert {(stage, origin) for stage, origin, _ in expect_poison_letters(log)} == {
+        (stage, f"{topic}/0/{at}") for stage, topic, at in LETTERS
+    }
 
 
 @pytest.mark.parametrize(
@@ -124,16 +126,16 @@ def test_poison_is_expected_of_every_stage_that_reads_it(log: Log) -> None:
         (DEAD_LETTERS, 3, ["sink touchpoints: touchline.resolved/0/4"]),
     ],
 )
-def test_a_trace_that_is_missing_shows_whose_commit_is_ahead(log: Log, topic: str, at: int, names: list[str]) -> None:
+def test_missing_result_names_the_commit_ahead(log: Log, topic: str, at: int, names: list[str]) -> None:
     del log.entries[topic][at]
     assert found(log) == names
 
 
-def test_a_row_that_the_table_lacks_shows_the_sinks_commit(log: Log) -> None:
+def test_missing_row_names_the_commit_of_the_sink(log: Log) -> None:
     assert found(log, stored={"touchpoints": {(NEW.hex(),): 0}}) == ["sink touchpoints: touchline.resolved/0/1"]
 
 
-def test_what_is_not_committed_may_be_missing(log: Log) -> None:
+def test_uncommitted_records_need_no_result(log: Log) -> None:
     log.entries[CUSTOMER_STATE].clear()
     log.entries[DEAD_LETTERS].clear()
     assert found(log, committed={}, stored={"touchpoints": {}}) == []

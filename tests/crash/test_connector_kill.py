@@ -1,4 +1,4 @@
-"""The real `touchline connect` killed at chosen and at random moments: nothing is lost, and the totals stay exact."""
+"""`touchline connect`, killed at chosen and random moments, loses nothing and keeps exact totals."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""The table of crash points is whole: no numbered step without one, no point at a call that is not there."""
+"""The table of crash points is complete: every numbered step has one, and every call of a point exists."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from streams.steps.identify import Identify
 from streams.steps.join import Join
 from streams.steps.link import Link
 from tests.crash.injuries import ACT, DECK, EVERYTHING, POINT, script
-from tests.crash.launch import DIED, place
+from tests.crash.launch import DIED, resolve_call
 from tests.crash.line import ROOT
 from tests.crash.points import CHUNK_BEGINS, POINTS, STATELESS
 
@@ -53,13 +53,13 @@ def test_every_numbered_step_of_every_stage_has_its_point(stage: type[Identify |
 
 
 @pytest.mark.parametrize("call", sorted({point.call for point in POINTS.values()} | set(CHUNK_BEGINS.values())))
-def test_every_call_with_a_point_is_there(call: str) -> None:
-    owner, name = place(call)
+def test_every_call_with_a_point_exists(call: str) -> None:
+    owner, name = resolve_call(call)
     assert callable(getattr(owner, name))
 
 
 @pytest.mark.parametrize(("order", "lines"), [("here 0", 0), ("here 2", 2), ("elsewhere 0", 3)])
-def test_who_passes_an_ordered_point_dies_there_and_takes_the_order_away(tmp_path: Path, order: str, lines: int) -> None:
+def test_process_dies_at_the_ordered_point_and_removes_the_order(tmp_path: Path, order: str, lines: int) -> None:
     ordered = tmp_path / "work.order"
     ordered.write_text(order)
     dying = subprocess.run([sys.executable, "-c", DYING, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -70,15 +70,15 @@ def test_who_passes_an_ordered_point_dies_there_and_takes_the_order_away(tmp_pat
 
 
 @pytest.mark.parametrize("kills", [1, 12, ACT, 200])
-def test_a_script_has_as_many_injuries_as_asked_and_is_the_same_for_a_seed(kills: int) -> None:
+def test_script_has_the_requested_injuries_and_is_the_same_for_a_seed(kills: int) -> None:
     acts = script(7, kills)
-    assert sum(len(lane) for act in acts for lane in act.values()) + len(acts) == kills
+    assert sum(len(track) for act in acts for track in act.values()) + len(acts) == kills
     assert acts == script(7, kills)
     assert kills == 1 or acts != script(8, kills)
 
 
-def test_two_hundred_injuries_visit_every_point_and_kill_everything_there_is() -> None:
-    injuries = [injury for act in script(11, 200) for lane in act.values() for injury in lane]
+def test_two_hundred_injuries_use_every_point_and_target() -> None:
+    injuries = [injury for act in script(11, 200) for track in act.values() for injury in track]
     assert {injury.point for injury in injuries if injury.how == POINT} == set(POINTS)
     assert {(injury.target, injury.how) for injury in injuries} == set(DECK)
     assert EVERYTHING not in {injury.target for injury in injuries}

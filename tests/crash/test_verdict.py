@@ -1,4 +1,4 @@
-"""The oracle can fail: each kind of damage, done to a result that was right, is counted, and as what it is."""
+"""The comparison can fail: it counts each kind of damage to a correct result under the right name."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from uuid import UUID, uuid5
 import pytest
 
 from tests.crash.drops import Drops
-from tests.crash.model import Expected, Letter, expect, live
+from tests.crash.model import Expected, Letter, expect_drops, fold_life
 from tests.crash.rows import Row
 from tests.crash.verdict import judge
-from tests.crash.views import Seen
+from tests.crash.views import Results
 
 POISON = Counter[Letter]({("identify", "touchline.erp/0/7", b"poison-1"): 1})
-Tamper = Callable[[Seen], Seen]
+Tamper = Callable[[Results], Results]
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +22,15 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
     drops = Drops(tmp_path_factory.mktemp("drops"), seed=3)
     for _ in range(4):
         drops.drop()
-    return expect(drops.settings, Expected())
+    return expect_drops(drops.settings, Expected())
 
 
-def faultless(expected: Expected) -> Seen:
-    """What a line that makes no mistake shows."""
-    seen = Seen([], [], [], [], list((expected.letters + POISON).elements()), {}, {}, dict(expected.totals))
+def faultless(expected: Expected) -> Results:
+    """Return correct results."""
+    seen = Results([], [], [], [], list((expected.letters + POISON).elements()), {}, {}, dict(expected.totals))
     for ids, names in expected.groups().items():
         customer = uuid5(UUID(bytes=min(ids)), "customer").bytes
-        life = live(expected.touchpoints[each] for each in ids)
+        life = fold_life(expected.touchpoints[each] for each in ids)
         seen.touchpoints.extend({**expected.touchpoints[each], "customer_id": customer} for each in ids)
         seen.customers.append((customer, len(ids)))
         seen.journeys.extend((customer, each) for each in life.journeys)
@@ -40,22 +40,22 @@ def faultless(expected: Expected) -> Seen:
     return seen
 
 
-def counted(expected: Expected, seen: Seen) -> dict[str, int]:
+def counted(expected: Expected, seen: Results) -> dict[str, int]:
     return {name: count for name, count in judge(expected, POISON, seen).counts().items() if count}
 
 
-def some(expected: Expected) -> tuple[bytes, Row]:
-    """The customer with the most touchpoints."""
+def longest_customer(expected: Expected) -> tuple[bytes, Row]:
+    """Return the customer with the most touchpoints."""
     return max(faultless(expected).rows.items(), key=lambda row: (len(row[1].ids), row[0]))
 
 
-def test_what_is_right_is_found_right(expected: Expected) -> None:
+def test_correct_results_are_accepted(expected: Expected) -> None:
     assert len(expected.touchpoints) == 4 * 90
     assert len(expected.groups()) > 10
     assert counted(expected, faultless(expected)) == {}
 
 
-def test_the_order_of_what_is_shown_does_not_matter(expected: Expected) -> None:
+def test_order_of_results_does_not_matter(expected: Expected) -> None:
     seen = faultless(expected)
     turned = seen._replace(touchpoints=seen.touchpoints[::-1], readings=seen.readings[::-1], letters=seen.letters[::-1])
     assert counted(expected, turned) == {}
@@ -84,24 +84,24 @@ def without(rows: list[Any], at: int = 0) -> list[Any]:
         (lambda seen: seen._replace(identities={**seen.identities, min(seen.identities): b""}), {"state_mismatches": 1}),
     ],
 )
-def test_damage_is_counted_as_what_it_is(expected: Expected, tamper: Tamper, counts: dict[str, int]) -> None:
+def test_damage_is_counted_under_its_name(expected: Expected, tamper: Tamper, counts: dict[str, int]) -> None:
     assert counted(expected, tamper(faultless(expected))) == counts
 
 
-def test_readings_that_ticks_brought_are_nobodys_but_there_once(expected: Expected) -> None:
+def test_readings_of_ticks_are_only_checked_for_duplicates(expected: Expected) -> None:
     seen = faultless(expected)
     tick = (seen.customers[0][0], ("churn", None, 1_780_000_000_000, 0.5, None, None, 1))
     assert counted(expected, seen._replace(readings=[*seen.readings, tick])) == {}
     assert counted(expected, seen._replace(readings=[*seen.readings, tick, tick])) == {"twice": 1}
 
 
-def test_a_touchpoint_that_is_not_shown_is_lost(expected: Expected) -> None:
+def test_missing_touchpoint_is_lost(expected: Expected) -> None:
     seen = faultless(expected)
     counts = counted(expected, seen._replace(touchpoints=without(seen.touchpoints)))
     assert counts["lost"] == 1
 
 
-def test_a_touchpoint_with_a_changed_field_and_one_of_no_source_are_wrong(expected: Expected) -> None:
+def test_changed_touchpoint_and_unknown_touchpoint_are_mismatches(expected: Expected) -> None:
     seen = faultless(expected)
     seen.touchpoints[0] = {**seen.touchpoints[0], "type": "order.lost"}
     assert counted(expected, seen) == {"state_mismatches": 1}
@@ -111,8 +111,8 @@ def test_a_touchpoint_with_a_changed_field_and_one_of_no_source_are_wrong(expect
     }
 
 
-def test_a_customer_shown_as_two_is_wrong(expected: Expected) -> None:
-    seen, (_, row) = faultless(expected), some(expected)
+def test_divided_customer_is_a_mismatch(expected: Expected) -> None:
+    seen, (_, row) = faultless(expected), longest_customer(expected)
     for each in seen.touchpoints:
         if each["event_id"] == row.ids[0]:
             each["customer_id"] = bytes(16)
@@ -121,10 +121,10 @@ def test_a_customer_shown_as_two_is_wrong(expected: Expected) -> None:
 
 
 @pytest.mark.parametrize("change", ["state", "journeys", "torn", "order", "missing", "surplus"])
-def test_a_state_row_unlike_a_plain_fold_is_wrong(expected: Expected, change: str) -> None:
-    seen, (customer, row) = faultless(expected), some(expected)
+def test_state_row_that_differs_from_a_plain_fold_is_a_mismatch(expected: Expected, change: str) -> None:
+    seen, (customer, row) = faultless(expected), longest_customer(expected)
     if change == "state":
-        fewer = live(expected.touchpoints[each] for each in row.ids[1:])
+        fewer = fold_life(expected.touchpoints[each] for each in row.ids[1:])
         seen.rows[customer] = row._replace(states=fewer.states)
     elif change == "journeys":
         seen.rows[customer] = row._replace(journeys=[*row.journeys[:-1], ("another",)])

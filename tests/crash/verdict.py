@@ -1,4 +1,4 @@
-"""The oracle: what is there against what must be there. Pure, so that tests can tamper with what is there."""
+"""Compares the results with the model. Pure, so that tests can damage the results."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
@@ -8,17 +8,17 @@ from schemas.wire.topics import IDENTITY_REQUESTS, RESOLVED
 from sinks.contract import tables
 from tests.crash.commits import SOURCES
 from tests.crash.log import Log
-from tests.crash.model import Expected, Letter, Life, live
+from tests.crash.model import Expected, Letter, Life, fold_life
 from tests.crash.rows import Row
-from tests.crash.views import SAME, Seen
+from tests.crash.views import SAME, Results
 
-SHOWN = 5
+MAX_EXAMPLES = 5
 COMPARED = (*SAME, "occurred_at", "amount")
 
 
 @dataclass
 class Verdict:
-    """What is wrong, one line each; `counts` is what `results.json` holds."""
+    """The errors, one line each; `counts` goes to `results.json`."""
 
     lost: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
@@ -30,13 +30,13 @@ class Verdict:
         return {each.name: len(getattr(self, each.name)) for each in fields(self)}
 
     def examples(self) -> Iterator[str]:
-        """Up to five of each kind."""
+        """Yield up to five errors of each kind."""
         for each in fields(self):
-            yield from (f"{each.name}: {line}" for line in getattr(self, each.name)[:SHOWN])
+            yield from (f"{each.name}: {line}" for line in getattr(self, each.name)[:MAX_EXAMPLES])
 
 
-def poisoned(log: Log) -> Counter[Letter]:
-    """The dead letters that records on Kafka must have led to: one for each stage that reads them and cannot."""
+def expect_poison_letters(log: Log) -> Counter[Letter]:
+    """Return the dead letters that invalid records must have: one for each stage that reads them."""
     readers = {topic: ["identify"] for topic in SOURCES} | {IDENTITY_REQUESTS: ["link"], RESOLVED: ["join"]}
     for table in tables().values():
         readers.setdefault(table.topic, []).append(table.stage)
@@ -48,41 +48,41 @@ def poisoned(log: Log) -> Counter[Letter]:
     return found
 
 
-def judge(expected: Expected, poison: Counter[Letter], seen: Seen) -> Verdict:
+def judge(expected: Expected, poison: Counter[Letter], seen: Results) -> Verdict:
     """Compare everything but commits; `poison` is what `poisoned` makes of the log."""
     verdict = Verdict()
     _touchpoints(verdict, expected, seen)
     lives = _lives(verdict, expected, seen)
     wrong = verdict.state_mismatches
     counts = [(customer, len(life.ids)) for customer, life in lives.items()]
-    wrong += differences("line of a customer", counts, seen.customers)
+    wrong += find_differences("line of a customer", counts, seen.customers)
     journeys = [(customer, each) for customer, life in lives.items() for each in life.journeys]
-    wrong += differences("journey", journeys, seen.journeys)
+    wrong += find_differences("journey", journeys, seen.journeys)
     readings = [(customer, each) for customer, life in lives.items() for each in life.readings]
-    # what a tick finds depends on what was folded by then, which is nobody's promise
-    wrong += differences("reading", readings, ((customer, each) for customer, each in seen.readings if each[1] is not None))
+    # the reading of a tick depends on the touchpoints folded by then, which is not promised
+    wrong += find_differences("reading", readings, ((customer, each) for customer, each in seen.readings if each[1] is not None))
     wrong += [f"state row of {each.hex()}" for each in _rows(lives, seen.rows)]
     wrong += [f"totals of {stream}" for stream, totals in expected.totals.items() if seen.totals.get(stream) != totals]
-    verdict.twice += doubles("line of a customer", (customer for customer, _ in seen.customers))
-    verdict.twice += doubles("journey", seen.journeys)
-    verdict.twice += doubles("reading", ((customer, reading[:3]) for customer, reading in seen.readings))
-    verdict.twice += doubles("dead letter", seen.letters)
-    verdict.dead_letter_mismatches += differences("dead letter", (expected.letters + poison).elements(), seen.letters)
+    verdict.twice += find_doubles("line of a customer", (customer for customer, _ in seen.customers))
+    verdict.twice += find_doubles("journey", seen.journeys)
+    verdict.twice += find_doubles("reading", ((customer, reading[:3]) for customer, reading in seen.readings))
+    verdict.twice += find_doubles("dead letter", seen.letters)
+    verdict.dead_letter_mismatches += find_differences("dead letter", (expected.letters + poison).elements(), seen.letters)
     return verdict
 
 
-def _touchpoints(verdict: Verdict, expected: Expected, seen: Seen) -> None:
+def _touchpoints(verdict: Verdict, expected: Expected, seen: Results) -> None:
     there = {each["event_id"]: each for each in seen.touchpoints}
     verdict.lost += [f"touchpoint {each.hex()}" for each in expected.touchpoints.keys() - there.keys()]
-    verdict.twice += doubles("touchpoint", (each["event_id"] for each in seen.touchpoints))
+    verdict.twice += find_doubles("touchpoint", (each["event_id"] for each in seen.touchpoints))
     for event_id, fields_there in there.items():
         must = expected.touchpoints.get(event_id)
         if must is None or any(fields_there.get(name) != must.get(name) for name in COMPARED):
             verdict.state_mismatches.append(f"touchpoint {event_id.hex()} is {'unlike its source' if must else 'of no source'}")
 
 
-def _lives(verdict: Verdict, expected: Expected, seen: Seen) -> dict[bytes, Life]:
-    """What each customer shown must be like; a customer that is not one group of touchpoints is wrong as such."""
+def _lives(verdict: Verdict, expected: Expected, seen: Results) -> dict[bytes, Life]:
+    """Return the expected life of each customer; add an error for a customer that is not exactly one group of touchpoints."""
     shown: defaultdict[bytes, set[bytes]] = defaultdict(set)
     for each in seen.touchpoints:
         shown[each["customer_id"]].add(each["event_id"])
@@ -91,9 +91,9 @@ def _lives(verdict: Verdict, expected: Expected, seen: Seen) -> dict[bytes, Life
     for ids, names in expected.groups().items():
         customer = customers.get(ids)
         if customer is None:
-            verdict.state_mismatches.append(f"{len(ids)} touchpoints of one customer are not shown as one customer's")
+            verdict.state_mismatches.append(f"{len(ids)} touchpoints of one customer are not shown as one customer")
             continue
-        lives[customer] = live(expected.touchpoints[each] for each in ids)
+        lives[customer] = fold_life(expected.touchpoints[each] for each in ids)
         astray = [kind for kind, value in names if seen.identities.get((kind, value)) != customer]
         verdict.state_mismatches += [f"{kind} of {customer.hex()} leads to another customer" for kind in astray]
     return lives
@@ -106,13 +106,13 @@ def _rows(lives: dict[bytes, Life], rows: dict[bytes, Row]) -> Iterator[bytes]:
             yield customer
 
 
-def differences(what: str, must: Iterable[Hashable], there: Iterable[Hashable]) -> list[str]:
-    """What is missing, and what nobody asked for."""
+def find_differences(what: str, must: Iterable[Hashable], there: Iterable[Hashable]) -> list[str]:
+    """Return a line for each missing and each unexpected item."""
     wanted, found = set(must), set(there)
     missing = [f"{what} missing: {each!r:.200}" for each in wanted - found]
     return missing + [f"{what} unexpected: {each!r:.200}" for each in found - wanted]
 
 
-def doubles(what: str, there: Iterable[Hashable]) -> list[str]:
-    """What is there more than once."""
+def find_doubles(what: str, there: Iterable[Hashable]) -> list[str]:
+    """Return a line for each item that occurs more than once."""
     return [f"{what}: {each!r:.200}" for each, count in Counter(there).items() if count > 1]

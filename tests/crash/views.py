@@ -1,4 +1,4 @@
-"""What an analyst and a recovering worker would find after the story: the views, and the rows on Kafka."""
+"""The results of a run as an analyst and a recovering worker find them: views, and state rows on Kafka."""
 
 from typing import Any, NamedTuple
 
@@ -7,8 +7,7 @@ from schemas.wire.topics import CONNECTOR_STATE
 from sinks.clickhouse import ClickHouse
 from tests.crash.log import Log
 from tests.crash.model import Identifier, Letter, Reading
-from tests.crash.rows import Row
-from tests.crash.rows import customers as rows_of_customers
+from tests.crash.rows import Row, customer_rows
 
 SAME = (
     "source", "system", "connector", "type", "channel", "stage", "text", "currency", "order_id", "ticket_id", "attributes",
@@ -29,8 +28,8 @@ READINGS = """
 """
 
 
-class Seen(NamedTuple):
-    """Everything there is to compare. Lists may hold a thing twice: that is what they are looked through for.
+class Results(NamedTuple):
+    """All results to compare. Lists may hold duplicates, which the comparison finds.
 
     `touchpoints` hold `event_id` and `customer_id` as bytes; journeys and readings are those of `model.Life`, by customer;
     `rows` are the state rows of canonical customers; `totals` of each stream as in `model.Expected`.
@@ -46,17 +45,17 @@ class Seen(NamedTuple):
     totals: dict[str, tuple[int, ...]]
 
 
-def look(client: ClickHouse, log: Log) -> Seen:
-    """Ask the views, and read the rows."""
+def read_results(client: ClickHouse, log: Log) -> Results:
+    """Query the views and read the state rows."""
     answer = client.query(TOUCHPOINTS)
     touchpoints = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
     for each in touchpoints:
         each.update(event_id=each["event_id"].bytes, customer_id=each["customer_id"].bytes)
     letters = client.query("SELECT stage, origin, hex(payload) FROM touchline.dead_letters").rows
     customers = client.query("SELECT customer_id, touchpoints FROM touchline.customers").rows
-    rows = {customer: row for customer, row in rows_of_customers(log).items() if row.moved_to is None}
+    rows = {customer: row for customer, row in customer_rows(log).items() if row.moved_to is None}
     totals = ("read", "published", "dead_lettered", "repeated")
-    return Seen(
+    return Results(
         touchpoints=touchpoints,
         customers=[(customer.bytes, count) for customer, count in customers],
         journeys=[_journey(*row) for row in client.query(JOURNEYS).rows],
