@@ -3,7 +3,7 @@
 import click
 
 from deploy.local import state
-from deploy.local.progress import shown_on
+from deploy.local.progress import show_steps
 from deploy.local.stack import down
 from deploy.terminal.console import console, print_line
 
@@ -17,6 +17,6 @@ def command() -> None:
     Example: touchline down
     """
     on = console()
-    with shown_on(on)("stop Kafka and ClickHouse"):
+    with show_steps(on)("stop Kafka and ClickHouse"):
         down(state.home())
     print_line(on, f"Touchline is down. Its data is in {state.home()}.")

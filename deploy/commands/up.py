@@ -5,7 +5,7 @@ from rich.console import Console
 
 from deploy.local import state
 from deploy.local.clickhouse.server import http_address
-from deploy.local.progress import shown_on
+from deploy.local.progress import show_steps
 from deploy.local.promtool import promtool
 from deploy.local.stack import up
 from deploy.local.tools import fetch_tools
@@ -28,7 +28,7 @@ def command(*, download_only: bool) -> None:
         download(on)
         return
     before = state.running(state.home())
-    stack = up(state.home(), shown_on(on))
+    stack = up(state.home(), show_steps(on))
     was_running = before is not None and before.supervisor_pid == stack.supervisor_pid
     on.print("Touchline is running already." if was_running else "Touchline is up.", style="bold")
     print_line(on, f"  Kafka       127.0.0.1:{stack.kafka_port}")
@@ -37,7 +37,7 @@ def command(*, download_only: bool) -> None:
 
 def download(on: Console) -> None:
     """Download all programs of the stack, and promtool if that is possible."""
-    step = shown_on(on)
+    step = show_steps(on)
     fetch_tools(state.home(), step)
     try:
         with step("find or download promtool"):

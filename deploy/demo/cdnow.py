@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
-from deploy.local.fetching import into, run
+from deploy.local.fetching import complete_folder, run
 from deploy.local.state import home
 from schemas.errors import ConfigError
 
@@ -28,7 +28,7 @@ def fetch_drop() -> Path:
     """
     folder = home() / "demo" / "cdnow"
     if not folder.exists():
-        with into(folder) as partial:
+        with complete_folder(folder) as partial:
             (partial / Path(MEMBER).name).write_bytes(_fetch())
     verify((folder / Path(MEMBER).name).read_bytes(), folder)
     return folder

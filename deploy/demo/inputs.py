@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploy.demo import cdnow
-from deploy.local.fetching import into
+from deploy.local.fetching import complete_folder
 from deploy.local.progress import Step
 from deploy.local.state import home
 
@@ -52,6 +52,6 @@ def _simulate() -> Path:
 
     folder = home() / "demo" / "telecom"
     if not folder.exists():
-        with into(folder) as partial:
+        with complete_folder(folder) as partial:
             generate(SEED, CUSTOMERS, datetime.fromisoformat(UNTIL).replace(tzinfo=UTC), partial)
     return folder

@@ -22,7 +22,7 @@ from deploy.demo.output import Show, flow_table, show_progress
 from deploy.demo.processes import Processes, run_processes, run_touchline
 from deploy.local import state
 from deploy.local.clickhouse.server import http_address
-from deploy.local.progress import shown_on
+from deploy.local.progress import show_steps
 from deploy.local.stack import down, up
 from deploy.terminal.console import console, print_line
 from deploy.terminal.program import command
@@ -43,7 +43,7 @@ def run_demo(*, keep: bool) -> None:
         signal.signal(number, _interrupt)
     try:
         _start_stack(on)
-        inputs = prepare_inputs(shown_on(on))
+        inputs = prepare_inputs(show_steps(on))
         _run(on, inputs)
         customer = _answer(on, inputs)
         if keep:
@@ -112,7 +112,7 @@ def reconcile(client: ClickHouse, on: Console, inputs: Sequence[Input]) -> None:
 
 
 def _start_stack(on: Console) -> None:
-    step = shown_on(on)
+    step = show_steps(on)
     up(state.home(), step)
     for name in state.ADDRESSES:
         os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""What a service of the local stack is: a module with these names, listed in the order in which `up` waits for them."""
+"""Contract of a service of the local stack, and the services in the order in which `up` waits for them."""
 
 from pathlib import Path
 from typing import Protocol
@@ -9,9 +9,10 @@ from deploy.local.ports import Ports
 
 
 class Service(Protocol):
-    """`up` calls fetch (once), prepare, then the supervisor runs command, then `up` asks ready until it is true.
+    """A module with these names.
 
-    MARKER stands in the command line and config(home) ends it, which is how the service's processes are found again.
+    `up` calls `fetch` (once), then `prepare`. The supervisor then runs `command`, and `up` waits until `ready` returns true.
+    The command line contains MARKER and ends in `config(home)`; its processes are found by both.
     """
 
     NAME: str
@@ -19,27 +20,27 @@ class Service(Protocol):
     MARKER: str
 
     def needs(self, tools: Path) -> tuple[str, ...]:
-        """The programs that must be on PATH, by their names in prerequisites.py."""
+        """Return the programs that must be on PATH, by their names in `prerequisites.py`."""
 
     def fetched(self, tools: Path) -> bool: ...
 
     def fetch(self, tools: Path) -> None:
-        """Download into `tools`, whole or not at all. RetryableError: try again later."""
+        """Download into `tools`, complete or not at all. Raises RetryableError."""
 
     def config(self, home: Path) -> Path: ...
 
     def data(self, home: Path) -> Path: ...
 
     def prepare(self, home: Path, ports: Ports) -> None:
-        """Write settings, make the data folder. ConfigError: the folder is damaged, and the text says what to do."""
+        """Write the settings and make the data folder. Raises ConfigError for a damaged folder, with the next step."""
 
     def command(self, home: Path) -> list[str]: ...
 
     def address(self, ports: Ports) -> str:
-        """Host and port that clients use."""
+        """Return host and port for clients."""
 
     def ready(self, ports: Ports) -> bool:
-        """True when clients are served; never raises, takes some seconds at most."""
+        """Return whether clients are served. Never raises, and takes some seconds at most."""
 
 
 SERVICES: tuple[Service, ...] = (broker, server)

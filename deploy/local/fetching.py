@@ -1,4 +1,4 @@
-"""How a program comes into the tools folder: beside its place, then renamed, so that half a download is never used."""
+"""Download of programs into a temporary folder that is then renamed, so that an incomplete download is never used."""
 
 import shutil
 import subprocess
@@ -10,8 +10,8 @@ from schemas.errors import RetryableError
 
 
 @contextmanager
-def into(place: Path) -> Iterator[Path]:
-    """An empty folder to fill; it becomes `place` when the body ends well and is removed when it does not."""
+def complete_folder(place: Path) -> Iterator[Path]:
+    """Yield an empty folder; it becomes `place` when the body succeeds and is removed when it fails."""
     partial = place.with_name(f".{place.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -22,15 +22,15 @@ def into(place: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def run(what: str, command: list[str], folder: Path) -> None:
-    """Run one download tool. Raises RetryableError with its last words, since most such failures are the network's."""
+def run(title: str, command: list[str], folder: Path) -> None:
+    """Run one download tool. Raises RetryableError with the end of its output: most failures come from the network."""
     result = subprocess.run(  # noqa: S603 no shell, fixed program
         command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if result.returncode:
-        said = [line.strip() for line in (result.stdout + result.stderr).splitlines() if line.strip()]
+        lines = [line.strip() for line in (result.stdout + result.stderr).splitlines() if line.strip()]
         raise RetryableError(
-            f"{what} could not be fetched: `{command[0]}` said\n  "
-            + "\n  ".join(line[:200] for line in said[-5:])
+            f"{title} could not be downloaded. The end of the output of `{command[0]}`:\n  "
+            + "\n  ".join(line[:200] for line in lines[-5:])
             + "\nCheck the network and the registry settings, then run the same command again"
         )

@@ -1,4 +1,4 @@
-"""How the services of one home folder are, asked of the services themselves."""
+"""Health of the services of one home folder, from the services themselves."""
 
 import os
 from contextlib import suppress
@@ -13,7 +13,7 @@ from deploy.local.state import Stack
 
 
 class State(StrEnum):
-    """`starting` has a process, or will have one after the supervisor's pause, but does not serve yet."""
+    """State of a service. `starting`: it has a process, or gets one after the supervisor's pause, but does not serve yet."""
 
     UP = "up"
     STARTING = "starting"
@@ -21,7 +21,7 @@ class State(StrEnum):
 
 
 class Health(BaseModel):
-    """One service now; `data_bytes` is what its data folder takes on disk."""
+    """Health of one service now. `data_bytes` is the disk space of its data folder."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,7 +34,7 @@ class Health(BaseModel):
 
 
 def examine(home: Path) -> tuple[Stack | None, list[Health]]:
-    """The stack as its file tells it, and each service as it answers. Raises ConfigError for a damaged file."""
+    """Return the stack of the state file, and the health of each service. Raises ConfigError for a damaged file."""
     stack = state.read(home)
     return stack, [_examine(home, stack, service) for service in SERVICES]
 
@@ -49,20 +49,20 @@ def _examine(home: Path, stack: Stack | None, service: Service) -> Health:
             restarts=0,
             data_bytes=_size(service.data(home)),
         )
-    seen = stack.service(service.NAME)
+    service_process = stack.service(service.NAME)
     absent = State.STARTING if stack.alive else State.DOWN
     return Health(
         service=service.NAME,
-        state=State.UP if seen.alive and service.ready(stack.ports) else absent,
+        state=State.UP if service_process.alive and service.ready(stack.ports) else absent,
         address=service.address(stack.ports),
-        pid=seen.pid if seen.alive else None,
-        restarts=seen.restarts,
+        pid=service_process.pid if service_process.alive else None,
+        restarts=service_process.restarts,
         data_bytes=_size(service.data(home)),
     )
 
 
 def _size(folder: Path) -> int:
-    """Blocks in use, not lengths: Kafka's indexes are long files that are mostly holes."""
+    """Return the bytes of the blocks in use. Kafka's indexes are sparse, so their lengths are larger."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:

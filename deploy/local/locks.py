@@ -1,17 +1,17 @@
-"""One at a time: a lock on a file, which the kernel lets go when its process ends, however it ends."""
+"""Lock on a file. The kernel releases it when its process ends, also after a crash."""
 
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local.progress import Step, silently
+from deploy.local.progress import Step, no_output
 from schemas.errors import ConfigError
 
 
 @contextmanager
-def exclusive(path: Path, step: Step = silently) -> Iterator[None]:
-    """Hold the lock on `path` for the body, after waiting for its holder. Raises ConfigError without write access."""
+def exclusive(path: Path, step: Step = no_output) -> Iterator[None]:
+    """Wait for the lock on `path` and hold it for the body. Raises ConfigError without write access."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")

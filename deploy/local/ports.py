@@ -1,4 +1,4 @@
-"""Which TCP ports the stack listens on: those it had before, else the standard ones, else free ones."""
+"""TCP ports of the stack: the former ones, else the standard ones, else free ones."""
 
 import random
 import socket
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-# Below the range that systems hand out to outgoing connections: a client that reconnects to a port of that range while
-# its server restarts can be given the very same port as its own, talks to itself, and the server cannot bind any more.
+# Below the range of outgoing connections. A client that reconnects to a port of that range while its server restarts can get
+# the same port as its own. It then talks to itself, and the server cannot bind.
 FREE = range(10_000, 30_000)
 
 
@@ -24,18 +24,18 @@ class Ports(BaseModel):
 
 
 def choose(former: Ports | None) -> Ports:
-    """Four ports that can be bound now. The caller holds the machine-wide lock until the services have bound them."""
+    """Return four ports that can be bound now. The caller holds the machine-wide lock until the services have bound them."""
     taken: set[int] = set()
     chosen = {}
     for name, standard in Ports().model_dump().items():
-        port = next(port for port in _candidates(former, name, standard) if port not in taken and _bindable(port))
+        port = next(port for port in _candidates(former, name, standard) if port not in taken and _is_bindable(port))
         taken.add(port)
         chosen[name] = port
     return Ports(**chosen)
 
 
 def read(path: Path) -> Ports | None:
-    """The ports of the former start; a missing or damaged file is no ports, since any will do."""
+    """Return the ports of the former start, or None for a missing or damaged file."""
     try:
         return Ports.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
@@ -49,8 +49,8 @@ def _candidates(former: Ports | None, name: str, standard: int) -> Iterator[int]
     yield from random.sample(FREE, len(FREE))
 
 
-def _bindable(port: int) -> bool:
-    """Asked by binding, never by connecting: a bare connection to its native port ends the ClickHouse library."""
+def _is_bindable(port: int) -> bool:
+    """Return whether a server can bind the port."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

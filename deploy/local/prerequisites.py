@@ -1,4 +1,4 @@
-"""What the machine must bring: found versions, and for each missing part the one command that installs it."""
+"""Programs that the machine must have: their versions, and for each missing one the command that installs it."""
 
 import importlib.util
 import os
@@ -16,17 +16,17 @@ from schemas.errors import ConfigError
 
 PYTHON = (3, 11)
 DISK_GIB = 3
-# Colours, and what Java says of the options that it has from the environment.
+# Colours, and the line of Java about options from the environment.
 NOISE = re.compile(r"\x1b\[[0-9;]*m|^.*Picked up \w*JAVA\w*_OPTIONS: .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program on PATH, its oldest major version that will do, and the Debian and Homebrew packages that bring it."""
+    """A program on PATH, its minimum major version, and the Debian and Homebrew packages that contain it."""
 
     name: str
     version_flag: str
-    least: int
+    min_version: int
     purpose: str
     debian: str
     homebrew: str
@@ -35,7 +35,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of `touchline doctor`; `remedy` is a command, or empty when all is well."""
+    """One row of `touchline doctor`. `remedy` is a command, or empty when nothing is missing."""
 
     name: str
     found: str
@@ -59,27 +59,27 @@ PROGRAMS = (
 
 
 def examine(home: Path) -> list[Finding]:
-    """Everything, in the order of the table. promtool may also lie unpacked among the downloaded tools."""
+    """Return all findings, in the order of the table. promtool may also be among the downloaded tools."""
     unpacked = state.tools_folder(home) / "prometheus" / "usr" / "bin"
     with ThreadPoolExecutor() as pool:
-        return [_python(), *pool.map(lambda program: look_for(program, unpacked), PROGRAMS), _disk(home)]
+        return [_python(), *pool.map(lambda program: find_program(program, unpacked), PROGRAMS), _disk(home)]
 
 
 def require(names: Iterable[str]) -> None:
-    """Raises ConfigError that names every missing program with the command that installs it."""
-    findings = [look_for(program) for program in PROGRAMS if program.name in names]
+    """Raise ConfigError for missing programs, with the command that installs each."""
+    findings = [find_program(program) for program in PROGRAMS if program.name in names]
     missing = [f"{finding.name} ({finding.purpose}): {finding.remedy}" for finding in findings if not finding.ok]
     if missing:
         raise ConfigError("missing on this machine: " + "; ".join(missing))
 
 
-def look_for(program: Program, unpacked: Path | None = None) -> Finding:
+def find_program(program: Program, unpacked: Path | None = None) -> Finding:
     version = _version(program, unpacked)
     if version is None:
         return Finding(program.name, "missing", program.purpose, install(program.debian, program.homebrew), program.required)
-    if int(version.split(".")[0]) < program.least:
+    if int(version.split(".")[0]) < program.min_version:
         remedy = install(program.debian, program.homebrew)
-        return Finding(program.name, f"{version}, {program.least} needed", program.purpose, remedy, program.required)
+        return Finding(program.name, f"{version}, {program.min_version} needed", program.purpose, remedy, program.required)
     return Finding(program.name, version, program.purpose, required=program.required)
 
 
@@ -90,15 +90,15 @@ def install(debian: str, homebrew: str) -> str:
 
 
 def _version(program: Program, unpacked: Path | None) -> str | None:
-    """Its version, or None when it is not there or does not run, like the stub that stands for Java on a bare macOS."""
+    """Return the version, or None where the program is missing or does not run, like the stub of Java on macOS."""
     path = shutil.which(program.name) or (unpacked and shutil.which(program.name, path=unpacked))
     if path is None:
         return None
     result = subprocess.run(  # noqa: S603 no shell, fixed program
         [path, program.version_flag], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
     )
-    said = NOISE.sub("", result.stdout + result.stderr)
-    version = re.search(r"\d+(\.\d+)*", said)
+    output = NOISE.sub("", result.stdout + result.stderr)
+    version = re.search(r"\d+(\.\d+)*", output)
     return version[0] if version and result.returncode == 0 else None
 
 

@@ -1,4 +1,4 @@
-"""What a waiting person sees: a spinner with its step on a terminal, plain lines elsewhere."""
+"""Progress of the steps of a command: a spinner on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,11 +8,11 @@ from rich.console import Console
 
 Step = Callable[[str], AbstractContextManager[object]]
 
-silently: Step = nullcontext
+no_output: Step = nullcontext
 
 
-def shown_on(console: Console) -> Step:
-    """A step that is announced while it runs and ticked with its seconds when it went well."""
+def show_steps(console: Console) -> Step:
+    """Return a step that is printed while it runs, and with its seconds when it has succeeded."""
 
     @contextmanager
     def step(text: str) -> Iterator[None]:

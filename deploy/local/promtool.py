@@ -1,4 +1,4 @@
-"""promtool, which checks alert rules: the one on PATH, else the one in Debian's package, unpacked but not installed."""
+"""promtool, the checker of alert rules: from PATH, else from Debian's package, unpacked and not installed."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ PACKAGE = "prometheus"
 
 
 def promtool(home: Path | None = None) -> Path:
-    """Where it is, downloaded if need be. Raises ConfigError with the command that installs it where that fails."""
+    """Return its path; download it if it is missing. Raises ConfigError with the command that installs it."""
     if found := shutil.which("promtool"):
         return Path(found)
     tools = state.tools_folder(home or state.home())
@@ -28,7 +28,7 @@ def _unpack(place: Path) -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         raise ConfigError(advice)
     try:
-        with fetching.into(place) as folder:
+        with fetching.complete_folder(place) as folder:
             _download(folder)
             archive = next(folder.glob("*.deb"))
             fetching.run("promtool", ["dpkg", "-x", str(archive), str(folder)], folder)
@@ -38,7 +38,7 @@ def _unpack(place: Path) -> None:
 
 
 def _download(folder: Path) -> None:
-    """Package lists may be empty, as in fresh containers: filled where that needs no password, then tried once more."""
+    """Download the package. Empty package lists, as in new containers, are updated where that needs no password."""
     download = ["apt-get", "download", PACKAGE]
     try:
         fetching.run("promtool", download, folder)

@@ -13,19 +13,19 @@ import psutil
 
 from deploy.local import locks, ports, processes, state
 from deploy.local.contract import SERVICES, Service
-from deploy.local.progress import Step, silently
+from deploy.local.progress import Step, no_output
 from deploy.local.state import Stack
 from deploy.local.tools import fetch_tools
 from schemas.errors import ConfigError, FatalError, RetryableError
 
-READY_WITHIN = 60.0
-SUPERVISOR_GRACE = 25.0
-SERVICE_GRACE = 15.0
-ENDS_THAT_CONDEMN = 2
-LINES_SHOWN = 6
+READY_SECONDS = 60.0
+SUPERVISOR_STOP_SECONDS = 25.0
+SERVICE_STOP_SECONDS = 15.0
+MAX_RESTARTS = 2
+MAX_LINES = 6
 
 
-def up(home: Path, step: Step = silently) -> Stack:
+def up(home: Path, step: Step = no_output) -> Stack:
     """Returns once both services answer. When it raises instead, it has left no process that it started."""
     home = home.resolve()
     fetch_tools(home, step)
@@ -54,8 +54,8 @@ def _start(home: Path, step: Step) -> Stack:
     with step("prepare data folders"):
         for service in SERVICES:
             service.prepare(home, chosen)
-            _turn_log(home, service.NAME)
-    _turn_log(home, "supervisor")
+            _rotate_log(home, service.NAME)
+    _rotate_log(home, "supervisor")
     try:
         supervisor = processes.start_supervisor(home, _log(home, "supervisor"))
         return _await_ready(home, _await_supervisor(home, supervisor), step)
@@ -65,13 +65,13 @@ def _start(home: Path, step: Step) -> Stack:
 
 
 def _end_all(home: Path) -> None:
-    processes.end(processes.supervisors(home), SUPERVISOR_GRACE)
-    processes.end(processes.services(home), SERVICE_GRACE)
+    processes.end(processes.supervisors(home), SUPERVISOR_STOP_SECONDS)
+    processes.end(processes.services(home), SERVICE_STOP_SECONDS)
     state.state_file(home).unlink(missing_ok=True)
 
 
 def _await_supervisor(home: Path, supervisor: psutil.Process) -> Stack:
-    end = time.monotonic() + READY_WITHIN
+    end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
         if stack := state.running(home):
             return stack
@@ -82,14 +82,14 @@ def _await_supervisor(home: Path, supervisor: psutil.Process) -> Stack:
 
 
 def _await_ready(home: Path, stack: Stack, step: Step) -> Stack:
-    end = time.monotonic() + READY_WITHIN
+    end = time.monotonic() + READY_SECONDS
     for service in SERVICES:
         with step(f"wait for {service.TITLE} on {service.address(stack.ports)}"):
             while not service.ready(stack.ports):
                 _check_progress(home, service, stack.service(service.NAME).restarts)
                 if time.monotonic() > end:
                     raise RetryableError(
-                        f"{service.TITLE} does not answer in {READY_WITHIN:.0f} s:{_last_lines(home, service.NAME)}\n"
+                        f"{service.TITLE} does not answer in {READY_SECONDS:.0f} s:{_last_lines(home, service.NAME)}\n"
                         f"Look into {_log(home, service.NAME)}, then run `touchline down` and `touchline up`"
                     )
                 time.sleep(0.05)
@@ -101,7 +101,7 @@ def _check_progress(home: Path, service: Service, restarts: int) -> None:
     now = state.running(home)
     if now is None:
         raise FatalError(f"the supervisor of the local stack ended:{_last_lines(home, 'supervisor')}\nRun `touchline up` again")
-    if now.service(service.NAME).restarts - restarts >= ENDS_THAT_CONDEMN:
+    if now.service(service.NAME).restarts - restarts >= MAX_RESTARTS:
         raise ConfigError(
             f"{service.TITLE} ends each time it is started. Its last words:{_last_lines(home, service.NAME)}\n"
             f"If its data folder is damaged, start afresh, losing what is in it: touchline down && rm -r {service.data(home)}"
@@ -113,7 +113,7 @@ def _log(home: Path, name: str) -> Path:
     return home / "log" / f"{name}.log"
 
 
-def _turn_log(home: Path, name: str) -> None:
+def _rotate_log(home: Path, name: str) -> None:
     """Each start has a log of its own; the one before is kept."""
     path = _log(home, name)
     path.parent.mkdir(exist_ok=True)
@@ -128,4 +128,4 @@ def _last_lines(home: Path, name: str) -> str:
     except OSError:
         lines = []
     told = list(dict.fromkeys(line for line in lines if line.strip() and not line.startswith(("\tat ", "\t..."))))
-    return "".join(f"\n  {line[:200]}" for line in told[-LINES_SHOWN:]) or "\n  (nothing)"
+    return "".join(f"\n  {line[:200]}" for line in told[-MAX_LINES:]) or "\n  (nothing)"

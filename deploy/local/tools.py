@@ -1,20 +1,20 @@
-"""The programs of the stack, downloaded once into the tools folder."""
+"""Download of the programs of the stack into the tools folder."""
 
 from pathlib import Path
 
 from deploy.local import locks, prerequisites, state
 from deploy.local.contract import SERVICES
-from deploy.local.progress import Step, silently
+from deploy.local.progress import Step, no_output
 
 
-def fetch_tools(home: Path, step: Step = silently) -> None:
-    """Download what is not there yet; quick when all is. Raises ConfigError for a missing program."""
+def fetch_tools(home: Path, step: Step = no_output) -> None:
+    """Download the programs that are missing. Raises ConfigError for a missing prerequisite."""
     tools = state.tools_folder(home)
     prerequisites.require({name for service in SERVICES for name in service.needs(tools)})
     for service in SERVICES:
         if service.fetched(tools):
             continue
-        with step(f"fetch {service.TITLE} (once)"), locks.exclusive(tools / "lock"):
-            # Another stack that shares the folder may have fetched it while this one waited.
+        with step(f"download {service.TITLE} (once)"), locks.exclusive(tools / "lock"):
+            # Another stack that shares the folder may have downloaded it during the wait.
             if not service.fetched(tools):
                 service.fetch(tools)

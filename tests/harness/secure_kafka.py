@@ -17,7 +17,7 @@ from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from deploy.local.kafka import broker
 from deploy.local.ports import FREE, Ports
-from deploy.local.progress import silently
+from deploy.local.progress import no_output
 from deploy.local.tools import fetch_tools
 from tests.harness.stack import TOOLS
 from tests.harness.tls_certificates import Certificates, make_certificates
@@ -64,7 +64,7 @@ def running_secure_kafka(home: Path) -> Iterator[SecureKafka]:
     ports = Ports(**dict(zip(Ports.model_fields, others, strict=True)))
     kafka = SecureKafka(ports.kafka, login, mutual, token, certificates)
     with patch.dict(os.environ, {"TOUCHLINE_TOOLS": os.environ.get("TOUCHLINE_TOOLS", str(TOOLS))}):
-        fetch_tools(home, silently)
+        fetch_tools(home, no_output)
         broker.prepare(home, ports)
         command = broker.command(home)
     properties = PROPERTIES.format(

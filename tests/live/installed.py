@@ -54,7 +54,7 @@ def install_once(name: str, fill: Callable[[Path], None]) -> Path:
     place = peers / name
     with locks.exclusive(peers / f"{name}.lock"):
         if not place.exists():
-            with fetching.into(place) as folder:
+            with fetching.complete_folder(place) as folder:
                 fill(folder)
     return place
 

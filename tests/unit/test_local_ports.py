@@ -1,4 +1,4 @@
-"""Which ports a stack takes."""
+"""Ports of a stack."""
 
 import socket
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def taken() -> Iterator[int]:
 
 @pytest.fixture
 def every_port_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "_bindable", lambda _: True)
+    monkeypatch.setattr(ports, "_is_bindable", lambda _: True)
 
 
 @pytest.mark.usefixtures("every_port_free")
@@ -35,19 +35,19 @@ def test_former_ports_come_before_standard_ones() -> None:
 
 
 @pytest.mark.usefixtures("every_port_free")
-def test_no_port_is_given_twice() -> None:
+def test_no_port_is_chosen_twice() -> None:
     chosen = ports.choose(Ports(kafka=9000, kafka_controller=9000, clickhouse=9000, clickhouse_http=9000))
     assert len(set(chosen.model_dump().values())) == 4
 
 
 def test_taken_port_is_replaced_by_one_below_the_outgoing_range(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = ports._bindable
-    monkeypatch.setattr(ports, "_bindable", lambda port: port not in range(9000, 9094) and asked(port))
+    asked = ports._is_bindable
+    monkeypatch.setattr(ports, "_is_bindable", lambda port: port not in range(9000, 9094) and asked(port))
     assert ports.choose(Ports(kafka=taken)).kafka in FREE
 
 
 def test_port_in_use_is_not_bindable(taken: int) -> None:
-    assert not ports._bindable(taken)
+    assert not ports._is_bindable(taken)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"kafka": "high"}', b"\xff\xfe"])

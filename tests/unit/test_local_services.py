@@ -1,4 +1,4 @@
-"""What the services are given: settings, pinned versions, pauses between starts, prerequisites."""
+"""Services of the local stack: settings, pinned versions, pauses between starts, prerequisites."""
 
 import json
 import re
@@ -31,10 +31,10 @@ def properties(text: str) -> dict[str, str]:
 
 
 def test_kafka_listens_on_loopback_with_the_given_ports() -> None:
-    told = properties(broker.render(Path("/data"), PORTS))
-    assert told["listeners"] == "PLAINTEXT://127.0.0.1:19092,CONTROLLER://127.0.0.1:19093"
-    assert told["advertised.listeners"] == "PLAINTEXT://127.0.0.1:19092"
-    assert told["controller.quorum.voters"] == "1@127.0.0.1:19093"
+    values = properties(broker.render(Path("/data"), PORTS))
+    assert values["listeners"] == "PLAINTEXT://127.0.0.1:19092,CONTROLLER://127.0.0.1:19093"
+    assert values["advertised.listeners"] == "PLAINTEXT://127.0.0.1:19092"
+    assert values["controller.quorum.voters"] == "1@127.0.0.1:19093"
 
 
 def test_kafka_settings_survive_an_odd_folder_name() -> None:
@@ -49,11 +49,11 @@ def test_kafka_refuses_a_folder_it_would_misread(tmp_path: Path) -> None:
 
 
 def test_clickhouse_settings_survive_an_odd_folder_name() -> None:
-    told = ET.fromstring(server.render(ODD, PORTS))
-    assert told.findtext("path") == f"{ODD}/clickhouse/data/"
-    assert told.findtext("user_directories/users_xml/path") == f"{ODD}/clickhouse/users.xml"
-    assert (told.findtext("tcp_port"), told.findtext("http_port")) == ("19000", "18123")
-    assert told.findtext("listen_host") == "127.0.0.1"
+    values = ET.fromstring(server.render(ODD, PORTS))
+    assert values.findtext("path") == f"{ODD}/clickhouse/data/"
+    assert values.findtext("user_directories/users_xml/path") == f"{ODD}/clickhouse/users.xml"
+    assert (values.findtext("tcp_port"), values.findtext("http_port")) == ("19000", "18123")
+    assert values.findtext("listen_host") == "127.0.0.1"
 
 
 def test_lock_pins_the_library_by_hash_and_names_no_registry() -> None:
@@ -64,7 +64,7 @@ def test_lock_pins_the_library_by_hash_and_names_no_registry() -> None:
     assert "http" not in text
 
 
-def test_machine_without_a_library_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_without_a_library_gets_the_program_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(ConfigError, match="`clickhouse` program"):
         server.package()
@@ -112,11 +112,11 @@ def test_service_that_had_been_healthy_restarts_without_a_grown_pause(tmp_path: 
         child.process.wait()
 
 
-def test_failed_download_leaves_nothing_to_mistake(tmp_path: Path) -> None:
+def test_failed_download_leaves_no_file(tmp_path: Path) -> None:
     place = tmp_path / "tool"
 
     def fetch() -> None:
-        with fetching.into(place) as folder:
+        with fetching.complete_folder(place) as folder:
             (folder / "half").write_text("half")
             fetching.run("the tool", [sys.executable, "-c", "import sys; sys.exit('no network')"], folder)
 
@@ -125,20 +125,20 @@ def test_failed_download_leaves_nothing_to_mistake(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_finished_download_is_whole(tmp_path: Path) -> None:
-    with fetching.into(tmp_path / "tool") as folder:
+def test_finished_download_is_complete(tmp_path: Path) -> None:
+    with fetching.complete_folder(tmp_path / "tool") as folder:
         (folder / "all").write_text("all")
     assert [file.name for file in (tmp_path / "tool").iterdir()] == ["all"]
 
 
-def test_missing_program_is_told_with_its_command() -> None:
-    finding = prerequisites.look_for(Program("no-such-program", "-v", 1, "nothing", "some-package", "some-formula"))
+def test_missing_program_is_named_with_its_command() -> None:
+    finding = prerequisites.find_program(Program("no-such-program", "-v", 1, "nothing", "some-package", "some-formula"))
     assert not finding.ok
     assert finding.remedy.endswith(("apt-get install -y some-package", "brew install some-formula"))
     assert "\n" not in finding.remedy
 
 
-def test_old_program_is_told_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_program_is_named_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "java"
     script.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
     script.chmod(0o755)
@@ -146,7 +146,7 @@ def test_old_program_is_told_with_its_command(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ConfigError, match="java"):
         prerequisites.require(["java"])
     program = next(program for program in prerequisites.PROGRAMS if program.name == "java")
-    assert prerequisites.look_for(program).found == "11.0.2, 17 needed"
+    assert prerequisites.find_program(program).found == "11.0.2, 17 needed"
 
 
 def test_coloured_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,17 +155,17 @@ def test_coloured_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     program = next(program for program in prerequisites.PROGRAMS if program.name == "mvn")
-    assert prerequisites.look_for(program).found == "3.8.7"
+    assert prerequisites.find_program(program).found == "3.8.7"
 
 
 def test_options_for_java_in_the_environment_are_not_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"):
         monkeypatch.setenv(name, "-Dnumber=1")
     program = next(program for program in prerequisites.PROGRAMS if program.name == "java")
-    assert prerequisites.look_for(program).ok
+    assert prerequisites.find_program(program).ok
 
 
-def test_foreign_processes_are_never_taken_for_ours(tmp_path: Path) -> None:
+def test_other_processes_are_never_found_as_services(tmp_path: Path) -> None:
     config = broker.config(tmp_path)
     reader = psutil.Popen([sys.executable, "-c", "import time; time.sleep(30)", str(config)])
     with reader:

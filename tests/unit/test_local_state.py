@@ -32,20 +32,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_written_stack_is_read_back_whole(home: Path) -> None:
+def test_stack_is_written_and_read_back(home: Path) -> None:
     written = stack(services=(Supervised(name="kafka", pid=1, started=2.0, restarts=3),))
     state.write(home, written)
     assert state.read() == written
     assert [file.name for file in home.iterdir()] == ["stack.json"]
 
 
-def test_no_state_file_is_no_stack(home: Path) -> None:
+def test_missing_state_file_is_no_stack(home: Path) -> None:
     assert state.read() is None
     assert state.running(home) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"kafka_port": 9092}'])
-def test_damaged_state_file_says_what_to_do(home: Path, content: bytes) -> None:
+def test_damaged_state_file_names_the_next_step(home: Path, content: bytes) -> None:
     (home / "stack.json").write_bytes(content)
     with pytest.raises(ConfigError, match="touchline down"):
         state.read()
@@ -75,7 +75,7 @@ def test_reused_pid_is_not_the_supervisor(home: Path) -> None:
     assert state.running(home) is None
 
 
-def test_tools_are_shared_on_request_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tools_are_shared_by_setting_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TOUCHLINE_TOOLS", raising=False)
     assert state.tools_folder(tmp_path) == tmp_path / "tools"
     monkeypatch.setenv("TOUCHLINE_TOOLS", str(tmp_path / "shared"))

@@ -44,7 +44,7 @@ def fetched(tools: Path) -> bool:
 
 def fetch(tools: Path) -> None:
     """`npm ci` checks the hash in the lock; the siblings for other machines come by exact version, without a lock."""
-    with fetching.into(_modules(tools)) as folder:
+    with fetching.complete_folder(_modules(tools)) as folder:
         quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
         if package() == LOCKED:
             for name in ("package.json", "package-lock.json"):

@@ -1,4 +1,4 @@
-"""One Kafka node that is broker and controller, from the jars of Maven Central, on the Java of this machine."""
+"""Kafka node that is broker and controller, from the jars of Maven Central, on the Java of this machine."""
 
 import base64
 import shutil
@@ -22,8 +22,8 @@ NAME = "kafka"
 TITLE = f"Apache Kafka {VERSION}"
 MARKER = "kafka.Kafka"
 
-# Metadata, version 4, of no topic: size, api key, version, correlation id, empty client id, no topics, create none.
-# Asked without a client library, because those log and retry where no answer yet is the expected one.
+# Metadata request, version 4: size, api key, version, correlation id, empty client id, no topics, create none.
+# Client libraries log and retry where a missing answer is expected, so none is used.
 METADATA_REQUEST = struct.pack(">ihhihi?", 15, 3, 4, 1, -1, 0, False)
 
 
@@ -36,7 +36,7 @@ def fetched(tools: Path) -> bool:
 
 
 def fetch(tools: Path) -> None:
-    with fetching.into(_jars(tools)) as folder:
+    with fetching.complete_folder(_jars(tools)) as folder:
         goal = ["dependency:copy-dependencies", f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
         fetching.run(TITLE, ["mvn", "-q", "-B", "-f", str(POM), *goal], folder)
 
@@ -50,7 +50,7 @@ def data(home: Path) -> Path:
 
 
 def prepare(home: Path, ports: Ports) -> None:
-    """Write the settings and, the first time, format the storage. Raises ConfigError for a folder Kafka cannot use."""
+    """Write the settings and, at the first start, format the storage. Raises ConfigError for an unusable folder."""
     if set(str(home)) & set(",:"):
         raise ConfigError(
             f"Kafka cannot keep data in {home}, because of the comma or colon: set TOUCHLINE_HOME to another folder"
@@ -73,7 +73,7 @@ def address(ports: Ports) -> str:
 
 
 def ready(ports: Ports) -> bool:
-    """True once the broker answers a metadata request and counts itself among the live brokers."""
+    """Return whether the broker answers a metadata request with itself among the live brokers."""
     try:
         with socket.create_connection(("127.0.0.1", ports.kafka), timeout=2) as connection:
             connection.sendall(METADATA_REQUEST)
@@ -89,14 +89,14 @@ def render(folder: Path, ports: Ports) -> str:
 
 
 def _escaped(value: str) -> str:
-    r"""A Java properties value: plain ASCII without backslashes, everything else as \uXXXX."""
+    r"""Return a value of a Java properties file: ASCII without backslashes, everything else as \uXXXX."""
     units = value.encode("utf-16-be")
     codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]
     return "".join(chr(code) if 32 <= code < 127 and code != ord("\\") else f"\\u{code:04x}" for code in codes)
 
 
 def _read(connection: socket.socket, size: int) -> bytes:
-    """That many bytes; EOFError where the broker hangs up before."""
+    """Return `size` bytes. Raises EOFError where the broker closes the connection before."""
     received = b""
     while len(received) < size:
         part = connection.recv(size - len(received))
@@ -120,8 +120,8 @@ def _java(home: Path) -> list[str]:
 
 
 def _format_storage(home: Path, ports: Ports) -> None:
-    """Format beside the place and rename: a data folder that exists is a formatted one."""
-    with fetching.into(data(home)) as folder:
+    """Format a temporary folder and rename it: a data folder that exists is formatted."""
+    with fetching.complete_folder(data(home)) as folder:
         config(home).write_text(render(folder, ports))
         tool = [*_java(home), "kafka.tools.StorageTool"]
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -132,9 +132,9 @@ def _format_storage(home: Path, ports: Ports) -> None:
             check=False,
         )
         if result.returncode:
-            said = (result.stdout + result.stderr).strip().splitlines()
+            lines = (result.stdout + result.stderr).strip().splitlines()
             raise ConfigError(
-                f"Kafka could not format {folder}: {said[-1] if said else 'no reason given'}. Run `touchline doctor`"
+                f"Kafka could not format {folder}: {lines[-1] if lines else 'no reason given'}. Run `touchline doctor`"
             )
 
 
@@ -148,6 +148,6 @@ def _check_storage(home: Path) -> None:
     if not {"cluster.id", "node.id", "version"} <= keys:
         raise ConfigError(
             f"Kafka's data folder is damaged: {properties} is missing or unreadable. "
-            f"To start afresh, losing all records (tables and workers remember Kafka's offsets): "
+            f"To start empty, with the loss of all records (tables and workers hold offsets of Kafka): "
             f"touchline down && rm -r {data(home)} {home / 'clickhouse' / 'data'} {home / 'work'}"
         )
