@@ -1,4 +1,4 @@
-"""One real stack for all integration tests of a run: Kafka and ClickHouse in a folder of their own, taken down at the end."""
+"""Fixtures with a real Kafka and ClickHouse in a folder of their own, stopped at the end of the run."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ settings.load_profile("touchline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A broker that serves one module is up in half the processor time when Java does not optimise for a long life.
+    """Let Java start Kafka with its first compiler only: that takes half the processor time.
 
     kafka-python 3.0.12 reads its protocol files by functions that Python 3.11 calls deprecated.
     """
@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where processes share the tests (`make test`), one process takes all of a module that has a stack of its own."""
+    """Keep a module with a stack of its own in one process when several processes share the tests."""
     for item in items:
         if "own_stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Take down what is left of a process that was interrupted: xdist gives it a few seconds and then kills it."""
+    """Stop the stacks of interrupted test processes, which xdist kills after a few seconds."""
     if not hasattr(session.config, "workerinput"):
         folders: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
         for left in folders.getbasetemp().rglob("stack.json"):
@@ -46,27 +46,27 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The stack most tests share; its topics and tables are not made yet."""
+    """The stack that most tests share, without topics and tables."""
     with running_stack(tmp_path_factory.mktemp("stack")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack for one module alone, for tests that count everything in it or kill parts of it."""
+    """A stack of one module, for tests that count everything in it or kill parts of it."""
     with running_stack(tmp_path_factory.mktemp("own-stack")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def own_topics(own_stack: Stack) -> Stack:
-    """The module's own stack with the topics, but without tables."""
+    """The stack of one module with topics, without tables."""
     ensure_topics(KafkaSettings(), dry_run=False)
     return own_stack
 
 
 @pytest.fixture(scope="session")
 def migrated(stack: Stack) -> Stack:
-    """The same stack with topics, tables and views, as `touchline migrate` makes them."""
+    """The shared stack with topics, tables and views, created by `touchline migrate`."""
     subprocess.run([TOUCHLINE, "migrate"], check=True, capture_output=True, timeout=60)
     return stack

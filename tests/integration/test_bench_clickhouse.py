@@ -1,4 +1,4 @@
-"""The benchmark of ClickHouse on few rows: right answers only, before and after more is written. Nothing is timed."""
+"""The ClickHouse benchmark on few rows gives correct answers before and after more rows. No times are checked."""
 
 import psutil
 import pytest
@@ -8,8 +8,8 @@ from deploy.local.state import Stack
 from schemas.errors import FatalError
 from sinks.clickhouse import ClickHouse
 from tests.bench.clickhouse import parts
-from tests.bench.clickhouse.__main__ import migrated
-from tests.bench.clickhouse.answers import asked
+from tests.bench.clickhouse.__main__ import migrate
+from tests.bench.clickhouse.answers import run_questions
 from tests.bench.clickhouse.beside import reader
 from tests.bench.clickhouse.fill import fill
 from tests.bench.clickhouse.questions import questions
@@ -19,19 +19,19 @@ TOUCHPOINTS, CUSTOMERS = 20_000, 200
 
 
 def test_answers_are_right_at_rest_and_after_writing_with_all_that_was_written(own_stack: Stack) -> None:
-    migrated()
+    migrate()
     client, server = ClickHouse(), psutil.Process(own_stack.service("clickhouse").pid)
     try:
         with Progress(disable=True) as progress:
             fill(client, progress, TOUCHPOINTS, CUSTOMERS)
-            assert len(asked(client, server, progress, TOUCHPOINTS, CUSTOMERS)) == 4
+            assert len(run_questions(client, server, progress, TOUCHPOINTS, CUSTOMERS)) == 4
             with reader(list(questions(TOUCHPOINTS, CUSTOMERS, client))) as beside:
                 written = parts.write(client, TOUCHPOINTS, CUSTOMERS, 0.1, lambda: None)
             parts.read(client, TOUCHPOINTS, written.touchpoints, CUSTOMERS)
             assert written.touchpoints == 30_000
             assert sum(map(len, beside.values())) >= 1
             with pytest.raises(FatalError, match="the answer to customer is wrong"):
-                asked(client, server, progress, TOUCHPOINTS, CUSTOMERS)
-            assert len(asked(client, server, progress, TOUCHPOINTS + written.touchpoints, CUSTOMERS)) == 4
+                run_questions(client, server, progress, TOUCHPOINTS, CUSTOMERS)
+            assert len(run_questions(client, server, progress, TOUCHPOINTS + written.touchpoints, CUSTOMERS)) == 4
     finally:
         client.close()

@@ -1,4 +1,4 @@
-"""The churn formula against published and measured figures on CDNOW, the real purchase file."""
+"""Compares the churn formula with published and measured figures on CDNOW, a real purchase file."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ WEEKS = 39.0
 
 @pytest.fixture(scope="module")
 def purchases() -> dict[str, list[date]]:
-    """Days with a purchase of each customer, in order."""
+    """Return the days with a purchase of each customer, in order."""
     days: defaultdict[str, set[date]] = defaultdict(set)
     file: Path = cdnow.fetch_drop() / "CDNOW_master.txt"
     for line in file.read_text().splitlines()[1:]:
@@ -27,7 +27,7 @@ def purchases() -> dict[str, list[date]]:
 
 
 def auc(scores: Sequence[float], outcomes: Sequence[bool]) -> float:
-    """Probability that one who bought is ranked above one who did not; ties count half (Mann-Whitney)."""
+    """Return the probability that a buyer ranks above a non-buyer; ties count half (Mann-Whitney)."""
     order = sorted(range(len(scores)), key=scores.__getitem__)
     ranks = [0.0] * len(scores)
     start = 0
@@ -61,7 +61,7 @@ def test_the_closed_form_ranks_as_measured_and_p_alive_worse_than_a_coin(purchas
     assert auc([closed[each] for each in again], [outcomes[each] for each in again]) == pytest.approx(0.723, abs=0.002)
 
 
-def test_whoever_bought_once_is_alive_for_certain_but_not_certain_to_buy() -> None:
+def test_single_purchase_means_alive_but_not_certain_to_buy() -> None:
     assert probability_alive(CDNOW, 0, 0.0, 30.0) == 1.0
     assert 0.5 < probability_no_purchase(CDNOW, 0, 0.0, 30.0, WEEKS) < 1.0
 

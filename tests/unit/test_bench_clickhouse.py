@@ -1,4 +1,4 @@
-"""What the benchmark of ClickHouse makes of its measurements."""
+"""Evaluation of the measurements of the ClickHouse benchmark."""
 
 import pytest
 from rich.console import Console

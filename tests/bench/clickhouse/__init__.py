@@ -1,1 +1,1 @@
-"""What ClickHouse owes to its readers, measured: answers at ten million touchpoints, bounded parts, and the rate of the sink."""
+"""Measurements of ClickHouse: query times at ten million touchpoints, number of parts, and the rate of the sink."""

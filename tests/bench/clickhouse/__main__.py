@@ -1,4 +1,4 @@
-"""`make bench-clickhouse`: what analysts wait for at ten million touchpoints, and how fast the sink is; tables, and JSON."""
+"""`make bench-clickhouse`: query times at ten million touchpoints and the rate of the sink, as tables and JSON."""
 
 import json
 import subprocess
@@ -18,8 +18,8 @@ from tests.harness.stack import TOUCHLINE, running_stack
 RESULTS = Path(__file__).parents[1] / "clickhouse.json"
 
 
-def migrated() -> None:
-    """Topics, tables and views. Raises FatalError with what `touchline migrate` says."""
+def migrate() -> None:
+    """Create topics, tables and views. Raises FatalError with the output of `touchline migrate`."""
     done = subprocess.run([TOUCHLINE, "migrate"], capture_output=True, text=True, check=False)
     if done.returncode:
         raise FatalError(f"touchline migrate ended with code {done.returncode}: {done.stderr.strip()}")
@@ -31,7 +31,7 @@ def migrated() -> None:
 @click.option("--minutes", default=10.0, show_default=True, help="How long 5,000 rows a second are written.")
 @click.option("--records", default=400_000, show_default=True, help="How many Kafka records are drained.")
 def main(touchpoints: int, customers: int, minutes: float, records: int) -> None:
-    """Measure ClickHouse as analysts and the sink feel it, about a quarter of an hour with the defaults.
+    """Measure the query times of analysts and the rate of the sink, in about 15 minutes with the defaults.
 
     Ends with code 1 where a limit is missed. Small runs are quick to answer, and their rates are rough.
 
@@ -45,7 +45,7 @@ def main(touchpoints: int, customers: int, minutes: float, records: int) -> None
     try:
         for part in parts_of_it:
             with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder)) as stack:
-                migrated()
+                migrate()
                 measured += part(stack)
             RESULTS.write_text(json.dumps({bar.figure: bar.found for bar in measured}, indent=1) + "\n")
     except TouchlineError as error:

@@ -1,4 +1,4 @@
-"""The four questions at work: of parts at rest, beside steady writing, and right after it."""
+"""Runs the four questions on merged parts, during steady writing, and right after it."""
 
 import time
 
@@ -8,43 +8,43 @@ from rich.progress import Progress
 
 from deploy.local.state import Stack
 from sinks.clickhouse import ClickHouse
-from tests.bench.clickhouse import parts, screens
+from tests.bench.clickhouse import output, parts
 from tests.bench.clickhouse.bars import Bar
 from tests.bench.clickhouse.beside import reader
 from tests.bench.clickhouse.fill import fill
-from tests.bench.clickhouse.questions import Answered, Question, ask, questions
+from tests.bench.clickhouse.questions import Question, Timings, ask, questions
 from tests.harness.sinks import refresh
 
-CALM_SECONDS = 600
+MAX_MERGE_SECONDS = 600
 STORED = """
     SELECT count(), sum(rows), sum(bytes_on_disk) FROM system.parts WHERE active AND database = 'touchline_store'
 """
-Asked = list[tuple[Question, Answered]]
+Asked = list[tuple[Question, Timings]]
 
 
 def measure(stack: Stack, console: Console, touchpoints: int, customers: int, minutes: float) -> list[Bar]:
-    """Fill the tables, which exist, and ask the questions: of parts at rest, while rows are written, and right after that."""
+    """Fill the existing tables and run the questions: on merged parts, during writing, and right after it."""
     client, server = ClickHouse(), psutil.Process(stack.service("clickhouse").pid)
     try:
         with Progress(console=console) as progress:
             fill(client, progress, touchpoints, customers)
             task = progress.add_task("merges of parts come to rest", total=None)
-            calm(client)
+            wait_for_merges(client)
             progress.remove_task(task)
-            at_rest = asked(client, server, progress, touchpoints, customers)
+            at_rest = run_questions(client, server, progress, touchpoints, customers)
             task = progress.add_task("5,000 rows a second", total=int(minutes * 60 / parts.EVERY))
             with reader([question for question, _ in at_rest]) as beside:
                 written = parts.write(client, touchpoints, customers, minutes, lambda: progress.advance(task))
             progress.remove_task(task)
             parts.read(client, touchpoints, written.touchpoints, customers)
-            after = asked(client, server, progress, touchpoints + written.touchpoints, customers)
+            after = run_questions(client, server, progress, touchpoints + written.touchpoints, customers)
         ((count, rows, size),) = client.query(STORED).rows
     finally:
         client.close()
     console.print(
-        screens.at_rest(f"{touchpoints:,} touchpoints of {customers:,} customers, 3 % stored twice, 1 % merged", at_rest)
+        output.at_rest(f"{touchpoints:,} touchpoints of {customers:,} customers, 3 % stored twice, 1 % merged", at_rest)
     )
-    console.print(screens.beside(beside, after))
+    console.print(output.beside(beside, after))
     console.print(
         f"{minutes:g} minutes of 5,000 rows a second: at most {written.most_parts} active parts, in {written.table};"
         f" {written.late:.1%} of the blocks came late."
@@ -55,25 +55,25 @@ def measure(stack: Stack, console: Console, touchpoints: int, customers: int, mi
         Bar("max_active_parts", written.most_parts, parts.MOST_PARTS),
         Bar("late_blocks_share", written.late, parts.MOST_LATE),
     ]
-    console.print(screens.larger(touchpoints, size * touchpoints / (touchpoints + written.touchpoints), at_rest))
+    console.print(output.larger(touchpoints, size * touchpoints / (touchpoints + written.touchpoints), at_rest))
     return bars
 
 
-def asked(client: ClickHouse, server: psutil.Process, progress: Progress, touchpoints: int, customers: int) -> Asked:
-    """Every question, each answer checked, with the tables by day made anew."""
+def run_questions(client: ClickHouse, server: psutil.Process, progress: Progress, touchpoints: int, customers: int) -> Asked:
+    """Refresh the tables by day, run every question and check each answer."""
     refresh()
     found: Asked = []
     for question in questions(touchpoints, customers, client):
-        task = progress.add_task(f"{question.name}, asked and checked", total=None)
+        task = progress.add_task(f"{question.name}, run and checked", total=None)
         told = ask(client, question, server, lambda task=task: progress.advance(task))  # type: ignore[misc]
         progress.remove_task(task)
         found.append((question, told))
     return found
 
 
-def calm(client: ClickHouse) -> None:
-    """Wait until no parts are being merged, ten minutes at most."""
-    end, still = time.monotonic() + CALM_SECONDS, 0
+def wait_for_merges(client: ClickHouse) -> None:
+    """Wait until no merge runs, for ten minutes at most."""
+    end, still = time.monotonic() + MAX_MERGE_SECONDS, 0
     while still < 3 and time.monotonic() < end:
         ((running,),) = client.query("SELECT count() FROM system.merges").rows
         still = 0 if running else still + 1

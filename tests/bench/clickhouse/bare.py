@@ -1,4 +1,4 @@
-"""What no sink can do without: read, decode, insert. No commits, no dead letters, no metrics, no second try.
+"""The minimum work of a sink: read, decode, insert. It has no commits, dead letters, metrics or retries.
 
 As the sink does, it inserts chunks of the sink's size and reads and decodes the next one meanwhile.
 `python -m tests.bench.clickhouse.bare COUNT` stores the first COUNT records of `touchline.resolved` and ends.

@@ -1,4 +1,4 @@
-"""What is measured is held to limits: each figure of `clickhouse.json` is a bar, and one that is missed fails the benchmark."""
+"""Limits of the benchmark: each figure of `clickhouse.json` is a bar, and a missed bar fails the benchmark."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from rich.table import Table
 
 
 class Bar(NamedTuple):
-    """A figure and its limit: the most that it may be, or the least that it must."""
+    """A figure with its upper or lower limit."""
 
     figure: str
     found: float
@@ -20,12 +20,12 @@ class Bar(NamedTuple):
 
 
 def missed(bars: Iterable[Bar]) -> list[str]:
-    """The figures of those that are not met."""
+    """Return the names of the figures that miss their limit."""
     return [bar.figure for bar in bars if not bar.met]
 
 
 def shown(bars: Iterable[Bar]) -> Table:
-    """One row per bar."""
+    """Return a table with one row per bar."""
     table = Table(title="Limits")
     for heading in ("figure", "found", "limit", ""):
         table.add_column(heading, justify="right" if heading in ("found", "limit") else "left")

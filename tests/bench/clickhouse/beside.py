@@ -1,4 +1,4 @@
-"""Somebody who reads while others write."""
+"""A reader that runs queries while others write."""
 
 import threading
 import time
@@ -15,9 +15,9 @@ PAUSE = 0.5
 
 @contextmanager
 def reader(questions: Sequence[Question]) -> Iterator[dict[str, list[float]]]:
-    """Until the block ends, a thread asks one question after the other, half a second apart; the seconds of each, by its name.
+    """Run one question after the other in a thread, half a second apart, until the block ends; collect the seconds by name.
 
-    Nobody compares the answers: they change while the question is asked.
+    The answers are not compared: they change during the query.
     """
     seconds: dict[str, list[float]] = {question.name: [] for question in questions}
     stop = threading.Event()
@@ -25,12 +25,12 @@ def reader(questions: Sequence[Question]) -> Iterator[dict[str, list[float]]]:
     def ask() -> None:
         client = ClickHouse()
         try:
-            for each in zip(*(cycle(question.asked) for question in questions), strict=True):
-                for question, asked in zip(questions, each, strict=True):
+            for each in zip(*(cycle(question.parameters) for question in questions), strict=True):
+                for question, parameters in zip(questions, each, strict=True):
                     if stop.wait(PAUSE):
                         return
                     began = time.perf_counter()
-                    client.query(question.sql, asked)
+                    client.query(question.sql, parameters)
                     seconds[question.name].append(time.perf_counter() - began)
         finally:
             client.close()

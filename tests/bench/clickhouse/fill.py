@@ -69,7 +69,7 @@ TOUCHPOINTS = f"""
 
 
 def readings(signal: str, value: str, numbers: str) -> str:
-    """One reading per touchpoint, as if the touchpoint had brought it."""
+    """Return the statement that inserts one reading per touchpoint."""
     return f"""
     INSERT INTO touchline_store.{signal}_by_customer
     (
@@ -114,7 +114,7 @@ MERGES = """
 
 
 def fill(client: ClickHouse, progress: Progress, touchpoints: int, customers: int) -> None:
-    """Insert everything, in pieces of a million rows. Half of the merges come before the touchpoints, half after them."""
+    """Insert all rows, a million at a time: half of the merges before the touchpoints, half after them."""
     merges = customers // MERGED
     _insert(client, progress, "merges", MERGES, merges // 2, customers)
     _insert(client, progress, "touchpoints", TOUCHPOINTS, touchpoints, customers)

@@ -1,4 +1,4 @@
-"""How many parts ten minutes of steady writing leave: a block each half second, as the sink makes them at 5,000 rows a second."""
+"""Counts active parts during ten minutes of steady writing: a block each half second, as a sink writes 5,000 rows a second."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ ACTIVE = """
 
 
 class Written(NamedTuple):
-    """How many touchpoints were written, the most active parts that any table had, which one, and the share of late blocks."""
+    """Touchpoints written, the highest number of active parts with its table, and the share of late blocks."""
 
     touchpoints: int
     most_parts: int
@@ -28,7 +28,7 @@ class Written(NamedTuple):
 
 
 def write(client: ClickHouse, first: int, customers: int, minutes: float, step: Callable[[], None]) -> Written:
-    """Touchpoints from number `first` on. A block is late that begins half a second after its time."""
+    """Write touchpoints from number `first` on. A block is late if it begins half a second after its time."""
     began, most, late, blocks = time.monotonic(), (0, ""), 0, int(minutes * 60 / EVERY)
     for block in range(blocks):
         due = began + block * EVERY
@@ -42,7 +42,7 @@ def write(client: ClickHouse, first: int, customers: int, minutes: float, step: 
 
 
 def read(client: ClickHouse, first: int, count: int, customers: int) -> None:
-    """The readings and journeys that these touchpoints brought, so that answers can be computed from numbers again."""
+    """Insert the readings and journeys of these touchpoints, so that answers can be computed from row numbers."""
     for start in range(first, first + count, PIECE):
         piece = min(PIECE, first + count - start)
         for sql in (SATISFACTION, CHURN, JOURNEYS):

@@ -1,4 +1,4 @@
-"""The four questions whose answers must be quick, each with the same answer computed from the row numbers alone.
+"""The four questions with a time limit, each with the same answer computed from the row numbers alone.
 
 An answer that differs ends the benchmark. Times are seconds as a client sees them, the rows decoded.
 """
@@ -97,17 +97,17 @@ PAIN_POINTS_BY_NUMBER = f"""
 
 
 class Question(NamedTuple):
-    """A query on the views, the one that computes its answer anew, and the parameters of each time it is asked."""
+    """A query on the views, the query that computes the expected answer, and the parameters of each run."""
 
     name: str
     limit_seconds: float
     sql: str
     by_number: str
-    asked: Sequence[Parameters]
+    parameters: Sequence[Parameters]
 
 
-class Answered(NamedTuple):
-    """Seconds and rows read; `cold` is the first time after the server's caches were emptied, the system's cache was not."""
+class Timings(NamedTuple):
+    """Seconds and rows read; `cold` is the first run after the server's caches were cleared, with a warm page cache."""
 
     p50: float
     p95: float
@@ -119,14 +119,14 @@ class Answered(NamedTuple):
 def questions(touchpoints: int, customers: int, client: ClickHouse) -> Iterator[Question]:
     dice = random.Random(20261122)
     common = {"first": 0, "count": touchpoints, "customers": customers}
-    who: list[Parameters] = []
-    while len(who) < TIMES:
-        # Every other one has taken in the customer before it; none has gone up in another.
-        number = dice.randrange(customers // MERGED) * MERGED + (1 if len(who) % 2 else dice.randrange(2, MERGED))
-        asked = {**common, "number": number, "customer": _id(client, "customer", number)}
-        who += [{**asked, "journey": journey} for (journey,) in client.query(JOURNEY, asked).rows]
-    yield Question("customer", 0.1, CUSTOMER, CUSTOMER_BY_NUMBER, who)
-    yield Question("timeline", 0.1, TIMELINE, TIMELINE_BY_NUMBER, who)
+    parameter_sets: list[Parameters] = []
+    while len(parameter_sets) < TIMES:
+        # Every other customer absorbed the one before it by a merge; none was merged away.
+        number = dice.randrange(customers // MERGED) * MERGED + (1 if len(parameter_sets) % 2 else dice.randrange(2, MERGED))
+        parameters = {**common, "number": number, "customer": _id(client, "customer", number)}
+        parameter_sets += [{**parameters, "journey": journey} for (journey,) in client.query(JOURNEY, parameters).rows]
+    yield Question("customer", 0.1, CUSTOMER, CUSTOMER_BY_NUMBER, parameter_sets)
+    yield Question("timeline", 0.1, TIMELINE, TIMELINE_BY_NUMBER, parameter_sets)
     for name, limit, days, sql, by_number in (
         ("kpi", 0.5, 90, KPI, KPI_BY_NUMBER),
         ("pain_points", 1.0, 30, PAIN_POINTS, PAIN_POINTS_BY_NUMBER),
@@ -136,25 +136,25 @@ def questions(touchpoints: int, customers: int, client: ClickHouse) -> Iterator[
         yield Question(name, limit, sql, by_number, windows)
 
 
-def ask(client: ClickHouse, question: Question, server: psutil.Process, step: Callable[[], None]) -> Answered:
-    """Ask it each time, compare each different answer. Raises FatalError where one is wrong."""
+def ask(client: ClickHouse, question: Question, server: psutil.Process, step: Callable[[], None]) -> Timings:
+    """Run the question with all parameters and compare the answers. Raises FatalError for a wrong one."""
     for cache in CACHES:
         client.execute(f"SYSTEM CLEAR {cache} CACHE")
     seconds, right, read, busy = [], dict[str, list[Row]](), 0, _cpu(server)
-    for asked in question.asked:
+    for parameters in question.parameters:
         began = time.perf_counter()
-        found = client.query(question.sql, asked).rows
+        found = client.query(question.sql, parameters).rows
         seconds.append(time.perf_counter() - began)
         read = max(read, client._client.last_query.progress.rows)
-        right[str(asked)] = found
+        right[str(parameters)] = found
         step()
     spent = (_cpu(server) - busy) / len(seconds)
-    for asked in {str(each): each for each in question.asked}.values():
-        if not _same(right[str(asked)], client.query(question.by_number, asked).rows):
-            raise FatalError(f"the answer to {question.name} is wrong for {asked}")
+    for parameters in {str(each): each for each in question.parameters}.values():
+        if not _same(right[str(parameters)], client.query(question.by_number, parameters).rows):
+            raise FatalError(f"the answer to {question.name} is wrong for {parameters}")
         step()
     cold, *rest = seconds
-    return Answered(_quantile(rest, 0.5), _quantile(rest, 0.95), cold, read, spent)
+    return Timings(_quantile(rest, 0.5), _quantile(rest, 0.95), cold, read, spent)
 
 
 def _id(client: ClickHouse, kind: str, number: int) -> str:
@@ -164,7 +164,7 @@ def _id(client: ClickHouse, kind: str, number: int) -> str:
 
 
 def _same(rows: Sequence[Row], others: Sequence[Row]) -> bool:
-    """Numbers may differ in the ninth digit: sums of floats depend on their order."""
+    """Compare rows; numbers may differ in the ninth digit, because sums of floats depend on their order."""
     return len(rows) == len(others) and all(
         math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) if isinstance(one, float) and other is not None else one == other
         for row, found in zip(rows, others, strict=True)

@@ -1,4 +1,4 @@
-"""How fast the sink of touchpoints drains Kafka, beside a bare reader and beside ClickHouse's own Kafka engine.
+"""Rate of the sink of touchpoints, compared with a bare reader and with ClickHouse's own Kafka engine.
 
 All three fill `touchline_store.touchpoints_by_event` with all that hangs on it, one after the other, each from the same orders.
 The clock runs from the first rows in the table until it has `records`; SPARE more are on Kafka, so no block waits to be filled.
@@ -64,7 +64,7 @@ QUEUE_TO_TABLE = """
 
 
 def measure(stack: Stack, console: Console, records: int) -> list[Bar]:
-    """Rows a second of all three, and the sink's share of the other two's; tables and topics exist."""
+    """Measure rows per second of all three, and the ratio of the sink to the others; tables and topics exist."""
     client, published = ClickHouse(), records + SPARE
     try:
         with Progress(console=console) as progress:
@@ -90,7 +90,7 @@ def measure(stack: Stack, console: Console, records: int) -> list[Bar]:
 
 
 def orders(count: int) -> Iterator[Output]:
-    """Each order twice: as its source publishes it, and resolved."""
+    """Yield each order twice: as its source publishes it, and resolved."""
     dice = Random(20261122)
     for number in range(count):
         customer = dice.randrange(CUSTOMERS)
@@ -117,7 +117,7 @@ def orders(count: int) -> Iterator[Output]:
 
 
 def rate(client: ClickHouse, records: int, running: Callable[[], Any]) -> float:
-    """Rows a second while it runs, until it has stored all there is. Raises FatalError when it takes too long."""
+    """Return rows per second until all rows are stored. Raises FatalError if it takes too long."""
     for table in ("touchpoints_by_event", *COPIES):
         client.execute(f"TRUNCATE TABLE touchline_store.{table}")
     end, rows, looks = time.monotonic() + LIMIT_SECONDS, 0, list[Look]()
@@ -132,7 +132,7 @@ def rate(client: ClickHouse, records: int, running: Callable[[], Any]) -> float:
 
 
 def per_second(looks: Sequence[Look], records: int) -> float:
-    """From the first look that saw rows to the one that saw `records`. Raises FatalError where these are one."""
+    """Return the rate from the first sample with rows to the sample with `records`. Raises FatalError if these are the same."""
     began, first = next(look for look in looks if look[1])
     ended, last = next(look for look in looks if look[1] >= records)
     if first == last:
@@ -151,7 +151,7 @@ def process(*command: object) -> Iterator[None]:
 
 
 class Registry(BaseHTTPRequestHandler):
-    """As much of a schema registry as the engine asks for: one schema by its id."""
+    """The part of a schema registry that the engine uses: one schema by its id."""
 
     def do_GET(self) -> None:
         body = json.dumps({"schema": json.dumps(load_schema(int(self.path.rpartition("/")[2])))}).encode()
@@ -161,7 +161,7 @@ class Registry(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tests.harness.stack import running_stack
     "--seconds", default=SECONDS, show_default=True, help="Of batches, of single events, and half as many without Kafka."
 )
 def main(seconds: int) -> None:
-    """Send to the intake: batches, single events at a steady rate, and batches while Kafka stands still.
+    """Measure the intake: batches, single events at a steady rate, and batches while Kafka is frozen.
 
     Example: python -m tests.bench.intake --seconds 10
     """

@@ -1,4 +1,4 @@
-"""What locust sends: single events, each with an id of its own, by users none of whom waits for another."""
+"""The load that locust sends: single events with unique ids, by independent users."""
 
 import itertools
 import time
@@ -11,12 +11,12 @@ AUTHORIZATION = {"Authorization": "Basic d3JpdGUta2V5Og=="}
 
 
 class Sender(FastHttpUser):  # type: ignore[misc]
-    """One event a second, at random moments: a slow answer keeps back one user, and the others send on."""
+    """Send one event per second, at random moments; a slow answer delays only one user."""
 
     wait_time = poisson(1)
 
     def on_start(self) -> None:
-        """Begin at a random moment, too."""
+        """Start at a random moment."""
         self.wait()
 
     @task  # type: ignore[untyped-decorator]

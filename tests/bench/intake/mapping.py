@@ -1,4 +1,4 @@
-"""What a mapping's expressions cost as `connectors/mapping/expressions.py` compiles them, against JMESPath's own interpreter."""
+"""Cost of compiled mapping expressions (`connectors/mapping/expressions.py`), compared with JMESPath's interpreter."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ EVENT = {
 
 
 def ratio() -> float:
-    """How many times the processor seconds of the closures the interpreter takes for the mapping of Segment's events."""
+    """Return the ratio of the interpreter's processor time to that of the closures, for the mapping of Segment's events."""
     mapping = DEFAULTS["segment"]
     groups = [{name: group} if isinstance(group, str) else group for name, group in mapping["map"].items()]
     texts = [text for group in groups for text in group.values()]
@@ -40,7 +40,7 @@ def ratio() -> float:
 
 
 def seconds(expressions: Sequence[Callable[[Any], Any]]) -> float:
-    """Processor seconds of this thread for all expressions of so many events."""
+    """Return the processor seconds of this thread for all expressions of `TIMES` events."""
     begin = time.thread_time()
     for _ in range(TIMES):
         for expression in expressions:

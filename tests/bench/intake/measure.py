@@ -1,4 +1,4 @@
-"""The intake under load: batches as fast as it takes them, single events at a steady rate, batches while Kafka stands still.
+"""Measures the intake: batches at full speed, single events at a steady rate, batches while Kafka is frozen.
 
 wrk sends batches over 16 connections, each of which waits for its answer. locust sends single events by users none of whom waits
 for another, so that a slow answer keeps nothing else from being sent, and stays in the figures.
@@ -38,22 +38,22 @@ MEGABYTE = 1024 * 1024
 
 
 class Load(NamedTuple):
-    """An intake that runs, and how to send to it."""
+    """A running intake with the commands that send to it."""
 
     intake: Intake
     process: psutil.Process
     kafka: psutil.Process
 
     def spent(self) -> tuple[float, float]:
-        """Processor seconds so far: of the intake, of Kafka."""
+        """Return the processor seconds so far of the intake and of Kafka."""
         return tuple(sum(each.cpu_times()[:2]) for each in (self.process, self.kafka))  # type: ignore[return-value]
 
     def memory(self) -> float:
-        """Megabytes that the intake holds."""
+        """Return the resident memory of the intake in megabytes."""
         return float(self.process.memory_info().rss) / MEGABYTE
 
     def batches(self, connections: int, seconds: int) -> tuple[int, int]:
-        """How many batches were answered, and how many of them not with 2xx. Raises FatalError where some were not answered."""
+        """Return the number of answered batches and of those without 2xx. Raises FatalError if some got no answer."""
         wrk = installed.debian("wrk", "wrk")
         (library,) = {path.parent for path in wrk.rglob("libluajit*.so*")}
         options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", f"{LIMIT_SECONDS:.0f}s", "-s", str(BATCHES)]
@@ -63,7 +63,7 @@ class Load(NamedTuple):
         return found(r"(\d+) requests in", said), found(r"Non-2xx or 3xx responses: (\d+)", said)
 
     def singles(self, seconds: int) -> dict[float, int]:
-        """How many of the single events had which latency, in milliseconds. Raises FatalError where some had no 2xx."""
+        """Return the number of single events by latency in milliseconds. Raises FatalError if some got no 2xx."""
         folder = installed.python("locust-2.47.0", HERE / "requirements.txt")
         options = ["--headless", "--json", "--loglevel", "ERROR", "--users", str(USERS), "--spawn-rate", str(USERS)]
         command = [str(folder / "bin/python"), str(folder / "bin/locust"), "-f", str(HERE / "locustfile.py"), *options]
@@ -74,7 +74,7 @@ class Load(NamedTuple):
 
 
 def ran(command: list[str], seconds: int, **environment: str) -> str:
-    """What a command that sends for so many seconds says at its end. Raises FatalError where it fails."""
+    """Return the output of a command that sends for `seconds`. Raises FatalError if it fails."""
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds + 120, env={**os.environ, **environment}, check=False
     )
@@ -84,13 +84,13 @@ def ran(command: list[str], seconds: int, **environment: str) -> str:
 
 
 def found(pattern: str, text: str) -> int:
-    """The number in the text; 0 where it is not there."""
+    """Return the number in the text, or 0 without a match."""
     match = re.search(pattern, text)
     return int(match.group(1)) if match else 0
 
 
 def quantile(latencies: dict[float, int], share: float) -> float:
-    """The latency that this share of all does not exceed."""
+    """Return the latency that this share of the events does not exceed."""
     left = share * sum(latencies.values())
     for latency, count in sorted(latencies.items()):
         left -= count
@@ -100,7 +100,7 @@ def quantile(latencies: dict[float, int], share: float) -> float:
 
 
 def throughput(load: Load, seconds: int) -> dict[str, float]:
-    """Events a second in batches, and for how many the processor's second is enough."""
+    """Measure events per second in batches, and events per second of processor time."""
     before = load.spent()
     batches, refused = load.batches(CONNECTIONS, seconds)
     intake, kafka = (after - each for after, each in zip(load.spent(), before, strict=True))
@@ -114,7 +114,7 @@ def throughput(load: Load, seconds: int) -> dict[str, float]:
 
 
 def latency(load: Load, seconds: int) -> dict[str, float]:
-    """Milliseconds from sending a single event to its answer, and what a request costs."""
+    """Measure milliseconds from sending a single event to its answer, and the processor time of a request."""
     before = load.spent()[0]
     answered = load.singles(seconds)
     count = sum(answered.values())
@@ -127,7 +127,7 @@ def latency(load: Load, seconds: int) -> dict[str, float]:
 
 
 def standstill(load: Load, seconds: int) -> dict[str, float]:
-    """Batches of a thousand connections while Kafka stands still: what is refused, and what memory that takes."""
+    """Send batches on a thousand connections while Kafka is frozen; measure refusals and memory."""
     peak = load.memory()
     load.kafka.suspend()
     try:
@@ -148,7 +148,7 @@ def standstill(load: Load, seconds: int) -> dict[str, float]:
 
 
 def refusal(intake: Intake) -> tuple[int, str | None]:
-    """The answer to one more event: status and Retry-After."""
+    """Send one event; return the status and Retry-After of the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", intake.port, timeout=LIMIT_SECONDS)
     try:
         connection.request("POST", "/v1/page", b'{"userId": "u1", "name": "Pricing"}', WRITE)
@@ -160,7 +160,7 @@ def refusal(intake: Intake) -> tuple[int, str | None]:
 
 @contextmanager
 def sampled(measured: Callable[[], float]) -> Iterator[list[float]]:
-    """Its values, five a second, until the end of the block."""
+    """Collect its values, five per second, until the block ends."""
     samples, over = [measured()], threading.Event()
 
     def sample() -> None:
@@ -177,7 +177,7 @@ def sampled(measured: Callable[[], float]) -> Iterator[list[float]]:
 
 
 def measure(stack: Stack, console: Console, seconds: int = SECONDS) -> dict[str, float]:
-    """All of it, on a running stack; prints a table."""
+    """Measure everything on a running stack and print a table."""
     ensure_topics(KafkaSettings(), dry_run=False)
     with tempfile.TemporaryDirectory() as folder:
         intake = create_instance(Path(folder))

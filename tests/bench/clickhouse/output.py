@@ -1,18 +1,18 @@
-"""What the benchmark prints about the four questions."""
+"""Tables of the four questions."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from tests.bench.clickhouse.questions import Answered, Question
+from tests.bench.clickhouse.questions import Question, Timings
 
 LARGE = 100_000_000
 BY_DAYS = ("kpi", "pain_points")
 
 
-def at_rest(title: str, found: Sequence[tuple[Question, Answered]]) -> Table:
-    """The first time, when all parts were merged."""
+def at_rest(title: str, found: Sequence[tuple[Question, Timings]]) -> Table:
+    """Return the table of the first run, on merged parts."""
     shown = _headed(title, "p50 s", "p95 s", "limit s", "first, caches empty", "CPU s", "rows read")
     for question, told in found:
         seconds = (told.p50, told.p95, question.limit_seconds, told.cold, told.cpu_seconds)
@@ -20,8 +20,8 @@ def at_rest(title: str, found: Sequence[tuple[Question, Answered]]) -> Table:
     return shown
 
 
-def beside(meanwhile: Mapping[str, Sequence[float]], after: Sequence[tuple[Question, Answered]]) -> Table:
-    """The seconds of one reader beside the writing, whose answers change and are not checked, and those right after it."""
+def beside(meanwhile: Mapping[str, Sequence[float]], after: Sequence[tuple[Question, Timings]]) -> Table:
+    """Return the table of one reader during the writing (answers change and are not checked) and right after it."""
     shown = _headed("The same, of parts just written", "meanwhile, p50 s", "p95 s", "right after, p50 s", "p95 s", "rows read")
     for question, told in after:
         shown.add_row(
@@ -30,8 +30,8 @@ def beside(meanwhile: Mapping[str, Sequence[float]], after: Sequence[tuple[Quest
     return shown
 
 
-def larger(touchpoints: int, size: float, found: Sequence[tuple[Question, Answered]]) -> str:
-    """What a hundred million would need, by proportion to this many that take `size` bytes."""
+def larger(touchpoints: int, size: float, found: Sequence[tuple[Question, Timings]]) -> str:
+    """Estimate disk and time for a hundred million touchpoints in proportion to this number, which takes `size` bytes."""
     times = LARGE / touchpoints
     gib = size * times / 2**30
     days = " and ".join(f"{told.p95 * times:.1f} s for {question.name}" for question, told in found if question.name in BY_DAYS)
@@ -50,7 +50,7 @@ def _headed(title: str, *headings: str) -> Table:
 
 
 def _spread(seconds: Sequence[float]) -> tuple[str, str]:
-    """Median and p95 of at least two."""
+    """Return median and p95 of at least two values."""
     if len(seconds) < 2:
         return "-", "-"
     return _seconds(statistics.median(seconds)), _seconds(statistics.quantiles(seconds, n=20, method="inclusive")[-1])
