@@ -1,6 +1,6 @@
 """Diagnosis of a failed connection, second part: the first requests of the Kafka protocol, up to the login.
 
-The probe speaks the protocol itself, because the clients retry and log where it wants one answer, and `schemas` knows none.
+The probe sends the requests itself (`kafka_requests.py`): the clients retry and log, and the probe needs exactly one answer.
 """
 
 import base64
@@ -12,33 +12,29 @@ import ssl
 import struct
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from schemas.errors import ConfigError, RetryableError, TouchlineError
 from schemas.service.connection import KafkaConnection
+from schemas.service.kafka_requests import (
+    API_VERSIONS,
+    METADATA,
+    METADATA_OF_NO_TOPIC,
+    PROTOCOL_ERRORS,
+    SASL_AUTHENTICATE,
+    SASL_HANDSHAKE,
+    UNSUPPORTED_MECHANISM,
+    ask,
+    ask_sasl,
+    read_auth_bytes,
+    read_brokers,
+    read_strings,
+)
 from schemas.service.probe import Server, open_socket, open_tls, raise_for_alert, speaks_tls
 from schemas.service.tokens import TokenError, token_command
 
 DEFAULT_PORT = 9092
-MAX_ANSWER_BYTES = 1024 * 1024
-API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE, METADATA = (18, 0), (17, 1), (36, 0), (3, 4)
-METADATA_OF_NO_TOPIC = struct.pack(">i?", 0, False)
-UNSUPPORTED_MECHANISM = 33
 SCRAM_HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
-
-
-class HungUpError(Exception):
-    """The broker closed the connection instead of answering, or answered with something that is not Kafka's protocol."""
-
-
-PROTOCOL_ERRORS = (OSError, HungUpError, struct.error, ValueError, KeyError)
-
-
-class Answer(NamedTuple):
-    """Answer of a SASL request: an error code, and the mechanisms or the bytes that came with it."""
-
-    code: int
-    rest: bytes
 
 
 def diagnose_kafka(kafka: KafkaConnection) -> TouchlineError | None:
@@ -99,7 +95,7 @@ def _log_in(kafka: KafkaConnection, server: Server) -> None:
             if kafka.is_sasl:
                 _choose_mechanism(kafka, server, connection)
                 _authenticate(kafka, server, connection)
-            brokers = _read_brokers(ask(connection, METADATA, METADATA_OF_NO_TOPIC))
+            brokers = read_brokers(ask(connection, METADATA, METADATA_OF_NO_TOPIC))
         except TimeoutError:
             raise RetryableError(f"{server} stopped to answer during the login: look into the broker's log") from None
         except PROTOCOL_ERRORS as error:
@@ -132,9 +128,9 @@ def _raise_for_first_request(server: Server, error: Exception, *, is_tls: bool) 
 
 def _choose_mechanism(kafka: KafkaConnection, server: Server, connection: socket.socket) -> None:
     mechanism = str(kafka.sasl_mechanism)
-    answer = _sasl(connection, SASL_HANDSHAKE, struct.pack(">h", len(mechanism)) + mechanism.encode())
+    answer = ask_sasl(connection, SASL_HANDSHAKE, struct.pack(">h", len(mechanism)) + mechanism.encode())
     if answer.code == UNSUPPORTED_MECHANISM:
-        offered = ", ".join(_read_strings(answer.rest))
+        offered = ", ".join(read_strings(answer.rest))
         setting = kafka.setting("sasl_mechanism")
         raise ConfigError(f"{server} does not offer {mechanism} but {offered}: set {setting} to one that it offers")
     if answer.code:
@@ -144,10 +140,10 @@ def _choose_mechanism(kafka: KafkaConnection, server: Server, connection: socket
 
 def _authenticate(kafka: KafkaConnection, server: Server, connection: socket.socket) -> None:
     def exchange(message: bytes) -> bytes:
-        answer = _sasl(connection, SASL_AUTHENTICATE, struct.pack(">i", len(message)) + message)
+        answer = ask_sasl(connection, SASL_AUTHENTICATE, struct.pack(">i", len(message)) + message)
         if answer.code:
             raise ConfigError(f"{server} rejects {rejected}")
-        return _read_auth_bytes(answer.rest)
+        return read_auth_bytes(answer.rest)
 
     user, command = kafka.sasl_username or "", kafka.sasl_token_command or ""
     if kafka.sasl_mechanism == "OAUTHBEARER":
@@ -179,59 +175,3 @@ def _scram(name: str, user: str, password: str, exchange: Callable[[bytes], byte
     signature = hmac.digest(hashlib.new(name, key).digest(), f"{first},{challenge},{last}".encode(), name)
     proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature, strict=True))).decode()
     exchange(f"{last},p={proof}".encode())
-
-
-def ask(connection: socket.socket, api: tuple[int, int], body: bytes) -> bytes:
-    """Send one request (api: key and version) and return the answer's body. Raises OSError and HungUpError."""
-    message = struct.pack(">hhih", *api, 1, -1) + body
-    connection.sendall(struct.pack(">i", len(message)) + message)
-    (size,) = struct.unpack(">i", _receive(connection, 4))
-    if not 4 <= size <= MAX_ANSWER_BYTES:
-        raise HungUpError
-    return _receive(connection, size)[4:]
-
-
-def _receive(connection: socket.socket, size: int) -> bytes:
-    received = b""
-    while len(received) < size:
-        part = connection.recv(size - len(received))
-        if not part:
-            raise HungUpError
-        received += part
-    return received
-
-
-def _sasl(connection: socket.socket, api: tuple[int, int], body: bytes) -> Answer:
-    answer = ask(connection, api, body)
-    return Answer(struct.unpack_from(">h", answer)[0], answer[2:])
-
-
-def _read_strings(rest: bytes) -> list[str]:
-    (count,), at = struct.unpack_from(">i", rest), 4
-    found = []
-    for _ in range(count):
-        (size,) = struct.unpack_from(">h", rest, at)
-        found.append(rest[at + 2 : at + 2 + size].decode())
-        at += 2 + size
-    return found
-
-
-def _read_brokers(answer: bytes) -> list[tuple[str, int]]:
-    """Return the advertised addresses of a metadata answer, which begins with a time and the number of brokers."""
-    (count,), at = struct.unpack_from(">i", answer, 4), 8
-    found = []
-    for _ in range(count):
-        (size,) = struct.unpack_from(">h", answer, at + 4)
-        host = answer[at + 6 : at + 6 + size].decode()
-        port, rack = struct.unpack_from(">ih", answer, at + 6 + size)
-        found.append((host, port))
-        at += 12 + size + max(0, rack)
-    return found
-
-
-def _read_auth_bytes(rest: bytes) -> bytes:
-    """Skip the error message, which is null where the code is 0, and return the bytes that follow."""
-    (size,) = struct.unpack_from(">h", rest)
-    at = 2 + max(0, size)
-    (length,) = struct.unpack_from(">i", rest, at)
-    return rest[at + 4 : at + 4 + max(0, length)]

@@ -10,7 +10,8 @@ import pytest
 
 from schemas.errors import RetryableError
 from schemas.service.connection import KafkaConnection
-from schemas.service.kafka_probe import API_VERSIONS, METADATA, diagnose_kafka
+from schemas.service.kafka_probe import diagnose_kafka
+from schemas.service.kafka_requests import API_VERSIONS, METADATA
 
 
 @contextmanager
