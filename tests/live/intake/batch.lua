@@ -1,4 +1,4 @@
--- What wrk sends: batches of 100 events, each with an id of its own.
+-- Requests of wrk: batches of 100 events, each event with its own id.
 local n = 0
 local id = math.random(1e9)
 function init(args) math.randomseed(os.time()) ; id = math.random(1e9) end

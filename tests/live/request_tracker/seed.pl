@@ -1,5 +1,5 @@
-# A user with the rights that the connector needs and no other, tickets with the same second in all their transactions; prints
-# the user's token. Argument: how many tickets.
+# Create a user with only the rights that the connector needs, and tickets whose transactions all have the same time.
+# Print the user's token. Argument: number of tickets.
 use strict;
 use warnings;
 use RT;
