@@ -78,21 +78,21 @@ def migrate(client: ClickHouse, *, cluster: str, dry_run: bool) -> Iterator[Step
     Raises ConfigError if migrations differ or rights are missing, UnavailableError while another migration runs.
     """
     with nullcontext() if dry_run else client.hold_lock(LOCK):
-        for step in plan(_applied(client), own_rights=_check_rights(client), cluster=cluster):
+        for step in plan(_applied(client), has_sql_users=_check_rights(client), cluster=cluster):
             if not dry_run:
                 for statement in step.statements:
                     client.execute(statement)
             yield step
 
 
-def plan(applied: dict[str, str], *, own_rights: bool, cluster: str = "") -> list[Step]:
+def plan(applied: dict[str, str], *, has_sql_users: bool, cluster: str = "") -> list[Step]:
     """Return all steps in order, for a cluster if one is named. Raises ConfigError for a bad name, and as `find_pending` does."""
     found = migrations()
     if not re.fullmatch(r"\w*", cluster):
         raise ConfigError("TOUCHLINE_CLICKHOUSE_CLUSTER must be a name of remote_servers: letters, digits and _")
     waiting = {script.name for script in find_pending(found, applied)}
     steps = [Step("database", "all", "ensure", _database_statements(cluster))]
-    if own_rights:  # before the migrations: the definer of a materialized view must exist
+    if has_sql_users:  # before the migrations: the definer of a materialized view must exist
         roles = role_statements()
         statements = [cluster_form.add_cluster(each, cluster) for each in roles] if cluster else roles
         steps.append(Step("rights", "roles", "ensure", statements))

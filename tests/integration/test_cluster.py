@@ -43,7 +43,7 @@ from tests.harness.sinks import (
 )
 
 pytestmark = pytest.mark.integration
-STATEMENTS = [(step.name, each) for step in plan({}, own_rights=True, cluster="main") for each in step.statements]
+STATEMENTS = [(step.name, each) for step in plan({}, has_sql_users=True, cluster="main") for each in step.statements]
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def shards(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
     config = f"<remote_servers><main>{known}</main></remote_servers>"
     homes = [tmp_path_factory.mktemp("shard") for _ in places]
     with engine(homes[0], places[0], config) as first, engine(homes[1], places[1], config) as second:
-        for step in plan({}, own_rights=False, cluster="main"):
+        for step in plan({}, has_sql_users=False, cluster="main"):
             for statement in step.statements:
                 for client in (first, second) if " ON CLUSTER main" in statement else (first,):
                     client.execute(for_one_server(statement))
@@ -133,7 +133,7 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
         for step in range(5)
     ]
     with engine(tmp_path, choose_ports(1)[0], "") as one:
-        for step in plan({}, own_rights=False):
+        for step in plan({}, has_sql_users=False):
             for statement in step.statements:
                 one.execute(statement)
         inputs: dict[tuple[str, str], list[Fields]] = {

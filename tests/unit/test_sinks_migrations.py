@@ -5,15 +5,18 @@ import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from deploy.topics import options, plan
 from schemas.errors import ConfigError
 from schemas.wire.topics import TOPICS
+from sinks.clickhouse import Answer, ClickHouse
 from sinks.contract import select_tables, tables
-from sinks.migrations import find_pending
-from sinks.scripts import TABLES, Script, migrations, views
+from sinks.migrations import GRANTED, find_pending, migrate
+from sinks.rights.masks import find_open_columns
+from sinks.scripts import TABLES, Script, migrations, view_statements, views
 
 
 def write(folder: Path, *names: str) -> None:
@@ -115,3 +118,38 @@ def test_topics_are_created_left_or_configured() -> None:
     assert {change.topic for change in rest if options(change.topic)["cleanup.policy"] == "compact"} == {
         topic for topic in TOPICS if topic.compacted
     }
+
+
+class ConfiguredServer:
+    """Server whose users are in its configuration, with these grants of the role touchline_analyst on touchline_unmasked."""
+
+    def __init__(self, grants: set[tuple[str, str]]) -> None:
+        self.grants = grants
+
+    def query(self, sql: str) -> Answer:
+        if sql == GRANTED:
+            return Answer([], sorted(self.grants))
+        return Answer([], [(1 if "system.users" in sql else 0,)])
+
+
+NEEDED = {(view, column) for view, columns in find_open_columns(view_statements()).items() for column in columns}
+
+
+def dry_run(grants: set[tuple[str, str]]) -> int:
+    return len(list(migrate(cast("ClickHouse", ConfiguredServer(grants)), cluster="", dry_run=True)))
+
+
+def test_configured_grants_are_accepted_when_they_match_the_views() -> None:
+    assert dry_run(NEEDED) > len(views())
+
+
+@pytest.mark.parametrize("excess", [("", ""), ("touchpoints", ""), ("touchpoints", "text"), ("touchpoints", "attributes.values")])
+def test_configured_grant_on_personal_data_is_refused(excess: tuple[str, str]) -> None:
+    """An empty name stands for all views, or for all columns of a view."""
+    with pytest.raises(ConfigError, match=r"touchline_analyst may read touchline_unmasked\..* which no mask covers"):
+        dry_run(NEEDED | {excess})
+
+
+def test_missing_configured_grant_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"lacks SELECT on touchline_unmasked\.touchpoints\.system: restart a local stack"):
+        dry_run(NEEDED - {("touchpoints", "system")})

@@ -132,7 +132,7 @@ def test_rights_and_views_are_created_on_every_server() -> None:
 
 def test_pending_migrations_are_planned_and_each_records_itself_last() -> None:
     found = migrations()
-    steps = plan({script.name: script.checksum for script in found[1:]}, own_rights=False)
+    steps = plan({script.name: script.checksum for script in found[1:]}, has_sql_users=False)
     applied = [step for step in steps if step.action == "apply"]
     assert [step.name for step in applied] == [found[0].name]
     assert applied[0].statements[-1].endswith(f"SELECT '{found[0].name}', '{found[0].checksum}'")
@@ -143,7 +143,7 @@ def test_pending_migrations_are_planned_and_each_records_itself_last() -> None:
 @pytest.mark.parametrize("cluster", ["", "main"])
 def test_definer_is_created_before_anything_names_it(cluster: str) -> None:
     """A server refuses a view with an unknown definer."""
-    planned = [each for step in plan({}, own_rights=True, cluster=cluster) for each in step.statements]
+    planned = [each for step in plan({}, has_sql_users=True, cluster=cluster) for each in step.statements]
     naming = [each for each in planned if "touchline_definer" in each]
     assert naming[0].startswith("CREATE USER IF NOT EXISTS touchline_definer")
     assert "DEFINER = touchline_definer" in "".join(naming)
