@@ -40,8 +40,8 @@ class Heartbeat:
             await asyncio.sleep(BEAT_SECONDS)
 
     def lag(self) -> float:
-        """Return the lag of the loop in seconds. Thread-safe."""
-        return max(0.0, time.monotonic() - self._beat - BEAT_SECONDS)
+        """Return the lag of the loop in seconds, 0 before the first beat: the process still waits for its services. Thread-safe."""
+        return max(0.0, time.monotonic() - self._beat - BEAT_SECONDS) if self.beats else 0.0
 
     def live(self) -> str:
         """Return why the loop counts as stuck, or an empty text."""

@@ -54,6 +54,8 @@ def test_blocked_loop_is_reported_while_it_is_blocked() -> None:
 
 def test_lag_of_half_a_minute_is_not_live() -> None:
     heartbeat = Heartbeat()
-    assert heartbeat.live() == ""
     heartbeat._beat -= 40
+    assert heartbeat.lag() == 0, "a loop that has not started has no lag"
+    assert heartbeat.live() == ""
+    heartbeat.beats = 1
     assert heartbeat.live() == "the event loop has been blocked for 40 s: restart this process"
