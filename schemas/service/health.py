@@ -40,7 +40,7 @@ class Heartbeat:
             await asyncio.sleep(BEAT_SECONDS)
 
     def lag(self) -> float:
-        """Return the lag of the loop in seconds, 0 before the first beat: the process still waits for its services. Thread-safe."""
+        """Return the lag of the loop in seconds, 0 before the first beat: the process waits for its services. Thread-safe."""
         return max(0.0, time.monotonic() - self._beat - BEAT_SECONDS) if self.beats else 0.0
 
     def live(self) -> str:
