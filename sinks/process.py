@@ -118,7 +118,9 @@ def _take_error(runner: Runner, task: asyncio.Task[None], stop: threading.Event)
 
 
 async def _lag(runners: list[Runner]) -> int | None:
-    """Return the records that are not stored yet, or None where Kafka does not answer, as for a consumer that is stopping."""
+    """Return the records that are not stored yet. Return None while a consumer starts or stops, or Kafka does not answer."""
+    if not all(runner.started for runner in runners):
+        return None
     try:
         async with asyncio.timeout(LAG_TIMEOUT_SECONDS):
             return sum([await runner.waiting() for runner in runners])

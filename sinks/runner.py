@@ -88,9 +88,9 @@ class Runner:
 
     async def run(self) -> None:
         """Store chunks until `stop` is set. Raises ConfigError (the topic or table is missing), FatalError, KafkaError."""
-        if not await kafka.start(self._consumer, self._settings, self._stop):
-            return
         try:
+            if not await kafka.start(self._consumer, self._settings, self._stop):
+                return
             if not await kafka.has_topic(self._consumer, self.table.topic):
                 raise ConfigError(f"Kafka has no topic {self.table.topic}: run `touchline migrate`")
             self._consumer.subscribe([self.table.topic], listener=self._ownership)

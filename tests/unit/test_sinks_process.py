@@ -20,9 +20,20 @@ SETTINGS = KafkaSettings(bootstrap_servers="broker:9092")
 class StoppedRunner:
     """A table whose consumer is stopping: it never returns its lag."""
 
+    started = True
+
     async def waiting(self) -> int:
         await asyncio.Event().wait()
         raise AssertionError
+
+
+class StartingRunner:
+    """A table whose consumer has not started: its lag cannot be read."""
+
+    started = False
+
+    async def waiting(self) -> int:
+        raise AttributeError
 
 
 class Client:
@@ -56,6 +67,10 @@ def test_lag_of_a_consumer_that_never_answers_is_unknown(monkeypatch: pytest.Mon
     monkeypatch.setattr(process, "LAG_TIMEOUT_SECONDS", 0.05)
     lag = process._lag([cast("Runner", StoppedRunner())])
     assert asyncio.run(asyncio.wait_for(lag, timeout=5)) is None
+
+
+def test_lag_of_a_consumer_that_has_not_started_is_unknown() -> None:
+    assert asyncio.run(process._lag([cast("Runner", StartingRunner())])) is None
 
 
 def test_client_starts_once_kafka_is_back_with_one_line_in_the_log(
