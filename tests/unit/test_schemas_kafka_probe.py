@@ -1,5 +1,6 @@
-"""The diagnosis of a broker that answers, but advertises addresses that clients cannot use."""
+"""Diagnosis of a broker that advertises unusable addresses, and the login by SCRAM."""
 
+import secrets
 import socket
 import struct
 import threading
@@ -7,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from kafka.net.sasl.scram import ScramClient
 
 from schemas.errors import RetryableError
+from schemas.service import kafka_probe
 from schemas.service.connection import KafkaConnection
 from schemas.service.kafka_probe import diagnose_kafka
 from schemas.service.kafka_requests import API_VERSIONS, METADATA
@@ -66,3 +69,20 @@ def test_unreachable_broker_is_named(address: tuple[str, int]) -> None:
 def test_one_usable_address_is_enough() -> None:
     with broker([("127.0.0.1", 0)], None) as port:
         assert diagnose_kafka(KafkaConnection(bootstrap_servers=f"127.0.0.1:1,127.0.0.1:{port}")) is None
+
+
+@pytest.mark.parametrize(("mechanism", "name"), [("SCRAM-SHA-256", "sha256"), ("SCRAM-SHA-512", "sha512")])
+def test_scram_messages_equal_those_of_kafka_python(monkeypatch: pytest.MonkeyPatch, mechanism: str, name: str) -> None:
+    reference = ScramClient("ann", "password", mechanism)
+    monkeypatch.setattr(secrets, "token_hex", lambda _size: reference.nonce.decode())
+    challenge = f"r={reference.nonce.decode()}server,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".encode()
+    sent: list[bytes] = []
+
+    def exchange(message: bytes) -> bytes:
+        sent.append(message)
+        return challenge
+
+    kafka_probe._scram(name, "ann", "password", exchange)
+    expected = [reference.first_message()]
+    reference.process_server_first_message(challenge)
+    assert sent == [*expected, reference.final_message()]
