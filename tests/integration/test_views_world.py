@@ -29,6 +29,19 @@ PLAIN = [view.name for view in views() if not PARAMETER.search(view.sql)]
 WITH_CUSTOMERS = [view for view in PLAIN if "customer_id" in declared(view)]
 
 
+def read_tables(view: str) -> set[str]:
+    """Return the stored tables with the rows of a view, also through other views; merges and erasures only hide rows."""
+    (sql,) = (each.sql for each in views() if each.name == view)
+    through = {name for name in re.findall(r"touchline\.(\w+)", sql) if name != view}
+    hidden = {"touchline_store.merges", "touchline_store.erasures"}
+    return set(re.findall(r"FROM (touchline_store\.\w+)", sql)).union(*map(read_tables, through)) - hidden
+
+
+# The clean world has no merges, so views of merges differ by intent.
+OF_MERGES = {table.stored for table in tables().values() if "merge" in table.schemas}
+COMPARABLE = [view for view in PLAIN if not read_tables(view) & OF_MERGES]
+
+
 @pytest.fixture(scope="module")
 def client(own_stack: Stack) -> Iterator[ClickHouse]:
     """Migrate and stop merges, so that only the views remove duplicates."""
@@ -82,7 +95,7 @@ def test_tables_hold_duplicates_in_unmerged_parts(messy: ClickHouse) -> None:
         assert ask_value(f"SELECT count() FROM {stored}") > ask_value(f"SELECT count() FROM {stored} FINAL"), table
 
 
-@pytest.mark.parametrize("view", [view for view in PLAIN if view != "identity_changes"])
+@pytest.mark.parametrize("view", COMPARABLE)
 def test_view_is_the_same_over_duplicates_and_unmerged_parts(view: str, messy: ClickHouse, clean: dict[str, list[str]]) -> None:
     """A view whose tables the world does not fill is empty both times."""
     filled = [table for table in read_tables(view) if ask_value(f"SELECT count() FROM {table}")]
@@ -105,14 +118,6 @@ def test_view_of_one_customer_equals_the_view_of_all_with_a_condition(view: str,
     assert [read_view(messy, f"{view}_of(customer_id = '{each}')") for each in customers] == found
     for lost in world.merged:
         assert read_view(messy, f"{view}_of(customer_id = '{UUID(bytes=lost)}')") == []
-
-
-def read_tables(view: str) -> set[str]:
-    """Return the stored tables with the rows of a view, also through other views; merges and erasures only hide rows."""
-    (sql,) = (each.sql for each in views() if each.name == view)
-    through = {name for name in re.findall(r"touchline\.(\w+)", sql) if name != view}
-    hidden = {"touchline_store.merges", "touchline_store.erasures"}
-    return set(re.findall(r"FROM (touchline_store\.\w+)", sql)).union(*map(read_tables, through)) - hidden
 
 
 def test_pain_points_of_all_days_equal_pain_points(messy: ClickHouse, clean: dict[str, list[str]]) -> None:
