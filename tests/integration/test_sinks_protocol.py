@@ -192,7 +192,7 @@ def test_foreign_commit_metadata_stops_the_table_with_advice() -> None:
     process = sink("signals", "--until-idle", "1")
     _, log = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "start the version that wrote them, or reset the group's offsets" in log
+    assert "start the version that wrote them, or reset the offsets of the group" in log
     begun.commit("")
     store("signals")
     assert begun.count_rows() == (10, 10)
