@@ -346,7 +346,7 @@ def test_deleted_parties_without_log_row_are_found_by_comparison(
     [
         ({}, "wrong", "_PASSWORD"),
         ({"user": "reader"}, "not-an-administrator", "make `user` an administrator"),
-        ({"url": "/nothing"}, PASSWORD, "is `url` right"),
+        ({"url": "/nothing"}, PASSWORD, "check `url`"),
     ],
 )
 def test_check_names_setting_to_change(
