@@ -41,6 +41,7 @@ from tests.harness.sinks import (
     resolved,
     to_uuid,
 )
+from tests.harness.waiting import eventually
 
 pytestmark = pytest.mark.integration
 STATEMENTS = [(step.name, each) for step in plan({}, has_sql_users=True, cluster="main") for each in step.statements]
@@ -55,10 +56,7 @@ def engine(home: Path, ports: Ports, config: str) -> Iterator[ClickHouse]:
     process = subprocess.Popen(server.command(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     client = ClickHouse(ClickHouseSettings(host="127.0.0.1", port=ports.clickhouse))
     try:
-        end = time.monotonic() + 30
-        while not server.ready(ports):
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        eventually(lambda: server.ready(ports), 120)
         yield client
     finally:
         client.close()
