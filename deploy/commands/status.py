@@ -9,7 +9,7 @@ from rich.filesize import decimal
 from rich.text import Text
 
 from deploy.local import state
-from deploy.local.clickhouse.server import http_address
+from deploy.local.clickhouse.server import curl, http_address
 from deploy.local.health import Health, State, examine
 from deploy.local.state import Stack
 from deploy.terminal.console import console, print_line
@@ -64,6 +64,6 @@ def show_services(on: Console, stack: Stack | None, services: list[Health]) -> N
     if stack is None or not stack.alive:
         print_line(on, f"Start it with: {line('up')}")
         return
-    url = f"http://{http_address(stack.ports)}"
-    print_line(on, f"Query: curl {url} --data-binary 'SELECT version()'")
-    print_line(on, f"In the browser: {url}/play")
+    print_line(on, f"Query: {curl(state.home(), stack.ports, 'SELECT version()')}")
+    print_line(on, f"In the browser: http://{http_address(stack.ports)}/play")
+    print_line(on, f"Log in as {state.ADMIN}, with the password in {state.password_file(state.home())}")

@@ -33,6 +33,7 @@ def command(*, download_only: bool) -> None:
     on.print("Touchline is running already." if was_running else "Touchline is up.", style="bold")
     print_line(on, f"  Kafka       127.0.0.1:{stack.kafka_port}")
     print_line(on, f"  ClickHouse  127.0.0.1:{stack.clickhouse_port}, in the browser http://{http_address(stack.ports)}/play")
+    print_line(on, f"  Log in as   {state.ADMIN}, with the password in {state.password_file(state.home())}")
 
 
 def download(on: Console) -> None:

@@ -21,7 +21,7 @@ from deploy.demo.inputs import Input, prepare_inputs
 from deploy.demo.output import Show, flow_table, show_progress
 from deploy.demo.processes import Processes, run_processes, run_touchline
 from deploy.local import state
-from deploy.local.clickhouse.server import http_address
+from deploy.local.clickhouse.server import curl, http_address
 from deploy.local.progress import show_steps
 from deploy.local.stack import down, up
 from deploy.terminal.console import console, print_line
@@ -155,8 +155,8 @@ def _show_next_steps(on: Console, customer: str) -> None:
     on.print("\nKafka and ClickHouse keep running. The questions are in deploy/demo/questions/.")
     for title, line in (
         ("One customer", command(f"explain {customer}")),
-        ("Your own SQL", f"curl {url} -d '{EXAMPLE}'"),
-        ("In a browser", f"{url}/play"),
+        ("Your own SQL", curl(state.home(), stack.ports, EXAMPLE)),
+        ("In a browser", f"{url}/play, user {state.ADMIN}, password in {state.password_file(state.home())}"),
         ("Stop all", command("down")),
     ):
         print_line(on, f"  {title}: {line}")

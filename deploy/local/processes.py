@@ -14,6 +14,10 @@ import psutil
 from deploy.local.contract import SERVICES
 
 SUPERVISOR = "deploy.local.supervisor"
+# The services need no secret: a variable of the caller that is not listed here does not reach them.
+ENVIRONMENT = frozenset(
+    ("HOME", "JAVA_HOME", "JDK_JAVA_OPTIONS", "LANG", "LC_ALL", "PATH", "TMPDIR", "TOUCHLINE_TOOLS", "TZ", "VIRTUAL_ENV")
+)
 
 
 def start_supervisor(home: Path, output: Path) -> psutil.Process:
@@ -22,10 +26,10 @@ def start_supervisor(home: Path, output: Path) -> psutil.Process:
     pid = os.posix_spawn(
         sys.executable,
         [sys.executable, "-m", SUPERVISOR, str(home)],
-        os.environ,
+        {name: value for name, value in os.environ.items() if name in ENVIRONMENT},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(output), flags, 0o644),
+            (os.POSIX_SPAWN_OPEN, 1, str(output), flags, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,

@@ -28,6 +28,7 @@ MAX_LINES = 6
 def up(home: Path, step: Step = no_output) -> Stack:
     """Returns once both services answer. When it raises instead, it has left no process that it started."""
     home = home.resolve()
+    state.make_private(home)
     fetch_tools(home, step)
     with locks.exclusive(home / "lock", step):
         if running := state.running(home):

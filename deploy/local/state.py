@@ -1,6 +1,7 @@
 """The addresses of the running stack: one small file that the supervisor writes and every other command reads."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,10 @@ ADDRESSES = (
     "TOUCHLINE_CLICKHOUSE_HOST",
     "TOUCHLINE_CLICKHOUSE_PORT",
     "TOUCHLINE_CLICKHOUSE_HTTP_PORT",
+    "TOUCHLINE_CLICKHOUSE_USER",
+    "TOUCHLINE_CLICKHOUSE_PASSWORD",
 )
+ADMIN = "admin"
 
 
 class Supervised(BaseModel):
@@ -77,6 +81,20 @@ def state_file(folder: Path) -> Path:
     return folder / "stack.json"
 
 
+def password_file(folder: Path) -> Path:
+    """Return the file with the password of the ClickHouse users; only its owner reads it."""
+    return folder / "clickhouse" / "password"
+
+
+def make_private(folder: Path) -> None:
+    """Create the home folder, or close it to other users of this machine where it exists. Raises ConfigError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise ConfigError(f"cannot make {folder} private ({error.strerror}): set TOUCHLINE_HOME to a folder of yours") from error
+
+
 def read(folder: Path | None = None) -> Stack | None:
     """The stack started in `folder` and not taken down, or None. Raises ConfigError for a file that cannot be read."""
     path = state_file(folder or home())
@@ -131,3 +149,6 @@ def export_addresses() -> None:
         os.environ["TOUCHLINE_CLICKHOUSE_HOST"] = "127.0.0.1"
         os.environ.setdefault("TOUCHLINE_CLICKHOUSE_PORT", str(stack.clickhouse_port))
         os.environ.setdefault("TOUCHLINE_CLICKHOUSE_HTTP_PORT", str(stack.clickhouse_http_port))
+        os.environ.setdefault("TOUCHLINE_CLICKHOUSE_USER", ADMIN)
+        with suppress(OSError):
+            os.environ.setdefault("TOUCHLINE_CLICKHOUSE_PASSWORD", password_file(home()).read_text())

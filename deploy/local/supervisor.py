@@ -163,5 +163,6 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    os.umask(0o077)
     configure_logging(logging.INFO)
     Supervisor(Path(sys.argv[1])).run()

@@ -15,10 +15,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from deploy.local.clickhouse import server
 from deploy.local.ports import FREE, Ports
-from deploy.local.state import Stack
+from deploy.local.state import ADMIN, Stack, password_file
 from schemas.errors import TouchlineError
 from schemas.wire.codec import Fields
 from sinks.chunk import transform
@@ -44,17 +45,20 @@ from tests.harness.sinks import (
 from tests.harness.waiting import eventually
 
 pytestmark = pytest.mark.integration
+PASSWORD = uuid4().hex
 STATEMENTS = [(step.name, each) for step in plan({}, has_sql_users=True, cluster="main") for each in step.statements]
 
 
 @contextmanager
 def engine(home: Path, ports: Ports, config: str) -> Iterator[ClickHouse]:
     """Run another ClickHouse with `config` in its configuration."""
+    server.config(home).parent.mkdir(parents=True)
+    password_file(home).write_text(PASSWORD)
     server.prepare(home, ports)
     path = server.config(home)
     path.write_text(path.read_text().replace("</clickhouse>", f"{config}</clickhouse>"))
     process = subprocess.Popen(server.command(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    client = ClickHouse(ClickHouseSettings(host="127.0.0.1", port=ports.clickhouse))
+    client = ClickHouse(ClickHouseSettings(host="127.0.0.1", port=ports.clickhouse, user=ADMIN, password=SecretStr(PASSWORD)))
     try:
         eventually(lambda: server.ready(ports), 120)
         yield client
@@ -74,7 +78,9 @@ def shards(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
     """Run two migrated servers as two shards of `main`."""
     places = choose_ports(2)
     known = "".join(
-        f"<shard><replica><host>127.0.0.1</host><port>{ports.clickhouse}</port></replica></shard>" for ports in places
+        f"<shard><replica><host>127.0.0.1</host><port>{ports.clickhouse}</port>"
+        f"<user>{ADMIN}</user><password>{PASSWORD}</password></replica></shard>"
+        for ports in places
     )
     config = f"<remote_servers><main>{known}</main></remote_servers>"
     homes = [tmp_path_factory.mktemp("shard") for _ in places]

@@ -4,9 +4,11 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from clickhouse_driver import Client, errors
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError
@@ -23,7 +26,7 @@ from kafka.errors import KafkaError
 from deploy.local import health, processes, stack, state
 from deploy.local.health import State
 from deploy.local.ports import Ports
-from deploy.local.state import Stack
+from deploy.local.state import ADMIN, Stack
 from deploy.local.tools import fetch_tools
 from schemas.errors import ConfigError
 from tests.harness.waiting import eventually
@@ -74,14 +77,20 @@ def touchline(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([TOUCHLINE, *arguments], capture_output=True, text=True, check=False, timeout=150, env=environment)
 
 
-def query(running: Stack, sql: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", running.clickhouse_http_port, timeout=20)
+def ask(home: Path, sql: str, user: str = ADMIN, password: str | None = None) -> tuple[int, str]:
+    """Status and body of a query by HTTP, with the stack's own password unless another is given."""
+    connection = http.client.HTTPConnection("127.0.0.1", state_of(home).clickhouse_http_port, timeout=20)
+    key = state.password_file(home).read_text() if password is None else password
     with contextlib.closing(connection):
-        connection.request("POST", "/", body=sql.encode())
+        connection.request("POST", "/", sql.encode(), {"X-ClickHouse-User": user, "X-ClickHouse-Key": key})
         response = connection.getresponse()
-        body = response.read().decode().strip()
-        assert response.status == http.client.OK, body
-        return body
+        return response.status, response.read().decode().strip()
+
+
+def query(home: Path, sql: str) -> str:
+    status, body = ask(home, sql)
+    assert status == http.client.OK, body
+    return body
 
 
 def broker(running: Stack) -> str:
@@ -174,32 +183,172 @@ def test_listens_on_the_loopback_interface_only(shared: Stack) -> None:
 
 
 def test_killed_clickhouse_comes_back_with_its_data(shared_home: Path, shared: Stack) -> None:
-    query(shared, "CREATE TABLE kept (n UInt64) ENGINE = MergeTree ORDER BY n")
-    query(shared, "INSERT INTO kept SELECT number FROM numbers(1000)")
+    query(shared_home, "CREATE TABLE kept (n UInt64) ENGINE = MergeTree ORDER BY n")
+    query(shared_home, "INSERT INTO kept SELECT number FROM numbers(1000)")
     print(f"ClickHouse back after {back_after_kill(shared_home, 'clickhouse'):.1f} s")  # noqa: T201 a measurement
-    assert query(shared, "SELECT count(), sum(n) FROM kept") == "1000\t499500"
+    assert query(shared_home, "SELECT count(), sum(n) FROM kept") == "1000\t499500"
     assert state_of(shared_home).ports == shared.ports
 
 
 def test_killed_kafka_comes_back_with_its_data(shared_home: Path, shared: Stack) -> None:
     publish(shared, "kept", b"first")
     print(f"Kafka back after {back_after_kill(shared_home, 'kafka'):.1f} s")  # noqa: T201 a measurement
-    assert consume(shared, "kept") == [b"first"]
+    eventually(lambda: consume(shared, "kept") == [b"first"])
     assert state_of(shared_home).ports == shared.ports
 
 
 def test_kafka_carries_the_largest_dead_letter(shared: Stack) -> None:
     publish(shared, "large", os.urandom(MAX_RECORD))
-    assert [len(value) for value in consume(shared, "large")] == [MAX_RECORD]
+    eventually(lambda: [len(value) for value in consume(shared, "large")] == [MAX_RECORD])
 
 
-def test_clickhouse_settings_took_effect(shared: Stack) -> None:
-    changed = query(shared, "SELECT name, value FROM system.server_settings WHERE changed ORDER BY name FORMAT TSV")
+def test_clickhouse_settings_took_effect(shared_home: Path) -> None:
+    changed = query(shared_home, "SELECT name, value FROM system.server_settings WHERE changed ORDER BY name FORMAT TSV")
     told = dict(line.split("\t") for line in changed.splitlines())
     assert told["max_server_memory_usage"] == str(4 * 2**30)
     assert told["mark_cache_size"] == str(128 * 2**20)
     assert told["index_mark_cache_size"] == str(64 * 2**20)
     assert told["uncompressed_cache_size"] == "0"
+
+
+SECRET = {"SHOP_TOKEN": "t0p-secret", "TOUCHLINE_KAFKA_PASSWORD": "t0p-secret"}
+
+
+@pytest.fixture(scope="module")
+def secret_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A stack that was started in a folder open to everyone, by someone with secrets in the environment."""
+    folder = tmp_path_factory.mktemp("secret")
+    folder.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRET.items():
+            patch.setenv(name, value)
+        stack.up(folder)
+    yield folder
+    stack.down(folder)
+
+
+def test_services_get_no_secret_of_the_environment(secret_home: Path) -> None:
+    for pid in process_ids(state_of(secret_home)):
+        assert "t0p-secret" not in Path(f"/proc/{pid}/environ").read_text()
+
+
+def test_home_folder_is_private(secret_home: Path) -> None:
+    password = state.password_file(secret_home)
+    logs = [file for file in (secret_home / "log").iterdir() if file.suffix == ".log"]
+    segments = list((secret_home / "kafka" / "data").rglob("*.log"))
+    assert secret_home.stat().st_mode & 0o777 == 0o700
+    assert logs
+    assert segments
+    assert [file for file in (password, *logs, *segments) if file.stat().st_mode & 0o077] == []
+
+
+FILES = (
+    "/proc/self/environ",
+    "/proc/1/environ",
+    "/etc/passwd",
+    "{home}/clickhouse/password",
+    "{home}/stack.json",
+    "{home}/log/kafka.log",
+)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_user_reads_a_file_of_this_machine(secret_home: Path, file: str) -> None:
+    place = file.format(home=secret_home)
+    assert Path(place).exists()
+    for user in ("analyst", "writer", ADMIN):
+        for sql in (f"SELECT file('{place}')", f"SELECT * FROM file('{place}', LineAsString)"):
+            status, body = ask(secret_home, sql, user)
+            assert status != http.client.OK, (user, sql)
+            assert "t0p-secret" not in body
+
+
+def test_kafka_data_cannot_be_read_by_file(secret_home: Path) -> None:
+    segment = next((secret_home / "kafka" / "data").rglob("*.log"))
+    assert ask(secret_home, f"SELECT file('{segment}')", "analyst")[0] != http.client.OK
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM url('http://127.0.0.1:1/', CSV, 'a String')",
+        "SELECT * FROM s3('http://127.0.0.1:1/bucket/x', CSV, 'a String')",
+        "SELECT * FROM executable('x', CSV, 'a String')",
+        "SELECT * FROM remote('127.0.0.1:1', system.one)",
+        "SELECT 1 INTO OUTFILE '/tmp/x'",
+        "CREATE TABLE default.x (a String) ENGINE = File(CSV)",
+        "CREATE TEMPORARY TABLE x (a String) ENGINE = File(CSV)",
+        "INSERT INTO FUNCTION file('x.csv', CSV, 'a String') VALUES ('x')",
+    ],
+)
+def test_roles_reach_no_file_and_no_server(secret_home: Path, sql: str) -> None:
+    for user in ("analyst", "writer"):
+        assert ask(secret_home, sql, user)[0] != http.client.OK, user
+
+
+def test_files_are_written_in_their_own_folder_only(secret_home: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.csv"
+    insert = "INSERT INTO FUNCTION file('{}', CSV, 'a String') VALUES ('x')"
+    assert ask(secret_home, insert.format(outside))[0] != http.client.OK
+    assert not outside.exists()
+    query(secret_home, insert.format(secret_home / "clickhouse" / "files" / "inside.csv"))
+    assert (secret_home / "clickhouse" / "files" / "inside.csv").read_text() == '"x"\n'
+
+
+@pytest.mark.parametrize("user", [ADMIN, "analyst", "analyst_pii", "writer", "default", "nobody"])
+def test_no_user_logs_in_without_the_password(secret_home: Path, user: str) -> None:
+    for password in ("", "wrong"):
+        assert ask(secret_home, "SELECT 1", user, password)[0] != http.client.OK
+        with pytest.raises(errors.Error):
+            native(secret_home, user, password).execute("SELECT 1")
+
+
+def native(home: Path, user: str = ADMIN, password: str | None = None) -> Client:
+    key = state.password_file(home).read_text() if password is None else password
+    return Client("127.0.0.1", state_of(home).clickhouse_port, user=user, password=key)
+
+
+RESET = struct.pack("ii", 1, 0)
+CLIENT = """
+import sys
+from clickhouse_driver import Client
+c = Client('127.0.0.1', int(sys.argv[1]), user='admin', password=sys.argv[2])
+"""
+QUERIES = {
+    "select": "c.execute('SELECT number, toString(number) FROM numbers(1000000000)')",
+    "insert": "while True: c.execute('INSERT INTO killed VALUES', [(n, 'x' * 100) for n in range(20000)])",
+    "connect": "while True: c.execute('SELECT 1'); c.disconnect()",
+}
+
+
+def test_clickhouse_survives_failed_connections(secret_home: Path) -> None:
+    """Failed logins, silence, noise and resets in the handshake: each of these once ended the library."""
+    before = state_of(secret_home).service("clickhouse")
+    address = ("127.0.0.1", state_of(secret_home).clickhouse_port)
+    for _ in range(40):
+        with pytest.raises(errors.Error):
+            native(secret_home, "nobody", "wrong").execute("SELECT 1")
+        for sent in (b"", b"\x00", os.urandom(50), b"GET / HTTP/1.1\r\n\r\n"):
+            with socket.create_connection(address) as connection:
+                connection.sendall(sent)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    assert query(secret_home, "SELECT 1") == "1"
+    assert state_of(secret_home).service("clickhouse") == before
+
+
+@pytest.mark.parametrize("kind", QUERIES)
+def test_clickhouse_survives_killed_clients(secret_home: Path, kind: str) -> None:
+    query(secret_home, "CREATE TABLE IF NOT EXISTS killed (n UInt64, s String) ENGINE = MergeTree ORDER BY n")
+    before = state_of(secret_home).service("clickhouse")
+    command = [sys.executable, "-c", CLIENT + QUERIES[kind], str(state_of(secret_home).clickhouse_port)]
+    for _ in range(3):
+        clients = [subprocess.Popen([*command, state.password_file(secret_home).read_text()]) for _ in range(4)]
+        time.sleep(1 + random.random())
+        for client in clients:
+            client.kill()
+            client.wait()
+    assert query(secret_home, "SELECT 1") == "1"
+    assert state_of(secret_home).service("clickhouse") == before
 
 
 def test_taken_standard_ports_give_way_to_others(home: Path) -> None:
@@ -212,7 +361,7 @@ def test_taken_standard_ports_give_way_to_others(home: Path) -> None:
                 listener.listen()
         found = stack.up(home)
     assert not set(found.ports.model_dump().values()) & set(Ports().model_dump().values())
-    assert query(found, "SELECT 1") == "1"
+    assert query(home, "SELECT 1") == "1"
     stack.down(home)
     assert stack.up(home).ports == found.ports
 
@@ -226,10 +375,10 @@ def test_kafka_keeps_its_data_when_its_port_changes(home: Path, running: Stack) 
         taken.listen()
         moved = stack.up(home)
     assert moved.kafka_port != running.kafka_port
-    assert consume(moved, "moved") == [b"before"]
+    eventually(lambda: consume(moved, "moved") == [b"before"])
 
 
-def test_two_stacks_run_side_by_side(tmp_path: Path, shared: Stack) -> None:
+def test_two_stacks_run_side_by_side(tmp_path: Path, shared_home: Path, shared: Stack) -> None:
     other = tmp_path / "the other höme"
     try:
         neighbour = stack.up(other)
@@ -237,7 +386,7 @@ def test_two_stacks_run_side_by_side(tmp_path: Path, shared: Stack) -> None:
         assert not ours & theirs
         stack.down(other)
         assert_no_process(other, *process_ids(neighbour))
-        assert query(shared, "SELECT 1") == "1"
+        assert query(shared_home, "SELECT 1") == "1"
     finally:
         stack.down(other)
 
@@ -270,20 +419,28 @@ def test_killed_supervisor_leaves_no_orphan(home: Path, running: Stack, then: st
     assert done.returncode == 0, done.stderr
     assert not [process for process in processes.services(home) if process.pid in ids]
     if then == "up":
-        assert query(state_of(home), "SELECT 1") == "1"
+        assert query(home, "SELECT 1") == "1"
     else:
         assert_no_process(home, *ids)
 
 
-def test_interrupted_up_leaves_no_process(home: Path) -> None:
-    environment = {**os.environ, "TOUCHLINE_HOME": str(home)}
+NEVER_SERVING = """#!/bin/sh
+case "$*" in *kafka.Kafka*) trap 'kill $!' TERM; sleep 300 & wait ;; *) exec {java} "$@" ;; esac
+"""
+
+
+def test_interrupted_up_leaves_no_process(home: Path, tmp_path: Path) -> None:
+    """Kafka starts and never serves, so that the interrupt always comes before `up` has finished."""
+    (tmp_path / "java").write_text(NEVER_SERVING.format(java=shutil.which("java")))
+    (tmp_path / "java").chmod(0o755)
+    environment = {**os.environ, "TOUCHLINE_HOME": str(home), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     waiting = subprocess.Popen([TOUCHLINE, "up"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     with waiting:
-        eventually(lambda: bool(processes.services(home)))
+        eventually(lambda: len(processes.services(home)) == 2)
         waiting.send_signal(signal.SIGINT)
-        _, said = waiting.communicate(timeout=60)
+        _, output = waiting.communicate(timeout=60)
     assert waiting.returncode == 1
-    assert said.strip() == b"Aborted!"
+    assert output.strip() == b"Aborted!"
     assert_no_process(home)
 
 
@@ -330,7 +487,7 @@ def test_kafka_that_ends_at_each_start_is_told_with_its_last_words(home: Path, r
 
 
 def test_damaged_clickhouse_storage_is_named_with_the_next_step(home: Path, running: Stack) -> None:
-    query(running, "CREATE DATABASE kept")
+    query(home, "CREATE DATABASE kept")
     stack.down(home)
     for file in (home / "clickhouse" / "data" / "metadata").glob("*.sql"):
         file.write_text("not SQL at all")

@@ -99,7 +99,7 @@ def test_personal_data_is_masked_unless_granted(ada: UUID) -> None:
         sql = f"SELECT text, attributes FROM touchline.{told} ORDER BY isNull(text)"
         assert ask_rows("analyst", sql) == [("***", {"segment": "home", "name": "***"}), (None, {})]
         assert ask_rows("analyst_pii", sql) == clear
-        assert ask_rows("default", sql) == clear
+        assert ask_rows("admin", sql) == clear
 
 
 def test_masked_values_cannot_be_searched(ada: UUID) -> None:

@@ -1,7 +1,9 @@
 """Services of the local stack: settings, pinned versions, pauses between starts, prerequisites."""
 
+import hashlib
 import json
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -173,3 +175,45 @@ def test_other_processes_are_never_found_as_services(tmp_path: Path) -> None:
             assert processes.services(tmp_path) == []
         finally:
             reader.kill()
+
+
+def test_password_is_made_once_and_read_by_its_owner_only(tmp_path: Path) -> None:
+    (tmp_path / "clickhouse").mkdir()
+    first = server.make_password(tmp_path)
+    assert len(first) == 32
+    assert server.make_password(tmp_path) == first
+    assert (tmp_path / "clickhouse" / "password").stat().st_mode & 0o777 == 0o600
+
+
+def test_every_user_that_may_log_in_needs_the_password() -> None:
+    users = ET.fromstring(server.users("secret")).find("users")
+    assert users is not None
+    passwords = {user.tag: user.findtext("password_sha256_hex") for user in users if user.find("networks/ip") is not None}
+    assert passwords.pop("default") is None  # its only session is the library's own
+    assert set(passwords.values()) == {hashlib.sha256(b"secret").hexdigest()}
+    assert "secret" not in server.users("secret")
+
+
+CONFINED = """
+import sys
+from deploy.local.clickhouse.confinement import confine
+inside, outside = sys.argv[1:]
+if not confine([], [inside]):
+    sys.exit(3)
+open(inside + "/written", "w").write("x")
+for path in (outside, "/proc/self/environ", "/proc/1/environ"):
+    try:
+        open(path).read()
+    except PermissionError:
+        continue
+    sys.exit(4)
+open("/proc/self/statm").read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Landlock is a part of Linux")
+def test_confined_process_opens_its_own_files_only(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "outside").write_text("customer")
+    command = [sys.executable, "-c", CONFINED, str(tmp_path / "inside"), str(tmp_path / "outside")]
+    assert subprocess.run(command, check=False, cwd=server.HERE.parents[2]).returncode == 0

@@ -94,3 +94,29 @@ def test_unreadable_state_file_names_the_folder_setting(tmp_path: Path) -> None:
     (tmp_path / "home").touch()
     with pytest.raises(ConfigError, match="TOUCHLINE_HOME"):
         state.read(tmp_path / "home")
+
+
+def test_password_is_exported_with_the_address_of_the_local_stack_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state.write(home, stack())
+    state.password_file(home).parent.mkdir()
+    state.password_file(home).write_text("local")
+    monkeypatch.setattr(os, "environ", {**os.environ, "TOUCHLINE_CLICKHOUSE_HOST": "elsewhere"})
+    state.export_addresses()
+    assert "TOUCHLINE_CLICKHOUSE_PASSWORD" not in os.environ
+    del os.environ["TOUCHLINE_CLICKHOUSE_HOST"]
+    state.export_addresses()
+    assert (os.environ["TOUCHLINE_CLICKHOUSE_USER"], os.environ["TOUCHLINE_CLICKHOUSE_PASSWORD"]) == (state.ADMIN, "local")
+
+
+def test_home_folder_becomes_private(tmp_path: Path) -> None:
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir(mode=0o755)
+    for folder in (open_to_all, tmp_path / "new" / "home"):
+        state.make_private(folder)
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_home_folder_that_cannot_be_made_is_a_wrong_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="TOUCHLINE_HOME"):
+        state.make_private(tmp_path / "file" / "home")

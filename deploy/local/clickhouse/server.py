@@ -1,9 +1,11 @@
 """The ClickHouse server of this machine: the `clickhouse` program on PATH, else the engine as a library from npm."""
 
+import hashlib
 import http.client
 import json
 import platform
 import re
+import secrets
 import shutil
 import string
 import subprocess
@@ -87,8 +89,9 @@ def data(home: Path) -> Path:
 
 
 def prepare(home: Path, ports: Ports) -> None:
-    data(home).mkdir(parents=True, exist_ok=True)
-    (home / NAME / "users.xml").write_text(users())
+    for folder in (data(home), home / NAME / "files"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (home / NAME / "users.xml").write_text(users(make_password(home)))
     config(home).write_text(render(home, ports))
 
 
@@ -104,6 +107,11 @@ def address(ports: Ports) -> str:
 
 def http_address(ports: Ports) -> str:
     return f"127.0.0.1:{ports.clickhouse_http}"
+
+
+def curl(home: Path, ports: Ports, sql: str) -> str:
+    """Return the command line of a query by HTTP. The shell reads the password, so that it is not printed."""
+    return f"curl -u \"{state.ADMIN}:$(cat {state.password_file(home)})\" http://{http_address(ports)} -d '{sql}'"
 
 
 def ready(ports: Ports) -> bool:
@@ -124,14 +132,25 @@ def render(home: Path, ports: Ports) -> str:
         port=ports.clickhouse,
         http_port=ports.clickhouse_http,
         data=escape(str(data(home))),
+        files=escape(str(home / NAME / "files")),
         users=escape(str(home / NAME / "users.xml")),
     )
 
 
-def users() -> str:
+def make_password(home: Path) -> str:
+    """Return the stack's ClickHouse password; the first call makes it, in a file that only its owner reads."""
+    path = state.password_file(home)
+    path.touch(mode=0o600)
+    if not path.read_text():
+        path.write_text(secrets.token_hex(16))
+    return path.read_text()
+
+
+def users(password: str) -> str:
     """Return users and roles, with the analyst's grants on the columns that hold no personal data."""
     grants = "\n        ".join(f"<query>{grant}</query>" for grant in make_analyst_grants(view_statements()))
-    return (HERE / "users.xml").read_text().replace("<!-- columns of touchline_unmasked -->", grants)
+    text = (HERE / "users.xml").read_text().replace("<!-- columns of touchline_unmasked -->", grants)
+    return text.replace("${password}", hashlib.sha256(password.encode()).hexdigest())
 
 
 def _modules(tools: Path) -> Path:
