@@ -1,6 +1,6 @@
-"""The processes of one home folder's stack, found by the command lines they were started with.
+"""Processes of the stack of one home folder, found by their command lines.
 
-So they are found where the state file is lost or damaged, and no other process can be taken for one of them.
+They are found also where the state file is lost or damaged, and no other process matches.
 """
 
 import os
@@ -21,7 +21,7 @@ ENVIRONMENT = frozenset(
 
 
 def start_supervisor(home: Path, output: Path) -> psutil.Process:
-    """Start it in a session of its own, so that it outlives this terminal."""
+    """Start the supervisor in a session of its own, so that it outlives this terminal."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     pid = os.posix_spawn(
         sys.executable,
@@ -42,12 +42,12 @@ def supervisors(home: Path) -> list[psutil.Process]:
 
 
 def services(home: Path) -> list[psutil.Process]:
-    """Kafka and ClickHouse, whichever of its two forms it runs in."""
+    """Return the processes of Kafka and ClickHouse, program or library."""
     return _running({str(service.config(home)): {service.MARKER, "server"} for service in SERVICES})
 
 
 def end(targets: list[psutil.Process], grace: float) -> None:
-    """Ask them to end, and kill whatever is left after `grace` seconds."""
+    """Terminate processes, and kill those that still run after `grace` seconds."""
     for ask in (psutil.Process.terminate, psutil.Process.kill):
         for process in targets:
             with suppress(psutil.NoSuchProcess):
@@ -56,7 +56,7 @@ def end(targets: list[psutil.Process], grace: float) -> None:
 
 
 def alive(process: psutil.Process) -> bool:
-    """A zombie is gone; where it is a child of this very process, it is also cleared away."""
+    """Return whether it runs. A zombie does not; a zombie child of this process is also reaped."""
     with suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
     with suppress(psutil.NoSuchProcess):
@@ -65,7 +65,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def _running(endings: dict[str, set[str]]) -> list[psutil.Process]:
-    """Processes whose command line ends in one of these files and contains one of that file's markers."""
+    """Return processes whose command line ends in one of these files and contains one of its markers."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or [""]

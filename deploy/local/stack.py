@@ -1,7 +1,7 @@
-"""Start and stop the local stack of one home folder. This is the Python side of `touchline up` and `touchline down`.
+"""Start and stop of the local stack of one home folder, for `touchline up`, `touchline down` and Python programs.
 
-stack = up(Path("/some/folder"))    # returns when Kafka and ClickHouse serve; harmless when they do already
-down(Path("/some/folder"))          # returns when no process is left; harmless when none was there
+stack = up(Path("/some/folder"))    # returns when Kafka and ClickHouse serve; a running stack stays as it is
+down(Path("/some/folder"))          # returns when no process is left
 """
 
 import os
@@ -26,7 +26,7 @@ MAX_LINES = 6
 
 
 def up(home: Path, step: Step = no_output) -> Stack:
-    """Returns once both services answer. When it raises instead, it has left no process that it started."""
+    """Start the stack and return when both services answer. After an error, no process that it started is left."""
     home = home.resolve()
     state.make_private(home)
     fetch_tools(home, step)
@@ -34,13 +34,13 @@ def up(home: Path, step: Step = no_output) -> Stack:
         if running := state.running(home):
             return _await_ready(home, running, step)
         _end_all(home)
-        # Only one stack of this user at a time chooses ports and binds them, or two could choose the same.
+        # Two stacks that start at the same time could choose the same ports.
         with locks.exclusive(Path(tempfile.gettempdir()) / f"touchline-{os.getuid()}.lock", step):
             return _start(home, step)
 
 
 def down(home: Path) -> None:
-    """Returns once no process of this home is left, however they were lost track of. Data, ports and tools stay."""
+    """Stop every process of this home folder, also without its state file. Data, ports and tools stay."""
     home = home.resolve()
     if home.is_dir():
         with locks.exclusive(home / "lock"):
@@ -79,7 +79,7 @@ def _await_supervisor(home: Path, supervisor: psutil.Process) -> Stack:
         if not processes.alive(supervisor):
             break
         time.sleep(0.05)
-    raise FatalError(f"the supervisor of the local stack ended at once:{_last_lines(home, 'supervisor')}")
+    raise FatalError(f"the supervisor of the local stack ended during its start:{_last_lines(home, 'supervisor')}")
 
 
 def _await_ready(home: Path, stack: Stack, step: Step) -> Stack:
@@ -98,14 +98,14 @@ def _await_ready(home: Path, stack: Stack, step: Step) -> Stack:
 
 
 def _check_progress(home: Path, service: Service, restarts: int) -> None:
-    """Raises where waiting longer is in vain."""
+    """Raise an error where the service cannot become ready."""
     now = state.running(home)
     if now is None:
         raise FatalError(f"the supervisor of the local stack ended:{_last_lines(home, 'supervisor')}\nRun `touchline up` again")
     if now.service(service.NAME).restarts - restarts >= MAX_RESTARTS:
         raise ConfigError(
-            f"{service.TITLE} ends each time it is started. Its last words:{_last_lines(home, service.NAME)}\n"
-            f"If its data folder is damaged, start afresh, losing what is in it: touchline down && rm -r {service.data(home)}"
+            f"{service.TITLE} ends at each start. The end of its log:{_last_lines(home, service.NAME)}\n"
+            f"If its data folder is damaged, start empty, with the loss of its data: touchline down && rm -r {service.data(home)}"
             f" {home / 'clickhouse' / 'data'} {home / 'work'}"
         )
 
@@ -115,7 +115,7 @@ def _log(home: Path, name: str) -> Path:
 
 
 def _rotate_log(home: Path, name: str) -> None:
-    """Each start has a log of its own; the one before is kept."""
+    """Start a new log file and keep the previous one."""
     path = _log(home, name)
     path.parent.mkdir(exist_ok=True)
     if path.exists():
@@ -123,10 +123,10 @@ def _rotate_log(home: Path, name: str) -> None:
 
 
 def _last_lines(home: Path, name: str) -> str:
-    """The end of a log without stack frames and repetitions, each line cut to a readable length, indented."""
+    """Return the end of a log, indented, without stack frames and repeated lines, each line cut to 200 characters."""
     try:
         lines = _log(home, name).read_text(errors="replace").splitlines()
     except OSError:
         lines = []
-    told = list(dict.fromkeys(line for line in lines if line.strip() and not line.startswith(("\tat ", "\t..."))))
-    return "".join(f"\n  {line[:200]}" for line in told[-MAX_LINES:]) or "\n  (nothing)"
+    last = list(dict.fromkeys(line for line in lines if line.strip() and not line.startswith(("\tat ", "\t..."))))
+    return "".join(f"\n  {line[:200]}" for line in last[-MAX_LINES:]) or "\n  (nothing)"

@@ -23,7 +23,7 @@ ADMIN = "admin"
 
 
 class Supervised(BaseModel):
-    """One service: `started` in seconds since 1970; `restarts` counts all starts but the first; no pid between two."""
+    """One service. `started` is in seconds since 1970, `restarts` counts all starts but the first; no pid between two runs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,7 +73,7 @@ def home() -> Path:
 
 
 def tools_folder(folder: Path) -> Path:
-    """Where the programs of the stack in `folder` are: `TOUCHLINE_TOOLS` lets several stacks share one download."""
+    """Return the folder of programs of the stack in `folder`. `TOUCHLINE_TOOLS` lets several stacks share it."""
     return (LocalSettings().tools or folder / "tools").resolve()
 
 
@@ -96,7 +96,7 @@ def make_private(folder: Path) -> None:
 
 
 def read(folder: Path | None = None) -> Stack | None:
-    """The stack started in `folder` and not taken down, or None. Raises ConfigError for a file that cannot be read."""
+    """Return the stack that `up` started in `folder`, or None after `down`. Raises ConfigError for an unreadable file."""
     path = state_file(folder or home())
     try:
         return Stack.model_validate_json(path.read_bytes())
@@ -109,7 +109,7 @@ def read(folder: Path | None = None) -> Stack | None:
 
 
 def running(folder: Path) -> Stack | None:
-    """The stack with a living supervisor; a damaged state file tells of none."""
+    """Return the stack if its supervisor runs. A damaged state file counts as no stack."""
     try:
         stack = read(folder)
     except ConfigError:
@@ -118,7 +118,7 @@ def running(folder: Path) -> Stack | None:
 
 
 def write(folder: Path, stack: Stack) -> None:
-    """Readers see the former file or the new one, never half of one."""
+    """Replace the state file at once, so that readers never see a half-written file."""
     path = state_file(folder)
     fresh = path.with_suffix(".new")
     fresh.write_text(stack.model_dump_json(indent=2))
@@ -126,7 +126,7 @@ def write(folder: Path, stack: Stack) -> None:
 
 
 def lives(pid: int, started: float) -> bool:
-    """True for that very process, not for a zombie or one that got its pid since. Start times drift a little."""
+    """Return whether that process runs: no zombie, and no later process with its pid. Start times drift by some ms."""
     try:
         process = psutil.Process(pid)
         return abs(process.create_time() - started) < 2 and process.status() != psutil.STATUS_ZOMBIE

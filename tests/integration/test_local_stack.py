@@ -158,10 +158,10 @@ def test_up_serves_and_a_second_up_changes_nothing(home: Path) -> None:
     assert process_ids(state_of(home)) == process_ids(before)
 
 
-def test_status_tells_programs_what_runs(home: Path, running: Stack) -> None:
-    told = touchline(home, "status", "--json")
-    assert told.returncode == 0
-    services = json.loads(told.stdout)["services"]
+def test_status_prints_json_for_programs(home: Path, running: Stack) -> None:
+    result = touchline(home, "status", "--json")
+    assert result.returncode == 0
+    services = json.loads(result.stdout)["services"]
     assert [(service["service"], service["state"], service["restarts"]) for service in services] == [
         ("kafka", "up", 0),
         ("clickhouse", "up", 0),
@@ -197,18 +197,18 @@ def test_killed_kafka_comes_back_with_its_data(shared_home: Path, shared: Stack)
     assert state_of(shared_home).ports == shared.ports
 
 
-def test_kafka_carries_the_largest_dead_letter(shared: Stack) -> None:
+def test_kafka_stores_the_largest_dead_letter(shared: Stack) -> None:
     publish(shared, "large", os.urandom(MAX_RECORD))
     eventually(lambda: [len(value) for value in consume(shared, "large")] == [MAX_RECORD])
 
 
 def test_clickhouse_settings_took_effect(shared_home: Path) -> None:
     changed = query(shared_home, "SELECT name, value FROM system.server_settings WHERE changed ORDER BY name FORMAT TSV")
-    told = dict(line.split("\t") for line in changed.splitlines())
-    assert told["max_server_memory_usage"] == str(4 * 2**30)
-    assert told["mark_cache_size"] == str(128 * 2**20)
-    assert told["index_mark_cache_size"] == str(64 * 2**20)
-    assert told["uncompressed_cache_size"] == "0"
+    result = dict(line.split("\t") for line in changed.splitlines())
+    assert result["max_server_memory_usage"] == str(4 * 2**30)
+    assert result["mark_cache_size"] == str(128 * 2**20)
+    assert result["index_mark_cache_size"] == str(64 * 2**20)
+    assert result["uncompressed_cache_size"] == "0"
 
 
 SECRET = {"SHOP_TOKEN": "t0p-secret", "TOUCHLINE_KAFKA_PASSWORD": "t0p-secret"}
@@ -351,7 +351,7 @@ def test_clickhouse_survives_killed_clients(secret_home: Path, kind: str) -> Non
     assert state_of(secret_home).service("clickhouse") == before
 
 
-def test_taken_standard_ports_give_way_to_others(home: Path) -> None:
+def test_other_ports_replace_taken_standard_ports(home: Path) -> None:
     with contextlib.ExitStack() as held:
         for port in Ports().model_dump().values():
             listener = held.enter_context(socket.socket())
@@ -453,10 +453,10 @@ def test_removed_home_folder_ends_the_stack(home: Path, running: Stack) -> None:
 
 def test_damaged_state_file_is_repaired_by_down(home: Path, running: Stack) -> None:
     (home / "stack.json").write_text("{ half a fi")
-    told = touchline(home, "status")
-    assert told.returncode == 2
-    assert "touchline down" in told.stderr
-    assert "Traceback" not in told.stderr
+    result = touchline(home, "status")
+    assert result.returncode == 2
+    assert "touchline down" in result.stderr
+    assert "Traceback" not in result.stderr
     assert touchline(home, "down").returncode == 0
     assert_no_process(home, *process_ids(running))
     assert touchline(home, "up").returncode == 0
@@ -466,23 +466,23 @@ def test_damaged_state_file_is_repaired_by_down(home: Path, running: Stack) -> N
 def test_damaged_kafka_storage_is_named_with_the_next_step(home: Path, running: Stack, damage: Callable[[Path], object]) -> None:
     stack.down(home)
     damage(home / "kafka" / "data" / "meta.properties")
-    told = touchline(home, "up")
-    assert told.returncode == 2
-    assert f"touchline down && rm -r {home / 'kafka' / 'data'}" in told.stderr
-    assert "Traceback" not in told.stderr
+    result = touchline(home, "up")
+    assert result.returncode == 2
+    assert f"touchline down && rm -r {home / 'kafka' / 'data'}" in result.stderr
+    assert "Traceback" not in result.stderr
     assert_no_process(home)
     shutil.rmtree(home / "kafka" / "data")
     assert touchline(home, "up").returncode == 0
 
 
-def test_kafka_that_ends_at_each_start_is_told_with_its_last_words(home: Path, running: Stack) -> None:
+def test_kafka_that_ends_at_each_start_is_reported_with_its_log(home: Path, running: Stack) -> None:
     stack.down(home)
     with (home / "kafka" / "data" / "meta.properties").open("a") as properties:
         properties.write("node.id=7\n")
-    told = touchline(home, "up")
-    assert told.returncode == 2
-    assert "Stored node id 7 doesn't match" in told.stderr
-    assert f"rm -r {home / 'kafka' / 'data'}" in told.stderr
+    result = touchline(home, "up")
+    assert result.returncode == 2
+    assert "Stored node id 7 doesn't match" in result.stderr
+    assert f"rm -r {home / 'kafka' / 'data'}" in result.stderr
     assert_no_process(home)
 
 

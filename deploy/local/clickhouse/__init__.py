@@ -1,1 +1,1 @@
-"""ClickHouse: the `clickhouse` program where there is one, else the same engine as a library from npm."""
+"""ClickHouse: the `clickhouse` program of this machine, else the same engine as a library from npm."""

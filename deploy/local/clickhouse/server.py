@@ -1,4 +1,4 @@
-"""The ClickHouse server of this machine: the `clickhouse` program on PATH, else the engine as a library from npm."""
+"""ClickHouse server of this machine: the `clickhouse` program on PATH, else the engine as a library from npm."""
 
 import hashlib
 import http.client
@@ -29,7 +29,7 @@ PACKAGES = {
     ("Darwin", "arm64"): "@chdb/lib-darwin-arm64",
     ("Darwin", "x86_64"): "@chdb/lib-darwin-x64",
 }
-OLDEST = 26
+MIN_VERSION = 26
 
 NAME = "clickhouse"
 TITLE = "ClickHouse"
@@ -45,7 +45,7 @@ def fetched(tools: Path) -> bool:
 
 
 def fetch(tools: Path) -> None:
-    """`npm ci` checks the hash in the lock; the siblings for other machines come by exact version, without a lock."""
+    """Download the library. `npm ci` checks the hash in the lock; other machines have a pinned version without a hash."""
     with fetching.complete_folder(_modules(tools)) as folder:
         quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
         if package() == LOCKED:
@@ -57,7 +57,7 @@ def fetch(tools: Path) -> None:
 
 
 def package() -> str:
-    """The npm package for this machine. Raises ConfigError where there is none."""
+    """Return the npm package for this machine. Raises ConfigError where there is none."""
     machine = (platform.system(), platform.machine())
     if machine not in PACKAGES:
         raise ConfigError(f"no ClickHouse library for {' '.join(machine)}: install the `clickhouse` program on PATH")
@@ -66,14 +66,14 @@ def package() -> str:
 
 @cache
 def program() -> str | None:
-    """The `clickhouse` program on PATH, unless it is older than what the views are written for."""
+    """Return the `clickhouse` program on PATH, unless it is older than the views need."""
     path = shutil.which("clickhouse")
     if path is None:
         return None
     ask = [path, "local", "--version"]
     result = subprocess.run(ask, capture_output=True, text=True, check=False)  # noqa: S603 no shell, fixed program
     version = re.search(r"version (\d+)\.", result.stdout)
-    return path if version and int(version[1]) >= OLDEST else None
+    return path if version and int(version[1]) >= MIN_VERSION else None
 
 
 def library(home: Path) -> Path:
@@ -115,7 +115,7 @@ def curl(home: Path, ports: Ports, sql: str) -> str:
 
 
 def ready(ports: Ports) -> bool:
-    """Asked over HTTP only: a connection to the native port that says nothing ends the library's process."""
+    """Return whether HTTP `/ping` answers."""
     connection = http.client.HTTPConnection("127.0.0.1", ports.clickhouse_http, timeout=2)
     try:
         connection.request("GET", "/ping")
