@@ -4,7 +4,7 @@ import click
 from rich.console import Console
 
 from deploy.local import state
-from deploy.local.clickhouse.server import http_address
+from deploy.local.clickhouse.server import http_address, is_confined
 from deploy.local.progress import show_steps
 from deploy.local.promtool import promtool
 from deploy.local.stack import up
@@ -34,6 +34,8 @@ def command(*, download_only: bool) -> None:
     print_line(on, f"  Kafka       127.0.0.1:{stack.kafka_port}")
     print_line(on, f"  ClickHouse  127.0.0.1:{stack.clickhouse_port}, in the browser http://{http_address(stack.ports)}/play")
     print_line(on, f"  Log in as   {state.ADMIN}, with the password in {state.password_file(state.home())}")
+    if not is_confined():
+        print_line(on, "This system cannot confine ClickHouse: its users can read every file of this account.")
 
 
 def download(on: Console) -> None:

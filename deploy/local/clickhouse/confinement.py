@@ -32,13 +32,16 @@ class _Rule(ctypes.Structure):
     _fields_ = (("rights", ctypes.c_uint64), ("folder", ctypes.c_int32))
 
 
+def is_available() -> bool:
+    """Return whether the kernel of this machine can confine a process."""
+    return sys.platform == "linux" and int(_kernel().syscall(CREATE_RULESET, None, 0, 1)) >= MIN_ABI
+
+
 def confine(readable: Iterable[str], writable: Iterable[str]) -> bool:
     """Restrict this process and its threads to these paths and the system's own. Return False where the kernel cannot."""
-    if sys.platform != "linux":
+    if not is_available():
         return False
-    kernel = ctypes.CDLL(None, use_errno=True)
-    if kernel.syscall(CREATE_RULESET, None, 0, 1) < MIN_ABI:
-        return False
+    kernel = _kernel()
     handled = ctypes.c_uint64(ALL_RIGHTS)
     rules = _check(kernel.syscall(CREATE_RULESET, ctypes.byref(handled), ctypes.sizeof(handled), 0))
     for paths, rights in ((SYSTEM_FILES, READ), (readable, READ), (writable, WRITE)):
@@ -48,6 +51,10 @@ def confine(readable: Iterable[str], writable: Iterable[str]) -> bool:
     _check(kernel.syscall(RESTRICT_SELF, rules, 0))
     os.close(rules)
     return True
+
+
+def _kernel() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _allow(kernel: ctypes.CDLL, rules: int, path: str, rights: int) -> None:

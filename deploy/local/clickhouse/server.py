@@ -15,6 +15,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from deploy.local import fetching, state
+from deploy.local.clickhouse import confinement
 from deploy.local.ports import Ports
 from schemas.errors import ConfigError
 from sinks.rights.masks import make_analyst_grants
@@ -99,6 +100,11 @@ def command(home: Path) -> list[str]:
     if found := program():
         return [found, "server", f"--config-file={config(home)}"]
     return [sys.executable, "-m", MARKER, str(library(home)), str(config(home))]
+
+
+def is_confined() -> bool:
+    """Return whether ClickHouse is kept from the other files of this account: by itself, or by the kernel."""
+    return program() is not None or confinement.is_available()
 
 
 def address(ports: Ports) -> str:
