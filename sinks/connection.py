@@ -34,7 +34,7 @@ class ClickHouseSettings(TlsSettings, EnvironmentSettings):
 def diagnose_clickhouse(settings: ClickHouseSettings) -> TouchlineError | None:
     """Return why no connection is possible, as an error that names the setting to change; None where TCP and TLS work.
 
-    Call it only after a first connection failed: the ClickHouse library of the local stack ends at a connection without a login.
+    Call it after a first connection failed.
     """
     server = Server(
         product="ClickHouse",

@@ -2,7 +2,7 @@
 
 It detects three parts of the native protocol: the query INSERT INTO a table, the block after it (which starts with the name of
 the first column), and the empty block at the end, after which the server stores. It connects to the server after the first
-bytes of the client, because a connection without a login ends the ClickHouse of the local stack.
+bytes of the client.
 """
 
 import asyncio

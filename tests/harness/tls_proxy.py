@@ -39,7 +39,7 @@ def _accept(listener: socket.socket, context: ssl.SSLContext, port: int) -> None
 
 
 def _serve(plain: socket.socket, context: ssl.SSLContext, port: int) -> None:
-    """Connect to the server only after the first message: a connection without a login ends the local ClickHouse library."""
+    """Connect to the server after the first message."""
     with plain, suppress(OSError), context.wrap_socket(plain, server_side=True) as client:
         first = client.recv(READ_BYTES)
         if first:
