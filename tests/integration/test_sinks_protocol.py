@@ -190,9 +190,11 @@ def test_foreign_commit_metadata_stops_the_table_with_advice() -> None:
     begun = Begun(count=10)
     begun.commit("checkpoint of another tool")
     process = sink("signals", "--until-idle", "1")
-    _, log = process.communicate(timeout=60)
+    try:
+        _, log = process.communicate(timeout=60)
+    finally:
+        begun.commit("")
     assert process.returncode == 2
     assert "start the version that wrote them, or reset the offsets of the group" in log
-    begun.commit("")
     store("signals")
     assert begun.count_rows() == (10, 10)
