@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from clickhouse_driver import Client, errors
 
 from schemas.errors import ConfigError, FatalError, RecordError, RetryableError, TouchlineError
+from schemas.service.probe import CONFIRM_SECONDS
 from sinks.codes import LOGIN_REJECTED, MISCONFIGURED, NAMES, RETRYABLE, UNFIT
 from sinks.connection import ClickHouseSettings, diagnose_clickhouse
 from sinks.server_versions import TOKEN, make_insert_settings
@@ -76,24 +77,7 @@ class ClickHouse:
         self._where = f"ClickHouse at {self._settings.host}:{self._settings.port}"
         self._insert_settings: dict[str, Any] | None = None
         self._has_answered = False
-        self._client = Client(
-            self._settings.host,
-            port=self._settings.port,
-            user=self._settings.user,
-            password=self._settings.password.get_secret_value(),
-            secure=self._settings.secure,
-            client_name="touchline",
-            connect_timeout=5,
-            send_receive_timeout=self._settings.answer_seconds,
-            sync_request_timeout=5,
-            tcp_keepalive=True,
-            settings_is_important=True,
-            settings={"server_side_params": True},
-        )
-        if self._settings.secure:
-            # The driver has no option for a context of one's own, and without a CA file it uses a store that is not the system's.
-            context = self._settings.ssl_context()
-            self._client.connection._create_ssl_context = lambda _options: context  # noqa: SLF001
+        self._client = self._make_client()
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> Answer:
         """Return the rows of a query with parameters `{name:Type}`. Raises RetryableError, ConfigError or FatalError."""
@@ -162,6 +146,27 @@ class ClickHouse:
         """Close the socket."""
         self._client.disconnect()
 
+    def _make_client(self) -> Client:
+        client = Client(
+            self._settings.host,
+            port=self._settings.port,
+            user=self._settings.user,
+            password=self._settings.password.get_secret_value(),
+            secure=self._settings.secure,
+            client_name="touchline",
+            connect_timeout=5,
+            send_receive_timeout=self._settings.answer_seconds,
+            sync_request_timeout=5,
+            tcp_keepalive=True,
+            settings_is_important=True,
+            settings={"server_side_params": True},
+        )
+        if self._settings.secure:
+            # The driver has no option for a context of one's own, and without a CA file it uses a store that is not the system's.
+            context = self._settings.ssl_context()
+            client.connection._create_ssl_context = lambda _options: context  # noqa: SLF001
+        return client
+
     def _get_insert_settings(self) -> dict[str, Any]:
         """Return the settings of inserts, read again after each error, because a server of another version may answer then."""
         if self._insert_settings is None:
@@ -182,8 +187,7 @@ class ClickHouse:
         if error.code in RETRYABLE:
             return UnavailableError(text, name)
         if error.code in LOGIN_REJECTED:
-            user, password = self._settings.setting("user"), self._settings.setting("password")
-            return ConfigError(f"{self._where} rejects user or password ({name}): correct {user} or {password}")
+            return self._rejected_login(name)
         if error.code in MISCONFIGURED:
             hint = (
                 "" if detail else HINTS.get(error.code, ": the tables may be older than this software, run `touchline migrate`")
@@ -192,6 +196,26 @@ class ClickHouse:
         if error.code in UNFIT:
             return RecordError("unfit_value", text)
         return UnexpectedError(text)
+
+    def _rejected_login(self, name: str) -> TouchlineError:
+        """Return the error of a rejected login: a ConfigError only where a second login is rejected, too.
+
+        A server that starts may not have read its users yet.
+        """
+        user, password = self._settings.setting("user"), self._settings.setting("password")
+        text = f"{self._where} rejects user or password ({name}): correct {user} or {password}"
+        time.sleep(CONFIRM_SECONDS)
+        second = self._make_client()
+        try:
+            second.execute("SELECT 1")
+        except errors.ServerException as error:
+            if error.code in LOGIN_REJECTED:
+                return ConfigError(text)
+        except DRIVER_ERRORS:
+            pass
+        finally:
+            second.disconnect()
+        return UnavailableError(text, name)
 
     def _lost_connection(self, error: BaseException) -> TouchlineError:
         """Return the error of a lost connection. Only a first connection is probed: later ones have proved the settings."""

@@ -12,13 +12,25 @@ from pydantic_settings import SettingsConfigDict
 
 from schemas.errors import ConfigError
 from schemas.service import tokens
-from schemas.service.settings import EnvironmentSettings
+from schemas.service.settings import EnvironmentSettings, check_host
 from schemas.service.tls import TlsSettings
 
 ENV_PREFIX = "TOUCHLINE_KAFKA_"
 ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\],]+)(:\d{1,5})?")
+DEFAULT_PORT, MAX_PORT = 9092, 65_535
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+
+
+def parse_addresses(bootstrap_servers: str) -> list[tuple[str, int]]:
+    """Return host and port of each server; the port is 9092 where none is given."""
+    found = []
+    for server in bootstrap_servers.split(","):
+        host, colon, port = server.strip().rpartition(":")
+        if not colon or port.endswith("]"):
+            host, port = server.strip(), str(DEFAULT_PORT)
+        found.append((host.strip("[]"), int(port) if port.isdigit() else DEFAULT_PORT))
+    return found
 
 
 class KafkaSecurity(TlsSettings):
@@ -82,6 +94,10 @@ class KafkaConnection(KafkaSecurity):
     def _check_addresses(cls, servers: str) -> str:
         if not all(ADDRESS.fullmatch(server.strip()) for server in servers.split(",")):
             raise ValueError("write host:port, and commas between several servers")
+        for host, port in parse_addresses(servers):
+            check_host(host)
+            if not 0 < port <= MAX_PORT:
+                raise ValueError(f"a port is a number from 1 to {MAX_PORT}")
         return servers
 
     def kafka_python(self) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from dataclasses import replace
 from typing import NoReturn
 
 from schemas.errors import ConfigError, RetryableError, TouchlineError
-from schemas.service.connection import KafkaConnection
+from schemas.service.connection import KafkaConnection, parse_addresses
 from schemas.service.kafka_requests import (
     API_VERSIONS,
+    AUTHENTICATION_FAILED,
+    ILLEGAL_SASL_STATE,
     METADATA,
     METADATA_OF_NO_TOPIC,
     PROTOCOL_ERRORS,
@@ -26,14 +28,16 @@ from schemas.service.kafka_requests import (
     UNSUPPORTED_MECHANISM,
     ask,
     ask_sasl,
+    make_mechanism,
+    make_request,
     read_auth_bytes,
     read_brokers,
     read_strings,
 )
-from schemas.service.probe import Server, open_socket, open_tls, raise_for_alert, speaks_tls
-from schemas.service.tokens import TokenError, token_command
+from schemas.service.probe import Server, confirm, open_socket, open_tls, raise_for_alert, speaks_tls
+from schemas.service.tokens import TokenCommandError, TokenError, token_command
 
-DEFAULT_PORT = 9092
+NO_MECHANISM = "NONE"
 SCRAM_HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 
 
@@ -42,12 +46,17 @@ def diagnose_kafka(kafka: KafkaConnection) -> TouchlineError | None:
 
     Call it after a client failed. It takes up to some seconds for each address.
     """
-    problems = []
     try:
         kafka.check()
     except ConfigError as error:
         return error
-    for host, port in addresses(kafka.bootstrap_servers):
+    return confirm(lambda: _probe(kafka))
+
+
+def _probe(kafka: KafkaConnection) -> TouchlineError | None:
+    """Return the problem of the cluster: a ConfigError only where each address has one, because one good address is enough."""
+    problems: list[TouchlineError] = []
+    for host, port in parse_addresses(kafka.bootstrap_servers):
         try:
             _log_in(kafka, _server(kafka, host, port))
         except TouchlineError as error:
@@ -55,18 +64,9 @@ def diagnose_kafka(kafka: KafkaConnection) -> TouchlineError | None:
         else:
             return None
     wrong = [problem for problem in problems if isinstance(problem, ConfigError)]
-    return (wrong or problems)[0]
-
-
-def addresses(bootstrap_servers: str) -> list[tuple[str, int]]:
-    """Return host and port of each server; the port is 9092 where none is given."""
-    found = []
-    for server in bootstrap_servers.split(","):
-        host, colon, port = server.strip().rpartition(":")
-        if not colon or port.endswith("]"):
-            host, port = server.strip(), str(DEFAULT_PORT)
-        found.append((host.strip("[]"), int(port) if port.isdigit() else DEFAULT_PORT))
-    return found
+    if wrong and len(wrong) < len(problems):
+        return RetryableError(str(wrong[0]))
+    return problems[0]
 
 
 def _server(kafka: KafkaConnection, host: str, port: int) -> Server:
@@ -79,6 +79,8 @@ def _server(kafka: KafkaConnection, host: str, port: int) -> Server:
         address_hint=f"correct {kafka.setting('bootstrap_servers')}",
         tls_hint=f"set {protocol} to {'SASL_SSL' if kafka.is_sasl else 'SSL or SASL_SSL'}",
         no_tls_hint=f"set {protocol} to {'SASL_PLAINTEXT' if kafka.is_sasl else 'PLAINTEXT'}, or use the broker's TLS port",
+        greeting=make_request(API_VERSIONS, b""),
+        greeting_answer=b"\0",  # of the answer's size, which is small
         start_hint="start a local one with `touchline up`, or " if host in ("127.0.0.1", "localhost") else "",
     )
 
@@ -101,9 +103,21 @@ def _log_in(kafka: KafkaConnection, server: Server) -> None:
         except PROTOCOL_ERRORS as error:
             if kafka.is_sasl:
                 raise RetryableError(f"{server} hangs up during the login: look into the broker's log") from error
+            if not _offers_login(kafka, server):
+                raise RetryableError(f"{server} hangs up after the first request: look into the broker's log") from None
             text = f"{server} requires a login: set {kafka.setting('security_protocol')} to"
             raise ConfigError(f"{text} {'SASL_SSL' if kafka.is_tls else 'SASL_PLAINTEXT'}") from None
     _reach(server, brokers)
+
+
+def _offers_login(kafka: KafkaConnection, server: Server) -> bool:
+    """Return whether the broker lists login mechanisms: a listener without a login lists none."""
+    with open_tls(server) if kafka.is_tls else open_socket(server) as connection:
+        try:
+            answer = ask_sasl(connection, SASL_HANDSHAKE, make_mechanism(NO_MECHANISM))
+            return answer.code == UNSUPPORTED_MECHANISM and bool(read_strings(answer.rest))
+        except PROTOCOL_ERRORS:
+            return False
 
 
 def _reach(server: Server, brokers: list[tuple[str, int]]) -> None:
@@ -128,33 +142,41 @@ def _raise_for_first_request(server: Server, error: Exception, *, is_tls: bool) 
 
 def _choose_mechanism(kafka: KafkaConnection, server: Server, connection: socket.socket) -> None:
     mechanism = str(kafka.sasl_mechanism)
-    answer = ask_sasl(connection, SASL_HANDSHAKE, struct.pack(">h", len(mechanism)) + mechanism.encode())
+    answer = ask_sasl(connection, SASL_HANDSHAKE, make_mechanism(mechanism))
     if answer.code == UNSUPPORTED_MECHANISM:
         offered = ", ".join(read_strings(answer.rest))
         setting = kafka.setting("sasl_mechanism")
         raise ConfigError(f"{server} does not offer {mechanism} but {offered}: set {setting} to one that it offers")
-    if answer.code:
+    if answer.code == ILLEGAL_SASL_STATE:
         protocol = "SSL" if kafka.is_tls else "PLAINTEXT"
         raise ConfigError(f"{server} offers no login: set {kafka.setting('security_protocol')} to {protocol}")
+    if answer.code:
+        raise RetryableError(f"{server} ends the login with error {answer.code}: look into the broker's log")
 
 
 def _authenticate(kafka: KafkaConnection, server: Server, connection: socket.socket) -> None:
     def exchange(message: bytes) -> bytes:
         answer = ask_sasl(connection, SASL_AUTHENTICATE, struct.pack(">i", len(message)) + message)
+        if answer.code == AUTHENTICATION_FAILED:
+            raise kind(f"{server} rejects {rejected}")
         if answer.code:
-            raise ConfigError(f"{server} rejects {rejected}")
+            raise RetryableError(f"{server} ends the login with error {answer.code}: look into the broker's log")
         return read_auth_bytes(answer.rest)
 
+    # A token comes from an identity provider, and the broker asks one to check it: either may be away for a moment.
+    kind: type[TouchlineError] = RetryableError if kafka.sasl_mechanism == "OAUTHBEARER" else ConfigError
     user, command = kafka.sasl_username or "", kafka.sasl_token_command or ""
     if kafka.sasl_mechanism == "OAUTHBEARER":
         setting = kafka.setting("sasl_token_command")
         rejected = f"the token: correct {setting}"
         try:
             token = token_command(command).fetch()
-        except TokenError as error:
+        except TokenCommandError as error:
             raise ConfigError(f"{setting}: {error}") from None
+        except TokenError as error:
+            raise RetryableError(f"{setting}: {error}") from None
         if exchange(f"n,,\x01auth=Bearer {token}\x01\x01".encode()):
-            raise ConfigError(f"{server} rejects {rejected}")  # the broker's reason, a JSON text, instead of nothing
+            raise kind(f"{server} rejects {rejected}")  # the broker's reason, a JSON text, instead of nothing
         return
     rejected = f"user or password: correct {kafka.setting('sasl_username')} or {kafka.setting('sasl_password')}"
     if kafka.sasl_mechanism == "PLAIN":

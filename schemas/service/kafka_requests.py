@@ -12,6 +12,8 @@ SASL_AUTHENTICATE: Api = (36, 0)
 METADATA: Api = (3, 4)
 METADATA_OF_NO_TOPIC = struct.pack(">i?", 0, False)
 UNSUPPORTED_MECHANISM = 33
+ILLEGAL_SASL_STATE = 34
+AUTHENTICATION_FAILED = 58
 
 
 class HungUpError(Exception):
@@ -28,10 +30,20 @@ class Answer(NamedTuple):
     rest: bytes
 
 
+def make_request(api: Api, body: bytes) -> bytes:
+    """Return one request with its length."""
+    message = struct.pack(">hhih", *api, 1, -1) + body
+    return struct.pack(">i", len(message)) + message
+
+
+def make_mechanism(name: str) -> bytes:
+    """Return the body of a SASL handshake."""
+    return struct.pack(">h", len(name)) + name.encode()
+
+
 def ask(connection: socket.socket, api: Api, body: bytes) -> bytes:
     """Send one request (api: key and version) and return the answer's body. Raises OSError and HungUpError."""
-    message = struct.pack(">hhih", *api, 1, -1) + body
-    connection.sendall(struct.pack(">i", len(message)) + message)
+    connection.sendall(make_request(api, body))
     (size,) = struct.unpack(">i", _receive(connection, 4))
     if not 4 <= size <= MAX_ANSWER_BYTES:
         raise HungUpError

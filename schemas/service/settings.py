@@ -19,6 +19,15 @@ class EnvironmentSettings(BaseSettings):
             raise ConfigError(_describe(error, prefix)) from None
 
 
+def check_host(host: str) -> str:
+    """Return `host`. Raises ValueError for a name that no resolver accepts, such as one with an empty part."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError("this is no host name") from None
+    return host
+
+
 class ProcessSettings(EnvironmentSettings):
     """Settings of every long-running process."""
 

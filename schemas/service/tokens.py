@@ -22,6 +22,10 @@ class TokenError(OSError):
     """The token command failed. It is an OSError because clients retry those: the identity provider may be down for a moment."""
 
 
+class TokenCommandError(TokenError):
+    """The setting is wrong: no such command can be run."""
+
+
 class TokenCommand:
     """Source of tokens: runs a command without a shell and reuses the token until shortly before it expires. Thread-safe.
 
@@ -52,8 +56,10 @@ class TokenCommand:
             raise TokenError(f"the command ended with exit code {error.returncode}") from None
         except subprocess.TimeoutExpired:
             raise TokenError(f"the command did not end within {COMMAND_SECONDS:.0f} s") from None
-        except (OSError, IndexError, ValueError) as error:
-            raise TokenError(f"the command cannot be run ({type(error).__name__})") from None
+        except (FileNotFoundError, PermissionError, IndexError, ValueError) as error:
+            raise TokenCommandError(f"the command cannot be run ({type(error).__name__})") from None
+        except OSError as error:
+            raise TokenError(f"the command did not start ({type(error).__name__})") from None
         token = result.stdout.strip()
         if not token:
             raise TokenError("the command printed no token")

@@ -11,8 +11,7 @@ from pydantic import SecretStr
 
 from schemas.errors import ConfigError
 from schemas.service import tokens
-from schemas.service.connection import KafkaSettings
-from schemas.service.kafka_probe import addresses
+from schemas.service.connection import KafkaSettings, parse_addresses
 from schemas.service.tls import TlsSettings
 from schemas.service.tokens import TokenCommand, TokenError, read_expiry
 from tests.harness.secure_kafka import make_token
@@ -81,7 +80,7 @@ def test_every_setting_is_described() -> None:
 
 
 def test_addresses_accept_missing_port_and_ipv6() -> None:
-    assert addresses("a:1, b,[::1]:3,[::2]") == [("a", 1), ("b", 9092), ("::1", 3), ("::2", 9092)]
+    assert parse_addresses("a:1, b,[::1]:3,[::2]") == [("a", 1), ("b", 9092), ("::1", 3), ("::2", 9092)]
 
 
 def counting(folder: Path, token: str) -> str:
@@ -115,3 +114,17 @@ def test_failing_token_command_raises_connection_error(command: str, text: str) 
     with pytest.raises(TokenError, match=text) as failed:
         TokenCommand(command).fetch()
     assert isinstance(failed.value, OSError)
+
+
+@pytest.mark.parametrize(
+    ("servers", "text"),
+    [
+        ("a..b:9092", "this is no host name"),
+        ("x" * 64 + ":9092", "this is no host name"),
+        ("kafka:0", "a port is a number from 1 to 65535"),
+        ("kafka:9092,kafka:99999", "a port is a number from 1 to 65535"),
+    ],
+)
+def test_address_that_no_client_can_use_is_a_wrong_setting(servers: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS: .*{text}"):
+        KafkaSettings(bootstrap_servers=servers)
