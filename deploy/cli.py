@@ -11,6 +11,7 @@ from deploy.local.state import export_addresses
 from deploy.terminal.program import with_path
 from schemas.errors import TouchlineError
 from schemas.service.exit_codes import MISCONFIGURED
+from schemas.service.targets import kept_after_failure
 
 WRONG_PATH = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
@@ -46,12 +47,13 @@ def touchline() -> None:
 
 def main() -> None:
     """Run the console script: an expected error is one line and an exit code, never a traceback."""
-    try:
-        touchline()
-    except TouchlineError as error:
-        _end(with_path(str(error)), error.exit_code)
-    except WRONG_PATH as error:
-        _end(f"cannot use {error.filename}: {error.strerror}", MISCONFIGURED)
+    with kept_after_failure():
+        try:
+            touchline()
+        except TouchlineError as error:
+            _end(with_path(str(error)), error.exit_code)
+        except WRONG_PATH as error:
+            _end(f"cannot use {error.filename}: {error.strerror}", MISCONFIGURED)
 
 
 def _end(text: str, code: int) -> None:

@@ -111,8 +111,8 @@ def publish(connector: Connector, *, once: bool, since: datetime | None) -> None
     settings = KafkaSettings()
     name = f"{connector.name}-backfill" if since else connector.name
     process = Process("connect", name, level=logging.WARNING, quiet=["kafka"])
-    process.serve()
     is_bounded = once or since is not None
+    process.serve(is_bounded=is_bounded)
     process.wait_for(f"Kafka at {settings.bootstrap_servers}", lambda: require_topics(settings), is_bounded=is_bounded)
     with FeedBars() as bars:
         runner = Runner(connector, settings, process.stop, bars.update, since)

@@ -38,8 +38,9 @@ def command(*, tables: tuple[str, ...], name: str, until_idle: float | None, res
     settings, clickhouse = KafkaSettings(), ClickHouseSettings()
     process = Process("sink", name, quiet=["aiokafka", "kafka"])
     sinks = Sinks(chosen_tables, settings, process.stop)
-    process.serve()
-    wait_for = partial(process.wait_for, is_bounded=until_idle is not None)
+    is_bounded = until_idle is not None
+    process.serve(is_bounded=is_bounded)
+    wait_for = partial(process.wait_for, is_bounded=is_bounded)
     wait_for(f"Kafka at {settings.bootstrap_servers}", lambda: ensure_topics(settings, dry_run=True))
     wait_for(f"ClickHouse at {clickhouse.host}:{clickhouse.port}", lambda: require_server(clickhouse))
     process.use_probes(sinks.live, sinks.ready)

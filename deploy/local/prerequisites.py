@@ -112,5 +112,8 @@ def _python() -> Finding:
 def _disk(home: Path) -> Finding:
     folder = next(place for place in (home, *home.parents) if place.exists())
     free = shutil.disk_usage(folder).free / 2**30
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        remedy = "set TOUCHLINE_HOME to a folder that you may write"
+        return Finding("disk", "not writable", f"data and tools in {home}", remedy)
     remedy = "" if free >= DISK_GIB else f"free {DISK_GIB} GiB there, or set TOUCHLINE_HOME to a folder on a larger disk"
     return Finding("disk", f"{free:.0f} GiB free", f"data and tools in {home}", remedy)

@@ -13,7 +13,7 @@ from schemas.service.exit_codes import DONE, FORCED
 from schemas.service.health import Probe, always_ok, serve_probes
 from schemas.service.log import configure_logging
 from schemas.service.settings import ProcessSettings
-from schemas.service.targets import announce
+from schemas.service.targets import announce, withdraw
 from schemas.service.telemetry import RESTARTS
 from schemas.service.waiting import wait_for
 
@@ -43,8 +43,10 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._request_stop)
 
-    def serve(self) -> None:
+    def serve(self, *, is_bounded: bool = False) -> None:
         """Serve metrics and probes on loopback, at `TOUCHLINE_METRICS_PORT` or any free port, and log the address.
+
+        A process that `is_bounded` ends by itself, so its absence raises no alert.
 
         The server has a thread of its own, so that a blocked event loop stays visible. Raises ConfigError where the port is in
         use or the target file cannot be written.
@@ -58,7 +60,8 @@ class Process:
                 f"TOUCHLINE_METRICS_PORT is wrong: cannot listen on 127.0.0.1:{settings.metrics_port} ({error.strerror})"
             ) from error
         if settings.targets:
-            announce(Path(settings.targets), self.role, self.name, port, is_supervised=settings.is_supervised)
+            folder = Path(settings.targets)
+            announce(folder, self.role, self.name, port, is_supervised=settings.is_supervised, is_bounded=is_bounded)
         self._log.info("%s: metrics on http://127.0.0.1:%d/metrics", self.name, port)
 
     def live(self) -> str:
@@ -102,6 +105,11 @@ class Process:
 
 def start_last_resort(seconds: float = STOP_SECONDS) -> None:
     """End the process with code 75 after `seconds`: a client that never closes must not keep it."""
-    timer = Timer(seconds, os._exit, [FORCED])
+    timer = Timer(seconds, _force_end)
     timer.daemon = True
     timer.start()
+
+
+def _force_end() -> None:
+    withdraw()
+    os._exit(FORCED)

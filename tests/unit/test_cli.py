@@ -1,13 +1,16 @@
 """The `touchline` command: its help, and the errors that no command expects."""
 
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from deploy import cli
+from deploy.commands import doctor
 
 
 def groups() -> Iterator[tuple[str, click.Group]]:
@@ -62,3 +65,19 @@ def test_unknown_command_is_a_usage_error() -> None:
     result = CliRunner().invoke(cli.touchline, ["conect"], prog_name=sys.argv[0])
     assert result.exit_code == 2
     assert "No such command" in result.output
+
+
+@pytest.mark.parametrize(("name", "text"), [("file", "cannot read .*Not a directory"), ("damaged", "is damaged: run `.*down`")])
+def test_doctor_ends_with_code_2_where_the_home_folder_is_unusable(
+    name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "stack.json").write_text("{")
+    monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path / name))
+    monkeypatch.setattr(sys, "argv", ["touchline", "doctor"])
+    monkeypatch.setattr(doctor, "examine", lambda _home: [])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert re.search(text, capsys.readouterr().err)

@@ -8,14 +8,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import ConfigError, RetryableError
 from schemas.service import waiting
+from schemas.service.exit_codes import FORCED
 from schemas.service.settings import ProcessSettings
-from schemas.service.targets import announce
+from schemas.service.targets import announce, withdraw
 from schemas.service.waiting import wait_for
 from tests.harness.waiting import eventually
 
@@ -171,25 +173,90 @@ def labels(folder: Path) -> list[str]:
     return sorted(json.loads(file.read_text())[0]["labels"]["instance"] for file in folder.glob("work-*.json"))
 
 
-def test_target_file_names_the_process_over_restarts(tmp_path: Path) -> None:
-    (tmp_path / "work-999999999.json").write_text('[{"targets": [], "labels": {"instance": "worker-2"}}]')
-    announce(tmp_path, "work", "worker-2", 1, is_supervised=False)
+@pytest.fixture(autouse=True)
+def _no_target_file_is_left() -> Iterator[None]:
+    yield
+    withdraw()
+
+
+ANNOUNCE = """
+import os, signal, sys
+from pathlib import Path
+from schemas.service.targets import announce, kept_after_failure
+def stop(code):
+    sys.exit(code)
+with kept_after_failure():
+    announce(Path(sys.argv[1]), "work", sys.argv[2], 1, is_supervised=False, is_bounded="bounded" in sys.argv[3])
+    print("ready", flush=True)
+    exec(sys.argv[3])
+"""
+
+
+def announce_elsewhere(folder: Path, name: str, then: str) -> subprocess.Popen[str]:
+    """Start a process that writes its target file and then runs `then`; return it once the file is there."""
+    process = subprocess.Popen([sys.executable, "-c", ANNOUNCE, str(folder), name, then], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize(
+    "end", ["signal.raise_signal(signal.SIGKILL)", "stop(2)", "stop(70)", "raise ValueError", "os._exit(70)"]
+)
+def test_target_file_stays_after_an_unexpected_end_until_the_name_is_back(tmp_path: Path, end: str) -> None:
+    with announce_elsewhere(tmp_path, "worker-2", end) as gone:
+        gone.wait()
+    announce(tmp_path, "work", "worker", 1, is_supervised=False)
+    assert labels(tmp_path) == ["worker", "worker-2"]
+    withdraw()
+    announce(tmp_path, "work", "worker-2", 2, is_supervised=True)
     assert labels(tmp_path) == ["worker-2"]
+    (file,) = tmp_path.iterdir()
+    assert json.loads(file.read_text())[0]["targets"] == ["127.0.0.1:2"]
 
 
-def test_second_process_of_a_name_is_told_apart_by_its_process_id(tmp_path: Path) -> None:
-    (tmp_path / f"work-{os.getppid()}.json").write_text('[{"targets": [], "labels": {"instance": "worker"}}]')
-    announce(tmp_path, "work", "worker", 1, is_supervised=False)
-    assert labels(tmp_path) == ["worker", f"worker-{os.getpid()}"]
-    announce(tmp_path, "work", "worker", 1, is_supervised=True)
-    assert labels(tmp_path) == ["worker", f"worker-{os.getppid()}"]
+@pytest.mark.parametrize("end", ["pass", "stop(0)", "stop(None)", "stop(1)  # bounded"])
+def test_normal_end_removes_the_target_file(tmp_path: Path, end: str) -> None:
+    with announce_elsewhere(tmp_path, "worker", end) as gone:
+        gone.wait()
+    assert not list(tmp_path.iterdir())
 
 
-def test_damaged_target_file_of_another_process_is_left_alone(tmp_path: Path) -> None:
-    other = tmp_path / f"work-{os.getppid()}.json"
-    other.write_text("[")
-    announce(tmp_path, "work", "worker", 1, is_supervised=False)
-    assert other.read_text() == "["
+def test_second_process_of_a_name_has_its_process_id_appended(tmp_path: Path) -> None:
+    with announce_elsewhere(tmp_path, "worker", "signal.pause()") as first:
+        announce(tmp_path, "work", "worker", 1, is_supervised=False)
+        assert labels(tmp_path) == ["worker", f"worker-{os.getpid()}"]
+        withdraw()
+        announce(tmp_path, "work", "worker", 1, is_supervised=True)
+        assert labels(tmp_path) == ["worker", f"worker-{os.getppid()}"]
+        first.kill()
+
+
+def test_file_of_an_unnamed_process_that_is_gone_is_removed(tmp_path: Path) -> None:
+    with announce_elsewhere(tmp_path, "worker", "signal.pause()") as first:
+        with announce_elsewhere(tmp_path, "worker", "signal.raise_signal(signal.SIGKILL)") as second:
+            second.wait()
+        assert labels(tmp_path) == ["worker", f"worker-{second.pid}"]
+        announce(tmp_path, "work", "worker-3", 1, is_supervised=False)
+        assert labels(tmp_path) == ["worker", "worker-3"]
+        first.kill()
+
+
+def test_name_with_a_slash_is_one_file(tmp_path: Path) -> None:
+    announce(tmp_path, "work", "a/b@1", 1, is_supervised=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["work-a%2Fb%401.json"]
+    assert labels(tmp_path) == ["a/b@1"]
+
+
+def test_forced_end_of_a_stopped_process_removes_its_target_file(tmp_path: Path) -> None:
+    script = "process.stop.wait(); threading.Event().wait()"
+    with start(script, TOUCHLINE_TARGETS=str(tmp_path)) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        eventually(lambda: list(tmp_path.iterdir()), 5)
+        process.terminate()
+        assert process.wait(10) == FORCED
+    assert not list(tmp_path.iterdir())
 
 
 def test_unwritable_targets_folder_is_a_wrong_setting(tmp_path: Path) -> None:
