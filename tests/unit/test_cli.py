@@ -75,6 +75,7 @@ def test_doctor_ends_with_code_2_where_the_home_folder_is_unusable(
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "stack.json").write_text("{")
     monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path / name))
+    monkeypatch.setenv("TOUCHLINE_TARGETS", "")  # the command sets it for this process where it is missing
     monkeypatch.setattr(sys, "argv", ["touchline", "doctor"])
     monkeypatch.setattr(doctor, "examine", lambda _home: [])
     with pytest.raises(SystemExit) as end:
