@@ -17,7 +17,7 @@ from clickhouse_driver import Client, errors
 
 from schemas.errors import ConfigError, FatalError, RecordError, RetryableError, TouchlineError
 from schemas.service.probe import CONFIRM_SECONDS
-from sinks.codes import LOGIN_REJECTED, MISCONFIGURED, NAMES, RETRYABLE, UNFIT
+from sinks.codes import LOGIN_REJECTED, MISCONFIGURED, NAMES, RETRYABLE, SESSION_LIMIT_EXCEEDED, UNFIT
 from sinks.connection import ClickHouseSettings, diagnose_clickhouse
 from sinks.server_versions import TOKEN, make_insert_settings
 
@@ -182,8 +182,12 @@ class ClickHouse:
         if not isinstance(error, errors.ServerException):
             return self._lost_connection(error)
         name = NAMES.get(error.code, "unexpected")
-        words = str(error.message).partition("Stack trace")[0].strip().removeprefix("DB::Exception: ") if detail else ""
+        message = " ".join(str(error.message).partition("Stack trace")[0].split())
+        words = message.removeprefix("DB::Exception: ") if detail else ""
         text = f"{self._where} refused with error {error.code} ({name}){': ' if words else ''}{words}"
+        if error.code == SESSION_LIMIT_EXCEEDED:
+            hint = f"set {self._settings.setting('user')} (a local stack has `admin`), or raise max_sessions_for_user"
+            return UnavailableError(f"{self._where} has no free session for the user {self._settings.user}: {hint}", name)
         if error.code in RETRYABLE:
             return UnavailableError(text, name)
         if error.code in LOGIN_REJECTED:

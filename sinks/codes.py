@@ -21,6 +21,7 @@ RETRYABLE = {
     286: "unsatisfied_quorum",
     319: "unknown_status_of_insert",
     394: "query_was_cancelled",
+    700: "session_limit_exceeded",
     749: "connection_limit_reached",
     774: "table_is_read_only",
     777: "memory_limit_exceeded",
@@ -45,6 +46,7 @@ MISCONFIGURED = {
     497: "access_denied",
     516: "authentication_failed",
 }
+SESSION_LIMIT_EXCEEDED = 700
 LOGIN_REJECTED = frozenset({192, 193, 194, 516})
 UNFIT = {
     6: "cannot_parse_text",

@@ -29,7 +29,7 @@ def command() -> None:
 
     A record that a stage cannot process is kept whole, with the reason.
 
-    Example: touchline dead-letters list --where "stage = 'identify' AND at > now() - INTERVAL 1 HOUR"
+    Example: touchline dead-letters list --where "stage = 'identify'"
     """
 
 

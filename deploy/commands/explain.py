@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deploy.terminal.options import TIME
+
 if TYPE_CHECKING:
     from deploy.explain.queries import CustomerReader
-
-FORMATS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
 
 
 @click.command()
 @click.argument("customer", metavar="IDENTIFIER|CUSTOMER_ID")
-@click.option(
-    "--at", metavar="TIME", type=click.DateTime(FORMATS), help="As of this UTC time, as 2026-11-01 or 2026-11-01T12:00."
-)
+@click.option("--at", metavar="TIME", type=TIME, help="As of this UTC time, as 2026-11-01 or 2026-11-01T12:00.")
 @click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="Show the newest N touchpoints.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, times in ISO 8601.")
 def command(*, customer: str, at: datetime | None, limit: int, as_json: bool) -> None:

@@ -51,9 +51,9 @@ def command(*, dry_run: bool, sql: bool) -> None:
                 click.echo(f"-- {step.kind} {step.name}\n{statement};\n")
         return
     changes = wait_for_service("migrate", f"Kafka at {kafka.bootstrap_servers}", lambda: ensure_topics(kafka, dry_run=dry_run))
-    rows = [("topic", change.topic.name, change.action, _format_options(change.options)) for change in changes]
-    rows += [(step.kind, step.name, step.action, "") for step in _steps(dry_run=dry_run)]
-    _show(rows, "Planned:" if dry_run else "Done:")
+    topics = [(change.topic.name, change.action, _format_options(change.options)) for change in changes]
+    steps = [(step.kind, step.name, step.action) for step in _steps(dry_run=dry_run)]
+    show_changes(topics, steps, "planned" if dry_run else "done")
 
 
 def _steps(*, dry_run: bool) -> list[Step]:
@@ -69,17 +69,25 @@ def _steps(*, dry_run: bool) -> list[Step]:
         client.close()
 
 
-def _show(rows: list[tuple[str, str, str, str]], title: str) -> None:
+def show_changes(topics: list[tuple[str, str, str]], steps: list[tuple[str, str, str]], state: str) -> None:
+    """Print one table of topics (name, action, settings), one of ClickHouse's steps (kind, name, action), and the counts."""
     from deploy.terminal.console import console
     from deploy.terminal.table import table
     from deploy.terminal.text import printable
 
-    on, made = console(), table("~kind", "name", "action", "~settings", title=title)
-    for row in rows:
-        if row[2] != "none":
+    on = console()
+    changed_topics = [row for row in topics if row[1] != "none"]
+    changed_steps = [row for row in steps if row[2] != "none"]
+    for made, rows in (
+        (table("topic", "action", "~settings", title=f"Kafka, {state}:"), changed_topics),
+        (table("kind", "name", "action", title=f"ClickHouse, {state}:"), changed_steps),
+    ):
+        for row in rows:
             made.add_row(*map(printable, row))
-    on.print(made)
-    on.print(", ".join(f"{count} {SUMMARY_WORDS[action]}" for action, count in Counter(row[2] for row in rows).items()))
+        if rows:
+            on.print(made)
+    counts = Counter([row[1] for row in topics] + [row[2] for row in steps])
+    on.print(", ".join(f"{count} {SUMMARY_WORDS[action]}" for action, count in counts.items()))
 
 
 def _format_options(options: dict[str, str]) -> str:

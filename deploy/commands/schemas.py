@@ -18,17 +18,21 @@ def command() -> None:
 @command.command()
 @click.argument("name", required=False)
 def show(name: str | None) -> None:
-    """List all schemas, or print the newest version of one.
+    """List all schemas, or print one.
+
+    NAME is a schema, for its newest version, or a schema with a version, such as erp-1.
 
     Example: touchline schemas show erp
     """
     from schemas.wire.registry import load_schema, newest_ids, schema_versions
 
+    identifiers = newest_ids() | {versioned: schema_id for schema_id, versioned in schema_versions().items()}
+
     if name is None:
         for schema_id, versioned in sorted(schema_versions().items()):
             click.echo(f"{schema_id:>4}  {versioned}")
-    elif name in newest_ids():
-        click.echo(json.dumps(load_schema(newest_ids()[name]), indent=1))
+    elif name in identifiers:
+        click.echo(json.dumps(load_schema(identifiers[name]), indent=1))
     else:
         raise ConfigError(f"there is no schema {name}: `touchline schemas show` lists them")
 

@@ -2,10 +2,12 @@
 
 import click
 
+from deploy.terminal.options import PROCESS_NAME
+
 
 @click.command()
 @click.argument("tables", nargs=-1)
-@click.option("--name", default="sink", show_default=True, help="Name of the process in metrics and alerts.")
+@click.option("--name", default="sink", show_default=True, type=PROCESS_NAME, help="Name of the process in metrics and alerts.")
 @click.option("--until-idle", type=float, metavar="SECONDS", help="End after SECONDS without a record to store.")
 @click.option("--restart/--no-restart", default=True, show_default=True, help="Restart after an unexpected end.")
 def command(*, tables: tuple[str, ...], name: str, until_idle: float | None, restart: bool) -> None:

@@ -4,10 +4,12 @@ from datetime import UTC, datetime
 
 import click
 
+from deploy.terminal.options import TIME
+
 
 @click.command()
-@click.option("--at", type=click.DateTime(), help="Time of the tick, UTC. Default: now.")
-@click.option("--since", type=click.DateTime(), help="Time of the previous tick, UTC. Default: none, all customers are read.")
+@click.option("--at", metavar="TIME", type=TIME, help="UTC time of the tick, as 2026-11-01 or 2026-11-01T12:00. Default: now.")
+@click.option("--since", metavar="TIME", type=TIME, help="UTC time of the previous tick. Default: none, all customers are read.")
 def command(at: datetime | None, since: datetime | None) -> None:
     """Read signals of inactive customers, as of a time.
 

@@ -2,9 +2,17 @@
 
 import click
 
+from deploy.terminal.options import PROCESS_NAME
+
 
 @click.command()
-@click.option("--name", default="worker", show_default=True, help="Name of the worker and of its folder; unique per machine.")
+@click.option(
+    "--name",
+    default="worker",
+    show_default=True,
+    type=PROCESS_NAME,
+    help="Name of the worker and of its folder; unique per machine.",
+)
 @click.option("--restart/--no-restart", default=True, show_default=True, help="Restart after an unexpected end.")
 def command(*, name: str, restart: bool) -> None:
     """Run a worker: customers, journeys, signals.

@@ -52,4 +52,4 @@ def _describe(error: ValidationError, prefix: str) -> str:
     variable = prefix + "_".join(str(part) for part in first["loc"]).upper()
     if first["type"] == "missing":
         return f"set the environment variable {variable}"
-    return f"{variable}: {first['msg']}: correct this environment variable"
+    return f"{variable}: {first['msg'].removeprefix('Value error, ')}: correct this environment variable"

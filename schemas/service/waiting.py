@@ -24,7 +24,7 @@ def wait_for(service: str, attempt: Callable[[], T], report: Callable[[str], Non
             return attempt()
         except RetryableError as error:
             now = time.monotonic()
-            reason = str(error).removeprefix(service).lstrip(": ")
+            reason = str(error).removeprefix(f"{service}: ").removeprefix(f"{service} ")
             if seconds is not None and now - began >= seconds:
                 raise RetryableError(f"{service} did not answer within {seconds:.0f} s: {reason}") from error
             if now >= next_report:

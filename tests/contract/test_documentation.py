@@ -126,7 +126,7 @@ def test_no_test_imports_from_a_conftest_or_from_another_test() -> None:
 
 def test_the_checks_find_faults(tmp_path: Path) -> None:
     page = ROOT / "README.md"
-    assert _fault("touchline conect files")
+    assert _fault("touchline connects files")
     assert _fault("touchline connect files --setings x")
     assert not _fault("touchline connect files --settings x")
     assert not _exists(Snippet(page, 1, "connectors/nothing/README.md"))

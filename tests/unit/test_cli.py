@@ -62,7 +62,7 @@ def test_lost_connection_is_no_wrong_path(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_unknown_command_is_a_usage_error() -> None:
-    result = CliRunner().invoke(cli.touchline, ["conect"], prog_name=sys.argv[0])
+    result = CliRunner().invoke(cli.touchline, ["connects"], prog_name=sys.argv[0])
     assert result.exit_code == 2
     assert "No such command" in result.output
 

@@ -97,6 +97,22 @@ def test_wait_reports_at_once_and_then_every_ten_seconds(monkeypatch: pytest.Mon
     assert lines == [f"waiting for Kafka at broker:9092 ({seconds} s): down" for seconds in (1, 11, 21)]
 
 
+@pytest.mark.parametrize(
+    ("raised", "reason"),
+    [
+        ("Kafka at broker: down", "down"),
+        ("Kafka at broker ends the handshake", "ends the handshake"),
+        ("Kafka at broker:9092: down", "Kafka at broker:9092: down"),
+    ],
+)
+def test_wait_names_the_service_once(raised: str, reason: str) -> None:
+    def attempt() -> None:
+        raise RetryableError(raised)
+
+    with pytest.raises(RetryableError, match=f"^Kafka at broker did not answer within 0 s: {reason}$"):
+        wait_for("Kafka at broker", attempt, lambda _: None, seconds=0.0)
+
+
 def test_bounded_wait_ends_with_a_retryable_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "RETRY_SECONDS", 0.01)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from clickhouse_driver.errors import ServerException
 
 from schemas.errors import ConfigError, RetryableError, TouchlineError
 from sinks.clickhouse import ClickHouse, UnavailableError
@@ -114,3 +115,12 @@ def test_unreadable_certificate_is_named_before_a_connection(servers: Servers, t
 def test_address_that_no_client_can_use_is_a_wrong_setting(servers: Servers, changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"^TOUCHLINE_CLICKHOUSE_{next(iter(changes)).upper()}: "):
         settings(servers, **changes)
+
+
+def test_user_without_a_free_session_is_named_with_its_setting(servers: Servers) -> None:
+    error = ClickHouse(settings(servers))._map_error(
+        ServerException("User 9430 has overflown session count 1.", 700), detail=True
+    )
+    assert isinstance(error, UnavailableError)
+    assert error.reason == "session_limit_exceeded"
+    assert "no free session for the user default: set TOUCHLINE_CLICKHOUSE_USER (a local stack has `admin`)" in str(error)
