@@ -85,7 +85,7 @@ def require_topics(settings: KafkaSettings) -> None:
 
 def _ensure(admin: KafkaAdminClient, *, dry_run: bool) -> list[Change]:
     wanted = {topic.name for topic in TOPICS}
-    existing = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics() if topic["name"] in wanted}
+    existing = read_partitions([topic for topic in admin.describe_topics() if topic["name"] in wanted])
     changes = plan(existing, _configured(admin, list(existing)))
     if not dry_run:
         _create(admin, [change.topic for change in changes if change.action == "create"])
@@ -93,6 +93,14 @@ def _ensure(admin: KafkaAdminClient, *, dry_run: bool) -> list[Change]:
             if change.action == "configure":
                 admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, change.topic.name, change.options)])
     return changes
+
+
+def read_partitions(described: list[dict[str, Any]]) -> dict[str, int]:
+    """Return the partition count by topic. Raises RetryableError for a topic whose partitions the broker does not know yet."""
+    for topic in described:
+        if topic["error_code"]:
+            raise RetryableError(f"Kafka has not loaded topic {topic['name']} yet (error {topic['error_code']})")
+    return {topic["name"]: len(topic["partitions"]) for topic in described}
 
 
 def _configured(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:

@@ -22,8 +22,8 @@ from sinks.runner import Runner
 WATCH_SECONDS = 1.0
 LAG_SECONDS = 10.0
 LAG_TIMEOUT_SECONDS = 5.0
-FINISH_SECONDS = 6.0
-CLOSE_SECONDS = 2.0
+FINISH_SECONDS = 5.0
+CLOSE_SECONDS = 1.5
 # By default Python collects after every 700 new objects. A chunk has hundreds of thousands of objects, all in use and none in a
 # cycle: 1.07 million records took 34.7 s of processor time with the default thresholds, and 24.4 s with these.
 COLLECT_THRESHOLDS = (20_000, 50, 100)

@@ -13,8 +13,9 @@ from aiokafka import AIOKafkaConsumer
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from kafka import KafkaAdminClient
 
+from deploy.topics import ensure_topics
 from schemas.errors import ConfigError, RetryableError, TouchlineError
-from schemas.service.connection import KafkaConnection
+from schemas.service.connection import KafkaConnection, KafkaSettings
 from schemas.service.kafka_probe import diagnose_kafka
 from streams.engine.worker import faust_credentials
 from tests.harness.secure_kafka import PASSWORD, USER, SecureKafka, make_token, running_secure_kafka
@@ -116,6 +117,13 @@ def test_every_wrong_setting_has_its_own_error(kafka: SecureKafka, name: str) ->
     assert isinstance(problem, kind)
     with pytest.raises(kind, match=text):
         raise problem
+
+
+def test_token_command_that_fails_is_waited_for(kafka: SecureKafka) -> None:
+    settings = {**ways(kafka)["token"], "sasl_token_command": "false"}
+    port = settings.pop("port")
+    with pytest.raises(RetryableError, match="SASL_TOKEN_COMMAND: the command ended with exit code 1"):
+        ensure_topics(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}", **settings), dry_run=True)
 
 
 def test_a_server_of_another_protocol_is_named(kafka: SecureKafka) -> None:

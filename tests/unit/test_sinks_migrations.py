@@ -9,8 +9,8 @@ from typing import cast
 
 import pytest
 
-from deploy.topics import options, plan
-from schemas.errors import ConfigError
+from deploy.topics import options, plan, read_partitions
+from schemas.errors import ConfigError, RetryableError
 from schemas.wire.topics import TOPICS
 from sinks.clickhouse import Answer, ClickHouse
 from sinks.contract import select_tables, tables
@@ -106,6 +106,13 @@ def test_unknown_table_is_named_with_the_known_ones() -> None:
 def test_topic_with_another_partition_count_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"touchline\.crm has 3 partitions and needs 8"):
         plan({TOPICS[0].name: 3}, {})
+
+
+def test_topic_that_the_broker_is_still_loading_is_waited_for() -> None:
+    good = {"name": "a", "error_code": 0, "partitions": [{}, {}]}
+    assert read_partitions([good]) == {"a": 2}
+    with pytest.raises(RetryableError, match=r"has not loaded topic b yet \(error 5\)"):
+        read_partitions([good, {"name": "b", "error_code": 5, "partitions": []}])
 
 
 def test_topics_are_created_left_or_configured() -> None:
