@@ -8,7 +8,7 @@ import click
 
 import deploy.commands
 from deploy.local.state import export_addresses
-from deploy.terminal.program import with_path
+from deploy.terminal.program import expand_commands
 from schemas.errors import TouchlineError
 from schemas.service.exit_codes import MISCONFIGURED
 from schemas.service.targets import kept_after_failure
@@ -51,7 +51,7 @@ def main() -> None:
         try:
             touchline()
         except TouchlineError as error:
-            _end(with_path(str(error)), error.exit_code)
+            _end(expand_commands(str(error)), error.exit_code)
         except WRONG_PATH as error:
             _end(f"cannot use {error.filename}: {error.strerror}", MISCONFIGURED)
 

@@ -31,7 +31,7 @@ def name_services(command: str, *, kafka: bool = False, clickhouse: bool = False
             f"no cluster is set: set {' and '.join(missing)}, or start a local stack with `touchline up`"
             f" ({state.home()} holds none that runs; TOUCHLINE_HOME names another folder)"
         )
-    stack = state.running(state.home())
+    stack = state.read_running(state.home())
     services: dict[str, list[str]] = {}
     if kafka:
         address = os.environ[KAFKA]

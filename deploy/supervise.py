@@ -29,12 +29,12 @@ CHECK_SECONDS = 0.1
 PR_SET_PDEATHSIG = 1
 
 
-def supervised() -> NoReturn:
+def run_supervised() -> NoReturn:
     """Replace this process by the supervisor of its own command line, run with `--no-restart`. The process id stays."""
     os.execv(sys.executable, [sys.executable, "-P", "-m", __name__, *sys.argv, "--no-restart"])  # noqa: S606 - our own program
 
 
-def pause(failures: int, chance: float) -> float:
+def compute_pause(failures: int, chance: float) -> float:
     """Return the seconds before the next start after `failures` short runs; `chance` (0 to 1) spreads them over half of it."""
     longest = min(MIN_PAUSE_SECONDS * 2.0 ** min(failures, 10), MAX_PAUSE_SECONDS)
     return longest * (0.5 + 0.5 * chance)
@@ -80,7 +80,7 @@ class Supervisor:
 
     def _wait(self, code: int) -> None:
         """Report the end of the child, and wait for the pause or until a signal."""
-        seconds = pause(self.failures, random.random())  # noqa: S311 - jitter, no secret
+        seconds = compute_pause(self.failures, random.random())  # noqa: S311 - jitter, no secret
         end = f"code {code}" if code >= 0 else signal.Signals(-code).name
         text = f"touchline {self.command[1]} ended with {end}, restart {self.restarts + 1} in {seconds:.1f} s"
         sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} WARNING supervisor: {text}\n")

@@ -86,7 +86,7 @@ def require_topics(settings: KafkaSettings) -> None:
 def _ensure(admin: KafkaAdminClient, *, dry_run: bool) -> list[Change]:
     wanted = {topic.name for topic in TOPICS}
     existing = read_partitions([topic for topic in admin.describe_topics() if topic["name"] in wanted])
-    changes = plan(existing, _configured(admin, list(existing)))
+    changes = plan(existing, _read_options(admin, list(existing)))
     if not dry_run:
         _create(admin, [change.topic for change in changes if change.action == "create"])
         for change in changes:
@@ -103,7 +103,7 @@ def read_partitions(described: list[dict[str, Any]]) -> dict[str, int]:
     return {topic["name"]: len(topic["partitions"]) for topic in described}
 
 
-def _configured(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+def _read_options(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     if not names:
         return {}
     described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names], config_filter="all")

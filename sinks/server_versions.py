@@ -21,7 +21,7 @@ def make_insert_settings(version: str, known: Collection[str], where: str) -> di
     if not MIN_VERSION <= number <= MAX_VERSION:
         raise ConfigError(
             f"{where} has version {version}, and this software does not know how it deduplicates inserts: use a version"
-            f" from {_shown(MIN_VERSION)} to {_shown(MAX_VERSION)}, or a newer Touchline"
+            f" from {_format_version(MIN_VERSION)} to {_format_version(MAX_VERSION)}, or a newer Touchline"
         )
     switch = {"deduplicate_insert": "enable"} if number >= RENAMED_SINCE else {"insert_deduplicate": 1}
     settings = {**FIXED_SETTINGS, **switch}
@@ -32,5 +32,5 @@ def make_insert_settings(version: str, known: Collection[str], where: str) -> di
     return settings
 
 
-def _shown(version: tuple[int, int]) -> str:
+def _format_version(version: tuple[int, int]) -> str:
     return f"{version[0]}.{version[1]}"

@@ -63,9 +63,9 @@ def command(
              touchline connect files --settings connectors/files/minimal.yaml --preview 5
     """
     if restart and not (check or preview or once or backfill):
-        from deploy.supervise import supervised
+        from deploy.supervise import run_supervised
 
-        supervised()
+        run_supervised()
     from connectors.contract import Listener
     from connectors.settings import open_connector
     from deploy.connect.output import show_preview

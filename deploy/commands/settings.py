@@ -69,7 +69,7 @@ def describe(model: type[EnvironmentSettings]) -> Iterator[Setting]:
     prefix = str(model.model_config.get("env_prefix", ""))
     fields = sorted(model.model_fields.items(), key=lambda each: (not each[1].is_required(), each[0].startswith("ssl_")))
     for name, field in fields:
-        default = "required" if field.is_required() else _shown(field.default)
+        default = "required" if field.is_required() else _format_default(field.default)
         yield Setting(f"{prefix}{name}".upper(), default, field.description or "")
 
 
@@ -78,18 +78,18 @@ def render_page() -> str:
     parts = [HEAD]
     for title, model in settings_models().items():
         rows = [f"- `{each.variable}` ({each.default or 'no default'}): {each.meaning}" for each in describe(model)]
-        parts.append(f"\n## {title}\n" + "\n".join(map(_wrapped, rows)) + "\n")
+        parts.append(f"\n## {title}\n" + "\n".join(map(_wrap, rows)) + "\n")
     return "".join(parts)
 
 
-def _shown(default: Any) -> str:
+def _format_default(default: Any) -> str:
     if default is None or default == "":
         return ""
     get_secret = getattr(default, "get_secret_value", None)
     return str(get_secret() if get_secret else default)
 
 
-def _wrapped(row: str) -> str:
+def _wrap(row: str) -> str:
     import textwrap
 
     return textwrap.fill(row, 125, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)

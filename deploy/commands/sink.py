@@ -21,9 +21,9 @@ def command(*, tables: tuple[str, ...], name: str, until_idle: float | None, res
     Example: touchline sink touchpoints journeys --until-idle 5
     """
     if restart and until_idle is None:
-        from deploy.supervise import supervised
+        from deploy.supervise import run_supervised
 
-        supervised()
+        run_supervised()
     import asyncio
     from functools import partial
 

@@ -42,7 +42,7 @@ def to_json(stack: Stack | None, services: list[Health]) -> dict[str, object]:
     """Return the document that `--json` prints."""
     return {
         "home": str(state.home()),
-        "supervisor_pid": stack.supervisor_pid if stack and stack.alive else None,
+        "supervisor_pid": stack.supervisor_pid if stack and stack.is_alive else None,
         "clickhouse_http": f"http://{http_address(stack.ports)}" if stack else None,
         "services": [service.model_dump(mode="json") for service in services],
     }
@@ -61,7 +61,7 @@ def show_services(on: Console, stack: Stack | None, services: list[Health]) -> N
             decimal(service.data_bytes),
         )
     on.print(made)
-    if stack is None or not stack.alive:
+    if stack is None or not stack.is_alive:
         print_line(on, f"Start it with: {line('up')}")
         return
     print_line(on, f"Query: {curl(state.home(), stack.ports, 'SELECT version()')}")

@@ -27,7 +27,7 @@ def command(*, download_only: bool) -> None:
     if download_only:
         download(on)
         return
-    before = state.running(state.home())
+    before = state.read_running(state.home())
     stack = up(state.home(), show_steps(on))
     was_running = before is not None and before.supervisor_pid == stack.supervisor_pid
     on.print("Touchline is running already." if was_running else "Touchline is up.", style="bold")

@@ -25,9 +25,9 @@ def command(*, name: str, restart: bool) -> None:
     Example: touchline work --name worker-2
     """
     if restart:
-        from deploy.supervise import supervised
+        from deploy.supervise import run_supervised
 
-        supervised()
+        run_supervised()
     from deploy.local.state import home
     from deploy.services import name_services
     from deploy.topics import require_topics

@@ -11,7 +11,7 @@ from rich.text import Text
 from connectors.contract import Connector, Record, RejectedRecord, Window
 from deploy.terminal.console import console
 from deploy.terminal.table import table
-from deploy.terminal.text import count_of, printable
+from deploy.terminal.text import format_count, printable
 from schemas.errors import RecordError
 from schemas.records.connector_state import ConnectorState
 from schemas.records.touchpoint import Touchpoint
@@ -64,7 +64,7 @@ def totals(connector: str, states: Mapping[str, ConnectorState]) -> Iterator[str
             sum(getattr(state, name) for state in found) for name in ("read", "published", "dead_lettered", "repeated")
         )
         files = [state for state in found if ":" in state.stream]
-        where = f", from {count_of(len(files), 'file')}" if files else ""
+        where = f", from {format_count(len(files), 'file')}" if files else ""
         outcomes = f"{published:,} published + {refused:,} dead letters + {repeated:,} repeated"
         yield f"{connector} {feed}: {read:,} read = {outcomes}{where}"
 
@@ -85,7 +85,7 @@ def show_preview(connector: Connector, count: int) -> None:
     feeds: dict[str, list[tuple[Text, ...]]] = {}
     for stream in connector.list_streams({}):
         rows = feeds.setdefault(stream.partition(":")[0], [])
-        for position, found in _mapped(connector, stream, count - len(rows)):
+        for position, found in _map_records(connector, stream, count - len(rows)):
             file = stream.partition(":")[2].rpartition("/")[2]
             rows.append(_cells(f"{file}:{position}" if file else position, found))
     for feed, rows in feeds.items():
@@ -98,7 +98,7 @@ def show_preview(connector: Connector, count: int) -> None:
         on.print("The source has no records yet.")
 
 
-def _mapped(connector: Connector, stream: str, count: int) -> Iterator[tuple[str, Touchpoint | RecordError]]:
+def _map_records(connector: Connector, stream: str, count: int) -> Iterator[tuple[str, Touchpoint | RecordError]]:
     for batch in connector.read(stream, None, Window(connector.start)) if count > 0 else ():
         for record in batch.records[:count]:
             yield record.position, _touchpoint(connector, record)

@@ -18,7 +18,7 @@ from deploy.dead_letters.queries import Content, Group
 from deploy.terminal.console import console, print_line
 from deploy.terminal.program import command
 from deploy.terminal.table import table
-from deploy.terminal.text import MINUTE, count_of, printable, short_id
+from deploy.terminal.text import MINUTE, format_count, printable, short_id
 from schemas.errors import RecordError
 from schemas.records.fields import instant
 from schemas.wire.codec import decode
@@ -52,7 +52,7 @@ def show_list(on: Console, dead_letters: Sequence[DeadLetter], total: int) -> No
         )
     on.print(made)
     hidden = f"; --limit hides {total - len(dead_letters):,} older ones" if total > len(dead_letters) else ""
-    on.print(f"\n{len(dead_letters):,} of {count_of(total, 'dead letter')}{hidden}")
+    on.print(f"\n{len(dead_letters):,} of {format_count(total, 'dead letter')}{hidden}")
     print_line(on, f"Show one: {command('dead-letters show ID')}")
 
 
@@ -72,7 +72,7 @@ def show_dead_letter(on: Console, dead_letter: DeadLetter, content: Content) -> 
         if value not in (None, ""):
             made.add_row(Text(name, "bold"), printable(str(value)))
     if content.key is not None:
-        made.add_row(Text("key", "bold"), printable(_as_text(content.key) or _readable(content.key)))
+        made.add_row(Text("key", "bold"), printable(_decode_text(content.key) or _to_readable(content.key)))
     made.add_row(Text("state", "bold"), _state(dead_letter))
     on.print(made)
     replay = f"dead-letters replay --where \"letter_id = '{dead_letter.letter_id}'\""
@@ -86,10 +86,10 @@ def describe_payload(payload: bytes) -> tuple[str, str]:
     """Return a title and the payload in its most readable form."""
     try:
         name, fields = decode(payload)
-        return f"record {name}", json.dumps(_readable(fields), indent=2, ensure_ascii=False)
+        return f"record {name}", json.dumps(_to_readable(fields), indent=2, ensure_ascii=False)
     except RecordError as error:
         title = f"payload, {len(payload):,} bytes, no record: {error.detail}"
-    if text := _as_text(payload):
+    if text := _decode_text(payload):
         return title, text[:MAX_TEXT] + (f"\n… {len(text) - MAX_TEXT:,} more characters" if len(text) > MAX_TEXT else "")
     return title, "\n".join(dump(payload))
 
@@ -115,7 +115,7 @@ def show_plan(on: Console, plan: Plan, *, dry_run: bool) -> None:
         sizes = [each.size for each in group]
         made.add_row(printable(topic), printable(f"{stage}\n{reason}"), f"{len(sizes):,}", decimal(sum(sizes)))
     verb = "would be sent" if dry_run else "will be sent"
-    on.print(f"{count_of(len(plan.send), 'dead letter')} {verb} again", style="bold")
+    on.print(f"{format_count(len(plan.send), 'dead letter')} {verb} again", style="bold")
     if plan.send:
         on.print(made)
     for state, count in plan.left_out.most_common():
@@ -139,7 +139,7 @@ def progress_bar(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: progress.advance(task, count)
 
 
-def _as_text(value: bytes) -> str:
+def _decode_text(value: bytes) -> str:
     """Return printable UTF-8 bytes as text, and an empty text for other bytes."""
     try:
         text = value.decode()
@@ -153,15 +153,15 @@ def _state(dead_letter: DeadLetter) -> Text:
     return Text(dead_letter.state + times, COLOURS.get(dead_letter.state, "red"))
 
 
-def _readable(value: Any, name: str = "") -> Any:
+def _to_readable(value: Any, name: str = "") -> Any:
     """Return ids as UUIDs, times as ISO 8601, a nested record as a record, other bytes as hexadecimal."""
     if isinstance(value, dict):
-        return {key: _readable(each, key) for key, each in value.items()}
+        return {key: _to_readable(each, key) for key, each in value.items()}
     if isinstance(value, list):
-        return [_readable(each) for each in value]
+        return [_to_readable(each) for each in value]
     if isinstance(value, bytes):
         with suppress(RecordError):
-            return _readable(decode(value)[1])
+            return _to_readable(decode(value)[1])
         return str(UUID(bytes=value)) if len(value) == UUID_BYTES else value.hex()
     if isinstance(value, int) and (name == "at" or name.endswith("_at")):
         with suppress(OverflowError):

@@ -11,7 +11,7 @@ from schemas.errors import ConfigError, FatalError, RecordError
 from sinks.clickhouse import ClickHouse
 
 READ_ONLY = "SETTINGS readonly = 1, max_execution_time = 60"
-SEE_LIST = "`touchline dead-letters list` shows the ids"
+LIST_HINT = "`touchline dead-letters list` shows the ids"
 
 
 class Group(NamedTuple):
@@ -78,11 +78,11 @@ class DeadLetterReader:
     def one(self, prefix: str) -> DeadLetter:
         """Return the dead letter whose id has this prefix. Raises ConfigError unless exactly one has it."""
         if not re.fullmatch("[0-9a-f-]{1,36}", prefix.lower()):
-            raise ConfigError(f"{prefix!r} is no id of a dead letter: {SEE_LIST}")
+            raise ConfigError(f"{prefix!r} is no id of a dead letter: {LIST_HINT}")
         found = self.dead_letters(f"startsWith(toString(letter_id), '{prefix.lower()}')", limit=2)
         if len(found) != 1:
             count = "more than one dead letter has" if found else "no dead letter has"
-            raise ConfigError(f"{count} an id that starts with {prefix}: {SEE_LIST}")
+            raise ConfigError(f"{count} an id that starts with {prefix}: {LIST_HINT}")
         return found[0]
 
     def contents(self, dead_letters: Sequence[DeadLetter]) -> dict[UUID, Content]:

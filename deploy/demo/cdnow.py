@@ -17,7 +17,7 @@ from schemas.errors import ConfigError
 SETTINGS = Path(__file__).with_name("cdnow.yaml")
 WHEEL = "lifetimes==0.11.3"
 WHEEL_SHA256 = "261e3dc89977c2b60767ca6728aaa29d429de0c814635070a749c36555895da8"
-MEMBER = "lifetimes/datasets/CDNOW_master.txt"
+ARCHIVE_MEMBER = "lifetimes/datasets/CDNOW_master.txt"
 CUSTOMERS, TRANSACTIONS = 23_570, 69_659
 
 
@@ -29,8 +29,8 @@ def fetch_drop() -> Path:
     folder = home() / "demo" / "cdnow"
     if not folder.exists():
         with complete_folder(folder) as partial:
-            (partial / Path(MEMBER).name).write_bytes(_fetch())
-    verify((folder / Path(MEMBER).name).read_bytes(), folder)
+            (partial / Path(ARCHIVE_MEMBER).name).write_bytes(_fetch())
+    verify((folder / Path(ARCHIVE_MEMBER).name).read_bytes(), folder)
     return folder
 
 
@@ -54,4 +54,4 @@ def _fetch() -> bytes:
         if sha256(wheel.read_bytes()).hexdigest() != WHEEL_SHA256:
             raise ConfigError(f"{WHEEL} from the package index is not the released wheel: check the index that pip uses")
         with ZipFile(wheel) as archive:
-            return archive.read(MEMBER)
+            return archive.read(ARCHIVE_MEMBER)

@@ -77,7 +77,7 @@ class FlowReader:
         stages = consumers()
         try:
             self._read_states()
-            committed = self._committed({group for group, _ in stages.values()})
+            committed = self._read_committed({group for group, _ in stages.values()})
             ends = self._admin.list_partition_offsets(dict.fromkeys(self._partitions, OffsetSpec.LATEST))
         except KafkaError as error:
             raise RetryableError(f"Kafka did not return the offsets: {type(error).__name__}") from error
@@ -95,7 +95,7 @@ class FlowReader:
         self._saved.close()
         self._admin.close()
 
-    def _committed(self, groups: set[str]) -> dict[str, Any]:
+    def _read_committed(self, groups: set[str]) -> dict[str, Any]:
         try:
             committed: dict[str, Any] = self._admin.list_group_offsets(sorted(groups))
         except CoordinatorNotAvailableError:

@@ -29,7 +29,7 @@ def show_progress(on: Console, inputs: Sequence[Input]) -> Iterator[Show]:
     began = time.monotonic()
     if on.is_terminal:
         with Live(console=on, refresh_per_second=4, transient=True) as live:
-            yield lambda flow: live.update(flow_screen(flow, inputs, time.monotonic() - began))
+            yield lambda flow: live.update(render_flow(flow, inputs, time.monotonic() - began))
         return
     printed = began
 
@@ -42,9 +42,9 @@ def show_progress(on: Console, inputs: Sequence[Input]) -> Iterator[Show]:
     yield show
 
 
-def flow_screen(flow: Flow, inputs: Sequence[Input], seconds: float) -> Group:
+def render_flow(flow: Flow, inputs: Sequence[Input], seconds: float) -> Group:
     """Return the table of the flow with a bar and the time left below."""
-    bar = ProgressBar(total=1.0, completed=share_done(flow, inputs), width=BAR_WIDTH)
+    bar = ProgressBar(total=1.0, completed=compute_progress(flow, inputs), width=BAR_WIDTH)
     return Group(flow_table(flow, inputs), Text(), Padding(bar, 0), Text(progress_line(flow, inputs, seconds)))
 
 
@@ -62,7 +62,7 @@ def flow_table(flow: Flow, inputs: Sequence[Input]) -> Table:
     return made
 
 
-def share_done(flow: Flow, inputs: Sequence[Input]) -> float:
+def compute_progress(flow: Flow, inputs: Sequence[Input]) -> float:
     """Return the progress of all records through all stages, 0 to 1."""
     total = total_records(inputs)
     stages = {stage.name: stage.done for stage in flow.stages}
@@ -72,7 +72,7 @@ def share_done(flow: Flow, inputs: Sequence[Input]) -> float:
 
 def progress_line(flow: Flow, inputs: Sequence[Input], seconds: float) -> str:
     """Return one line of at most 80 columns: time, percentage, records read and stored, time left."""
-    share = share_done(flow, inputs)
+    share = compute_progress(flow, inputs)
     read = sum(source.read for source in flow.sources)
     stored = sum(stage.done for stage in flow.stages if stage.name == "store touchpoints")
     counts = f"{read:,} of {total_records(inputs):,} read, {stored:,} stored"

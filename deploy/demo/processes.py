@@ -26,7 +26,7 @@ def run_touchline(*arguments: str) -> None:
         [TOUCHLINE, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if result.returncode:
-        raise FatalError(f"`touchline {' '.join(arguments)}` failed: {_indented((result.stderr or result.stdout).splitlines())}")
+        raise FatalError(f"`touchline {' '.join(arguments)}` failed: {_indent((result.stderr or result.stdout).splitlines())}")
 
 
 class Child:
@@ -65,7 +65,7 @@ class Child:
         self.start()
 
     def _last_output(self) -> str:
-        return f"{_indented(self.log.read_text(errors='replace').splitlines())}\nThe whole log is {self.log}"
+        return f"{_indent(self.log.read_text(errors='replace').splitlines())}\nThe whole log is {self.log}"
 
 
 class Processes:
@@ -105,7 +105,7 @@ class Processes:
                 process.wait()
 
 
-def _indented(lines: list[str]) -> str:
+def _indent(lines: list[str]) -> str:
     return "".join(f"\n  {line[:MAX_LINE]}" for line in lines[-MAX_LINES:])
 
 

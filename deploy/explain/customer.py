@@ -140,7 +140,7 @@ def parse_lookup(text: str) -> Lookup:
     except ValueError:
         pass
     kind, colon, value = text.partition(":")
-    found = list(_candidates(kind, value) if colon else _bare_candidates(text))
+    found = list(_list_candidates(kind, value) if colon else _guess_candidates(text))
     if kind not in GLOBAL_KINDS and (bare := normalise("", text)):
         found.append(Candidate(None, bare))
     if not found:
@@ -159,12 +159,12 @@ def to_json(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def _candidates(kind: str, text: str) -> Iterator[Candidate]:
+def _list_candidates(kind: str, text: str) -> Iterator[Candidate]:
     if kind and (value := normalise(kind, text)):
         yield Candidate(kind, value)
 
 
-def _bare_candidates(text: str) -> Iterator[Candidate]:
-    yield from _candidates("email", text)
+def _guess_candidates(text: str) -> Iterator[Candidate]:
+    yield from _list_candidates("email", text)
     if not text.strip(PHONE_CHARACTERS):  # `A-1234567` has seven digits, too, but is no phone number
-        yield from _candidates("phone", text)
+        yield from _list_candidates("phone", text)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from deploy.explain.customer import CustomerHistory, Identity, Journey, Reading, TimelineEntry
 from deploy.terminal.table import table
-from deploy.terminal.text import MINUTE, count_of, printable, short_id
+from deploy.terminal.text import MINUTE, format_count, printable, short_id
 
 MAX_TEXT = 200
 LATER_TOUCHPOINTS = "current state: has later touchpoints"
@@ -22,10 +22,10 @@ OTHER_FORMAT = (1.0, "{:.3g}", "{:+.3g}")
 def show_history(on: Console, history: CustomerHistory) -> None:
     """Print everything; the scores come last, next to the prompt."""
     show_identity(on, history.identity, history.at)
-    _title(on, f"Timeline, {count_of(history.touchpoints, 'touchpoint')}{_hidden(history)}")
+    _title(on, f"Timeline, {format_count(history.touchpoints, 'touchpoint')}{_format_hidden_count(history)}")
     on.print(_timeline(history.timeline))
     if history.journeys:
-        _title(on, count_of(len(history.journeys), "journey"))
+        _title(on, format_count(len(history.journeys), "journey"))
         on.print(_journeys(history.journeys))
     entries = {entry.event_id: entry for entry in history.timeline}
     for reading in history.readings:
@@ -103,7 +103,7 @@ def _show_reading(on: Console, reading: Reading, entries: dict[UUID, TimelineEnt
     interval = "" if reading.low is None or reading.high is None else f", {low} to {high}"
     on.print(
         Text.assemble((f"{reading.signal} {value}", "bold"), f"{interval}, at {reading.at:{MINUTE}} UTC"),
-        Text(f"from {count_of(reading.evidence, 'touchpoint')}, {reading.definition}", "dim"),
+        Text(f"from {format_count(reading.evidence, 'touchpoint')}, {reading.definition}", "dim"),
         sep="\n",
     )
     is_bad = reading.signal == "churn"
@@ -125,7 +125,7 @@ def _title(on: Console, text: str) -> None:
     on.print(f"\n{text}", style="bold")
 
 
-def _hidden(history: CustomerHistory) -> str:
+def _format_hidden_count(history: CustomerHistory) -> str:
     hidden = history.touchpoints - len(history.timeline)
     return f"; --limit hides {hidden:,} older ones" if hidden else ""
 

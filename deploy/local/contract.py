@@ -11,7 +11,7 @@ from deploy.local.ports import Ports
 class Service(Protocol):
     """A module with these names.
 
-    `up` calls `fetch` (once), then `prepare`. The supervisor then runs `command`, and `up` waits until `ready` returns true.
+    `up` calls `fetch` (once), then `prepare`. The supervisor then runs `command`, and `up` waits until `is_ready` returns true.
     The command line contains MARKER and ends in `config(home)`; its processes are found by both.
     """
 
@@ -19,10 +19,10 @@ class Service(Protocol):
     TITLE: str
     MARKER: str
 
-    def needs(self, tools: Path) -> tuple[str, ...]:
+    def list_required_programs(self, tools: Path) -> tuple[str, ...]:
         """Return the programs that must be on PATH, by their names in `prerequisites.py`."""
 
-    def fetched(self, tools: Path) -> bool: ...
+    def is_fetched(self, tools: Path) -> bool: ...
 
     def fetch(self, tools: Path) -> None:
         """Download into `tools`, complete or not at all. Raises RetryableError."""
@@ -39,7 +39,7 @@ class Service(Protocol):
     def address(self, ports: Ports) -> str:
         """Return host and port for clients."""
 
-    def ready(self, ports: Ports) -> bool:
+    def is_ready(self, ports: Ports) -> bool:
         """Return whether clients are served. Never raises, and takes some seconds at most."""
 
 

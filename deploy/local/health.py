@@ -50,12 +50,12 @@ def _examine(home: Path, stack: Stack | None, service: Service) -> Health:
             data_bytes=_size(service.data(home)),
         )
     service_process = stack.service(service.NAME)
-    absent = State.STARTING if stack.alive else State.DOWN
+    absent = State.STARTING if stack.is_alive else State.DOWN
     return Health(
         service=service.NAME,
-        state=State.UP if service_process.alive and service.ready(stack.ports) else absent,
+        state=State.UP if service_process.is_alive and service.is_ready(stack.ports) else absent,
         address=service.address(stack.ports),
-        pid=service_process.pid if service_process.alive else None,
+        pid=service_process.pid if service_process.is_alive else None,
         restarts=service_process.restarts,
         data_bytes=_size(service.data(home)),
     )

@@ -10,7 +10,7 @@ from schemas.errors import ConfigError
 
 
 @contextmanager
-def exclusive(path: Path, step: Step = no_output) -> Iterator[None]:
+def hold_lock(path: Path, step: Step = no_output) -> Iterator[None]:
     """Wait for the lock on `path` and hold it for the body. Raises ConfigError without write access."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 # Below the range of outgoing connections. A client that reconnects to a port of that range while its server restarts can get
 # the same port as its own. It then talks to itself, and the server cannot bind.
-FREE = range(10_000, 30_000)
+FREE_PORTS = range(10_000, 30_000)
 
 
 class Ports(BaseModel):
@@ -28,7 +28,7 @@ def choose(former: Ports | None) -> Ports:
     taken: set[int] = set()
     chosen = {}
     for name, standard in Ports().model_dump().items():
-        port = next(port for port in _candidates(former, name, standard) if port not in taken and _is_bindable(port))
+        port = next(port for port in _list_candidates(former, name, standard) if port not in taken and _is_bindable(port))
         taken.add(port)
         chosen[name] = port
     return Ports(**chosen)
@@ -42,11 +42,11 @@ def read(path: Path) -> Ports | None:
         return None
 
 
-def _candidates(former: Ports | None, name: str, standard: int) -> Iterator[int]:
+def _list_candidates(former: Ports | None, name: str, standard: int) -> Iterator[int]:
     if former is not None:
         yield getattr(former, name)
     yield standard
-    yield from random.sample(FREE, len(FREE))
+    yield from random.sample(FREE_PORTS, len(FREE_PORTS))
 
 
 def _is_bindable(port: int) -> bool:

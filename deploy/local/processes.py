@@ -38,12 +38,12 @@ def start_supervisor(home: Path, output: Path) -> psutil.Process:
 
 
 def supervisors(home: Path) -> list[psutil.Process]:
-    return _running({str(home): {SUPERVISOR}})
+    return _find_running({str(home): {SUPERVISOR}})
 
 
 def services(home: Path) -> list[psutil.Process]:
     """Return the processes of Kafka and ClickHouse, program or library."""
-    return _running({str(service.config(home)): {service.MARKER, "server"} for service in SERVICES})
+    return _find_running({str(service.config(home)): {service.MARKER, "server"} for service in SERVICES})
 
 
 def end(targets: list[psutil.Process], grace: float) -> None:
@@ -52,10 +52,10 @@ def end(targets: list[psutil.Process], grace: float) -> None:
         for process in targets:
             with suppress(psutil.NoSuchProcess):
                 ask(process)
-        targets = _left(targets, grace)
+        targets = _wait_for_end(targets, grace)
 
 
-def alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     """Return whether it runs. A zombie does not; a zombie child of this process is also reaped."""
     with suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
@@ -64,7 +64,7 @@ def alive(process: psutil.Process) -> bool:
     return False
 
 
-def _running(endings: dict[str, set[str]]) -> list[psutil.Process]:
+def _find_running(endings: dict[str, set[str]]) -> list[psutil.Process]:
     """Return processes whose command line ends in one of these files and contains one of its markers."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
@@ -74,8 +74,8 @@ def _running(endings: dict[str, set[str]]) -> list[psutil.Process]:
     return found
 
 
-def _left(targets: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+def _wait_for_end(targets: list[psutil.Process], seconds: float) -> list[psutil.Process]:
     end_at = time.monotonic() + seconds
-    while (targets := [process for process in targets if alive(process)]) and time.monotonic() < end_at:
+    while (targets := [process for process in targets if is_alive(process)]) and time.monotonic() < end_at:
         time.sleep(0.05)
     return targets

@@ -30,12 +30,12 @@ def up(home: Path, step: Step = no_output) -> Stack:
     home = home.resolve()
     state.make_private(home)
     fetch_tools(home, step)
-    with locks.exclusive(home / "lock", step):
-        if running := state.running(home):
+    with locks.hold_lock(home / "lock", step):
+        if running := state.read_running(home):
             return _await_ready(home, running, step)
         _end_all(home)
         # Two stacks that start at the same time could choose the same ports.
-        with locks.exclusive(Path(tempfile.gettempdir()) / f"touchline-{os.getuid()}.lock", step):
+        with locks.hold_lock(Path(tempfile.gettempdir()) / f"touchline-{os.getuid()}.lock", step):
             return _start(home, step)
 
 
@@ -43,7 +43,7 @@ def down(home: Path) -> None:
     """Stop every process of this home folder, also without its state file. Data, ports and tools stay."""
     home = home.resolve()
     if home.is_dir():
-        with locks.exclusive(home / "lock"):
+        with locks.hold_lock(home / "lock"):
             _end_all(home)
     else:
         _end_all(home)
@@ -74,9 +74,9 @@ def _end_all(home: Path) -> None:
 def _await_supervisor(home: Path, supervisor: psutil.Process) -> Stack:
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
-        if stack := state.running(home):
+        if stack := state.read_running(home):
             return stack
-        if not processes.alive(supervisor):
+        if not processes.is_alive(supervisor):
             break
         time.sleep(0.05)
     raise FatalError(f"the supervisor of the local stack ended during its start:{_last_lines(home, 'supervisor')}")
@@ -86,7 +86,7 @@ def _await_ready(home: Path, stack: Stack, step: Step) -> Stack:
     end = time.monotonic() + READY_SECONDS
     for service in SERVICES:
         with step(f"wait for {service.TITLE} on {service.address(stack.ports)}"):
-            while not service.ready(stack.ports):
+            while not service.is_ready(stack.ports):
                 _check_progress(home, service, stack.service(service.NAME).restarts)
                 if time.monotonic() > end:
                     raise RetryableError(
@@ -94,12 +94,12 @@ def _await_ready(home: Path, stack: Stack, step: Step) -> Stack:
                         f"Look into {_log(home, service.NAME)}, then run `touchline down` and `touchline up`"
                     )
                 time.sleep(0.05)
-    return state.running(home) or stack
+    return state.read_running(home) or stack
 
 
 def _check_progress(home: Path, service: Service, restarts: int) -> None:
     """Raise an error where the service cannot become ready."""
-    now = state.running(home)
+    now = state.read_running(home)
     if now is None:
         raise FatalError(f"the supervisor of the local stack ended:{_last_lines(home, 'supervisor')}\nRun `touchline up` again")
     if now.service(service.NAME).restarts - restarts >= MAX_RESTARTS:

@@ -33,8 +33,8 @@ class Supervised(BaseModel):
     restarts: int = 0
 
     @property
-    def alive(self) -> bool:
-        return self.pid is not None and self.started is not None and lives(self.pid, self.started)
+    def is_alive(self) -> bool:
+        return self.pid is not None and self.started is not None and is_process_running(self.pid, self.started)
 
 
 class Stack(BaseModel):
@@ -51,8 +51,8 @@ class Stack(BaseModel):
     services: tuple[Supervised, ...] = ()
 
     @property
-    def alive(self) -> bool:
-        return lives(self.supervisor_pid, self.supervisor_started)
+    def is_alive(self) -> bool:
+        return is_process_running(self.supervisor_pid, self.supervisor_started)
 
     @property
     def ports(self) -> Ports:
@@ -108,13 +108,13 @@ def read(folder: Path | None = None) -> Stack | None:
         raise ConfigError(f"{path} is damaged: run `touchline down`, then `touchline up`") from error
 
 
-def running(folder: Path) -> Stack | None:
+def read_running(folder: Path) -> Stack | None:
     """Return the stack if its supervisor runs. A damaged state file counts as no stack."""
     try:
         stack = read(folder)
     except ConfigError:
         return None
-    return stack if stack is not None and stack.alive else None
+    return stack if stack is not None and stack.is_alive else None
 
 
 def write(folder: Path, stack: Stack) -> None:
@@ -125,7 +125,7 @@ def write(folder: Path, stack: Stack) -> None:
     fresh.replace(path)
 
 
-def lives(pid: int, started: float) -> bool:
+def is_process_running(pid: int, started: float) -> bool:
     """Return whether that process runs: no zombie, and no later process with its pid. Start times drift by some ms."""
     try:
         process = psutil.Process(pid)
@@ -141,7 +141,7 @@ def export_addresses() -> None:
     address read the file again and report it.
     """
     os.environ.setdefault("TOUCHLINE_TARGETS", str(home() / "targets"))
-    stack = running(home())
+    stack = read_running(home())
     if stack is None:
         return
     os.environ.setdefault("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{stack.kafka_port}")

@@ -33,7 +33,7 @@ PR_SET_PDEATHSIG = 1
 log = logging.getLogger("touchline.supervisor")
 
 
-def pause(failures: int) -> float:
+def compute_pause(failures: int) -> float:
     """Return the seconds before the next start, after `failures` runs in a row that never became healthy."""
     return min(MIN_PAUSE_SECONDS * 2.0 ** min(failures, 10), MAX_PAUSE_SECONDS)
 
@@ -81,7 +81,7 @@ class Child:
         if code is None:
             self._check_health()
             return False
-        seconds = pause(self.failures)
+        seconds = compute_pause(self.failures)
         self.due = time.monotonic() + seconds
         self.failures += 1
         log.warning("%s ended with code %d, next start in %.1f s", self.name, code, seconds)
@@ -123,7 +123,7 @@ class Supervisor:
         try:
             for service in SERVICES:
                 output = self.home / "log" / f"{service.NAME}.log"
-                is_ready = partial(service.ready, self._ports)
+                is_ready = partial(service.is_ready, self._ports)
                 self.children.append(Child(service.NAME, service.command(self.home), output, is_ready))
             self._write()
             while not self.is_stopping and state.state_file(self.home).exists():

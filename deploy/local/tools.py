@@ -10,11 +10,11 @@ from deploy.local.progress import Step, no_output
 def fetch_tools(home: Path, step: Step = no_output) -> None:
     """Download the programs that are missing. Raises ConfigError for a missing prerequisite."""
     tools = state.tools_folder(home)
-    prerequisites.require({name for service in SERVICES for name in service.needs(tools)})
+    prerequisites.require({name for service in SERVICES for name in service.list_required_programs(tools)})
     for service in SERVICES:
-        if service.fetched(tools):
+        if service.is_fetched(tools):
             continue
-        with step(f"download {service.TITLE} (once)"), locks.exclusive(tools / "lock"):
+        with step(f"download {service.TITLE} (once)"), locks.hold_lock(tools / "lock"):
             # Another stack that shares the folder may have downloaded it during the wait.
-            if not service.fetched(tools):
+            if not service.is_fetched(tools):
                 service.fetch(tools)

@@ -4,7 +4,7 @@ import os
 
 from rich.console import Console
 
-PIPE_WIDTH = 160
+PIPE_COLUMNS = 160
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -12,7 +12,7 @@ def console(*, stderr: bool = False) -> Console:
     found = Console(highlight=False, stderr=stderr)
     if found.is_terminal or "COLUMNS" in os.environ:
         return found
-    return Console(highlight=False, stderr=stderr, width=PIPE_WIDTH)
+    return Console(highlight=False, stderr=stderr, width=PIPE_COLUMNS)
 
 
 def print_line(on: Console, text: str, style: str = "") -> None:

@@ -17,7 +17,7 @@ def command(arguments: str) -> str:
     return f"{_name()} {arguments}"
 
 
-def with_path(text: str) -> str:
+def expand_commands(text: str) -> str:
     """Return an error text in which each quoted `touchline ...` command can be pasted into the same shell."""
     return re.sub(r"`touchline (?=[a-z])", lambda _: f"`{_name()} ", text)
 

@@ -18,6 +18,6 @@ def short_id(identifier: UUID) -> str:
     return str(identifier)[:SHORT_ID]
 
 
-def count_of(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """Return `1 journey`, `2 journeys`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from deploy.local.contract import SERVICES
-from deploy.local.state import home, running
+from deploy.local.state import home, read_running
 from tests.crash.launch import DIED
 
 ROOT = Path(__file__).parents[2]
@@ -119,16 +119,16 @@ class Line:
 
     def kill_service(self, name: str) -> None:
         """Kill Kafka or ClickHouse; the supervisor of the stack restarts it."""
-        stack = running(home())
+        stack = read_running(home())
         if stack is None or (pid := stack.service(name).pid) is None:
             raise LineError(f"{name} is not running")
         os.kill(pid, signal.SIGKILL)
 
     def is_serving(self, name: str) -> bool:
         """Whether a service answers."""
-        stack = running(home())
+        stack = read_running(home())
         services = {service.NAME: service for service in SERVICES}
-        return stack is not None and stack.service(name).alive and services[name].ready(stack.ports)
+        return stack is not None and stack.service(name).is_alive and services[name].is_ready(stack.ports)
 
     def kill_all(self) -> None:
         """Kill all processes of the line."""

@@ -16,7 +16,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from deploy.local.kafka import broker
-from deploy.local.ports import FREE, Ports
+from deploy.local.ports import FREE_PORTS, Ports
 from deploy.local.progress import no_output
 from deploy.local.tools import fetch_tools
 from tests.harness.stack import TOOLS
@@ -60,7 +60,7 @@ class SecureKafka(NamedTuple):
 def running_secure_kafka(home: Path) -> Iterator[SecureKafka]:
     """Run a broker in `home` that has the user of this module for PLAIN and SCRAM."""
     certificates = make_certificates(home / "tls")
-    login, mutual, token, *others = random.sample(FREE, 7)
+    login, mutual, token, *others = random.sample(FREE_PORTS, 7)
     ports = Ports(**dict(zip(Ports.model_fields, others, strict=True)))
     kafka = SecureKafka(ports.kafka, login, mutual, token, certificates)
     with patch.dict(os.environ, {"TOUCHLINE_TOOLS": os.environ.get("TOUCHLINE_TOOLS", str(TOOLS))}):
@@ -79,7 +79,7 @@ def running_secure_kafka(home: Path) -> Iterator[SecureKafka]:
     with (home / "kafka.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        eventually(lambda: broker.ready(ports) or process.poll() is not None, 60)
+        eventually(lambda: broker.is_ready(ports) or process.poll() is not None, 60)
         assert process.poll() is None, (home / "kafka.log").read_text()[-2_000:]
         _create_user(kafka)
         yield kafka

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local.ports import FREE, Ports
+from deploy.local.ports import FREE_PORTS, Ports
 from deploy.local.stack import down, up
 from deploy.local.state import Stack, export_addresses
 
@@ -32,7 +32,7 @@ def running_stack(home: Path) -> Iterator[Stack]:
     os.environ["TOUCHLINE_STREAMS_TICK_SECONDS"] = "0"  # tests count what comes out, and tick themselves
     os.environ.setdefault("TOUCHLINE_TOOLS", str(TOOLS))
     home.mkdir(exist_ok=True)
-    ports = dict(zip(Ports.model_fields, random.sample(FREE, len(Ports.model_fields)), strict=True))
+    ports = dict(zip(Ports.model_fields, random.sample(FREE_PORTS, len(Ports.model_fields)), strict=True))
     (home / "ports.json").write_text(Ports(**ports).model_dump_json())
     try:
         running = up(home)

@@ -18,7 +18,7 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.clickhouse import server
-from deploy.local.ports import FREE, Ports
+from deploy.local.ports import FREE_PORTS, Ports
 from deploy.local.state import ADMIN, Stack, password_file
 from schemas.errors import TouchlineError
 from schemas.wire.codec import Fields
@@ -60,7 +60,7 @@ def engine(home: Path, ports: Ports, config: str) -> Iterator[ClickHouse]:
     process = subprocess.Popen(server.command(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     client = ClickHouse(ClickHouseSettings(host="127.0.0.1", port=ports.clickhouse, user=ADMIN, password=SecretStr(PASSWORD)))
     try:
-        eventually(lambda: server.ready(ports), 120)
+        eventually(lambda: server.is_ready(ports), 120)
         yield client
     finally:
         client.close()
@@ -94,7 +94,7 @@ def shards(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
 
 def choose_ports(servers: int) -> list[Ports]:
     """Return probably free ports, two per server."""
-    free = iter(random.sample(FREE, 2 * servers))
+    free = iter(random.sample(FREE_PORTS, 2 * servers))
     return [Ports(clickhouse=next(free), clickhouse_http=next(free)) for _ in range(servers)]
 
 

@@ -44,4 +44,4 @@ def test_quick_start_runs_as_written(own_stack: Stack, tmp_path: Path) -> None:
     assert "case orders: " in shown
     assert "email:ann@example.com" in shown
     assert "Touchline is down." in shown
-    assert not own_stack.alive
+    assert not own_stack.is_alive

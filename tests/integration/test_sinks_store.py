@@ -242,7 +242,7 @@ def test_killed_kafka_loses_no_record(name: str, migrated: Stack) -> None:
     until_ready(process)
     service("kafka").kill()
     time.sleep(1)
-    eventually(lambda: broker.ready(migrated.ports))
+    eventually(lambda: broker.is_ready(migrated.ports))
     publish("touchline.resolved", "resolved", records[2_000:])
     eventually(lambda: counted(name)[1] == 4_000)
     process.terminate()
@@ -281,7 +281,7 @@ def clickhouse(migrated: Stack) -> Iterator[psutil.Process]:
     process = service("clickhouse")
     yield process
     process.resume()
-    eventually(lambda: server.ready(migrated.ports))
+    eventually(lambda: server.is_ready(migrated.ports))
 
 
 def test_sigterm_ends_the_sink_in_ten_seconds_while_clickhouse_hangs(name: str, clickhouse: psutil.Process) -> None:

@@ -52,7 +52,7 @@ def install_once(name: str, fill: Callable[[Path], None]) -> Path:
     """Fill a folder with `fill`, once, and return it."""
     peers = state.tools_folder(state.home()) / "peers"
     place = peers / name
-    with locks.exclusive(peers / f"{name}.lock"):
+    with locks.hold_lock(peers / f"{name}.lock"):
         if not place.exists():
             with fetching.complete_folder(place) as folder:
                 fill(folder)

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from deploy.demo.answers import INPUTS, JOURNEY, PAIN_POINTS, QUESTIONS, RISKIEST, SCORES, Question, answer_table
 from deploy.demo.flow import Flow, Source, Stage, consumers
 from deploy.demo.inputs import Input
-from deploy.demo.output import flow_screen, flow_table, progress_line, share_done
+from deploy.demo.output import compute_progress, flow_table, progress_line, render_flow
 from schemas.wire.topics import TOPICS
 from sinks.clickhouse import Answer
 
@@ -85,7 +85,7 @@ def test_flow_fits_80_columns() -> None:
     assert "read telecom (simulated)" in shown
     assert "1,955,507" in shown
     assert max(map(len, shown.splitlines())) <= WIDTH
-    screen = [line.rstrip() for line in rendered(flow_screen(large, INPUTS_READ, 3_600)).splitlines()]
+    screen = [line.rstrip() for line in rendered(render_flow(large, INPUTS_READ, 3_600)).splitlines()]
     assert max(map(len, screen)) <= WIDTH
     assert screen[-1] == progress_line(large, INPUTS_READ, 3_600)
 
@@ -96,7 +96,7 @@ def test_flow_fits_80_columns() -> None:
 )
 def test_progress_counts_all_stages_and_estimates_time_left(read: int, done: int, share: float, left: str) -> None:
     found = flow(read, done)
-    assert share_done(found, INPUTS_READ) == pytest.approx(share, abs=0.001)
+    assert compute_progress(found, INPUTS_READ) == pytest.approx(share, abs=0.001)
     line = progress_line(found, INPUTS_READ, 30)
     assert left in line
     assert f"{read:,} of 94,209 read" in line

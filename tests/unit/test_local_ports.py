@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import ports
-from deploy.local.ports import FREE, Ports
+from deploy.local.ports import FREE_PORTS, Ports
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_no_port_is_chosen_twice() -> None:
 def test_taken_port_is_replaced_by_one_below_the_outgoing_range(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ports._is_bindable
     monkeypatch.setattr(ports, "_is_bindable", lambda port: port not in range(9000, 9094) and asked(port))
-    assert ports.choose(Ports(kafka=taken)).kafka in FREE
+    assert ports.choose(Ports(kafka=taken)).kafka in FREE_PORTS
 
 
 def test_port_in_use_is_not_bindable(taken: int) -> None:

@@ -60,7 +60,7 @@ def test_clickhouse_settings_survive_an_odd_folder_name() -> None:
 
 def test_lock_pins_the_library_by_hash_and_names_no_registry() -> None:
     text = (server.HERE / "package-lock.json").read_text()
-    entry = json.loads(text)["packages"][f"node_modules/{server.LOCKED}"]
+    entry = json.loads(text)["packages"][f"node_modules/{server.LOCKED_PACKAGE}"]
     assert entry["version"] == server.VERSION
     assert entry["integrity"].startswith("sha512-")
     assert "http" not in text
@@ -73,8 +73,8 @@ def test_machine_without_a_library_gets_the_program_to_install(monkeypatch: pyte
 
 
 def test_pause_doubles_up_to_a_limit() -> None:
-    assert [supervisor.pause(failures) for failures in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert supervisor.pause(5000) == 30
+    assert [supervisor.compute_pause(failures) for failures in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert supervisor.compute_pause(5000) == 30
 
 
 def crashed(child: supervisor.Child) -> float:

@@ -41,7 +41,7 @@ def test_stack_is_written_and_read_back(home: Path) -> None:
 
 def test_missing_state_file_is_no_stack(home: Path) -> None:
     assert state.read() is None
-    assert state.running(home) is None
+    assert state.read_running(home) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"kafka_port": 9092}'])
@@ -49,7 +49,7 @@ def test_damaged_state_file_names_the_next_step(home: Path, content: bytes) -> N
     (home / "stack.json").write_bytes(content)
     with pytest.raises(ConfigError, match="touchline down"):
         state.read()
-    assert state.running(home) is None
+    assert state.read_running(home) is None
 
 
 def test_damaged_state_file_does_not_keep_down_from_running(home: Path) -> None:
@@ -70,9 +70,9 @@ def test_addresses_are_exported_unless_set(home: Path, monkeypatch: pytest.Monke
 
 def test_reused_pid_is_not_the_supervisor(home: Path) -> None:
     state.write(home, stack())
-    assert state.running(home) is not None
+    assert state.read_running(home) is not None
     state.write(home, stack(supervisor_started=psutil.Process().create_time() - 60))
-    assert state.running(home) is None
+    assert state.read_running(home) is None
 
 
 def test_tools_are_shared_by_setting_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

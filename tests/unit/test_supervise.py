@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.supervise import MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS, pause
+from deploy.supervise import MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS, compute_pause
 from tests.harness.connectors import write_settings
 from tests.harness.stack import TOUCHLINE
 
@@ -81,8 +81,10 @@ def is_gone(pid: int) -> bool:
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_pauses_double_up_to_a_minute_and_are_spread(failures: int, chance: float) -> None:
-    assert MIN_PAUSE_SECONDS / 2 <= pause(failures, chance) <= MAX_PAUSE_SECONDS
-    assert pause(failures + 1, chance) == min(2 * pause(failures, chance), MAX_PAUSE_SECONDS * (0.5 + 0.5 * chance))
+    assert MIN_PAUSE_SECONDS / 2 <= compute_pause(failures, chance) <= MAX_PAUSE_SECONDS
+    assert compute_pause(failures + 1, chance) == min(
+        2 * compute_pause(failures, chance), MAX_PAUSE_SECONDS * (0.5 + 0.5 * chance)
+    )
 
 
 def test_command_that_crashed_or_was_killed_restarts_until_it_is_done(tmp_path: Path) -> None:

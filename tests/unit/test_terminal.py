@@ -12,9 +12,9 @@ from deploy.commands import doctor, status
 from deploy.local.health import Health, State
 from deploy.local.prerequisites import Finding
 from deploy.terminal import program
-from deploy.terminal.console import PIPE_WIDTH, console, print_line
+from deploy.terminal.console import PIPE_COLUMNS, console, print_line
 from deploy.terminal.table import table
-from deploy.terminal.text import count_of, printable
+from deploy.terminal.text import format_count, printable
 
 
 @given(st.text())
@@ -41,7 +41,7 @@ def test_output_to_a_pipe_has_no_colour_and_one_line_per_row(
     on = console()
     on.print("red", style="red")
     assert capsys.readouterr().out == "red\n"
-    assert on.width == PIPE_WIDTH
+    assert on.width == PIPE_COLUMNS
     monkeypatch.setenv("COLUMNS", "80")
     assert console().width == 80
 
@@ -52,7 +52,7 @@ def test_sentences_keep_their_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_counted_nouns() -> None:
-    assert (count_of(1, "journey"), count_of(0, "journey"), count_of(1_200, "journey")) == (
+    assert (format_count(1, "journey"), format_count(0, "journey"), format_count(1_200, "journey")) == (
         "1 journey",
         "0 journeys",
         "1,200 journeys",
@@ -68,7 +68,7 @@ def test_command_has_its_path_unless_it_is_on_path(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert program.command("down") == ".venv/bin/touchline down"
-    assert program.with_path("start it with `touchline up` (see touchline.topic)") == (
+    assert program.expand_commands("start it with `touchline up` (see touchline.topic)") == (
         "start it with `.venv/bin/touchline up` (see touchline.topic)"
     )
     (tmp_path / "elsewhere").mkdir()

@@ -31,14 +31,14 @@ def serve(timeline: Timeline, contract: str, fee: float, start: datetime, end: d
             _bill(timeline, at, fee, unpaid=False)
         _week(timeline, at, week, trouble)
         renewal = week % 52 == 0
-        if timeline.chance(_hazard(timeline, at + WEEK, renewal=renewal)):
+        if timeline.chance(_leaving_probability(timeline, at + WEEK, renewal=renewal)):
             return _leave(timeline, contract, fee, timeline.after(at, 6, 7))
         if renewal:
             timeline.add(timeline.after(at, 6, 7), "contract.renewed", contract=contract, amount=fee * 12)
     return None
 
 
-def _hazard(timeline: Timeline, at: datetime, *, renewal: bool) -> float:
+def _leaving_probability(timeline: Timeline, at: datetime, *, renewal: bool) -> float:
     """Return the probability to leave this week: higher at low satisfaction and at the end of a contract year."""
     parameters = timeline.parameters
     factor = math.exp((50 - timeline.satisfaction.level(at)) / parameters.leaving_scale) * (8 if renewal else 1)

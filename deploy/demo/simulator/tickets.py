@@ -20,7 +20,7 @@ def open_ticket(timeline: Timeline, at: datetime, issue: str) -> datetime:
         at,
         "ticket.opened",
         text=texts.issue(rng, issue, is_displeased=is_displeased),
-        wait_seconds=_hold(timeline, channel),
+        wait_seconds=_draw_hold_seconds(timeline, channel),
         **thread,
     )
     now, effort = at, 0.0
@@ -43,7 +43,7 @@ def open_ticket(timeline: Timeline, at: datetime, issue: str) -> datetime:
     return now
 
 
-def _hold(timeline: Timeline, channel: str) -> int:
+def _draw_hold_seconds(timeline: Timeline, channel: str) -> int:
     """Return the seconds on hold: minutes on the phone and in chat, none elsewhere."""
     return int(timeline.rng.lognormvariate(5.5, 1.0)) if channel in ("voice", "chat") else 0
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from deploy.local.clickhouse.confinement import confine
 
-SERVE = (
+SERVE_STATEMENTS = (
     "SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; "
     "SELECT sleepEachRow(1) FROM numbers(1000000000) FORMAT Null "
     "SETTINGS function_sleep_max_microseconds_per_block=0, max_block_size=1"
 )
 TERMINAL_SECONDS = 5.0
-INTERACTIVE = ("--interactive", "--disable_suggestion", "--progress=off", "--progress-table=off")
+INTERACTIVE_OPTIONS = ("--interactive", "--disable_suggestion", "--progress=off", "--progress-table=off")
 
 
 def main(library: str, config: str) -> int:
@@ -34,7 +34,7 @@ def main(library: str, config: str) -> int:
     closing = threading.Timer(TERMINAL_SECONDS, os.close, [keyboard])
     closing.daemon = True
     closing.start()
-    arguments = ["clickhouse", f"--config-file={config}", *INTERACTIVE, "--multiquery", f"--query={SERVE}"]
+    arguments = ["clickhouse", f"--config-file={config}", *INTERACTIVE_OPTIONS, "--multiquery", f"--query={SERVE_STATEMENTS}"]
     engine = ctypes.CDLL(library)
     engine.chdb_query_cmdline.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
     engine.chdb_query_cmdline(len(arguments), (ctypes.c_char_p * len(arguments))(*(text.encode() for text in arguments)))

@@ -22,10 +22,10 @@ from sinks.rights.masks import make_analyst_grants
 from sinks.scripts import view_statements
 
 HERE = Path(__file__).parent
-LOCKED = "@chdb/lib-linux-x64-gnu"
-VERSION = json.loads((HERE / "package.json").read_text())["dependencies"][LOCKED]
+LOCKED_PACKAGE = "@chdb/lib-linux-x64-gnu"
+VERSION = json.loads((HERE / "package.json").read_text())["dependencies"][LOCKED_PACKAGE]
 PACKAGES = {
-    ("Linux", "x86_64"): LOCKED,
+    ("Linux", "x86_64"): LOCKED_PACKAGE,
     ("Linux", "aarch64"): "@chdb/lib-linux-arm64-gnu",
     ("Darwin", "arm64"): "@chdb/lib-darwin-arm64",
     ("Darwin", "x86_64"): "@chdb/lib-darwin-x64",
@@ -37,11 +37,11 @@ TITLE = "ClickHouse"
 MARKER = "deploy.local.clickhouse.engine"
 
 
-def needs(tools: Path) -> tuple[str, ...]:
-    return () if fetched(tools) else ("node", "npm")
+def list_required_programs(tools: Path) -> tuple[str, ...]:
+    return () if is_fetched(tools) else ("node", "npm")
 
 
-def fetched(tools: Path) -> bool:
+def is_fetched(tools: Path) -> bool:
     return program() is not None or _modules(tools).is_dir()
 
 
@@ -49,7 +49,7 @@ def fetch(tools: Path) -> None:
     """Download the library. `npm ci` checks the hash in the lock; other machines have a pinned version without a hash."""
     with fetching.complete_folder(_modules(tools)) as folder:
         quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        if package() == LOCKED:
+        if package() == LOCKED_PACKAGE:
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(HERE / name, folder)
             fetching.run(TITLE, ["npm", "ci", *quiet], folder)
@@ -77,7 +77,7 @@ def program() -> str | None:
     return path if version and int(version[1]) >= MIN_VERSION else None
 
 
-def library(home: Path) -> Path:
+def library_path(home: Path) -> Path:
     return _modules(state.tools_folder(home)) / "node_modules" / package() / "libchdb.so"
 
 
@@ -99,7 +99,7 @@ def prepare(home: Path, ports: Ports) -> None:
 def command(home: Path) -> list[str]:
     if found := program():
         return [found, "server", f"--config-file={config(home)}"]
-    return [sys.executable, "-m", MARKER, str(library(home)), str(config(home))]
+    return [sys.executable, "-m", MARKER, str(library_path(home)), str(config(home))]
 
 
 def is_confined() -> bool:
@@ -120,7 +120,7 @@ def curl(home: Path, ports: Ports, sql: str) -> str:
     return f"curl -u \"{state.ADMIN}:$(cat {state.password_file(home)})\" http://{http_address(ports)} -d '{sql}'"
 
 
-def ready(ports: Ports) -> bool:
+def is_ready(ports: Ports) -> bool:
     """Return whether HTTP `/ping` answers."""
     connection = http.client.HTTPConnection("127.0.0.1", ports.clickhouse_http, timeout=2)
     try:

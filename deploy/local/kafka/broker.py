@@ -27,11 +27,11 @@ MARKER = "kafka.Kafka"
 METADATA_REQUEST = struct.pack(">ihhihi?", 15, 3, 4, 1, -1, 0, False)
 
 
-def needs(tools: Path) -> tuple[str, ...]:
-    return ("java",) if fetched(tools) else ("java", "mvn")
+def list_required_programs(tools: Path) -> tuple[str, ...]:
+    return ("java",) if is_fetched(tools) else ("java", "mvn")
 
 
-def fetched(tools: Path) -> bool:
+def is_fetched(tools: Path) -> bool:
     return _jars(tools).is_dir()
 
 
@@ -72,7 +72,7 @@ def address(ports: Ports) -> str:
     return f"127.0.0.1:{ports.kafka}"
 
 
-def ready(ports: Ports) -> bool:
+def is_ready(ports: Ports) -> bool:
     """Return whether the broker answers a metadata request with itself among the live brokers."""
     try:
         with socket.create_connection(("127.0.0.1", ports.kafka), timeout=2) as connection:
@@ -85,10 +85,10 @@ def ready(ports: Ports) -> bool:
 
 def render(folder: Path, ports: Ports) -> str:
     template = string.Template((HERE / "server.properties").read_text())
-    return template.substitute(port=ports.kafka, controller_port=ports.kafka_controller, data=_escaped(str(folder)))
+    return template.substitute(port=ports.kafka, controller_port=ports.kafka_controller, data=_escape(str(folder)))
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     r"""Return a value of a Java properties file: ASCII without backslashes, everything else as \uXXXX."""
     units = value.encode("utf-16-be")
     codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]

@@ -4,7 +4,7 @@ from html import escape
 from random import Random
 
 from deploy.demo.simulator.timeline import Event
-from deploy.demo.simulator.vendors.record import Feed, Record, zulu_millis
+from deploy.demo.simulator.vendors.record import Feed, Record, format_time_ms
 
 FEEDS = {
     "statuses": Feed(
@@ -25,7 +25,7 @@ def render(event: Event, number: int, rng: Random) -> Record:
     text = escape(str(event.facts["text"]), quote=False)
     values = {
         "id": str(112_000_000_000_000_000 + number),
-        "created_at": zulu_millis(event.at),
+        "created_at": format_time_ms(event.at),
         "account": {"acct": handle, "url": f"https://social.example/@{handle.partition('@')[0]}"},
         "content": f'<p>{text} <a href="https://social.example/tags/{tag}">#<span>{tag}</span></a></p>',
         "language": "en",

@@ -4,7 +4,7 @@ from random import Random
 
 from deploy.demo.simulator.timeline import Event
 from deploy.demo.simulator.vendors.record import Feed, Known, Record
-from deploy.demo.simulator.vendors.spelling import email_as_typed
+from deploy.demo.simulator.vendors.spelling import vary_email
 
 CUSTOMER_COLUMNS = ("RecipientEmail", "ExternalReference", "DistributionChannel", "Stage", "TicketId", "OrderId")
 FEEDS = {
@@ -69,7 +69,7 @@ def _customer(event: Event, rng: Random) -> tuple[dict[str, str | None], Known]:
     person = event.person
     by = rng.choices(("email", "contact", "both"), (55, 30, 15))[0]
     customer = {
-        "RecipientEmail": None if by == "contact" else email_as_typed(person.email, rng),
+        "RecipientEmail": None if by == "contact" else vary_email(person.email, rng),
         "ExternalReference": None if by == "email" else person.contact,
     }
     known = (("email", person.email), ("crm_contact", person.contact))

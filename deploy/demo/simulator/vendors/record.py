@@ -28,11 +28,11 @@ class Record(NamedTuple):
     known: Known
 
 
-def zulu(at: datetime) -> str:
+def format_time(at: datetime) -> str:
     """2026-02-03T10:11:12Z"""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def zulu_millis(at: datetime) -> str:
+def format_time_ms(at: datetime) -> str:
     """2026-02-03T10:11:12.000Z"""
     return at.strftime("%Y-%m-%dT%H:%M:%S.000Z")

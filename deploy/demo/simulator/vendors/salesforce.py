@@ -4,8 +4,8 @@ from random import Random
 
 from deploy.demo.simulator.people import Duplicate
 from deploy.demo.simulator.timeline import Event, Fact
-from deploy.demo.simulator.vendors.record import Feed, Known, Record, zulu_millis
-from deploy.demo.simulator.vendors.spelling import email_as_typed, phone_as_typed
+from deploy.demo.simulator.vendors.record import Feed, Known, Record, format_time_ms
+from deploy.demo.simulator.vendors.spelling import vary_email, vary_phone
 
 CUSTOMER_COLUMNS = ("ContactId", "Email", "Phone", "Mastodon_Handle__c", "Segment__c")
 FEEDS = {
@@ -52,7 +52,7 @@ def render(event: Event, number: int, rng: Random) -> Record:
     """Return the history row or task of one event."""
     facts, kind = event.facts, event.type
     customer, known = _customer(event, rng)
-    stamp = {"SystemModstamp": zulu_millis(event.at)}
+    stamp = {"SystemModstamp": format_time_ms(event.at)}
     if kind in STAGES:
         deal = {
             "OpportunityId": f"006Qy0000{event.person.number:06d}IAZ",
@@ -82,11 +82,11 @@ def render(event: Event, number: int, rng: Random) -> Record:
 def _customer(event: Event, rng: Random) -> tuple[dict[str, str | None], Known]:
     person, twice = event.person, event.facts.get("twice")
     if twice and person.duplicate is not None:
-        return _as_duplicate(person.duplicate, person.email if twice == "merged" else None, person.segment)
+        return _make_duplicate(person.duplicate, person.email if twice == "merged" else None, person.segment)
     customer: dict[str, str | None] = {"ContactId": person.contact, "Segment__c": person.segment}
     known = [("crm_contact", person.contact)]
     if event.type in STAGES:
-        customer |= {"Email": email_as_typed(person.email, rng), "Phone": phone_as_typed(person.phone, rng)}
+        customer |= {"Email": vary_email(person.email, rng), "Phone": vary_phone(person.phone, rng)}
         known += [("email", person.email), ("phone", person.phone)]
     if person.handle is not None and person.handle_in_crm:
         customer["Mastodon_Handle__c"] = person.handle
@@ -94,7 +94,7 @@ def _customer(event: Event, rng: Random) -> tuple[dict[str, str | None], Known]:
     return customer, tuple(known)
 
 
-def _as_duplicate(duplicate: Duplicate, email: str | None, segment: str) -> tuple[dict[str, str | None], Known]:
+def _make_duplicate(duplicate: Duplicate, email: str | None, segment: str) -> tuple[dict[str, str | None], Known]:
     customer = {"ContactId": duplicate.contact, "Email": email, "Phone": duplicate.phone, "Segment__c": segment}
     known: Known = (("crm_contact", duplicate.contact), ("phone", duplicate.phone))
     return customer, (*known, ("email", email)) if email else known

@@ -6,8 +6,8 @@ A placed and a rejected order are two versions of one SalesOrder; amounts are st
 from random import Random
 
 from deploy.demo.simulator.timeline import Event
-from deploy.demo.simulator.vendors.record import Feed, Known, Record, zulu
-from deploy.demo.simulator.vendors.spelling import email_as_typed
+from deploy.demo.simulator.vendors.record import Feed, Known, Record, format_time
+from deploy.demo.simulator.vendors.spelling import vary_email
 
 CONTACT = "YY1_CRMContactID_SDH"
 FEEDS = {
@@ -60,7 +60,7 @@ CHANNELS = {"store": "10", "web": "20", "phone": "30"}
 def render(event: Event, _: int, rng: Random) -> Record:
     """Return the document of one event. Documents have numbers of their own."""
     family = event.type.partition(".")[0]
-    stamp = {"TransactionCurrency": "USD", "LastChangeDateTime": zulu(event.at)}
+    stamp = {"TransactionCurrency": "USD", "LastChangeDateTime": format_time(event.at)}
     feed, values, known = {"order": _order, "invoice": _invoice, "payment": _payment}[family](event, rng)
     return Record(feed, event.at, event, values | stamp, known)
 
@@ -81,7 +81,7 @@ def _order(event: Event, rng: Random) -> tuple[str, dict[str, object], Known]:
     if person.erp_link == "contact":
         return "orders", values | {CONTACT: person.contact}, (*known, ("crm_contact", person.contact))
     if person.erp_link == "email":
-        return "orders", values | {"EmailAddress": email_as_typed(person.email, rng)}, (*known, ("email", person.email))
+        return "orders", values | {"EmailAddress": vary_email(person.email, rng)}, (*known, ("email", person.email))
     return "orders", values, known
 
 
@@ -97,7 +97,7 @@ def _invoice(event: Event, rng: Random) -> tuple[str, dict[str, object], Known]:
     if person.erp_link in ("email", "late email"):
         return (
             "invoices",
-            values | {"EmailAddress": email_as_typed(person.email, rng)},
+            values | {"EmailAddress": vary_email(person.email, rng)},
             (*known, ("email", person.email)),
         )
     return "invoices", values, known

@@ -3,12 +3,12 @@
 from random import Random
 
 
-def email_as_typed(email: str, rng: Random) -> str:
+def vary_email(email: str, rng: Random) -> str:
     """Return the address unchanged (85 %), in other capitals, or between spaces."""
     return rng.choices((email, email.upper(), email.title(), f" {email} "), (85, 5, 6, 4))[0]
 
 
-def phone_as_typed(phone: str, rng: Random) -> str:
+def vary_phone(phone: str, rng: Random) -> str:
     """Return `phone` (+1 and ten digits) in one of five formats, all with the country code."""
     area, exchange, line = phone[2:5], phone[5:8], phone[8:]
     forms = (

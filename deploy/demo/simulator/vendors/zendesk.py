@@ -3,8 +3,8 @@
 from random import Random
 
 from deploy.demo.simulator.timeline import Event
-from deploy.demo.simulator.vendors.record import Feed, Record, zulu
-from deploy.demo.simulator.vendors.spelling import email_as_typed, phone_as_typed
+from deploy.demo.simulator.vendors.record import Feed, Record, format_time
+from deploy.demo.simulator.vendors.spelling import vary_email, vary_phone
 
 FEEDS = {
     "ticket_events": Feed(
@@ -32,12 +32,12 @@ def render(event: Event, number: int, rng: Random) -> Record:
     values = {
         "id": 900_000_000 + number,
         "ticket_id": int(str(facts["ticket"])),
-        "created_at": zulu(event.at),
+        "created_at": format_time(event.at),
         "event_type": EVENTS[event.type],
         "via": {"channel": facts["channel"]},
         "requester": {
-            "email": None if called else email_as_typed(email, rng),
-            "phone": phone_as_typed(person.phone, rng) if called else None,
+            "email": None if called else vary_email(email, rng),
+            "phone": vary_phone(person.phone, rng) if called else None,
         },
         "body": facts.get("text"),
         "priority": facts["priority"],
