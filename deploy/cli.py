@@ -11,7 +11,7 @@ from deploy.local.state import export_addresses
 from deploy.terminal.program import expand_commands
 from schemas.errors import TouchlineError
 from schemas.service.exit_codes import MISCONFIGURED
-from schemas.service.targets import kept_after_failure
+from schemas.service.targets import keep_target_after_failure
 
 WRONG_PATH = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
@@ -47,7 +47,7 @@ def touchline() -> None:
 
 def main() -> None:
     """Run the console script: an expected error is one line and an exit code, never a traceback."""
-    with kept_after_failure():
+    with keep_target_after_failure():
         try:
             touchline()
         except TouchlineError as error:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import click
 
 from deploy.local import state
-from deploy.terminal.program import with_path
+from deploy.terminal.program import expand_commands
 from schemas.errors import ConfigError
 from schemas.service.settings import ProcessSettings
 from schemas.service.waiting import wait_for
@@ -54,6 +54,6 @@ def wait_for_service(command: str, service: str, attempt: Callable[[], T]) -> T:
     return wait_for(
         service,
         attempt,
-        lambda line: click.echo(with_path(f"touchline {command}: {line}"), err=True),
+        lambda line: click.echo(expand_commands(f"touchline {command}: {line}"), err=True),
         seconds=ProcessSettings().wait_seconds,
     )

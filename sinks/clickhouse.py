@@ -17,7 +17,7 @@ from clickhouse_driver import Client, errors
 
 from schemas.errors import ConfigError, FatalError, RecordError, RetryableError, TouchlineError
 from schemas.service.probe import CONFIRM_SECONDS
-from sinks.codes import LOGIN_REJECTED, MISCONFIGURED, NAMES, RETRYABLE, SESSION_LIMIT_EXCEEDED, UNFIT
+from sinks.codes import BAD_VALUES, LOGIN_REJECTED, MISCONFIGURED, NAMES, RETRYABLE, SESSION_LIMIT_EXCEEDED
 from sinks.connection import ClickHouseSettings, diagnose_clickhouse
 from sinks.server_versions import TOKEN, make_insert_settings
 
@@ -197,7 +197,7 @@ class ClickHouse:
                 "" if detail else HINTS.get(error.code, ": the tables may be older than this software, run `touchline migrate`")
             )
             return ConfigError(text + hint)
-        if error.code in UNFIT:
+        if error.code in BAD_VALUES:
             return RecordError("unfit_value", text)
         return UnexpectedError(text)
 

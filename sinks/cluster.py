@@ -9,16 +9,16 @@ replicated: each server rebuilds it from the rows of its shard, with the merges 
 
 import re
 
-HEAD = re.compile(
+STATEMENT_HEAD = re.compile(
     r"(?:CREATE|ALTER)(?: OR REPLACE)? (?:DATABASE|TABLE|VIEW|MATERIALIZED VIEW|DICTIONARY|USER|ROLE|SETTINGS PROFILE)"
     r"(?: IF NOT EXISTS)? [\w.]+|GRANT|REVOKE"
 )
 ENGINE = re.compile(r"ENGINE = (Replacing\w*)")
 REFRESHED = re.compile(r"^REFRESH ", re.MULTILINE)
-OF_THE_SHARD = re.compile(r"touchline_store\.(?!merges\b)")
-OF_A_SERVER = re.compile(r"system\.view_refreshes\b")
+SHARD_TABLE = re.compile(r"touchline_store\.(?!merges\b)")
+SERVER_TABLE = re.compile(r"system\.view_refreshes\b")
 TABLE = re.compile(r"(?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) touchline_store\.(\w+)")
-SORTED = re.compile(r"^ORDER BY (\w+|\(.+\))$", re.MULTILINE)
+ORDER_BY = re.compile(r"^ORDER BY (\w+|\(.+\))$", re.MULTILINE)
 CLAUSES = re.compile(
     r",?\s+(?=(?:ADD|DROP|MODIFY|COMMENT|RENAME|CLEAR) (?:COLUMN|INDEX|ORDER|TTL|SETTING|PROJECTION|CONSTRAINT)\b)"
 )
@@ -27,7 +27,7 @@ SHARD = "CREATE DATABASE IF NOT EXISTS touchline_shard COMMENT 'Rows of this sha
 
 def add_cluster(statement: str, cluster: str) -> str:
     """Return a statement for all servers of the cluster. One that moves rows runs once, unchanged."""
-    return re.sub(rf"\A({HEAD.pattern})", rf"\1 ON CLUSTER {cluster}", statement)
+    return re.sub(rf"\A({STATEMENT_HEAD.pattern})", rf"\1 ON CLUSTER {cluster}", statement)
 
 
 def replicate_history(history: str, cluster: str) -> str:
@@ -42,27 +42,27 @@ def split_for_shards(statement: str, cluster: str) -> list[str]:
     """
     if REFRESHED.search(statement):
         head, rows = statement.split("\n", 1)
-        return [add_cluster(f"{head}\n{OF_THE_SHARD.sub('touchline_shard.', rows)}", cluster)]
+        return [add_cluster(f"{head}\n{SHARD_TABLE.sub('touchline_shard.', rows)}", cluster)]
     table = TABLE.match(statement)
     if table is None:
         return [add_cluster(statement, cluster)]
     rows = statement.replace("touchline_store.", "touchline_shard.", 1)
     rows = ENGINE.sub(r"ENGINE = Replicated\1", rows).replace("non_replicated_deduplication", "replicated_deduplication")
-    whole = [_distributed(table[1], rows, cluster)] if statement.startswith("CREATE") else _columns(statement)
+    whole = [_make_distributed_table(table[1], rows, cluster)] if statement.startswith("CREATE") else _columns(statement)
     return [add_cluster(each, cluster) for each in (rows, *whole)]
 
 
 def read_all_shards(view: str, cluster: str) -> str:
     """Return a view that looks up other tables in all shards, and system tables on all servers."""
-    view = OF_A_SERVER.sub(rf"clusterAllReplicas({cluster}, \g<0>)", view)
+    view = SERVER_TABLE.sub(rf"clusterAllReplicas({cluster}, \g<0>)", view)
     body, before, comment = view.rpartition("\nCOMMENT ")
     more = "," if "\nSETTINGS " in body.rpartition("\n)")[2] else "\nSETTINGS"
     settings = f"{more} distributed_product_mode = 'global'"
     return add_cluster(f"{body}{settings}{before}{comment}" if before else f"{view}{settings}", cluster)
 
 
-def _distributed(name: str, rows: str, cluster: str) -> str:
-    key = SORTED.findall(rows)[0]
+def _make_distributed_table(name: str, rows: str, cluster: str) -> str:
+    key = ORDER_BY.findall(rows)[0]
     hashed = f"sipHash64{key}" if key.startswith("(") else f"sipHash64({key})"
     return (
         f"CREATE TABLE IF NOT EXISTS touchline_store.{name} AS touchline_shard.{name}\n"

@@ -48,10 +48,10 @@ MISCONFIGURED = {
 }
 SESSION_LIMIT_EXCEEDED = 700
 LOGIN_REJECTED = frozenset({192, 193, 194, 516})
-UNFIT = {
+BAD_VALUES = {
     6: "cannot_parse_text",
     27: "cannot_parse_input",
     53: "type_mismatch",
     70: "cannot_convert_type",
 }
-NAMES = RETRYABLE | MISCONFIGURED | UNFIT
+NAMES = RETRYABLE | MISCONFIGURED | BAD_VALUES

@@ -50,17 +50,17 @@ class Table(NamedTuple):
 
 
 @cache
-def tables() -> dict[str, Table]:
+def load_tables() -> dict[str, Table]:
     """Return every table by name."""
     return {path.parent.name: _load(path.parent.name) for path in sorted(FOLDER.glob("*/table.py"))}
 
 
 def select_tables(names: tuple[str, ...]) -> list[Table]:
     """Return the named tables, or all of them. Raises ConfigError for a name that has no folder."""
-    unknown = sorted(set(names) - tables().keys())
+    unknown = sorted(set(names) - load_tables().keys())
     if unknown:
-        raise ConfigError(f"there is no table {unknown[0]}; tables are {', '.join(tables())}")
-    return [table for name, table in tables().items() if not names or name in names]
+        raise ConfigError(f"there is no table {unknown[0]}; tables are {', '.join(load_tables())}")
+    return [table for name, table in load_tables().items() if not names or name in names]
 
 
 def _load(name: str) -> Table:

@@ -12,7 +12,7 @@ from schemas.errors import ConfigError
 from sinks.contract import Row, Table
 
 FORMAT = "1"
-WRITTEN = re.compile(r"1 (\w+) (\w+) (\d+:\d+-\d+(?:,\d+:\d+-\d+)*)")
+INTENT_METADATA = re.compile(r"1 (\w+) (\w+) (\d+:\d+-\d+(?:,\d+:\d+-\d+)*)")
 
 
 class Intent(NamedTuple):
@@ -33,7 +33,7 @@ class Intent(NamedTuple):
     @classmethod
     def read(cls, metadata: str) -> "Intent":
         """Return the intent in commit metadata. Raises ConfigError for any other text."""
-        found = WRITTEN.fullmatch(metadata)
+        found = INTENT_METADATA.fullmatch(metadata)
         if not found:
             raise ConfigError(
                 "the commit metadata of the sink's group come from a newer version or another program: start the version that"

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 
 CUSTOMER_VIEWS = ("touchpoints", "journey_steps", "customers")
-ALL = "(SELECT * FROM touchline_store.touchpoints_by_event FINAL)"
-POSSIBLE = """(
+ALL_TOUCHPOINTS = "(SELECT * FROM touchline_store.touchpoints_by_event FINAL)"
+TOUCHPOINTS_OF_ONE = """(
     SELECT * FROM touchline_store.touchpoints_by_event
     WHERE event_id IN (
         SELECT event_id FROM touchline_store.touchpoints_of_customers
@@ -21,12 +21,12 @@ POSSIBLE = """(
     ORDER BY received_at DESC, stored_at DESC
     LIMIT 1 BY event_id
 )"""
-LOOKED_UP = re.compile(r"touchline\.touchpoints\b")
-SORTED = re.compile(r"touchline\.(satisfaction|churn|journeys)\b")
-HIDDEN = """WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
+TOUCHPOINTS_VIEW = re.compile(r"touchline\.touchpoints\b")
+STATE_VIEWS = re.compile(r"touchline\.(satisfaction|churn|journeys)\b")
+VISIBLE = """WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
     AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)"""
-SHOWN = "WHERE toUUID(UUIDNumToString(stored.customer_id)) = {customer_id:UUID}"
-FORM = re.compile(r"CREATE OR REPLACE VIEW touchline\.\w+\n(.*?\n\))\nAS\n(.*)\nCOMMENT '(.*)'", re.DOTALL)
+OF_ONE_CUSTOMER = "WHERE toUUID(UUIDNumToString(stored.customer_id)) = {customer_id:UUID}"
+VIEW_FORM = re.compile(r"CREATE OR REPLACE VIEW touchline\.\w+\n(.*?\n\))\nAS\n(.*)\nCOMMENT '(.*)'", re.DOTALL)
 
 
 def make_customer_view(name: str, views: Mapping[str, str]) -> str:
@@ -34,16 +34,16 @@ def make_customer_view(name: str, views: Mapping[str, str]) -> str:
 
     A customer with visible touchpoints is neither merged nor erased, so its readings and journeys need no second check.
     """
-    columns, select, comment = _form(views[name])
-    select = select.replace(ALL, POSSIBLE)
-    select = LOOKED_UP.sub(r"\g<0>_of(customer_id = {customer_id:UUID})", select)
-    select = SORTED.sub(lambda found: f"({_form(views[found[1]])[1].replace(HIDDEN, SHOWN)})", select)
+    columns, select, comment = _split_view(views[name])
+    select = select.replace(ALL_TOUCHPOINTS, TOUCHPOINTS_OF_ONE)
+    select = TOUCHPOINTS_VIEW.sub(r"\g<0>_of(customer_id = {customer_id:UUID})", select)
+    select = STATE_VIEWS.sub(lambda found: f"({_split_view(views[found[1]])[1].replace(VISIBLE, OF_ONE_CUSTOMER)})", select)
     if name == "touchpoints":
         select = f"SELECT * FROM\n(\n{select}\n)\nWHERE customer_id = {{customer_id:UUID}}"
     return f"CREATE OR REPLACE VIEW touchline.{name}_of\n{columns}\nAS\n{select}\nCOMMENT 'One customer: {comment}'"
 
 
-def _form(view: str) -> tuple[str, str, str]:
+def _split_view(view: str) -> tuple[str, str, str]:
     """Return columns, SELECT and comment of a view's statement."""
-    columns, select, comment = FORM.findall(view)[0]
+    columns, select, comment = VIEW_FORM.findall(view)[0]
     return columns, select, comment

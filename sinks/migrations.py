@@ -21,7 +21,7 @@ from schemas.errors import ConfigError
 from sinks import cluster as cluster_form
 from sinks.clickhouse import ClickHouse
 from sinks.rights.masks import add_definer, find_open_columns, secure_view
-from sinks.scripts import Script, migrations, role_statements, view_statements, views
+from sinks.scripts import Script, load_migrations, load_views, role_statements, view_statements
 
 LOCK = "touchline-migrate"
 HISTORY = """CREATE TABLE IF NOT EXISTS touchline_store.migrations
@@ -37,7 +37,7 @@ DATABASES = (
     "CREATE DATABASE IF NOT EXISTS touchline COMMENT 'Views for analysts, without duplicates, with merges followed'",
     "CREATE DATABASE IF NOT EXISTS touchline_unmasked COMMENT 'Views with personal data in clear, for the role touchline_pii'",
 )
-GRANTED = """SELECT ifNull(table, ''), ifNull(column, '') FROM system.grants
+GRANTS_QUERY = """SELECT ifNull(table, ''), ifNull(column, '') FROM system.grants
 WHERE role_name = 'touchline_analyst' AND database = 'touchline_unmasked' AND NOT is_partial_revoke"""
 ADVICE = (
     "restart a local stack with `touchline down` and `touchline up`; give another server the roles and users of"
@@ -78,7 +78,7 @@ def migrate(client: ClickHouse, *, cluster: str, dry_run: bool) -> Iterator[Step
     Raises ConfigError if migrations differ or rights are missing, UnavailableError while another migration runs.
     """
     with nullcontext() if dry_run else client.hold_lock(LOCK):
-        for step in plan(_applied(client), has_sql_users=_check_rights(client), cluster=cluster):
+        for step in plan(_read_applied(client), has_sql_users=_check_rights(client), cluster=cluster):
             if not dry_run:
                 for statement in step.statements:
                     client.execute(statement)
@@ -87,7 +87,7 @@ def migrate(client: ClickHouse, *, cluster: str, dry_run: bool) -> Iterator[Step
 
 def plan(applied: dict[str, str], *, has_sql_users: bool, cluster: str = "") -> list[Step]:
     """Return all steps in order, for a cluster if one is named. Raises ConfigError for a bad name, and as `find_pending` does."""
-    found = migrations()
+    found = load_migrations()
     if not re.fullmatch(r"\w*", cluster):
         raise ConfigError("TOUCHLINE_CLICKHOUSE_CLUSTER must be a name of remote_servers: letters, digits and _")
     waiting = {script.name for script in find_pending(found, applied)}
@@ -101,7 +101,7 @@ def plan(applied: dict[str, str], *, has_sql_users: bool, cluster: str = "") -> 
         steps.append(
             Step("migration", script.name, "apply" if new else "none", _migration_statements(script, cluster) if new else [])
         )
-    return steps + [Step("view", view.name, "replace", _view_statements(view, cluster)) for view in views()]
+    return steps + [Step("view", view.name, "replace", _view_statements(view, cluster)) for view in load_views()]
 
 
 def _database_statements(cluster: str) -> list[str]:
@@ -125,7 +125,7 @@ def _view_statements(view: Script, cluster: str) -> list[str]:
     return [cluster_form.read_all_shards(each, cluster) for each in statements] if cluster else statements
 
 
-def _applied(client: ClickHouse) -> dict[str, str]:
+def _read_applied(client: ClickHouse) -> dict[str, str]:
     known = client.query("SELECT count() FROM system.tables WHERE database = 'touchline_store' AND name = 'migrations'")
     if not known.rows[0][0]:
         return {}
@@ -138,7 +138,7 @@ def _check_rights(client: ClickHouse) -> bool:
         return True
     if not client.query("SELECT count() FROM system.users WHERE name = 'touchline_definer'").rows[0][0]:
         raise ConfigError(f"ClickHouse has no user touchline_definer and creates none by SQL: {ADVICE}")
-    granted = {tuple(row) for row in client.query(GRANTED).rows}
+    granted = {tuple(row) for row in client.query(GRANTS_QUERY).rows}
     wanted = {(view, column) for view, columns in find_open_columns(view_statements()).items() for column in columns}
     if excess := sorted(f"{view or '*'}.{column or '*'}" for view, column in granted - wanted):
         raise ConfigError(f"the role touchline_analyst may read touchline_unmasked.{excess[0]}, which no mask covers: {ADVICE}")

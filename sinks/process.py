@@ -16,7 +16,7 @@ from sinks import kafka
 from sinks.clickhouse import ClickHouse
 from sinks.connection import ClickHouseSettings
 from sinks.contract import Table
-from sinks.refreshes import watch
+from sinks.refreshes import watch_refreshes
 from sinks.runner import Runner
 
 WATCH_SECONDS = 1.0
@@ -43,7 +43,7 @@ def require_server(settings: ClickHouseSettings) -> None:
 class Sinks:
     """All tables of one process, until `stop`.
 
-    The probes `live` and `ready` return the reason why not, or an empty text; any thread may call them.
+    The probes `check_live` and `check_ready` return the reason why not, or an empty text; any thread may call them.
     """
 
     def __init__(self, tables: list[Table], settings: KafkaSettings, stop: threading.Event) -> None:
@@ -52,10 +52,10 @@ class Sinks:
         self._stop = stop
         self._runners: list[Runner] = []
         self._heartbeat = Heartbeat()
-        self.live = self._heartbeat.live
+        self.check_live = self._heartbeat.check_live
         LOOP_LAG.set_function(self._heartbeat.lag)
 
-    def ready(self) -> str:
+    def check_ready(self) -> str:
         """Return the tables that do not read their topic yet."""
         reading = {runner.table.name for runner in self._runners if runner.started}
         missing = [table.name for table in self._tables if table.name not in reading]
@@ -69,18 +69,18 @@ class Sinks:
         """
         gc.freeze()
         gc.set_threshold(*COLLECT_THRESHOLDS)
-        letters = kafka.make_producer(self._settings)
-        threading.Thread(target=watch, args=(self._stop,), daemon=True).start()
+        dead_letters = kafka.make_producer(self._settings)
+        threading.Thread(target=watch_refreshes, args=(self._stop,), daemon=True).start()
         beating = asyncio.create_task(self._heartbeat.run())
         try:
-            if not await kafka.start(letters, self._settings, self._stop):
+            if not await kafka.start(dead_letters, self._settings, self._stop):
                 return
-            self._runners = [Runner(table, self._settings, letters, self._stop) for table in self._tables]
+            self._runners = [Runner(table, self._settings, dead_letters, self._stop) for table in self._tables]
             running = {asyncio.create_task(runner.run()): runner for runner in self._runners}
             errors = await _watch(running, self._stop, until_idle)
         finally:
             beating.cancel()
-            await kafka.close_within(letters.stop(), CLOSE_SECONDS)
+            await kafka.close_within(dead_letters.stop(), CLOSE_SECONDS)
         for problem in sorted(errors, key=lambda one: isinstance(one, ConfigError)):
             raise problem
 
@@ -95,7 +95,7 @@ async def _watch(running: Running, stop: threading.Event, until_idle: float | No
         if stop.is_set():
             errors += await _finish(running)
         elif time.monotonic() - checked >= (LAG_SECONDS if until_idle is None else WATCH_SECONDS):
-            lag = await _lag(list(running.values()))
+            lag = await _measure_lag(list(running.values()))
             checked = time.monotonic()
             idle = min((checked - runner.busy_at for runner in running.values()), default=0.0)
             if until_idle is not None and lag == 0 and idle >= until_idle:
@@ -117,7 +117,7 @@ def _take_error(runner: Runner, task: asyncio.Task[None], stop: threading.Event)
     return error
 
 
-async def _lag(runners: list[Runner]) -> int | None:
+async def _measure_lag(runners: list[Runner]) -> int | None:
     """Return the records that are not stored yet. Return None while a consumer starts or stops, or Kafka does not answer."""
     if not all(runner.started for runner in runners):
         return None

@@ -15,7 +15,7 @@ AGES = "SELECT table, age_seconds FROM touchline.refreshes"
 log = logging.getLogger(__name__)
 
 
-def watch(stop: threading.Event) -> None:
+def watch_refreshes(stop: threading.Event) -> None:
     """Update the metric once a minute until `stop`; call it in a thread. While it fails or hangs, the last age grows."""
     failed = False
     with closing(ClickHouse()) as client:
@@ -33,8 +33,8 @@ def watch(stop: threading.Event) -> None:
 def update_ages(client: ClickHouse) -> None:
     """Set the gauge of each table to an age that grows from now on. Raises as `ClickHouse.query` does."""
     for table, age in client.query(AGES).rows:
-        REFRESH_AGE.labels(table).set_function(partial(_age, time.monotonic() - age))
+        REFRESH_AGE.labels(table).set_function(partial(_measure_age, time.monotonic() - age))
 
 
-def _age(built_at: float) -> float:
+def _measure_age(built_at: float) -> float:
     return time.monotonic() - built_at

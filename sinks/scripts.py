@@ -32,7 +32,7 @@ class Script(NamedTuple):
         return [part.strip() for part in re.split(r";\s*$", self.sql, flags=re.MULTILINE) if part.strip()]
 
 
-def migrations(folder: Path = TABLES) -> list[Script]:
+def load_migrations(folder: Path = TABLES) -> list[Script]:
     """Return the migrations of all tables by table and number. Raises ConfigError for a gap in the numbers."""
     found = []
     for table in sorted(path.parent for path in folder.glob("*/migrations")):
@@ -44,7 +44,7 @@ def migrations(folder: Path = TABLES) -> list[Script]:
     return found
 
 
-def views(folder: Path = VIEWS) -> list[Script]:
+def load_views(folder: Path = VIEWS) -> list[Script]:
     """Return the views and those of one customer, each after the views that it reads, always in the same order."""
     found = {path.stem: Script(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))}
     texts = {name: script.statements[0] for name, script in found.items()}
@@ -61,4 +61,4 @@ def role_statements() -> list[str]:
 
 def view_statements() -> list[str]:
     """Return the statement of each view as it is written in its file or made from another."""
-    return [statement for view in views() for statement in view.statements]
+    return [statement for view in load_views() for statement in view.statements]

@@ -6,7 +6,7 @@ from typing import Any
 from schemas.errors import ConfigError
 
 MIN_VERSION, MAX_VERSION = (26, 1), (26, 12)
-RENAMED_SINCE = (26, 2)
+RENAMED_IN_VERSION = (26, 2)
 FIXED_SETTINGS = {"async_insert": 0, "distributed_foreground_insert": 1, "deduplicate_blocks_in_dependent_materialized_views": 1}
 TOKEN = "insert_deduplication_token"  # noqa: S105 the name of a setting
 
@@ -23,7 +23,7 @@ def make_insert_settings(version: str, known: Collection[str], where: str) -> di
             f"{where} has version {version}, and this software does not know how it deduplicates inserts: use a version"
             f" from {_format_version(MIN_VERSION)} to {_format_version(MAX_VERSION)}, or a newer Touchline"
         )
-    switch = {"deduplicate_insert": "enable"} if number >= RENAMED_SINCE else {"insert_deduplicate": 1}
+    switch = {"deduplicate_insert": "enable"} if number >= RENAMED_IN_VERSION else {"insert_deduplicate": 1}
     settings = {**FIXED_SETTINGS, **switch}
     if missing := sorted({TOKEN, *settings} - set(known)):
         raise ConfigError(

@@ -22,7 +22,7 @@ from schemas.wire import registry
 
 PACKAGES = ("sinks", "schemas")
 ROOTS = (("sinks.chunk", "make_row"), ("sinks.contract", "RECORD"))
-PROSE = {"description", "title", "doc", "help"}
+PROSE_KEYWORDS = {"description", "title", "doc", "help"}
 Symbol = tuple[str, str]
 
 
@@ -44,7 +44,7 @@ class Module(NamedTuple):
 def row_version(module: str, names: Iterable[str], schemas: Iterable[str]) -> str:
     """Return the version of the rows that these names of a table's module make from records of these schemas."""
     roots = [*ROOTS, *((module, name) for name in names)]
-    return sha256("\n".join([*_reached(roots), *_frozen(set(schemas))]).encode()).hexdigest()[:8]
+    return sha256("\n".join([*_collect_reached(roots), *_list_frozen(set(schemas))]).encode()).hexdigest()[:8]
 
 
 def read_source(module: str) -> str:
@@ -55,7 +55,7 @@ def read_source(module: str) -> str:
     return Path(spec.origin).read_text(encoding="utf-8")
 
 
-def _reached(roots: Iterable[Symbol]) -> list[str]:
+def _collect_reached(roots: Iterable[Symbol]) -> list[str]:
     """Return every reached statement without prose, in the same order in every process."""
     waiting, seen = list(roots), set[Symbol]()
     found = {}
@@ -65,7 +65,7 @@ def _reached(roots: Iterable[Symbol]) -> list[str]:
             continue
         seen.add(symbol)
         module, name = symbol
-        parsed = _parsed(module, read_source(module))
+        parsed = _parse(module, read_source(module))
         if name in parsed.imports:
             waiting.append(parsed.imports[name])
         waiting.append((module, ""))
@@ -75,7 +75,7 @@ def _reached(roots: Iterable[Symbol]) -> list[str]:
     return [found[place] for place in sorted(found)]
 
 
-def _uses(module: str, imports: dict[str, Symbol], statement: ast.stmt) -> Iterator[Symbol]:
+def _list_references(module: str, imports: dict[str, Symbol], statement: ast.stmt) -> Iterator[Symbol]:
     """Yield the references of a statement: names of its module, and attributes of modules that it imports."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Name):
@@ -87,20 +87,20 @@ def _uses(module: str, imports: dict[str, Symbol], statement: ast.stmt) -> Itera
 
 
 @cache
-def _parsed(module: str, source: str) -> Module:
+def _parse(module: str, source: str) -> Module:
     tree = ast.parse(source)
-    imports = [each for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for each in _imported(module, node)]
+    imports = [each for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for each in _list_imports(module, node)]
     parsed = Module({}, dict(imports))
     for statement in tree.body:
-        bare = _Bare().visit(statement)
+        bare = _ProseRemover().visit(statement)
         if bare is not None and not isinstance(bare, ast.Import | ast.ImportFrom):
-            uses = frozenset(_uses(module, parsed.imports, bare))
-            for name in _bound(bare):
+            uses = frozenset(_list_references(module, parsed.imports, bare))
+            for name in _list_bound_names(bare):
                 parsed.bound.setdefault(name, []).append(Statement(bare.lineno, ast.dump(bare), uses))
     return parsed
 
 
-def _bound(statement: ast.stmt) -> list[str]:
+def _list_bound_names(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [statement.name]
     if isinstance(statement, ast.Assign | ast.AnnAssign):
@@ -108,7 +108,7 @@ def _bound(statement: ast.stmt) -> list[str]:
     return [""]
 
 
-def _imported(module: str, statement: ast.ImportFrom) -> Iterator[tuple[str, Symbol]]:
+def _list_imports(module: str, statement: ast.ImportFrom) -> Iterator[tuple[str, Symbol]]:
     """Yield each imported name of ours with its module and name there; the name is empty where it is a module itself."""
     origin = importlib.util.resolve_name("." * statement.level + (statement.module or ""), module)
     if origin.partition(".")[0] not in PACKAGES:
@@ -119,7 +119,7 @@ def _imported(module: str, statement: ast.ImportFrom) -> Iterator[tuple[str, Sym
         yield alias.asname or alias.name, (inner, "") if is_module else (origin, alias.name)
 
 
-class _Bare(ast.NodeTransformer):
+class _ProseRemover(ast.NodeTransformer):
     """Transformer that removes prose from code: docstrings, annotations of functions, descriptions and texts of errors."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
@@ -143,7 +143,7 @@ class _Bare(ast.NodeTransformer):
         return node
 
     def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
-        return None if node.arg in PROSE else self.generic_visit(node)
+        return None if node.arg in PROSE_KEYWORDS else self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         for part in ast.walk(node):
@@ -152,13 +152,13 @@ class _Bare(ast.NodeTransformer):
         return node
 
 
-def _frozen(schemas: set[str]) -> list[str]:
+def _list_frozen(schemas: set[str]) -> list[str]:
     """Return id and text of every version of these schemas, without prose."""
     ids = {schema_id: name for schema_id, name in registry.schema_versions().items() if name.rpartition("-")[0] in schemas}
-    return [f"{schema_id} {json.dumps(_bare(registry.load_schema(schema_id)))}" for schema_id in sorted(ids)]
+    return [f"{schema_id} {json.dumps(_remove_prose(registry.load_schema(schema_id)))}" for schema_id in sorted(ids)]
 
 
-def _bare(schema: Any) -> Any:
+def _remove_prose(schema: Any) -> Any:
     if isinstance(schema, dict):
-        return {key: _bare(value) for key, value in schema.items() if key != "doc"}
-    return [_bare(each) for each in schema] if isinstance(schema, list) else schema
+        return {key: _remove_prose(value) for key, value in schema.items() if key != "doc"}
+    return [_remove_prose(each) for each in schema] if isinstance(schema, list) else schema

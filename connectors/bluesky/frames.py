@@ -13,7 +13,7 @@ from schemas.errors import ConfigError, RetryableError
 POSTS = "app.bsky.feed.post"
 PREFIX = "network.bsky.jetstream.subscribeEvents#"
 DELETED = {"deleted", "takendown"}
-LOST = {"OutdatedCursor", "FutureCursor", "CursorTooOld"}
+CURSOR_ERRORS = {"OutdatedCursor", "FutureCursor", "CursorTooOld"}
 
 
 class Frame(NamedTuple):
@@ -108,10 +108,10 @@ def _create_account_events(seq: int, at: str, account: dict[str, Any]) -> list[d
 
 
 def _handle_error(error: str | None) -> Frame:
-    if error in LOST:
+    if error in CURSOR_ERRORS:
         return Frame(None, None, [], error)
     raise RetryableError(f"the stream reports the error {error}")
 
 
 def _handle_info(name: str | None) -> Frame:
-    return Frame(None, None, [], name if name in LOST else None)
+    return Frame(None, None, [], name if name in CURSOR_ERRORS else None)

@@ -28,7 +28,7 @@ POLL_MS = 500
 FORBIDDEN = "{}: the user has no permission: grant READ and DESCRIBE on the topic"
 REFUSED = "Kafka at {} rejects the credentials: set {} and check sasl_username and sasl_mechanism"
 UNREACHABLE = "Kafka at {} does not answer: does it run, and is bootstrap_servers right?"
-SILENT = "Kafka at {} sends no records of {} partition {}"
+NO_ANSWER = "Kafka at {} sends no records of {} partition {}"
 
 
 class Message(NamedTuple):
@@ -106,7 +106,7 @@ class Cluster:
                 kept = [Message(one.offset, instant(one.timestamp), one.key, one.value) for one in polled if one.offset < end]
                 yield kept, position
             elif monotonic() - last_progress > self._settings.timeout_seconds:
-                raise RetryableError(SILENT.format(self._where, topic, partition))
+                raise RetryableError(NO_ANSWER.format(self._where, topic, partition))
 
     def close(self) -> None:
         """Close the connections."""

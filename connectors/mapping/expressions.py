@@ -64,10 +64,10 @@ def _check_functions(node: Node) -> None:
 
 
 def _compile(node: Node) -> Expression:
-    return CLOSURES.get(node["type"], _interpreted)(node)
+    return CLOSURES.get(node["type"], _interpret)(node)
 
 
-def _interpreted(node: Node) -> Expression:
+def _interpret(node: Node) -> Expression:
     return lambda data: INTERPRETER.visit(cast("Any", node), data)
 
 
@@ -113,21 +113,21 @@ def _fields(names: Sequence[str]) -> Expression:
 def _or(node: Node) -> Expression:
     left, right = map(_compile, node["children"])
 
-    def either(data: Any) -> Any:
+    def evaluate_either(data: Any) -> Any:
         value = left(data)
         return right(data) if _is_false(value) else value
 
-    return either
+    return evaluate_either
 
 
 def _and(node: Node) -> Expression:
     left, right = map(_compile, node["children"])
 
-    def both(data: Any) -> Any:
+    def evaluate_both(data: Any) -> Any:
         value = left(data)
         return value if _is_false(value) else right(data)
 
-    return both
+    return evaluate_both
 
 
 def _is_false(value: Any) -> bool:

@@ -15,7 +15,7 @@ from connectors.mapping.functions import to_identifier, to_text
 from schemas.errors import ConfigError, RecordError
 from schemas.records.families import FAMILIES
 from schemas.records.identifiers import identify
-from schemas.records.touchpoint import MAX_AHEAD, MIN_OCCURRED_AT, Touchpoint, event_id
+from schemas.records.touchpoint import MAX_CLOCK_SKEW, MIN_OCCURRED_AT, Touchpoint, event_id
 
 OWN_FIELDS = frozenset({"event_id", "source", "system", "connector", "received_at"})
 GROUPS = frozenset({"identifiers", "attributes"})
@@ -124,7 +124,7 @@ def _describe(error: Any) -> tuple[str, str]:
 
 
 def _check_time(at: Any, read_at: datetime) -> None:
-    if isinstance(at, datetime) and at.tzinfo is not None and not MIN_OCCURRED_AT <= at <= read_at + MAX_AHEAD:
+    if isinstance(at, datetime) and at.tzinfo is not None and not MIN_OCCURRED_AT <= at <= read_at + MAX_CLOCK_SKEW:
         raise RecordError("absurd_date", "field occurred_at lies before 1970 or more than a day in the future")
 
 

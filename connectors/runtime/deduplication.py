@@ -37,7 +37,7 @@ class NewRecords:
     def add(self, record: Encoded) -> None:
         """Add a record that was not published before."""
         if isinstance(record, EncodedDeadLetter):
-            self.dead_letters.append(record.letter)
+            self.dead_letters.append(record.dead_letter)
             return
         self.touchpoints.append(record.message)
         if record.source_time:

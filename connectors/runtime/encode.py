@@ -1,6 +1,6 @@
 """Encoding of a batch: each record becomes a touchpoint or a dead letter, ready for Kafka.
 
-Pure, except for the time of a dead letter.
+Pure, except for the time of a dead dead_letter.
 """
 
 import json
@@ -45,7 +45,7 @@ class EncodedDeadLetter(NamedTuple):
     """A dead letter; `id` is its letter id. `source_time` is that of its record, or of the record before if it has none."""
 
     id: UUID
-    letter: DeadLetter
+    dead_letter: DeadLetter
     source_time: datetime | None = None
 
 
@@ -53,7 +53,7 @@ Encoded = EncodedTouchpoint | EncodedDeadLetter
 
 
 def encode_batch(connector: Connector, stream: str, batch: Batch) -> list[Encoded]:
-    """Map and encode each record of a batch, in order. A record that cannot be mapped or encoded becomes a dead letter."""
+    """Map and encode each record of a batch, in order. A record that cannot be mapped or encoded becomes a dead dead_letter."""
     spec = connector.describe_stream(stream)
     at = next((record.time for record in batch.records if isinstance(record, Record)), None)
     encoded = []
@@ -74,8 +74,8 @@ def _encode_record(
         content = hash_content(touchpoint) if spec.is_snapshot else None
         return EncodedTouchpoint(touchpoint.event_id, message, record.key, touchpoint.occurred_at, source_time, content)
     except RecordError as error:
-        letter = _create_letter(error, record, f"{stream}:{record.position}", spec.source, connector.name)
-        return EncodedDeadLetter(letter.letter_id, letter, source_time)
+        dead_letter = _create_dead_letter(error, record, f"{stream}:{record.position}", spec.source, connector.name)
+        return EncodedDeadLetter(dead_letter.letter_id, dead_letter, source_time)
 
 
 def _encode_touchpoint(source: str, touchpoint: Touchpoint) -> Message:
@@ -90,14 +90,16 @@ def _encode_touchpoint(source: str, touchpoint: Touchpoint) -> Message:
     return f"{first.kind}:{first.value}".encode(), value
 
 
-def _create_letter(error: RecordError, record: Record | RejectedRecord, origin: str, source: str, connector: str) -> DeadLetter:
-    letter = make_dead_letter(error, record.raw, stage=STAGE, origin=origin, source=source, connector=connector)
+def _create_dead_letter(
+    error: RecordError, record: Record | RejectedRecord, origin: str, source: str, connector: str
+) -> DeadLetter:
+    dead_letter = make_dead_letter(error, record.raw, stage=STAGE, origin=origin, source=source, connector=connector)
     if isinstance(record, RejectedRecord) and record.size > len(record.raw):
-        return letter.model_copy(update={"size": record.size, "truncated": True})
-    return letter
+        return dead_letter.model_copy(update={"size": record.size, "truncated": True})
+    return dead_letter
 
 
-def create_gap_letter(
+def create_gap_dead_letter(
     error: CursorExpiredError, state: ConnectorState | None, since: datetime, *, origin: str, source: str, connector: str
 ) -> DeadLetter:
     """Return the dead letter of a gap: the cursor that the source no longer accepts, and the time from which reading resumes."""

@@ -33,8 +33,8 @@ class ConnectorMetrics:
         RECORDS.labels(STAGE, "published").inc(len(new.touchpoints))
         RECORDS.labels(STAGE, "dead_lettered").inc(len(new.dead_letters))
         RECORDS.labels(STAGE, "repeated").inc(new.repeated)
-        for letter in new.dead_letters:
-            DEAD_LETTERS.labels(STAGE, letter.reason).inc()
+        for dead_letter in new.dead_letters:
+            DEAD_LETTERS.labels(STAGE, dead_letter.reason).inc()
 
     def set_last_event(self, at: datetime | None) -> None:
         """Raise the time of the newest event."""

@@ -23,7 +23,7 @@ from connectors.errors import CursorExpiredError, RateLimitedError
 from connectors.runtime.backoff import Backoff
 from connectors.runtime.checkpoints import Checkpoints
 from connectors.runtime.deduplication import Deduplication, NewRecords, StreamDeduplication
-from connectors.runtime.encode import create_gap_letter, encode_batch
+from connectors.runtime.encode import create_gap_dead_letter, encode_batch
 from connectors.runtime.metrics import ConnectorMetrics
 from connectors.runtime.mode import BackfillMode, LiveMode, Mode, is_live
 from connectors.runtime.publisher import Publisher, load_states
@@ -183,8 +183,8 @@ class Runner:
         with self._publishing():
             for key, value in new.touchpoints:  # step 3
                 self._publisher.send(topic, key, value)
-            for letter in new.dead_letters:
-                self._send_letter(letter)
+            for dead_letter in new.dead_letters:
+                self._send_dead_letter(dead_letter)
             self._publisher.flush()  # step 4
             state = self._checkpoints.save_batch(  # step 5
                 self._mode.state_name(stream), batch, new, deduplication, published_live=published_live
@@ -200,16 +200,16 @@ class Runner:
         state = self._checkpoints.states.get(name)
         position = state.position_at - spec.lookback if state and state.position_at else None
         since = max((at for at in (position, error.oldest, self._connector.start) if at), default=EPOCH)
-        letter = create_gap_letter(error, state, since, origin=name, source=spec.source, connector=self._connector.name)
+        dead_letter = create_gap_dead_letter(error, state, since, origin=name, source=spec.source, connector=self._connector.name)
         with self._publishing():
-            self._send_letter(letter)
+            self._send_dead_letter(dead_letter)
             self._publisher.flush()
         self._metrics.count_gap()
-        log.warning("%s: %s: %s", self._connector.name, name, letter.detail)
+        log.warning("%s: %s: %s", self._connector.name, name, dead_letter.detail)
         return self._mode.read(self._connector, stream, self._checkpoints.states, since)
 
-    def _send_letter(self, letter: DeadLetter) -> None:
-        self._publisher.send(DEAD_LETTERS, letter.letter_id.bytes, encode_model("dead_letter", letter))
+    def _send_dead_letter(self, dead_letter: DeadLetter) -> None:
+        self._publisher.send(DEAD_LETTERS, dead_letter.letter_id.bytes, encode_model("dead_letter", dead_letter))
 
     @contextmanager
     def _publishing(self) -> Iterator[None]:

@@ -35,9 +35,9 @@ class Database(ABC):
 
     quote_mark: ClassVar[str]
     """The character that encloses a name."""
-    clock_waiting: ClassVar[str]
+    transaction_clock: ClassVar[str]
     """Query for `now` and `settled` that considers open transactions."""
-    clock_alone: ClassVar[str]
+    plain_clock: ClassVar[str]
     """Query for `now` and `settled` that ignores open transactions."""
 
     def __init__(self, settings: SqlSettings) -> None:
@@ -52,7 +52,7 @@ class Database(ABC):
 
         `settled` has whole seconds, because a column may have no fractions and a row may change twice in a second.
         """
-        (row,) = self.query(self.clock_waiting if self.settings.wait_for_transactions else self.clock_alone)
+        (row,) = self.query(self.transaction_clock if self.settings.wait_for_transactions else self.plain_clock)
         return Clock(_require_time(row["now"]), _require_time(row["settled"]).replace(microsecond=0))
 
     @abstractmethod

@@ -28,19 +28,19 @@ RIGHTS_ERRORS = (
 DATABASE_ERRORS = (ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR)
 NAME_ERRORS = (ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.PARSE_ERROR, ER.VIEW_INVALID)
 # A statement's time is a little earlier than its transaction's time in innodb_trx, which has whole seconds.
-CLOCK = """SELECT now(6) AS now,
+TRANSACTION_CLOCK = """SELECT now(6) AS now,
  least(now(6), coalesce(min(convert_tz(trx_started, 'SYSTEM', '+00:00')), now(6))) - INTERVAL 1 SECOND AS settled
 FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()"""
-CLOCK_ALONE = "SELECT now(6) AS now, now(6) - INTERVAL 1 SECOND AS settled"
-RIGHT = "cannot see open transactions: GRANT PROCESS ON *.* TO {user}, or set wait_for_transactions: false"
+PLAIN_CLOCK = "SELECT now(6) AS now, now(6) - INTERVAL 1 SECOND AS settled"
+NO_RIGHT = "cannot see open transactions: GRANT PROCESS ON *.* TO {user}, or set wait_for_transactions: false"
 
 
 class MariaDB(Database):
     """A read-only session in UTC."""
 
     quote_mark = "`"
-    clock_waiting = CLOCK
-    clock_alone = CLOCK_ALONE
+    transaction_clock = TRANSACTION_CLOCK
+    plain_clock = PLAIN_CLOCK
 
     def __init__(self, settings: SqlSettings) -> None:
         super().__init__(settings)
@@ -48,8 +48,8 @@ class MariaDB(Database):
 
     def check(self) -> str:
         (row,) = self.query("SELECT version() AS version")
-        if self.settings.wait_for_transactions and not self._sees_transactions():
-            raise ConfigError(f"url: its user {RIGHT.format(user=urlsplit(self.settings.url).username)}")
+        if self.settings.wait_for_transactions and not self._has_process_right():
+            raise ConfigError(f"url: its user {NO_RIGHT.format(user=urlsplit(self.settings.url).username)}")
         return f"MariaDB {row['version'].partition('-')[0]}"
 
     def query(self, sql: str, values: Sequence[Any] = (), subject: str = "the database") -> Iterator[Row]:
@@ -68,7 +68,7 @@ class MariaDB(Database):
             self._connection.close()
         self._connection = None
 
-    def _sees_transactions(self) -> bool:
+    def _has_process_right(self) -> bool:
         try:
             self.read_clock()
         except ConfigError:

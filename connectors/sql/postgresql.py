@@ -14,7 +14,7 @@ from connectors.sql.database import TOO_SLOW, Database, Row
 from connectors.sql.settings import SqlSettings
 from schemas.errors import ConfigError, RetryableError
 
-AS_TEXT = (
+TEXT_TYPES = (
     "date",
     "time",
     "timetz",
@@ -33,12 +33,12 @@ CONFIG_ERRORS = ("0A", "22", "3F", "42")  # classes of SQLSTATE: not supported, 
 CHECK = """SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
 pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_transactions, current_setting('server_encoding') AS encoding"""
 # A transaction without a write may still write later with the time of its begin, so all open transactions count.
-CLOCK = """SELECT clock_timestamp() AS now, least(
+TRANSACTION_CLOCK = """SELECT clock_timestamp() AS now, least(
  clock_timestamp() - interval '1 second', min(xact_start), (SELECT min(prepared) FROM pg_prepared_xacts)) AS settled
 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
 AND backend_type NOT IN ('autovacuum worker', 'walsender')"""
-CLOCK_ALONE = "SELECT clock_timestamp() AS now, clock_timestamp() - interval '1 second' AS settled"
-RIGHT = "cannot see other users' transactions: GRANT pg_read_all_stats TO {user}, or set wait_for_transactions: false"
+PLAIN_CLOCK = "SELECT clock_timestamp() AS now, clock_timestamp() - interval '1 second' AS settled"
+NO_RIGHT = "cannot see other users' transactions: GRANT pg_read_all_stats TO {user}, or set wait_for_transactions: false"
 STANDBY = "is a standby, which does not know the primary's transactions: read the primary, or set wait_for_transactions: false"
 
 
@@ -46,8 +46,8 @@ class PostgreSQL(Database):
     """A read-only session in UTC."""
 
     quote_mark = '"'
-    clock_waiting = CLOCK
-    clock_alone = CLOCK_ALONE
+    transaction_clock = TRANSACTION_CLOCK
+    plain_clock = PLAIN_CLOCK
 
     def __init__(self, settings: SqlSettings) -> None:
         super().__init__(settings)
@@ -72,7 +72,9 @@ class PostgreSQL(Database):
         if self.settings.wait_for_transactions and row["standby"]:
             raise ConfigError(f"url: it {STANDBY}")
         if self.settings.wait_for_transactions and not row["sees_transactions"]:
-            raise ConfigError(f"url: its user {RIGHT.format(user=psycopg.conninfo.conninfo_to_dict(self.settings.url)['user'])}")
+            raise ConfigError(
+                f"url: its user {NO_RIGHT.format(user=psycopg.conninfo.conninfo_to_dict(self.settings.url)['user'])}"
+            )
         return f"PostgreSQL {row['version']}"
 
     def query(self, sql: str, values: Sequence[Any] = (), subject: str = "the database") -> Iterator[Row]:
@@ -98,7 +100,7 @@ class PostgreSQL(Database):
         if self._connection is None:
             password = self.settings.password.get_secret_value()
             self._connection = psycopg.connect(self._build_conninfo(), password=password, autocommit=True, row_factory=dict_row)
-            for name in AS_TEXT:
+            for name in TEXT_TYPES:
                 self._connection.adapters.register_loader(name, TextLoader)
         return self._connection
 

@@ -24,7 +24,7 @@ from connectors.tryton.rpc import Rpc, encode_time
 from connectors.tryton.settings import TrytonSettings
 from schemas.errors import ConfigError, RetryableError
 
-BITS = (1, 2, 4, 8)
+ACTION_BITS = (1, 2, 4, 8)
 MAX_ROWS = 1_000
 TOO_MANY = "parties.gone: a cursor cannot hold the ids of all parties: remove the stream from `streams`"
 NO_PARTIES = "parties.gone: the database has no party any more; they do not count as deleted: is it being restored?"
@@ -153,7 +153,7 @@ class Connector(HttpConnector):
         unfinished = rows
         while unfinished:
             digits = dict.fromkeys(unfinished, 0)
-            for bit in BITS:
+            for bit in ACTION_BITS:
                 for row in self.rpc.search(LOG_MODEL, _match_digit(model, len(names[unfinished[0]]), bit, unfinished), ("id",)):
                     digits[row["id"]] |= bit
             names.update({row: f"{names[row]}{digit - 1}" for row, digit in digits.items() if digit})

@@ -45,5 +45,5 @@ def command(*, tables: tuple[str, ...], name: str, until_idle: float | None, res
     wait_for = partial(process.wait_for, is_bounded=is_bounded)
     wait_for(f"Kafka at {settings.bootstrap_servers}", lambda: ensure_topics(settings, dry_run=True))
     wait_for(f"ClickHouse at {clickhouse.host}:{clickhouse.port}", lambda: require_server(clickhouse))
-    process.use_probes(sinks.live, sinks.ready)
+    process.use_probes(sinks.check_live, sinks.check_ready)
     asyncio.run(sinks.run(until_idle))

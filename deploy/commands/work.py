@@ -44,7 +44,7 @@ def command(*, name: str, restart: bool) -> None:
     app = build_pipeline(settings, folder)
     process.serve()
     process.wait_for(f"Kafka at {settings.bootstrap_servers}", lambda: require_topics(settings))
-    process.use_probes(app.live, app.ready)
+    process.use_probes(app.check_live, app.check_ready)
     process.release_signals()
     run_app(app)
     lock.close()

@@ -34,7 +34,7 @@ from schemas.service.connection import KafkaSettings
 from schemas.service.kafka_probe import diagnose_kafka
 from schemas.wire.codec import encode_model
 from schemas.wire.topics import DEAD_LETTERS
-from sinks.contract import tables
+from sinks.contract import load_tables
 
 MAX_WAIT_SECONDS = 30.0
 POLL_SECONDS = 0.5
@@ -44,7 +44,7 @@ Contents = Callable[[Sequence[DeadLetter]], Mapping[UUID, Content]]
 
 def wait_until_stored(settings: KafkaSettings) -> None:
     """Do step 1. Raises RetryableError when the sinks of dead letters do not catch up within half a minute."""
-    names = [table.name for table in tables().values() if table.topic == DEAD_LETTERS]
+    names = [table.name for table in load_tables().values() if table.topic == DEAD_LETTERS]
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     with translate_kafka_errors(settings):
         try:
@@ -52,7 +52,7 @@ def wait_until_stored(settings: KafkaSettings) -> None:
         except KafkaError as error:
             raise diagnose_kafka(settings) or error from error
         try:
-            while lag := _lag(admin, names):
+            while lag := _measure_lag(admin, names):
                 if time.monotonic() > deadline:
                     raise RetryableError(
                         f"ClickHouse is {lag:,} records of {DEAD_LETTERS} behind: run `touchline sink {' '.join(names)}`"
@@ -62,7 +62,7 @@ def wait_until_stored(settings: KafkaSettings) -> None:
             admin.close()
 
 
-def _lag(admin: KafkaAdminClient, names: Sequence[str]) -> int:
+def _measure_lag(admin: KafkaAdminClient, names: Sequence[str]) -> int:
     """Return the number of records that the slowest of these tables has not stored."""
     partition = TopicPartition(DEAD_LETTERS, 0)
     groups = [f"touchline-sink-{name}" for name in names]

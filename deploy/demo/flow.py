@@ -12,7 +12,7 @@ from schemas.errors import RetryableError
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import Fields, decode
 from schemas.wire.topics import CONNECTOR_STATE, TOPICS
-from sinks.contract import tables
+from sinks.contract import load_tables
 from streams.steps.identify import Identify
 from streams.steps.join import Join
 from streams.steps.link import Link
@@ -53,7 +53,7 @@ class Flow(NamedTuple):
 def consumers() -> dict[str, tuple[str, frozenset[str]]]:
     """Return the consumer group and the topics of every stage of the chain."""
     steps = {step.name: (WORK_GROUP, frozenset(step.topics)) for step in (Identify, Link, Join)}
-    stores = {f"store {name}": (f"touchline-sink-{name}", frozenset({table.topic})) for name, table in tables().items()}
+    stores = {f"store {name}": (f"touchline-sink-{name}", frozenset({table.topic})) for name, table in load_tables().items()}
     return {**steps, **stores}
 
 

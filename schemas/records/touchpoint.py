@@ -15,7 +15,7 @@ from schemas.records.identifiers import Identifier
 
 NAMESPACE = uuid5(NAMESPACE_URL, "https://touchline.dev/touchpoint")
 MIN_OCCURRED_AT = datetime(1970, 1, 2, tzinfo=UTC)
-MAX_AHEAD = timedelta(days=1)
+MAX_CLOCK_SKEW = timedelta(days=1)
 
 
 class Channel(StrEnum):
@@ -60,6 +60,6 @@ class Touchpoint(BaseModel):
 
     @model_validator(mode="after")
     def _plausible_time(self) -> Self:
-        if not MIN_OCCURRED_AT <= self.occurred_at <= self.received_at + MAX_AHEAD:
+        if not MIN_OCCURRED_AT <= self.occurred_at <= self.received_at + MAX_CLOCK_SKEW:
             raise ValueError("occurred_at is before 1970 or more than a day in the future")
         return self

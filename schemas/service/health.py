@@ -43,7 +43,7 @@ class Heartbeat:
         """Return the lag of the loop in seconds, 0 before the first beat: the process waits for its services. Thread-safe."""
         return max(0.0, time.monotonic() - self._beat - BEAT_SECONDS) if self.beats else 0.0
 
-    def live(self) -> str:
+    def check_live(self) -> str:
         """Return why the loop counts as stuck, or an empty text."""
         lag = self.lag()
         return "" if lag < MAX_LAG_SECONDS else f"the event loop has been blocked for {lag:.0f} s: restart this process"

@@ -54,7 +54,7 @@ class Process:
         settings = self._settings
         RESTARTS.inc(settings.restarts)
         try:
-            port = serve_probes(settings.metrics_port, self.live, self.ready)
+            port = serve_probes(settings.metrics_port, self.check_live, self.check_ready)
         except OSError as error:
             raise ConfigError(
                 f"TOUCHLINE_METRICS_PORT is wrong: cannot listen on 127.0.0.1:{settings.metrics_port} ({error.strerror})"
@@ -64,11 +64,11 @@ class Process:
             announce(folder, self.role, self.name, port, is_supervised=settings.is_supervised, is_bounded=is_bounded)
         self._log.info("%s: metrics on http://127.0.0.1:%d/metrics", self.name, port)
 
-    def live(self) -> str:
-        """Return why this process must be restarted, or an empty text; any thread may call it, like `ready`."""
+    def check_live(self) -> str:
+        """Return why this process must be restarted, or an empty text; any thread may call it, like `check_ready`."""
         return self._live()
 
-    def ready(self) -> str:
+    def check_ready(self) -> str:
         """Return why this process does not work yet, or an empty text."""
         return self._ready()
 

@@ -75,7 +75,7 @@ def withdraw() -> None:
 
 
 @contextmanager
-def kept_after_failure() -> Iterator[None]:
+def keep_target_after_failure() -> Iterator[None]:
     """Keep the target file where the body ends with an error: an exception, or an exit code other than 0.
 
     The file of a bounded process is removed in any case.

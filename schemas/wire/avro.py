@@ -57,14 +57,14 @@ def _type(annotation: Any, named: set[str]) -> Any:
     if origin is dict:
         return {"type": "map", "values": _type(arguments[1], named)}
     if issubclass(annotation, BaseModel):
-        return _once(annotation.__name__, _record(annotation, named), named)
+        return _define_once(annotation.__name__, _record(annotation, named), named)
     if issubclass(annotation, Enum):
         return "string"
     plain = PLAIN[annotation]
-    return _once(plain["name"], plain, named) if isinstance(plain, dict) else plain
+    return _define_once(plain["name"], plain, named) if isinstance(plain, dict) else plain
 
 
-def _once(name: str, schema: dict[str, Any], named: set[str]) -> Any:
+def _define_once(name: str, schema: dict[str, Any], named: set[str]) -> Any:
     """Return a named type in full at its first use, and its name after that."""
     if name in named:
         return f"touchline.{name}"

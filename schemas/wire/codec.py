@@ -54,7 +54,7 @@ def make_field_decoder(wanted: Mapping[str, Sequence[str]]) -> Callable[[bytes |
     """
 
     @cache
-    def picker(schema_id: int) -> tuple[str, Reader]:
+    def get_field_reader(schema_id: int) -> tuple[str, Reader]:
         name, read = _reader(schema_id)
         fields = wanted.get(name)
         if fields is None:
@@ -62,13 +62,13 @@ def make_field_decoder(wanted: Mapping[str, Sequence[str]]) -> Callable[[bytes |
         if newest_ids()[name] == schema_id:
             return name, get_reader(schema_id, fields)
 
-        def picked(value: bytes, begin: int) -> tuple[Any, int]:
+        def read_fields(value: bytes, begin: int) -> tuple[Any, int]:
             found, end = read(value, begin)
             return tuple(map(found.get, fields)), end
 
-        return name, picked
+        return name, read_fields
 
-    return partial(_decode, picker)
+    return partial(_decode, get_field_reader)
 
 
 def _decode(reader_of: Callable[[int], tuple[str, Reader]], value: bytes | None) -> tuple[str, Any]:
@@ -98,12 +98,12 @@ def _reader(schema_id: int) -> tuple[str, Reader]:
         return name, get_reader(schema_id)
     written, wanted = load_parsed_schema(schema_id), load_parsed_schema(newest_ids()[name])
 
-    def resolved(value: bytes, begin: int) -> tuple[Any, int]:
+    def read_resolved(value: bytes, begin: int) -> tuple[Any, int]:
         body = BytesIO(value)
         body.seek(begin)
         return schemaless_reader(body, written, wanted), body.tell()
 
-    return name, resolved
+    return name, read_resolved
 
 
 def extract_touchpoint(name: str, fields: Fields) -> Fields:

@@ -32,7 +32,7 @@ def compile_reader(schema: Any, wanted: Sequence[str] = ()) -> Reader:
     return reader
 
 
-def _unrolled() -> Callable[[bytes, int, int], tuple[int, int]]:
+def _compile_varint_reader() -> Callable[[bytes, int, int], tuple[int, int]]:
     """Compile the function that reads the rest of a varint, without a loop. It raises ValueError beyond 64 bits."""
     lines = ["def rest(b, i, n):", " n &= 127"]
     for place in range(MAX_VARINT_BYTES - 1):
@@ -44,7 +44,7 @@ def _unrolled() -> Callable[[bytes, int, int], tuple[int, int]]:
     return rest
 
 
-_rest = _unrolled()
+_rest = _compile_varint_reader()
 
 
 def _length(b: bytes, i: int, first: int) -> tuple[int, int]:

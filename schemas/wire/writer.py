@@ -13,9 +13,9 @@ from schemas.wire.reader import kind_of
 Writer = Callable[[Any], bytes]
 MIN_LONG, MAX_LONG = -(2**63), 2**63 - 1
 SIX_BYTE_RANGE = 1 << 35, 1 << 42  # a time in milliseconds, doubled by the zigzag, is in this range
-PAIRS = [bytes((n & 127 | 128, n >> 7 | 128)) for n in range(1 << 14)]
-LAST = [bytes((n & 127 | 128, n >> 7)) for n in range(1 << 14)]
-PAIR = (1 << 14) - 1
+TWO_BYTES = [bytes((n & 127 | 128, n >> 7 | 128)) for n in range(1 << 14)]
+LAST_TWO_BYTES = [bytes((n & 127 | 128, n >> 7)) for n in range(1 << 14)]
+TWO_BYTES_MASK = (1 << 14) - 1
 
 
 def compile_writer(schema: Any, head: bytes = b"") -> Writer:
@@ -35,7 +35,7 @@ def encode_long(number: int) -> bytes:
         raise ValueError("a number of more than 64 bits")
     n = (number << 1) ^ (number >> 63)
     if SIX_BYTE_RANGE[0] <= n < SIX_BYTE_RANGE[1]:
-        return PAIRS[n & PAIR] + PAIRS[n >> 14 & PAIR] + LAST[n >> 28]
+        return TWO_BYTES[n & TWO_BYTES_MASK] + TWO_BYTES[n >> 14 & TWO_BYTES_MASK] + LAST_TWO_BYTES[n >> 28]
     written = bytearray()
     while n > 127:
         written.append(n & 127 | 128)
@@ -44,13 +44,13 @@ def encode_long(number: int) -> bytes:
     return bytes(written)
 
 
-SMALL = [encode_long(number) for number in range(8_192)]
+VARINTS = [encode_long(number) for number in range(8_192)]
 
 
 def blocks(items: list[bytes]) -> bytes:
     """Return the items of an array or map as one block, with the empty block that ends it."""
     count = len(items)
-    return b"".join((SMALL[count] if count < len(SMALL) else encode_long(count), *items, b"\0")) if items else b"\0"
+    return b"".join((VARINTS[count] if count < len(VARINTS) else encode_long(count), *items, b"\0")) if items else b"\0"
 
 
 def fail(reason: str) -> bytes:
@@ -62,7 +62,13 @@ class _Source:
     """Python expressions. Each method returns those whose bytes, concatenated, encode the expression `value`."""
 
     def __init__(self) -> None:
-        self.names = {"small": SMALL, "encode_long": encode_long, "double": Struct("<d").pack, "blocks": blocks, "fail": fail}
+        self.names = {
+            "varints": VARINTS,
+            "encode_long": encode_long,
+            "double": Struct("<d").pack,
+            "blocks": blocks,
+            "fail": fail,
+        }
         self._number = count()
         self._named: dict[str, Any] = {}
 
@@ -92,7 +98,10 @@ class _Source:
 
     def _bytes(self, _schema: Any, value: str) -> list[str]:
         size, written = self._variable(), self._variable()
-        return [f"(small[{size}] if ({size} := len({written} := {value})) < {len(SMALL)} else encode_long({size}))", written]
+        return [
+            f"(varints[{size}] if ({size} := len({written} := {value})) < {len(VARINTS)} else encode_long({size}))",
+            written,
+        ]
 
     def _fixed(self, schema: Any, value: str) -> list[str]:
         written, size = self._variable(), schema["size"]
@@ -100,7 +109,7 @@ class _Source:
 
     def _long(self, _schema: Any, value: str) -> list[str]:
         number = self._variable()
-        return [f"(small[{number}] if 0 <= ({number} := {value}) < {len(SMALL)} else encode_long({number}))"]
+        return [f"(varints[{number}] if 0 <= ({number} := {value}) < {len(VARINTS)} else encode_long({number}))"]
 
     def _double(self, _schema: Any, value: str) -> list[str]:
         return [f"double({value})"]

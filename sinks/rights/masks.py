@@ -26,7 +26,7 @@ MASKS = {
         f"mapApply((name, value) -> (name, if(name IN {OPEN_ATTRIBUTES}, value, '***')), {{0}})"
     ),
 }
-FORM = re.compile(
+VIEW_FORM = re.compile(
     r"CREATE OR REPLACE VIEW touchline\.(?P<name>\w+)\n(?P<columns>\(\n.*?\n\))\nAS\n(?P<select>.*)\n(?P<comment>COMMENT '.*')",
     re.DOTALL,
 )
@@ -34,7 +34,7 @@ COLUMN = re.compile(r"^    (\w+) (.+?)\s+COMMENT '(.*)',?$", re.MULTILINE)
 PARAMETER = re.compile(r"\{(\w+):(\w+)\}")
 # A reporting tool may set these otherwise for its reader. Joins would then lose rows, and a limit of the reader would shorten the
 # lists of merged and erased customers. The last two settings filter any table of a view by an expression, unchecked by grants.
-PINNED = (
+PINNED_SETTINGS = (
     "join_use_nulls = 0, aggregate_functions_null_for_empty = 0, prefer_column_name_to_alias = 0,"
     " join_overflow_mode = 'throw', set_overflow_mode = 'throw', read_overflow_mode = 'throw', timeout_overflow_mode = 'throw',"
     " additional_table_filters = {}, parallel_replicas_custom_key = ''"
@@ -44,7 +44,7 @@ DEFINER = "DEFINER = touchline_definer SQL SECURITY DEFINER"
 
 def find_masks(view: str) -> dict[str, str]:
     """Return the mask of each personal column of a view's statement. Raises ConfigError for a type that has no mask."""
-    form = _form(view)
+    form = _split_view(view)
     personal = {name: kind for name, kind, comment in COLUMN.findall(form["columns"]) if PERSONAL in comment}
     for name, kind in personal.items():
         if kind not in MASKS:
@@ -54,8 +54,8 @@ def find_masks(view: str) -> dict[str, str]:
 
 def secure_view(view: str) -> list[str]:
     """Return the statements that create a view with its rights and masks. Raises ConfigError for another form."""
-    name, columns, select, comment = _form(view).groups()
-    select = f"{select}\nSETTINGS {PINNED}"
+    name, columns, select, comment = _split_view(view).groups()
+    select = f"{select}\nSETTINGS {PINNED_SETTINGS}"
     masks = find_masks(view)
     if not masks:
         return [f"CREATE OR REPLACE VIEW touchline.{name}\n{columns}\n{DEFINER}\nAS\n{select}\n{comment}"]
@@ -67,7 +67,9 @@ def secure_view(view: str) -> list[str]:
     parameters = ", ".join(f"{parameter} = {{{parameter}:{kind}}}" for parameter, kind in sorted({*PARAMETER.findall(select)}))
     source = f"{name}({parameters})" if parameters else name
     omitted = ", ".join(f"{column}_masked" for column in masks)
-    shown = f"SELECT * EXCEPT ({omitted}) REPLACE\n(\n    {choice}\n)\nFROM touchline_unmasked.{source}\nSETTINGS {PINNED}"
+    shown = (
+        f"SELECT * EXCEPT ({omitted}) REPLACE\n(\n    {choice}\n)\nFROM touchline_unmasked.{source}\nSETTINGS {PINNED_SETTINGS}"
+    )
     return [
         f"CREATE OR REPLACE VIEW touchline_unmasked.{name}\n{DEFINER}\nAS\n{values}",
         f"CREATE OR REPLACE VIEW touchline.{name}\n{columns}\nSQL SECURITY INVOKER\nAS\n{shown}\n{comment}",
@@ -79,8 +81,8 @@ def find_open_columns(views: Iterable[str]) -> dict[str, list[str]]:
     found = {}
     for view in views:
         if masks := find_masks(view):
-            names = [name for name, _, _ in COLUMN.findall(_form(view)["columns"]) if name not in masks]
-            found[_form(view)["name"]] = [*names, *(f"{name}_masked" for name in masks)]
+            names = [name for name, _, _ in COLUMN.findall(_split_view(view)["columns"]) if name not in masks]
+            found[_split_view(view)["name"]] = [*names, *(f"{name}_masked" for name in masks)]
     return found
 
 
@@ -95,8 +97,8 @@ def add_definer(statement: str) -> str:
     return statement.replace("\nAS\n", f"\n{DEFINER}\nAS\n", 1) if statement.startswith("CREATE MATERIALIZED VIEW") else statement
 
 
-def _form(view: str) -> re.Match[str]:
-    form = FORM.fullmatch(view)
+def _split_view(view: str) -> re.Match[str]:
+    form = VIEW_FORM.fullmatch(view)
     if form is None:
         raise ConfigError("a view is one CREATE OR REPLACE VIEW touchline.<name> (columns) AS <select> COMMENT '<description>'")
     return form

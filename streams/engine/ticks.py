@@ -69,7 +69,7 @@ class Ticks:
             await asyncio.shield(kafka.stop())
 
     async def _send(self, kafka: AIOKafkaConsumer, producer: Producer, at: int) -> None:
-        if self._worker.ready():
+        if self._worker.check_ready():
             return
         assigned = sorted(each.partition for each in self._worker.committed_offsets() if each.topic == TICKS)
         for partition in assigned:

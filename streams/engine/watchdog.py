@@ -31,7 +31,7 @@ SUSPECT_CHECKS = 12
 STUCK_CHECKS = 30
 
 
-class Watched(NamedTuple):
+class WatchedItem(NamedTuple):
     """Something that must make progress: a partition of a stage, the recovery, or the event loop."""
 
     stage: str
@@ -46,7 +46,7 @@ class Progress(NamedTuple):
     unchanged_checks: int = 0
 
 
-def update_progress(before: Mapping[Watched, Progress], positions: Mapping[Watched, int]) -> dict[Watched, Progress]:
+def update_progress(before: Mapping[WatchedItem, Progress], positions: Mapping[WatchedItem, int]) -> dict[WatchedItem, Progress]:
     """Return the progress after one more check. `positions` holds everything that must move, and nothing else."""
     return {
         watched: Progress(position, before[watched].unchanged_checks + 1)
@@ -59,15 +59,15 @@ def update_progress(before: Mapping[Watched, Progress], positions: Mapping[Watch
 class Worker(Protocol):
     """The part of the app that this module needs."""
 
-    def ready(self) -> str: ...
+    def check_ready(self) -> str: ...
 
     def recovery_remaining(self) -> int: ...
 
-    def committed_offsets(self) -> Mapping[Watched, int]: ...
+    def committed_offsets(self) -> Mapping[WatchedItem, int]: ...
 
 
-RECOVERY = Watched("recovery", "", 0)
-LOOP = Watched("loop", "", 0)
+RECOVERY = WatchedItem("recovery", "", 0)
+LOOP = WatchedItem("loop", "", 0)
 
 
 class Watchdog:
@@ -78,7 +78,7 @@ class Watchdog:
         self._stages = [step.name for step in steps]
         self._any = TopicPartition(steps[0].topics[0], 0)
         self._settings = settings
-        self._progress: dict[Watched, Progress] = {}
+        self._progress: dict[WatchedItem, Progress] = {}
 
     async def run(self) -> None:
         """Check until cancelled."""
@@ -96,9 +96,9 @@ class Watchdog:
         finally:
             await asyncio.shield(kafka.stop())
 
-    async def _read_positions(self, kafka: AIOKafkaConsumer) -> dict[Watched, int]:
+    async def _read_positions(self, kafka: AIOKafkaConsumer) -> dict[WatchedItem, int]:
         """Return the positions that must move: the recovery, or otherwise each partition with uncommitted records."""
-        if self._worker.ready():
+        if self._worker.check_ready():
             await kafka.end_offsets([self._any])
             return {RECOVERY: self._worker.recovery_remaining()}
         committed = self._worker.committed_offsets()
@@ -125,7 +125,7 @@ class Watchdog:
 
 def watch_event_loop(heartbeat: Heartbeat) -> None:
     """End the process when its event loop is blocked. Runs in a thread, because a blocked event loop cannot check itself."""
-    progress: dict[Watched, Progress] = {}
+    progress: dict[WatchedItem, Progress] = {}
     while True:
         time.sleep(CHECK_SECONDS)
         progress = update_progress(progress, {LOOP: heartbeat.beats})

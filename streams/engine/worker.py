@@ -30,7 +30,7 @@ from streams.engine.stage import Stage
 from streams.engine.store import Store
 from streams.engine.ticks import Ticks
 from streams.engine.transport import ChunkSchema, Consumer
-from streams.engine.watchdog import Watchdog, Watched, watch_event_loop
+from streams.engine.watchdog import Watchdog, WatchedItem, watch_event_loop
 
 log = logging.getLogger(__name__)
 GROUP = "touchline-work"
@@ -71,11 +71,11 @@ class App(faust.App):
         self._heartbeat = Heartbeat()
         telemetry.LOOP_LAG.set_function(self._heartbeat.lag)
 
-    def live(self) -> str:
-        """Return why this worker needs a restart, or an empty text. Any thread may call it, and `ready` too."""
-        return self._heartbeat.live()
+    def check_live(self) -> str:
+        """Return why this worker needs a restart, or an empty text. Any thread may call it, and `check_ready` too."""
+        return self._heartbeat.check_live()
 
-    def ready(self) -> str:
+    def check_ready(self) -> str:
         """Return why this worker does not process yet, or an empty text once its partitions (possibly none) are recovered."""
         return self._not_ready
 
@@ -83,11 +83,11 @@ class App(faust.App):
         """Return the number of changelog records that recovery must still read."""
         return max(0, cast(TableManager, self.tables).recovery.active_remaining_total())
 
-    def committed_offsets(self) -> dict[Watched, int]:
+    def committed_offsets(self) -> dict[WatchedItem, int]:
         """Return the committed offset of each assigned partition."""
         consumer = cast(Consumer, self.consumer)
         return {
-            Watched(step.name, *tp): offset
+            WatchedItem(step.name, *tp): offset
             for step in self._steps
             for tp, offset in consumer.committed_offsets(step.topics).items()
         }

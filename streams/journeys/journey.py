@@ -89,7 +89,7 @@ def journey_records(customer_id: bytes, version: int, journeys: Iterable[Journey
     return (_record(customer_id, version, journey, deleted=False) for journey in journeys)
 
 
-def changed_records(
+def list_changes(
     customer_id: bytes,
     version: int,
     before: Iterable[Journey],

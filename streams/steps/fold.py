@@ -91,7 +91,7 @@ def fold(
     else:
         before, possible_retractions = _journeys_before(codec.unpack_journeys(refold.base), refold.touchpoints, new)
         since = _republish_since(touchpoints, ordered, definitions_changed=definitions_changed)
-        changes = journey.changed_records(customer_id, customer.folded, before, folding.journeys, possible_retractions, since)
+        changes = journey.list_changes(customer_id, customer.folded, before, folding.journeys, possible_retractions, since)
     for change in changes:
         folding.outputs.append(Output(JOURNEYS, folding.partition, customer_id, encode("journey", change)))
     return FoldResult(folding.outputs, blocks)

@@ -52,7 +52,7 @@ class Link:
         return outputs
 
 
-def _unchanged(value: bytes | None) -> bytes | None:
+def _keep_bytes(value: bytes | None) -> bytes | None:
     return value
 
 
@@ -80,7 +80,7 @@ class _Decision:
         return [*changes, forward_to_customer(self.fields, self.record.value, survivor)]
 
     def _lookup(self, key: bytes) -> bytes | None:
-        value: bytes | None = self.rows.get(key, _unchanged)
+        value: bytes | None = self.rows.get(key, _keep_bytes)
         return value
 
     def _canonical(self, customer: bytes) -> CanonicalCustomer:

@@ -16,21 +16,21 @@ from schemas.wire.codec import encode
 from schemas.wire.registry import load_schema, newest_ids
 from sinks.chunk import Record, transform
 from sinks.clickhouse import ClickHouse
-from sinks.contract import FOLDER, RECORD, Table, tables
+from sinks.contract import FOLDER, RECORD, Table, load_tables
 from tests.harness.sinks import Stored, ask
 
 CASES = sorted(FOLDER.glob("*/cases/*.json"))
 CASE = pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.parent.name}/{path.stem}")
-TABLE = pytest.mark.parametrize("table", tables().values(), ids=lambda table: table.name)
+TABLE = pytest.mark.parametrize("table", load_tables().values(), ids=lambda table: table.name)
 
 
 def test_every_table_has_cases() -> None:
-    assert {path.parent.parent.name for path in CASES} == set(tables())
+    assert {path.parent.parent.name for path in CASES} == set(load_tables())
 
 
 @CASE
 def test_record_becomes_the_row(path: Path) -> None:
-    case, table = json.loads(path.read_text()), tables()[path.parent.parent.name]
+    case, table = json.loads(path.read_text()), load_tables()[path.parent.parent.name]
     (row,) = transform(table, [make_record(table, case)]).rows
     assert to_case_form(dict(zip(table.columns, row, strict=True))) == {**case["row"], "record_partition": 5, "record_offset": 77}
 
@@ -44,7 +44,7 @@ def test_row_is_a_function_of_the_record(table: Table) -> None:
 @pytest.mark.integration
 @CASE
 def test_row_reads_back_as_it_was_written(path: Path, migrated: Stack) -> None:
-    case, table = json.loads(path.read_text()), tables()[path.parent.parent.name]
+    case, table = json.loads(path.read_text()), load_tables()[path.parent.parent.name]
     (row,) = transform(table, [make_record(table, case)]).rows
     client, scratch = ClickHouse(), f"touchline_store.case_{uuid4().hex}"
     try:

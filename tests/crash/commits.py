@@ -13,12 +13,12 @@ from schemas.records.families import FAMILIES
 from schemas.wire.codec import decode
 from schemas.wire.topics import CONNECTOR_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED, source_topic
 from sinks.clickhouse import ClickHouse
-from sinks.contract import tables
+from sinks.contract import load_tables
 from tests.crash.log import Committed, Entry, Log
 from tests.crash.rows import customer_rows
 from tests.harness.sinks import row_key
 
-KEYS = {table: row_key(table) for table in tables()}
+KEYS = {table: row_key(table) for table in load_tables()}
 SOURCES = tuple(source_topic(source) for source in FAMILIES)
 Stored = Mapping[str, Mapping[tuple[str, ...], int]]
 
@@ -28,8 +28,8 @@ def read_stored_keys(client: ClickHouse) -> Stored:
     found = {}
     for table, names in KEYS.items():
         keys = ", ".join(f"lower(hex({name}))" for name in names)
-        version = "max(version)" if "version" in tables()[table].columns else "0"
-        rows = client.query(f"SELECT {keys}, {version} FROM {tables()[table].stored} GROUP BY {keys}").rows
+        version = "max(version)" if "version" in load_tables()[table].columns else "0"
+        rows = client.query(f"SELECT {keys}, {version} FROM {load_tables()[table].stored} GROUP BY {keys}").rows
         found[table] = {tuple(row[:-1]): row[-1] for row in rows}
     return found
 
@@ -103,7 +103,7 @@ def _join(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str,
 def _sink(
     table: str, offsets: Mapping[tuple[str, int], int], log: Log, stored: Stored, letters: set[tuple[str, str]]
 ) -> Iterator[Entry]:
-    chosen = tables()[table]
+    chosen = load_tables()[table]
     for each in committed_records(offsets, log, chosen.topic):
         if each.name in chosen.schemas:
             done = stored[table].get(_key(table, each), -1) >= each.fields.get("version", 0)

@@ -37,7 +37,7 @@ STAGE = (
     Point("decode", "work", 1, "streams.engine.stage:Stage._decode"),
     Point("fold", "work", 2, "streams.engine.stage:Stage._fold"),
     Point("outputs", "work", 3, f"{PRODUCER}.publish", turn=1),
-    Point("letters", "work", 4, f"{PRODUCER}.publish", turn=2),
+    Point("dead_letters", "work", 4, f"{PRODUCER}.publish", turn=2),
     Point("changelog", "work", 5, f"{PRODUCER}.publish_rows"),
     Point("store", "work", 6, f"{STORE}.write"),
     Point("acknowledge", "work", 7, "faust.events:Event.ack"),
@@ -55,7 +55,7 @@ SINK = (
     Point("sink.decode", "sink", 2, "sinks.runner:transform"),
     Point("sink.intend", "sink", 3, "sinks.runner:Runner._commit_intent"),
     Point("sink.insert", "sink", 4, "sinks.runner:write"),
-    Point("sink.letters", "sink", 5, "sinks.runner:Runner._publish"),
+    Point("sink.dead_letters", "sink", 5, "sinks.runner:Runner._publish"),
     Point("sink.commit", "sink", 6, "sinks.runner:Runner._commit"),
 )
 POINTS = {point.name: point for point in (*CONNECT, *WORK, *SINK)}

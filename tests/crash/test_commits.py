@@ -9,7 +9,7 @@ from schemas.errors import RecordError
 from schemas.records.dead_letter import make_dead_letter
 from schemas.wire.codec import encode, encode_model
 from schemas.wire.topics import CONNECTOR_STATE, CUSTOMER_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED
-from sinks.contract import tables
+from sinks.contract import load_tables
 from streams.engine.store import encode_stored_row
 from streams.steps.customer import Customer, encode_row
 from streams.steps.resolved import forward_to_customer
@@ -102,7 +102,7 @@ def test_commits_with_all_results_are_accepted(log: Log) -> None:
 
 
 def test_every_table_is_checked() -> None:
-    assert KEYS.keys() == tables().keys()
+    assert KEYS.keys() == load_tables().keys()
 
 
 def test_poison_is_expected_of_every_stage_that_reads_it(log: Log) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 
 from schemas.wire.topics import IDENTITY_REQUESTS, RESOLVED
-from sinks.contract import tables
+from sinks.contract import load_tables
 from tests.crash.commits import SOURCES
 from tests.crash.log import Log
 from tests.crash.model import Expected, Letter, Life, fold_life
@@ -38,7 +38,7 @@ class Verdict:
 def expect_poison_letters(log: Log) -> Counter[Letter]:
     """Return the dead letters that invalid records must have: one for each stage that reads them."""
     readers = {topic: ["identify"] for topic in SOURCES} | {IDENTITY_REQUESTS: ["link"], RESOLVED: ["join"]}
-    for table in tables().values():
+    for table in load_tables().values():
         readers.setdefault(table.topic, []).append(table.stage)
     found: Counter[Letter] = Counter()
     for topic, stages in readers.items():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sinks.contract import tables
+from sinks.contract import load_tables
 from tests.harness.sinks import COPIES, ask
 from tests.harness.stack import TOUCHLINE
 from tests.harness.waiting import eventually
@@ -43,7 +43,7 @@ def table_without_merges(table: str) -> Iterator[None]:
 @contextmanager
 def without_merges() -> Iterator[None]:
     """Stop merges of all tables that views read, so that only the views remove duplicates."""
-    stored = [*(table.stored for table in tables().values()), *(f"touchline_store.{copy}" for copy in COPIES)]
+    stored = [*(table.stored for table in load_tables().values()), *(f"touchline_store.{copy}" for copy in COPIES)]
     for table in stored:
         ask(f"SYSTEM STOP MERGES {table}")
     try:
@@ -55,7 +55,7 @@ def without_merges() -> Iterator[None]:
 
 def stored_name(table: str) -> str:
     """Return the ClickHouse table of a sink; a table without a folder has its own name."""
-    return tables()[table].stored if table in tables() else f"touchline_store.{table}"
+    return load_tables()[table].stored if table in load_tables() else f"touchline_store.{table}"
 
 
 def count_rows(table: str, name: str) -> tuple[int, int]:

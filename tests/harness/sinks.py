@@ -13,18 +13,19 @@ from schemas.records.families import FAMILIES
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import Fields, encode
 from sinks.clickhouse import ClickHouse
-from sinks.contract import tables
-from sinks.rights.masks import COLUMN, FORM, PARAMETER
-from sinks.scripts import Script, migrations, view_statements
+from sinks.contract import load_tables
+from sinks.rights.masks import COLUMN, PARAMETER, VIEW_FORM
+from sinks.scripts import Script, load_migrations, view_statements
 from tests.harness.stack import TOUCHLINE
 
 MATERIALIZED = re.compile(
     r"^CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store\.(\w+)\n(REFRESH .+ )?TO touchline_store\.(\w+)$", re.MULTILINE
 )
-FILLED = [found for script in migrations() for found in MATERIALIZED.findall(script.sql)]
+FILLED = [found for script in load_migrations() for found in MATERIALIZED.findall(script.sql)]
 # Tables that ClickHouse fills with each insert into another table, and views that rebuild a table at intervals.
 COPIES = sorted(
-    {target for _, refresh, target in FILLED if not refresh} - {table.stored.partition(".")[2] for table in tables().values()}
+    {target for _, refresh, target in FILLED if not refresh}
+    - {table.stored.partition(".")[2] for table in load_tables().values()}
 )
 REFRESHED = sorted(name for name, refresh, _ in FILLED if refresh)
 # Columns whose values depend on the clock of the server.
@@ -212,7 +213,7 @@ def call_view(view: Script) -> str:
 
 def declared(view: str) -> dict[str, tuple[str, str]]:
     """Return type and comment of each column that the file of a view declares, by name."""
-    (columns,) = (form["columns"] for each in view_statements() if (form := FORM.fullmatch(each)) and form["name"] == view)
+    (columns,) = (form["columns"] for each in view_statements() if (form := VIEW_FORM.fullmatch(each)) and form["name"] == view)
     return {name: (kind, comment.replace("''", "'")) for name, kind, comment in COLUMN.findall(columns)}
 
 
@@ -220,7 +221,7 @@ def row_key(table: str) -> tuple[str, ...]:
     """Return the columns that identify a row of a table: the sort key that its first migration declares."""
     (key,) = (
         re.findall(r"^ORDER BY \(?(.+?)\)?$", each.sql, re.MULTILINE)
-        for each in migrations()
+        for each in load_migrations()
         if each.name == f"{table}/0001_create"
     )
     return tuple(key[0].split(", "))

@@ -17,7 +17,7 @@ from schemas.wire.codec import Fields, decode, encode, encode_model
 from schemas.wire.topics import CHURN, CONNECTOR_STATE, DEAD_LETTERS, IDENTITY, JOURNEYS, RESOLVED, SATISFACTION
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
-from sinks.contract import tables
+from sinks.contract import load_tables
 from tests.harness.chain import Chain
 from tests.harness.demo_drops import map_drops
 from tests.harness.sinks import COPIES, STATE, Stored, refresh
@@ -103,7 +103,7 @@ def load(client: ClickHouse, topics: Topics, parts: int = 1) -> None:
     dice = random.Random(SEED)
     for copy in COPIES:
         client.execute(f"TRUNCATE TABLE touchline_store.{copy}")
-    for table in tables().values():
+    for table in load_tables().values():
         client.execute(f"TRUNCATE TABLE {table.stored}")
         records = [
             Stored(topic, partition, offset, value)

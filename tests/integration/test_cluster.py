@@ -25,9 +25,9 @@ from schemas.wire.codec import Fields
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.connection import ClickHouseSettings
-from sinks.contract import tables
+from sinks.contract import load_tables
 from sinks.migrations import plan
-from sinks.scripts import views
+from sinks.scripts import load_views
 from tests.harness.sinks import (
     NOW,
     REFRESHED,
@@ -100,7 +100,7 @@ def choose_ports(servers: int) -> list[Ports]:
 
 def insert_records(client: ClickHouse, name: str, schema: str, records: Iterable[Fields]) -> None:
     """Insert into one server as the sink does."""
-    table = tables()[name]
+    table = load_tables()[name]
     stored = [Stored(table.topic, 0, offset, encode_record(schema, record)) for offset, record in enumerate(records)]
     rows = transform(table, stored).rows
     client.insert(table.stored, table.columns, list(zip(*rows, strict=True)), uuid4().hex)
@@ -120,7 +120,7 @@ def test_every_statement_is_sql_and_names_the_cluster_once(migrated: Stack, name
 
 def test_every_table_is_replicated_and_read_across_shards() -> None:
     text = "\n".join(statement for _, statement in STATEMENTS)
-    for name in tables():
+    for name in load_tables():
         assert f"CREATE TABLE IF NOT EXISTS touchline_shard.{name} ON CLUSTER main" in text
         assert f"CREATE TABLE IF NOT EXISTS touchline_store.{name} ON CLUSTER main AS touchline_shard.{name}" in text
     assert re.findall(r"ENGINE = (?!Replicated|Distributed)\w+", text) == ["ENGINE = MergeTree"] * len(
@@ -157,7 +157,7 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
         for shard in shards:
             spread = shard.query("SELECT count() FROM touchline_shard.touchpoints_by_event").rows[0][0]
             assert 0 < spread < 2 * len(touched)
-            for view in views():
+            for view in load_views():
                 assert read_view(shard, call_view(view)) == read_view(one, call_view(view)), view.name
         assert len(read_view(shards[0], "touchpoints")) == len(touched)
         merged = shards[1].query(f"SELECT touchpoints FROM touchline.customers WHERE customer_id = '{to_uuid(customers[1])}'")

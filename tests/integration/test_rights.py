@@ -15,12 +15,12 @@ from schemas.errors import ConfigError, FatalError, TouchlineError
 from sinks.clickhouse import ClickHouse, UnavailableError
 from sinks.connection import ClickHouseSettings
 from sinks.rights.masks import find_masks
-from sinks.scripts import role_statements, views
+from sinks.scripts import load_views, role_statements
 from tests.harness.sinks import REFRESHED, ask, ask_value, call_view, publish, resolved, store, to_uuid
 
 pytestmark = pytest.mark.integration
 READERS = ("analyst", "analyst_pii")
-MASKED = [(call_view(view), column) for view in views() for column in find_masks(view.statements[0])]
+MASKED = [(call_view(view), column) for view in load_views() for column in find_masks(view.statements[0])]
 TEXT, NAME = "my number is 0151 2345", "Ada Example"
 
 
@@ -70,7 +70,7 @@ def ada(migrated: Stack) -> UUID:
     return to_uuid(customer)
 
 
-@pytest.mark.parametrize(("user", "view"), product(READERS, [call_view(view) for view in views()]))
+@pytest.mark.parametrize(("user", "view"), product(READERS, [call_view(view) for view in load_views()]))
 def test_analysts_read_every_view(migrated: Stack, user: str, view: str) -> None:
     assert ask_rows(user, f"SELECT count() FROM (SELECT * FROM touchline.{view})")[0][0] >= 0
 
@@ -232,7 +232,7 @@ def test_limits_hold_inside_views(ada: UUID) -> None:
 @pytest.mark.parametrize("setting", ["join_use_nulls", "aggregate_functions_null_for_empty", "prefer_column_name_to_alias"])
 def test_settings_of_a_client_change_no_answer(ada: UUID, setting: str) -> None:
     """Reporting tools set these. No customer here is merged; without the pinned settings, views with joins would be empty."""
-    for view in views():
+    for view in load_views():
         sql = f"SELECT countIf(NOT ignore(*)) FROM touchline.{call_view(view)}"
         assert ask_rows("analyst", f"{sql} SETTINGS {setting} = 1") == ask_rows("analyst", sql), view.name
 
@@ -259,7 +259,7 @@ def test_writer_stores_rows_and_reads_only_refreshes(migrated: Stack, monkeypatc
     )
     assert found == 1
     assert len(ask_rows("writer", "SELECT * FROM touchline.refreshes")) == len(REFRESHED)
-    for view in views():
+    for view in load_views():
         if view.name != "refreshes":
             assert "Not enough privileges" in str(ask_refusal("writer", f"SELECT * FROM touchline.{call_view(view)}"))
     for sql in (

@@ -16,7 +16,7 @@ from deploy.local.state import Stack
 from schemas.service.connection import KafkaSettings
 from sinks import chunk, kafka, runner
 from sinks.clickhouse import UnexpectedError
-from sinks.contract import Table, tables
+from sinks.contract import Table, load_tables
 from sinks.runner import Runner
 from tests.harness.sink_faults import table_without_merges
 from tests.harness.sinks import ask, ask_value, encode_record, reading
@@ -35,7 +35,7 @@ def table(migrated: Stack) -> Iterator[Table]:
     try:
         admin.create_topics({name: {"num_partitions": 2, "replication_factor": 1}})
         with table_without_merges(name):
-            yield tables()["signals"]._replace(name=name, topic=name, stored=f"touchline_store.{name}")
+            yield load_tables()["signals"]._replace(name=name, topic=name, stored=f"touchline_store.{name}")
     finally:
         admin.close()
         ask(f"DROP TABLE touchline_store.{name}")

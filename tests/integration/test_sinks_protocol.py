@@ -19,7 +19,7 @@ from deploy.local.state import Stack
 from schemas.service.connection import KafkaSettings
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
-from sinks.contract import tables
+from sinks.contract import load_tables
 from sinks.intent import Intent
 from sinks.retry import write
 from tests.harness.sink_faults import count_rows, running_sink, table_without_merges
@@ -29,7 +29,7 @@ from tests.harness.topics import read_topic
 from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
-SIGNALS = tables()["signals"]
+SIGNALS = load_tables()["signals"]
 BEGUN = "sink signals finishes a started chunk"
 CRASH = """
 import os, sys

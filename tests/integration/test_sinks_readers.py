@@ -17,8 +17,8 @@ from schemas.errors import TouchlineError
 from schemas.wire.codec import Fields
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
-from sinks.contract import Table, tables
-from sinks.scripts import migrations
+from sinks.contract import Table, load_tables
+from sinks.scripts import load_migrations
 from tests.harness.sink_faults import without_merges
 from tests.harness.sinks import (
     COPIES,
@@ -57,7 +57,7 @@ def name() -> str:
 
 def insert(name: str, schema: str, records: Sequence[Fields], offset: int = 0) -> None:
     """Insert one block as the sink does, under a new token."""
-    store(tables()[name], schema, records, offset, uuid4().hex)
+    store(load_tables()[name], schema, records, offset, uuid4().hex)
 
 
 def store(table: Table, schema: str, records: Sequence[Fields], offset: int = 0, token: str = "first") -> None:
@@ -364,16 +364,16 @@ def test_one_customer_is_found_without_reading_the_others() -> None:
 def test_rows_of_an_older_sink_are_shown_before_and_after_the_migration(name: str) -> None:
     """An older sink knows only the first name of the table."""
     schema, make = SORTED_ANEW[name]
-    older = tables()[name]._replace(stored=f"touchline_store.{name}")
+    older = load_tables()[name]._replace(stored=f"touchline_store.{name}")
     before, after = make(), make()
     (backfill,) = [
         statement
-        for script in migrations()
+        for script in load_migrations()
         for statement in script.statements
-        if statement.startswith(f"INSERT INTO {tables()[name].stored} ")
+        if statement.startswith(f"INSERT INTO {load_tables()[name].stored} ")
     ]
     (handed_on,) = ask(
-        f"SELECT name FROM system.tables WHERE create_table_query LIKE '%MATERIALIZED%TO {tables()[name].stored} %'"
+        f"SELECT name FROM system.tables WHERE create_table_query LIKE '%MATERIALIZED%TO {load_tables()[name].stored} %'"
     )
     ask(f"DETACH TABLE touchline_store.{handed_on['name']}")
     try:
@@ -399,10 +399,10 @@ def test_failed_copy_is_filled_by_the_next_insert() -> None:
     ask("ALTER TABLE touchline_store.touchpoints_of_customers ADD CONSTRAINT broken CHECK customer_id = event_id")
     try:
         with pytest.raises(TouchlineError):
-            store(tables()["touchpoints"], "resolved", [touched], token=token)
+            store(load_tables()["touchpoints"], "resolved", [touched], token=token)
     finally:
         ask("ALTER TABLE touchline_store.touchpoints_of_customers DROP CONSTRAINT broken")
-    store(tables()["touchpoints"], "resolved", [touched], token=token)
+    store(load_tables()["touchpoints"], "resolved", [touched], token=token)
     told = {"customer": to_uuid(touched["customer_id"])}
     assert len(ask("SELECT * FROM touchline.touchpoints_of(customer_id = {customer:UUID})", told)) == 1
 

@@ -31,7 +31,7 @@ def age(table: str) -> float | None:
 @contextmanager
 def watching() -> Iterator[None]:
     stop = threading.Event()
-    watch = threading.Thread(target=refreshes.watch, args=(stop,))
+    watch = threading.Thread(target=refreshes.watch_refreshes, args=(stop,))
     watch.start()
     try:
         yield

@@ -26,10 +26,10 @@ from schemas.records.dead_letter import make_dead_letter
 from schemas.wire.codec import decode, encode
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
-from sinks.contract import tables
+from sinks.contract import load_tables
 from sinks.retry import write
-from sinks.runner import AGE_SAMPLE_EVERY
-from sinks.scripts import migrations
+from sinks.runner import AGE_SAMPLE_ROWS
+from sinks.scripts import load_migrations
 from tests.harness.sinks import (
     Stored,
     ask,
@@ -82,7 +82,7 @@ def test_second_migration_only_replaces_views() -> None:
     assert "topic" not in done.stdout
     assert " apply" not in done.stdout
     assert ask("SELECT name, checksum, applied_at FROM touchline_store.migrations ORDER BY name") == before
-    assert {row["name"] for row in before} == {script.name for script in migrations()}
+    assert {row["name"] for row in before} == {script.name for script in load_migrations()}
 
 
 def test_dry_run_lists_steps_and_changes_nothing() -> None:
@@ -100,7 +100,7 @@ def test_concurrent_migrations_succeed() -> None:
 
 
 def test_changed_migration_is_refused_with_advice() -> None:
-    changed = migrations()[-1]
+    changed = load_migrations()[-1]
     client = ClickHouse()
     try:
         client.insert("touchline_store.migrations", ("name", "checksum"), [[changed.name], ["0" * 64]], uuid4().hex)
@@ -173,7 +173,7 @@ def test_row_with_an_unfit_value_is_refused_alone() -> None:
 
 def test_block_under_the_same_token_is_stored_once() -> None:
     """An insert with a lost answer is repeated; the server must store it once."""
-    table, client, customer = tables()["satisfaction"], ClickHouse(), uuid4()
+    table, client, customer = load_tables()["satisfaction"], ClickHouse(), uuid4()
     records = [
         Stored(table.topic, 0, n, encode("reading", reading(customer_id=customer.bytes))) for n in range(10**6, 10**6 + 50)
     ]
@@ -307,7 +307,7 @@ def test_sigterm_finishes_the_chunk(name: str) -> None:
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert len(re.findall(r"sink \w+ stopped$", log, re.MULTILINE)) == len(tables())
+    assert len(re.findall(r"sink \w+ stopped$", log, re.MULTILINE)) == len(load_tables())
     store("touchpoints")
     assert counted(name) == (2_000, 2_000)
 
@@ -355,6 +355,6 @@ def test_metrics_count_stored_and_refused_records(name: str, tmp_path: Path) -> 
     assert float(values['touchline_records_total{outcome="stored",stage="sink_touchpoints"}']) >= 30
     assert float(values['touchline_dead_letters_total{reason="not_avro",stage="sink_touchpoints"}']) >= 1
     assert float(values['touchline_sink_insert_seconds_count{table="touchpoints"}']) >= 1
-    assert float(values['touchline_event_age_seconds_count{stage="stored"}']) >= 30 // AGE_SAMPLE_EVERY
+    assert float(values['touchline_event_age_seconds_count{stage="stored"}']) >= 30 // AGE_SAMPLE_ROWS
     assert float(values['touchline_consumer_lag_records{stage="sink_touchpoints"}']) == 0
     assert float(values['touchline_consumer_lag_seconds{stage="sink_touchpoints"}']) == 0

@@ -15,7 +15,7 @@ import pytest
 from deploy.local.state import Stack
 from schemas.wire.codec import Fields
 from sinks.rights.masks import PARAMETER
-from sinks.scripts import migrations, views
+from sinks.scripts import load_migrations, load_views
 from tests.harness.chain import Chain
 from tests.harness.sink_faults import without_merges
 from tests.harness.sinks import (
@@ -63,7 +63,7 @@ def feed(records: list[Fields]) -> None:
 
 def test_every_view_has_the_columns_that_its_file_declares() -> None:
     found = ask("SELECT table, name, type, comment FROM system.columns WHERE database = 'touchline'")
-    plain = [view.name for view in views() if not PARAMETER.search(view.sql)]
+    plain = [view.name for view in load_views() if not PARAMETER.search(view.sql)]
     assert {row["table"] for row in found} == set(plain)
     for view in plain:
         shown = {row["name"]: (row["type"], row["comment"]) for row in found if row["table"] == view}
@@ -363,7 +363,9 @@ def test_steps_of_one_millisecond_belong_to_the_journey_of_the_join() -> None:
 
 
 def test_refreshes_list_every_rebuilt_table_with_its_last_error() -> None:
-    rebuilt = re.findall(r"^REFRESH .* TO touchline_store\.(\w+)$", "\n".join(each.sql for each in migrations()), re.MULTILINE)
+    rebuilt = re.findall(
+        r"^REFRESH .* TO touchline_store\.(\w+)$", "\n".join(each.sql for each in load_migrations()), re.MULTILINE
+    )
     refresh()
     told = {row["table"]: row for row in ask("SELECT * FROM touchline.refreshes")}
     assert told.keys() == set(rebuilt)

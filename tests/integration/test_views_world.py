@@ -9,11 +9,11 @@ import pytest
 
 from deploy.local.state import Stack
 from sinks.clickhouse import ClickHouse
-from sinks.contract import tables
+from sinks.contract import load_tables
 from sinks.lookups import CUSTOMER_VIEWS
 from sinks.migrations import migrate
 from sinks.rights.masks import PARAMETER
-from sinks.scripts import VIEWS, views
+from sinks.scripts import VIEWS, load_views
 from tests.harness.cookbook_answers import ANSWERS
 from tests.harness.sinks import COPIES, ask, ask_value, declared, except_columns
 from tests.harness.telecom_world import World, load
@@ -25,20 +25,20 @@ RECIPE = re.compile(r"^## (\d+)\. (.+?)\n.*?```sql\n(.+?)```", re.MULTILINE | re
 COOKBOOK = (VIEWS / "COOKBOOK.md").read_text()
 QUICK = re.findall(r"```sql\n(.+?)```", COOKBOOK.partition("\n## ")[0], re.DOTALL)
 RECIPES = [(int(number), question, sql) for number, question, sql in RECIPE.findall(COOKBOOK)]
-PLAIN = [view.name for view in views() if not PARAMETER.search(view.sql)]
+PLAIN = [view.name for view in load_views() if not PARAMETER.search(view.sql)]
 WITH_CUSTOMERS = [view for view in PLAIN if "customer_id" in declared(view)]
 
 
 def read_tables(view: str) -> set[str]:
     """Return the stored tables with the rows of a view, also through other views; merges and erasures only hide rows."""
-    (sql,) = (each.sql for each in views() if each.name == view)
+    (sql,) = (each.sql for each in load_views() if each.name == view)
     through = {name for name in re.findall(r"touchline\.(\w+)", sql) if name != view}
     hidden = {"touchline_store.merges", "touchline_store.erasures"}
     return set(re.findall(r"FROM (touchline_store\.\w+)", sql)).union(*map(read_tables, through)) - hidden
 
 
 # The clean world has no merges, so views of merges differ by intent.
-OF_MERGES = {table.stored for table in tables().values() if "merge" in table.schemas}
+OF_MERGES = {table.stored for table in load_tables().values() if "merge" in table.schemas}
 COMPARABLE = [view for view in PLAIN if not read_tables(view) & OF_MERGES]
 
 
@@ -47,7 +47,7 @@ def client(own_stack: Stack) -> Iterator[ClickHouse]:
     """Migrate and stop merges, so that only the views remove duplicates."""
     client = ClickHouse()
     list(migrate(client, cluster="", dry_run=False))
-    for table in tables().values():
+    for table in load_tables().values():
         client.execute(f"SYSTEM STOP MERGES {table.stored}")
     for copy in COPIES:
         client.execute(f"SYSTEM STOP MERGES touchline_store.{copy}")
@@ -89,7 +89,7 @@ def round_floats(value: Any) -> Any:
 
 def test_tables_hold_duplicates_in_unmerged_parts(messy: ClickHouse) -> None:
     for table in ("touchpoints", "journeys", "satisfaction", "churn", "merges", "identities"):
-        stored = tables()[table].stored
+        stored = load_tables()[table].stored
         parts = f"SELECT count() FROM system.parts WHERE active AND database || '.' || table = '{stored}'"
         assert ask_value(parts) == PARTS, table
         assert ask_value(f"SELECT count() FROM {stored}") > ask_value(f"SELECT count() FROM {stored} FINAL"), table

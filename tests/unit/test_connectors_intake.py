@@ -374,7 +374,7 @@ def test_any_input_becomes_touchpoints_or_dead_letters(
         return
     encoded = encode_batch(connector, admitted.stream, Batch(admitted.records, {}))
     assert len(encoded) == len(admitted.records)
-    assert all(encode_model("dead_letter", each.letter) for each in encoded if isinstance(each, EncodedDeadLetter))
+    assert all(encode_model("dead_letter", each.dead_letter) for each in encoded if isinstance(each, EncodedDeadLetter))
 
 
 AUTHORIZED = {"/v1/": basic("key"), "/com": "", "/clo": "Bearer key"}

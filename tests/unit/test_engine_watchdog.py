@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.engine.transport import Consumer
-from streams.engine.watchdog import Progress, Watched, update_progress
+from streams.engine.watchdog import Progress, WatchedItem, update_progress
 
-A, B = Watched("join", "touchline.resolved", 3), Watched("join", "touchline.resolved", 4)
+A, B = WatchedItem("join", "touchline.resolved", 3), WatchedItem("join", "touchline.resolved", 4)
 CHECKS = st.lists(st.dictionaries(st.sampled_from([A, B]), st.integers(0, 2)), max_size=40)
 
 
 @given(CHECKS)
-def test_count_is_the_number_of_checks_in_a_row_at_the_same_offset(checks: list[dict[Watched, int]]) -> None:
-    progress: dict[Watched, Progress] = {}
+def test_count_is_the_number_of_checks_in_a_row_at_the_same_offset(checks: list[dict[WatchedItem, int]]) -> None:
+    progress: dict[WatchedItem, Progress] = {}
     for positions in checks:
         progress = update_progress(progress, positions)
     assert set(progress) == set(checks[-1] if checks else {})
@@ -30,7 +30,7 @@ def test_count_is_the_number_of_checks_in_a_row_at_the_same_offset(checks: list[
 
 
 def test_check_without_an_answer_from_kafka_resets_the_count() -> None:
-    progress: dict[Watched, Progress] = {}
+    progress: dict[WatchedItem, Progress] = {}
     for positions in ({A: 7}, {A: 7}, {A: 7}, {}, {A: 7}, {A: 7}):
         progress = update_progress(progress, positions)
     assert progress == {A: Progress(7, unchanged_checks=1)}

@@ -56,6 +56,6 @@ def test_lag_of_half_a_minute_is_not_live() -> None:
     heartbeat = Heartbeat()
     heartbeat._beat -= 40
     assert heartbeat.lag() == 0, "a loop that has not started has no lag"
-    assert heartbeat.live() == ""
+    assert heartbeat.check_live() == ""
     heartbeat.beats = 1
-    assert heartbeat.live() == "the event loop has been blocked for 40 s: restart this process"
+    assert heartbeat.check_live() == "the event loop has been blocked for 40 s: restart this process"

@@ -198,10 +198,10 @@ def _no_target_file_is_left() -> Iterator[None]:
 ANNOUNCE = """
 import os, signal, sys
 from pathlib import Path
-from schemas.service.targets import announce, kept_after_failure
+from schemas.service.targets import announce, keep_target_after_failure
 def stop(code):
     sys.exit(code)
-with kept_after_failure():
+with keep_target_after_failure():
     announce(Path(sys.argv[1]), "work", sys.argv[2], 1, is_supervised=False, is_bounded="bounded" in sys.argv[3])
     print("ready", flush=True)
     exec(sys.argv[3])

@@ -6,10 +6,10 @@ from schemas.errors import RecordError
 from schemas.records.dead_letter import replay_headers
 from schemas.wire.codec import encode
 from sinks.chunk import Record, make_dead_letter, transform
-from sinks.contract import tables
+from sinks.contract import load_tables
 from tests.harness.sinks import Stored, encode_record, merge, pack_resolved, resolved
 
-TOUCHPOINTS = tables()["touchpoints"]
+TOUCHPOINTS = load_tables()["touchpoints"]
 PLACE = {"record_partition", "record_offset"}
 
 

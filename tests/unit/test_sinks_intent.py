@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import ConfigError
-from sinks.contract import tables
+from sinks.contract import load_tables
 from sinks.intent import Intent, make_part_token
 
-TABLE = tables()["touchpoints"]
+TABLE = load_tables()["touchpoints"]
 WORDS = st.text("0123456789abcdef", min_size=1, max_size=16)
 SPANS = st.tuples(st.integers(0, 2**62), st.integers(1, 50_000)).map(lambda span: (span[0], span[0] + span[1]))
 INTENTS = st.builds(Intent, WORDS, WORDS, st.dictionaries(st.integers(0, 10_000), SPANS, min_size=1, max_size=80))

@@ -13,10 +13,10 @@ from deploy.topics import options, plan, read_partitions
 from schemas.errors import ConfigError, RetryableError
 from schemas.wire.topics import TOPICS
 from sinks.clickhouse import Answer, ClickHouse
-from sinks.contract import select_tables, tables
-from sinks.migrations import GRANTED, find_pending, migrate
+from sinks.contract import load_tables, select_tables
+from sinks.migrations import GRANTS_QUERY, find_pending, migrate
 from sinks.rights.masks import find_open_columns
-from sinks.scripts import TABLES, Script, migrations, view_statements, views
+from sinks.scripts import TABLES, Script, load_migrations, load_views, view_statements
 
 
 def write(folder: Path, *names: str) -> None:
@@ -28,7 +28,10 @@ def write(folder: Path, *names: str) -> None:
 
 def test_every_table_begins_with_a_migration() -> None:
     """Erasures have no topic."""
-    assert {script.name.partition("/")[0] for script in migrations() if "/0001_" in script.name} == {*tables(), "erasures"}
+    assert {script.name.partition("/")[0] for script in load_migrations() if "/0001_" in script.name} == {
+        *load_tables(),
+        "erasures",
+    }
 
 
 @pytest.mark.parametrize("folder", sorted(TABLES.glob("*/migrations")), ids=lambda folder: folder.parent.name)
@@ -46,14 +49,14 @@ def test_committed_migrations_never_change(folder: Path) -> None:
 
 def test_migrations_run_by_table_and_number(tmp_path: Path) -> None:
     write(tmp_path, "b/migrations/0001_create.sql", "a/migrations/0002_widen.sql", "a/migrations/0001_create.sql")
-    assert [script.name for script in migrations(tmp_path)] == ["a/0001_create", "a/0002_widen", "b/0001_create"]
+    assert [script.name for script in load_migrations(tmp_path)] == ["a/0001_create", "a/0002_widen", "b/0001_create"]
 
 
 def test_views_have_the_same_order_in_every_process() -> None:
     """Processes that share the tests must agree on the order of parametrized tests."""
     told = [
         subprocess.run(
-            [sys.executable, "-c", "from sinks.scripts import views; print([view.name for view in views()])"],
+            [sys.executable, "-c", "from sinks.scripts import load_views; print([view.name for view in load_views()])"],
             env={**os.environ, "PYTHONHASHSEED": str(seed)},
             capture_output=True,
             text=True,
@@ -61,14 +64,14 @@ def test_views_have_the_same_order_in_every_process() -> None:
         ).stdout
         for seed in range(3)
     ]
-    assert told == [f"{[view.name for view in views()]}\n"] * 3
+    assert told == [f"{[view.name for view in load_views()]}\n"] * 3
 
 
 @pytest.mark.parametrize("name", ["0003_widen.sql", "2_widen.sql", "0002-widen.sql", "0001_again.sql"])
 def test_gap_or_repeated_number_is_refused(tmp_path: Path, name: str) -> None:
     write(tmp_path, "a/migrations/0001_create.sql", f"a/migrations/{name}")
     with pytest.raises(ConfigError, match=r"a/migrations/.* must be named 000[12]_<change>\.sql"):
-        migrations(tmp_path)
+        load_migrations(tmp_path)
 
 
 def test_migration_is_pending_until_it_is_applied() -> None:
@@ -95,7 +98,7 @@ def test_statements_end_at_a_semicolon_at_the_end_of_a_line() -> None:
 def test_view_comes_after_the_views_that_it_reads(tmp_path: Path) -> None:
     for name, sql in {"a": "SELECT * FROM touchline.b", "b": "SELECT * FROM touchline.c", "c": "SELECT 1"}.items():
         (tmp_path / f"{name}.sql").write_text(f"CREATE OR REPLACE VIEW touchline.{name} AS {sql}")
-    assert [view.name for view in views(tmp_path)] == ["c", "b", "a"]
+    assert [view.name for view in load_views(tmp_path)] == ["c", "b", "a"]
 
 
 def test_unknown_table_is_named_with_the_known_ones() -> None:
@@ -134,7 +137,7 @@ class ConfiguredServer:
         self.grants = grants
 
     def query(self, sql: str) -> Answer:
-        if sql == GRANTED:
+        if sql == GRANTS_QUERY:
             return Answer([], sorted(self.grants))
         return Answer([], [(1 if "system.users" in sql else 0,)])
 
@@ -147,7 +150,7 @@ def dry_run(grants: set[tuple[str, str]]) -> int:
 
 
 def test_configured_grants_are_accepted_when_they_match_the_views() -> None:
-    assert dry_run(NEEDED) > len(views())
+    assert dry_run(NEEDED) > len(load_views())
 
 
 @pytest.mark.parametrize("excess", [("", ""), ("touchpoints", ""), ("touchpoints", "text"), ("touchpoints", "attributes.values")])

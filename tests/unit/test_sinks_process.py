@@ -65,12 +65,12 @@ def start(client: Client, monkeypatch: pytest.MonkeyPatch, problem: TouchlineErr
 
 def test_lag_of_a_consumer_that_never_answers_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LAG_TIMEOUT_SECONDS", 0.05)
-    lag = process._lag([cast("Runner", StoppedRunner())])
+    lag = process._measure_lag([cast("Runner", StoppedRunner())])
     assert asyncio.run(asyncio.wait_for(lag, timeout=5)) is None
 
 
 def test_lag_of_a_consumer_that_has_not_started_is_unknown() -> None:
-    assert asyncio.run(process._lag([cast("Runner", StartingRunner())])) is None
+    assert asyncio.run(process._measure_lag([cast("Runner", StartingRunner())])) is None
 
 
 def test_client_starts_once_kafka_is_back_with_one_line_in_the_log(

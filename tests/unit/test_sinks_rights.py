@@ -7,8 +7,8 @@ import pytest
 from schemas.errors import ConfigError
 from sinks.cluster import add_cluster, read_all_shards, split_for_shards
 from sinks.migrations import plan
-from sinks.rights.masks import PINNED, add_definer, find_masks, find_open_columns, secure_view
-from sinks.scripts import migrations, role_statements, view_statements, views
+from sinks.rights.masks import PINNED_SETTINGS, add_definer, find_masks, find_open_columns, secure_view
+from sinks.scripts import load_migrations, load_views, role_statements, view_statements
 
 VIEW = "CREATE OR REPLACE VIEW touchline.{0}\n(\n    text Nullable(String) COMMENT 'a'\n)\nAS\nSELECT text FROM t\nCOMMENT 'b'"
 GRANT = re.compile(r"GRANT SELECT\((.+)\) ON touchline_unmasked\.(\w+) TO touchline_analyst")
@@ -39,7 +39,7 @@ def test_view_with_personal_data_becomes_two() -> None:
     )
     assert "SQL SECURITY INVOKER" in chosen
     assert "if(has(enabledRoles(), 'touchline_pii'), text, text_masked) AS text" in chosen
-    assert chosen.endswith(f"FROM touchline_unmasked.dead_letters\nSETTINGS {PINNED}\nCOMMENT 'b'")
+    assert chosen.endswith(f"FROM touchline_unmasked.dead_letters\nSETTINGS {PINNED_SETTINGS}\nCOMMENT 'b'")
 
 
 @pytest.mark.parametrize("refresh", ["", "REFRESH EVERY 10 SECOND APPEND "])
@@ -78,7 +78,7 @@ def view_of(*columns: str) -> str:
 
 def test_known_personal_data_is_masked() -> None:
     """Every view that shows one of these columns masks it; other columns may be personal, too."""
-    masked = {view.name: set(find_masks(view.statements[0])) for view in views()}
+    masked = {view.name: set(find_masks(view.statements[0])) for view in load_views()}
     assert masked["touchpoints"] >= {"text", "attributes"}
     assert masked["touchpoints_of"] == masked["touchpoints"]
     assert masked["dead_letters"] >= {"key", "payload"}
@@ -90,7 +90,7 @@ def test_analyst_is_granted_named_columns_without_personal_data() -> None:
     assert all(map(GRANT.fullmatch, granted))
     found = {view: set(columns.split(", ")) for columns, view in GRANT.findall("\n".join(granted))}
     assert found == {view: set(columns) for view, columns in find_open_columns(view_statements()).items()}
-    for view in views():
+    for view in load_views():
         masks = set(find_masks(view.statements[0]))
         assert not masks & found.get(view.name, set())
         assert {f"{name}_masked" for name in masks} <= found.get(view.name, set())
@@ -127,16 +127,18 @@ def test_rights_and_views_are_created_on_every_server() -> None:
     assert add_cluster("CREATE ROLE IF NOT EXISTS a", "main") == "CREATE ROLE IF NOT EXISTS a ON CLUSTER main"
     assert "FROM t\nSETTINGS distributed_product_mode = 'global'\nCOMMENT 'b'" in read_all_shards(VIEW.format("kpis"), "main")
     (pinned,) = secure_view(VIEW.format("kpis"))
-    assert f"FROM t\nSETTINGS {PINNED}, distributed_product_mode = 'global'\nCOMMENT 'b'" in read_all_shards(pinned, "main")
+    assert f"FROM t\nSETTINGS {PINNED_SETTINGS}, distributed_product_mode = 'global'\nCOMMENT 'b'" in read_all_shards(
+        pinned, "main"
+    )
 
 
 def test_pending_migrations_are_planned_and_each_records_itself_last() -> None:
-    found = migrations()
+    found = load_migrations()
     steps = plan({script.name: script.checksum for script in found[1:]}, has_sql_users=False)
     applied = [step for step in steps if step.action == "apply"]
     assert [step.name for step in applied] == [found[0].name]
     assert applied[0].statements[-1].endswith(f"SELECT '{found[0].name}', '{found[0].checksum}'")
-    assert [step.name for step in steps if step.kind == "view"] == [view.name for view in views()]
+    assert [step.name for step in steps if step.kind == "view"] == [view.name for view in load_views()]
     assert {step.kind for step in steps} == {"database", "migration", "view"}
 
 

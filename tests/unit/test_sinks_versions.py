@@ -14,7 +14,7 @@ import sinks.tables.touchpoints.table as touchpoints
 from schemas.records.families import FAMILIES
 from schemas.wire import registry
 from sinks import versions
-from sinks.contract import _load, tables
+from sinks.contract import _load, load_tables
 
 READINGS = {"satisfaction", "churn", "signals"}
 KNOWN = READINGS | {
@@ -38,7 +38,7 @@ def changed_by(monkeypatch: pytest.MonkeyPatch) -> Edit:
 
 def changed() -> set[str]:
     """Return the tables whose version differs from the one at the start. Tables that this module does not name are left out."""
-    return {name for name, table in tables().items() if name in KNOWN and _load(name).version != table.version}
+    return {name for name, table in load_tables().items() if name in KNOWN and _load(name).version != table.version}
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def schemas(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
 
 
 def test_version_is_the_same_in_every_process() -> None:
-    script = "from sinks.contract import tables; print({name: table.version for name, table in tables().items()})"
+    script = "from sinks.contract import load_tables; print({name: table.version for name, table in load_tables().items()})"
     for seed in range(2):
         ran = subprocess.run(
             [sys.executable, "-c", script],
@@ -59,7 +59,7 @@ def test_version_is_the_same_in_every_process() -> None:
             text=True,
             check=True,
         )
-        assert ran.stdout == f"{ {name: table.version for name, table in tables().items()} }\n"
+        assert ran.stdout == f"{ {name: table.version for name, table in load_tables().items()} }\n"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sinks.scripts import views
+from sinks.scripts import load_views
 from tests.harness.sinks import declared
 
 PROMISED = {
@@ -60,7 +60,7 @@ UNITS = {
 }
 
 
-@pytest.mark.parametrize("view", [view.name for view in views()])
+@pytest.mark.parametrize("view", [view.name for view in load_views()])
 def test_each_column_states_its_meaning_and_unit(view: str) -> None:
     """Rules by type and name: a new view needs no entry anywhere."""
     for name, (kind, comment) in declared(view).items():

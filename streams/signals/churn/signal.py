@@ -62,7 +62,7 @@ class Churn:
             return None
         if since is not None and since >= state.last_at:
             ended = (since - state.last_at) / DAY_MS > MAX_IDLE_DAYS
-            if ended or _hundredth(state, since) == _hundredth(state, at):
+            if ended or _count_hundredths(state, since) == _count_hundredths(state, at):
                 return None
         return self._reading(state, at)
 
@@ -90,7 +90,7 @@ def _risk(state: State, last_at: int, at: int) -> float:
     return probability_no_purchase(CDNOW, state.repeats, t_x if state.repeats else 0.0, age, HORIZON_DAYS / WEEK_DAYS)
 
 
-def _hundredth(state: State, at: int) -> int:
+def _count_hundredths(state: State, at: int) -> int:
     return int(churn_risk(state, at) * 100)
 
 

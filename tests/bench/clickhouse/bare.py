@@ -13,14 +13,14 @@ from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import decode
 from sinks import kafka
 from sinks.clickhouse import ClickHouse
-from sinks.contract import Row, Table, tables
+from sinks.contract import Row, Table, load_tables
 from sinks.process import COLLECT_THRESHOLDS
 
 
 async def main(count: int) -> None:
     gc.freeze()
     gc.set_threshold(*COLLECT_THRESHOLDS)
-    table, client = tables()["touchpoints"], ClickHouse()
+    table, client = load_tables()["touchpoints"], ClickHouse()
     consumer = kafka.make_consumer(KafkaSettings(), f"bare-{uuid4().hex}")
     consumer.subscribe([table.topic])
     await consumer.start()
