@@ -22,7 +22,8 @@ T = TypeVar("T")
 def name_services(command: str, *, kafka: bool = False, clickhouse: bool = False) -> None:
     """Write one line to standard error: the services that `command` uses, and the setting or stack that names them.
 
-    Raises ConfigError where neither the environment nor a local stack names one of them.
+    Raises ConfigError where neither the environment nor a local stack names one of them, and for a local stack without its
+    password file.
     """
     missing = [name for name, used in ((KAFKA, kafka), (CLICKHOUSE, clickhouse)) if used and not os.environ.get(name)]
     if missing:
@@ -40,6 +41,8 @@ def name_services(command: str, *, kafka: bool = False, clickhouse: bool = False
     if clickhouse:
         host, port = os.environ[CLICKHOUSE], os.environ.get(CLICKHOUSE_PORT, "9000")
         is_local = stack is not None and (host, port) == (LOCAL_HOST, str(stack.clickhouse_port))
+        if is_local and "TOUCHLINE_CLICKHOUSE_PASSWORD" not in os.environ:
+            state.read_password(state.home())  # raises the better error
         services.setdefault(_origin(CLICKHOUSE, is_local=is_local), []).append(f"ClickHouse {host}:{port}")
     text = ", ".join(f"{', '.join(names)} ({origin})" for origin, names in services.items())
     click.echo(f"touchline {command}: {text}", err=True)

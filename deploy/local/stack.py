@@ -26,12 +26,16 @@ MAX_LINES = 6
 
 
 def up(home: Path, step: Step = no_output) -> Stack:
-    """Start the stack and return when both services answer. After an error, no process that it started is left."""
+    """Start the stack and return when both services answer. After an error, no process that it started is left.
+
+    Raises ConfigError for a running stack without its password file, which no command can log in to.
+    """
     home = home.resolve()
     state.make_private(home)
     fetch_tools(home, step)
     with locks.hold_lock(home / "lock", step):
         if running := state.read_running(home):
+            state.read_password(home)
             return _await_ready(home, running, step)
         _end_all(home)
         # Two stacks that start at the same time could choose the same ports.

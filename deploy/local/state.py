@@ -86,6 +86,15 @@ def password_file(folder: Path) -> Path:
     return folder / "clickhouse" / "password"
 
 
+def read_password(folder: Path) -> str:
+    """Return the password of the ClickHouse users. Raises ConfigError where the running stack has none, or has lost it."""
+    path = password_file(folder)
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path} ({error.strerror}): run `touchline down`, then `touchline up`") from error
+
+
 def make_private(folder: Path) -> None:
     """Create the home folder, or close it to other users of this machine where it exists. Raises ConfigError."""
     try:
@@ -150,5 +159,5 @@ def export_addresses() -> None:
         os.environ.setdefault("TOUCHLINE_CLICKHOUSE_PORT", str(stack.clickhouse_port))
         os.environ.setdefault("TOUCHLINE_CLICKHOUSE_HTTP_PORT", str(stack.clickhouse_http_port))
         os.environ.setdefault("TOUCHLINE_CLICKHOUSE_USER", ADMIN)
-        with suppress(OSError):
-            os.environ.setdefault("TOUCHLINE_CLICKHOUSE_PASSWORD", password_file(home()).read_text())
+        with suppress(ConfigError):
+            os.environ.setdefault("TOUCHLINE_CLICKHOUSE_PASSWORD", read_password(home()))

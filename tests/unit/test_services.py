@@ -23,7 +23,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def start_stack(home: Path) -> None:
-    """Write the state file of a stack whose supervisor is this process."""
+    """Write the state and password files of a stack whose supervisor is this process."""
+    state.password_file(home).parent.mkdir(exist_ok=True)
+    state.password_file(home).write_text("password")
     here = psutil.Process()
     state.write(
         home,
@@ -36,6 +38,17 @@ def start_stack(home: Path) -> None:
             clickhouse_http_port=18123,
         ),
     )
+
+
+def test_local_stack_without_its_password_file_is_an_error(home: Path) -> None:
+    start_stack(home)
+    state.password_file(home).unlink()
+    state.export_addresses()
+    name_services("work", kafka=True)
+    with pytest.raises(ConfigError, match=r"cannot read .*password .*: run `touchline down`, then `touchline up`"):
+        name_services("sink", clickhouse=True)
+    os.environ["TOUCHLINE_CLICKHOUSE_PASSWORD"] = "known"
+    name_services("sink", clickhouse=True)
 
 
 def test_command_names_the_local_stack(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
