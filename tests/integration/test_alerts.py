@@ -95,15 +95,19 @@ def firing(address: str) -> set[tuple[str, str]]:
     return {(each["labels"]["alertname"], each["labels"].get("instance", "")) for each in alerts if each["state"] == "firing"}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_killed_worker_and_frozen_sink_raise_alerts(tmp_path: Path) -> None:
     roles = {"work": "NoWorker", "sink": "NoSink"}
     silent = {(alert, "") for alert in roles.values()} | {("ProcessDown", "only")}
-    processes = []
-    served = "import time; from schemas.service.process import Process; Process({!r}, 'only').serve(); time.sleep(110)"
-    for role in roles:
-        command = [sys.executable, "-c", served.format(role)]
+    processes: list[subprocess.Popen[bytes]] = []
+    served = "import time; from schemas.service.process import Process; Process({!r}, {!r}).serve(); time.sleep(170)"
+
+    def serve(role: str, name: str) -> None:
+        command = [sys.executable, "-c", served.format(role, name)]
         processes.append(subprocess.Popen(command, env={**os.environ, "TOUCHLINE_TARGETS": str(tmp_path / "targets")}))
+
+    for role in roles:
+        serve(role, "only")
     try:
         with prometheus(quick_config(tmp_path)) as address:
             wait_for(f"{address}/api/v1/query?query=count(up==1)==2")
@@ -111,6 +115,13 @@ def test_killed_worker_and_frozen_sink_raise_alerts(tmp_path: Path) -> None:
             processes[0].kill()
             processes[1].send_signal(signal.SIGSTOP)
             eventually(lambda: firing(address) >= silent, 30)
+            processes[1].kill()
+            serve("work", "other")
+            eventually(lambda: ("NoWorker", "") not in firing(address), 20)
+            assert ("ProcessDown", "only") in firing(address)  # another name does not replace the killed worker
+            for role in roles:
+                serve(role, "only")
+            eventually(lambda: ("ProcessDown", "only") not in firing(address), 20)
     finally:
         for process in processes:
             process.kill()
