@@ -53,7 +53,9 @@ def main() -> None:
         except TouchlineError as error:
             _end(expand_commands(str(error)), error.exit_code)
         except WRONG_PATH as error:
-            _end(f"cannot use {error.filename}: {error.strerror}", MISCONFIGURED)
+            _end(
+                f"cannot use {error.filename} ({error.strerror}): change its rights, or the setting that names it", MISCONFIGURED
+            )
 
 
 def _end(text: str, code: int) -> None:

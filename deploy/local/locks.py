@@ -10,15 +10,16 @@ from schemas.errors import ConfigError
 
 
 @contextmanager
-def hold_lock(path: Path, step: Step = no_output) -> Iterator[None]:
-    """Wait for the lock on `path` and hold it for the body. Raises ConfigError without write access."""
+def hold_lock(path: Path, step: Step = no_output, *, setting: str = "TOUCHLINE_HOME") -> Iterator[None]:
+    """Wait for the lock on `path` and hold it for the body. Raises ConfigError without write access.
+
+    `setting` is the variable that names the folder of the lock.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     except OSError as error:
-        raise ConfigError(
-            f"{path.parent} cannot be written ({error.strerror}): set TOUCHLINE_HOME to a folder of yours"
-        ) from error
+        raise ConfigError(f"{path.parent} cannot be written ({error.strerror}): set {setting} to a folder of yours") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ def promtool(home: Path | None = None) -> Path:
         return Path(found)
     tools = state.tools_folder(home or state.home())
     path = tools / PACKAGE / "usr" / "bin" / "promtool"
-    with locks.hold_lock(tools / "lock"):
+    with locks.hold_lock(tools / "lock", setting=state.TOOLS):
         if not path.exists():
             _unpack(tools / PACKAGE)
     return path

@@ -39,7 +39,7 @@ def up(home: Path, step: Step = no_output) -> Stack:
             return _await_ready(home, running, step)
         _end_all(home)
         # Two stacks that start at the same time could choose the same ports.
-        with locks.hold_lock(Path(tempfile.gettempdir()) / f"touchline-{os.getuid()}.lock", step):
+        with locks.hold_lock(Path(tempfile.gettempdir()) / f"touchline-{os.getuid()}.lock", step, setting="TMPDIR"):
             return _start(home, step)
 
 

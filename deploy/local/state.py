@@ -20,6 +20,7 @@ ADDRESSES = (
     "TOUCHLINE_CLICKHOUSE_PASSWORD",
 )
 ADMIN = "admin"
+TOOLS = "TOUCHLINE_TOOLS"
 
 
 class Supervised(BaseModel):

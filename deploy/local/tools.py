@@ -14,7 +14,7 @@ def fetch_tools(home: Path, step: Step = no_output) -> None:
     for service in SERVICES:
         if service.is_fetched(tools):
             continue
-        with step(f"download {service.TITLE} (once)"), locks.hold_lock(tools / "lock"):
+        with step(f"download {service.TITLE} (once)"), locks.hold_lock(tools / "lock", setting=state.TOOLS):
             # Another stack that shares the folder may have downloaded it during the wait.
             if not service.is_fetched(tools):
                 service.fetch(tools)

@@ -49,7 +49,10 @@ def test_path_that_cannot_be_used_is_one_line_and_code_2(
     with pytest.raises(SystemExit) as raised:
         cli.main()
     assert raised.value.code == 2
-    assert capsys.readouterr().err == f"touchline: cannot use /srv/x: {error.strerror}\n"
+    assert (
+        capsys.readouterr().err
+        == f"touchline: cannot use /srv/x ({error.strerror}): change its rights, or the setting that names it\n"
+    )
 
 
 def test_lost_connection_is_no_wrong_path(monkeypatch: pytest.MonkeyPatch) -> None:

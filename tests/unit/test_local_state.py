@@ -8,6 +8,7 @@ import pytest
 
 from deploy.local import state
 from deploy.local.state import Stack, Supervised
+from deploy.local.tools import fetch_tools
 from schemas.errors import ConfigError
 
 
@@ -120,3 +121,12 @@ def test_home_folder_that_cannot_be_made_is_a_wrong_setting(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="TOUCHLINE_HOME"):
         state.make_private(tmp_path / "file" / "home")
+
+
+def test_tools_folder_that_cannot_be_written_is_named_with_its_own_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TOUCHLINE_TOOLS", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match=r"file cannot be written \(.*\): set TOUCHLINE_TOOLS to a folder of yours$"):
+        fetch_tools(tmp_path)

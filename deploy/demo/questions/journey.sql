@@ -23,7 +23,7 @@ SELECT
     round(argMax(scores.score, if(scores.score > 0, occurred_at, NULL))) AS satisfaction,
     if(
         routine,
-        concat(toString(count()), if(count() = 1, '', concat(', up to ', toString(toDate(max(occurred_at)))))),
+        if(count() = 1, '1 touchpoint', concat(toString(count()), ' touchpoints, up to ', toString(toDate(max(occurred_at))))),
         arrayStringConcat(
             arrayFilter(part -> part != '', [
                 ifNull(any(product), ''),
