@@ -3,8 +3,6 @@
 import asyncio
 import re
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from schemas.wire.topics import IDENTITY_REQUESTS, RESOLVED, TOPICS, source_topi
 from streams.contract import Output
 from streams.engine.producer import Producer
 from streams.engine.worker import GROUP
+from tests.harness.http_pages import read_page
 from tests.harness.stack import TOUCHLINE
 from tests.harness.topics import read_topic
 
@@ -92,11 +91,7 @@ def get_page(log: Path, name: str, number: int = -1) -> tuple[int, str]:
     if not ports:
         return 0, ""
     try:
-        with urllib.request.urlopen(f"{ports[number]}/{name}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+        return read_page(f"{ports[number]}/{name}")
     except OSError:
         return 0, ""
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import faust
@@ -19,6 +17,7 @@ from schemas.service.connection import KafkaConnection, KafkaSettings
 from schemas.service.kafka_probe import diagnose_kafka
 from streams.engine.worker import faust_credentials
 from tests.harness.secure_kafka import PASSWORD, USER, SecureKafka, make_token, running_secure_kafka
+from tests.harness.tcp_server import tcp_server
 from tests.harness.tls_certificates import KEY_PASSWORD
 
 pytestmark = pytest.mark.integration
@@ -127,27 +126,11 @@ def test_token_command_that_fails_is_waited_for(kafka: SecureKafka) -> None:
 
 
 def test_a_server_of_another_protocol_is_named(kafka: SecureKafka) -> None:
-    with server_that_answers(b"HTTP/1.0 400 Bad Request\r\n\r\n") as port:
+    def answer_http(connected: socket.socket, _number: int) -> None:
+        connected.recv(1_000)
+        connected.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+
+    with tcp_server(answer_http) as port:
         problem = diagnose_kafka(connection(port))
     assert isinstance(problem, RetryableError)
     assert "does not answer as a Kafka broker does: correct bootstrap_servers" in str(problem)
-
-
-@contextmanager
-def server_that_answers(answer: bytes) -> Iterator[int]:
-    """Run a server that sends the same answer to every client."""
-
-    def serve() -> None:
-        while True:
-            try:
-                connected, _ = listener.accept()
-            except OSError:
-                return
-            with connected:
-                connected.recv(1_000)
-                connected.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve, daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)

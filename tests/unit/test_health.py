@@ -3,19 +3,13 @@
 import asyncio
 import threading
 import time
-import urllib.error
-import urllib.request
 
 from schemas.service.health import BEAT_SECONDS, Heartbeat, serve_probes
+from tests.harness.http_pages import read_page
 
 
 def ask(port: int, page: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as failed:
-        with failed:
-            return failed.code, failed.read().decode()
+    return read_page(f"http://127.0.0.1:{port}/{page}")
 
 
 def test_page_is_200_or_503_with_reason() -> None:

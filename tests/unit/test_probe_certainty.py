@@ -5,10 +5,9 @@ A ConfigError ends a process for good, and its supervisor does not restart it.
 
 import socket
 import struct
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from schemas.service.kafka_requests import API_VERSIONS, METADATA, SASL_AUTHENTI
 from sinks import clickhouse
 from sinks.clickhouse import ClickHouse, UnavailableError
 from sinks.connection import ClickHouseSettings, diagnose_clickhouse
+from tests.harness.tcp_server import tcp_server
 from tests.harness.tls_certificates import Certificates, make_certificates
 from tests.harness.tls_proxy import tls_port
 
@@ -48,25 +48,6 @@ def _short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the time-outs of tests whose servers keep silent."""
     monkeypatch.setattr(probe, "PROBE_SECONDS", 0.5)
     monkeypatch.setattr(probe, "ALERT_SECONDS", 0.1)
-
-
-@contextmanager
-def server(serve: Callable[[socket.socket, int], None]) -> Iterator[int]:
-    """Run `serve` for each connection; its second argument counts the connections from 0."""
-
-    def accept() -> None:
-        for number in range(1_000_000):
-            try:
-                connected, _ = listener.accept()
-            except OSError:
-                return
-            with connected, suppress(OSError):
-                serve(connected, number)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 def cut(answer: Answer, size: int, *, resets: bool) -> Callable[[socket.socket, int], None]:
@@ -111,7 +92,7 @@ HEADER = 8
 
 
 def diagnose(answers: dict[tuple[int, int], bytes], size: int, *, resets: bool, **settings: Any) -> TouchlineError | None:
-    with server(cut(broker(answers), size, resets=resets)) as port:
+    with tcp_server(cut(broker(answers), size, resets=resets)) as port:
         return diagnose_kafka(KafkaConnection(bootstrap_servers=f"127.0.0.1:{port}", **settings))
 
 
@@ -170,13 +151,13 @@ def test_wrong_setting_that_a_second_probe_does_not_find_is_none() -> None:
     def serve(connected: socket.socket, number: int) -> None:
         cut(rejecting if number == 0 else accepting, 1_000, resets=False)(connected, number)
 
-    with server(serve) as port:
+    with tcp_server(serve) as port:
         assert diagnose_kafka(KafkaConnection(bootstrap_servers=f"127.0.0.1:{port}", **PLAIN)) is None
 
 
 def test_wrong_setting_counts_only_where_each_address_has_one() -> None:
     answers = {API_VERSIONS: VERSIONS, SASL_HANDSHAKE: UNSUPPORTED}
-    with server(cut(broker(answers), 1_000, resets=False)) as port:
+    with tcp_server(cut(broker(answers), 1_000, resets=False)) as port:
         problem = diagnose_kafka(KafkaConnection(bootstrap_servers=f"127.0.0.1:{port},127.0.0.1:1", **PLAIN))
     assert isinstance(problem, RetryableError)
     assert "does not offer PLAIN" in str(problem)
@@ -187,7 +168,7 @@ def test_wrong_setting_counts_only_where_each_address_has_one() -> None:
 @pytest.mark.parametrize("answer", [b"", b"\x15\x03\x01", b"\x00\x00", b"\xff"])
 def test_server_that_ends_a_tls_handshake_is_not_a_wrong_setting(answer: bytes, *, resets: bool) -> None:
     """A load balancer in front of a dead broker accepts connections and closes them."""
-    with server(cut(lambda message: answer if message[0] == 0x16 else b"", 1_000, resets=resets)) as port:
+    with tcp_server(cut(lambda message: answer if message[0] == 0x16 else b"", 1_000, resets=resets)) as port:
         assert isinstance(
             diagnose_kafka(KafkaConnection(bootstrap_servers=f"127.0.0.1:{port}", security_protocol="SSL")), RetryableError
         )
@@ -198,11 +179,11 @@ def test_server_that_ends_a_tls_handshake_is_not_a_wrong_setting(answer: bytes, 
 def test_server_that_stops_at_any_byte_of_tls_is_not_a_wrong_setting(certificates: Certificates) -> None:
     secure = {"security_protocol": "SSL", "ssl_cafile": str(certificates.ca)}
     with (
-        server(cut(broker(GOOD[0][0]), 1_000, resets=False)) as plain,
+        tcp_server(cut(broker(GOOD[0][0]), 1_000, resets=False)) as plain,
         tls_port(plain, certificates, requires_client=False) as tls,
     ):
         for size in range(0, TLS_BYTES, TLS_STEP):
-            with server(lambda connected, _number, size=size: forward(connected, tls, size)) as port:  # type: ignore[misc]
+            with tcp_server(lambda connected, _number, size=size: forward(connected, tls, size)) as port:  # type: ignore[misc]
                 problem = diagnose_kafka(KafkaConnection(bootstrap_servers=f"127.0.0.1:{port}", **secure))
                 assert problem is None or isinstance(problem, RetryableError), (size, problem)
                 found = diagnose_clickhouse(
@@ -248,21 +229,21 @@ def exception_packet(code: int) -> bytes:
 @pytest.mark.parametrize("code", [192, 193, 516])
 def test_rejected_login_of_clickhouse_counts_only_twice(code: int) -> None:
     packet = exception_packet(code)
-    with server(cut(lambda _message: packet, 1_000, resets=False)) as port, pytest.raises(ConfigError, match="rejects user"):
+    with tcp_server(cut(lambda _message: packet, 1_000, resets=False)) as port, pytest.raises(ConfigError, match="rejects user"):
         ClickHouse(ClickHouseSettings(host="127.0.0.1", port=port)).query("SELECT 1")
 
     def serve(connected: socket.socket, number: int) -> None:
         if number == 0:
             cut(lambda _message: packet, 1_000, resets=False)(connected, number)
 
-    with server(serve) as port, pytest.raises(UnavailableError, match="rejects user"):
+    with tcp_server(serve) as port, pytest.raises(UnavailableError, match="rejects user"):
         ClickHouse(ClickHouseSettings(host="127.0.0.1", port=port)).query("SELECT 1")
 
 
 def test_clickhouse_that_stops_at_any_byte_is_not_a_wrong_setting() -> None:
     packet = exception_packet(516)
     for size in range(len(packet)):
-        with server(cut(lambda _message: packet, size, resets=False)) as port, pytest.raises(UnavailableError):
+        with tcp_server(cut(lambda _message: packet, size, resets=False)) as port, pytest.raises(UnavailableError):
             ClickHouse(ClickHouseSettings(host="127.0.0.1", port=port)).query("SELECT 1")
 
 

@@ -3,9 +3,7 @@
 import secrets
 import socket
 import struct
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 from kafka.net.sasl.scram import ScramClient
@@ -15,13 +13,13 @@ from schemas.service import kafka_probe
 from schemas.service.connection import KafkaConnection
 from schemas.service.kafka_probe import diagnose_kafka
 from schemas.service.kafka_requests import API_VERSIONS, METADATA
+from tests.harness.tcp_server import tcp_server
 
 
-@contextmanager
-def broker(advertised: list[tuple[str, int]], rack: bytes | None) -> Iterator[int]:
+def broker(advertised: list[tuple[str, int]], rack: bytes | None) -> AbstractContextManager[int]:
     """Run a broker that answers two requests, API versions and metadata; port 0 stands for its own port."""
 
-    def answer(api: tuple[int, int]) -> bytes:
+    def answer(api: tuple[int, int], own: int) -> bytes:
         if api == API_VERSIONS:
             return struct.pack(">hi", 0, 0)
         assert api == METADATA
@@ -32,24 +30,13 @@ def broker(advertised: list[tuple[str, int]], rack: bytes | None) -> Iterator[in
         ]
         return struct.pack(">ii", 0, len(rows)) + b"".join(rows)
 
-    def serve() -> None:
-        while True:
-            try:
-                connected, _ = listener.accept()
-            except OSError:
-                return
-            with connected:
-                while size := connected.recv(4):
-                    request = connected.recv(struct.unpack(">i", size)[0])
-                    key, version = struct.unpack_from(">hh", request)
-                    body = request[4:8] + answer((key, version))
-                    connected.sendall(struct.pack(">i", len(body)) + body)
+    def serve(connected: socket.socket, _number: int) -> None:
+        while size := connected.recv(4):
+            request = connected.recv(struct.unpack(">i", size)[0])
+            body = request[4:8] + answer(struct.unpack_from(">hh", request), connected.getsockname()[1])
+            connected.sendall(struct.pack(">i", len(body)) + body)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        own = listener.getsockname()[1]
-        threading.Thread(target=serve, daemon=True).start()
-        yield own
-        listener.shutdown(socket.SHUT_RDWR)
+    return tcp_server(serve)
 
 
 @pytest.mark.parametrize("rack", [None, b"", b"zone-1"])

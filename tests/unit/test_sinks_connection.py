@@ -1,9 +1,8 @@
 """A connection to ClickHouse that fails: each wrong setting has its own error, and the error names the variable."""
 
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from clickhouse_driver.errors import ServerException
 from schemas.errors import ConfigError, RetryableError, TouchlineError
 from sinks.clickhouse import ClickHouse, UnavailableError
 from sinks.connection import ClickHouseSettings
+from tests.harness.tcp_server import tcp_server
 from tests.harness.tls_certificates import Certificates, make_certificates
 from tests.harness.tls_proxy import tls_port
 
@@ -42,24 +42,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         yield Servers(plain, web, tls, mutual, certificates)
 
 
-@contextmanager
-def ending_server(web: bytes = b"") -> Iterator[int]:
-    """Run a server that reads one message, answers HTTP with `web`, and closes the connection."""
+def ending_server(web: bytes = b"") -> AbstractContextManager[int]:
+    """Return a server that reads one message, answers HTTP with `web`, and closes the connection."""
 
-    def serve() -> None:
-        while True:
-            try:
-                connected, _ = listener.accept()
-            except OSError:
-                return
-            with connected:
-                if connected.recv(65_536).startswith(b"GET"):
-                    connected.sendall(web)
+    def serve(connected: socket.socket, _number: int) -> None:
+        if connected.recv(65_536).startswith(b"GET"):
+            connected.sendall(web)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve, daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
+    return tcp_server(serve)
 
 
 def settings(servers: Servers, **changes: Any) -> ClickHouseSettings:
