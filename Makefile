@@ -18,7 +18,7 @@ LOCK := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashe
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## create .venv from the lock file, download Kafka and ClickHouse
+setup: $(STAMP) ## create .venv, download Kafka and ClickHouse
 	@$(TOUCHLINE) up --download-only
 
 $(STAMP): deploy/requirements-dev.txt pyproject.toml
@@ -50,7 +50,7 @@ test-fast: $(STAMP) ## run the tests that need no server (90 seconds)
 test-connectors: setup ## run every connector against its real source system
 	$(BIN)/pytest -m live tests/live
 
-crash: setup ## kill and freeze processes 200 times, compare all results with a model
+crash: setup ## kill and freeze processes 200 times, compare results
 	$(BIN)/python -m tests.crash
 
 demo: setup ## run the whole line on example data and print answers
@@ -88,5 +88,5 @@ lock: $(STAMP) ## write the lock files from pyproject.toml
 settings: $(STAMP) ## write deploy/SETTINGS.md from the settings models
 	$(TOUCHLINE) settings --markdown > deploy/SETTINGS.md
 
-clean: down ## stop the stack, remove its data and all caches, keep downloads
+clean: down ## stop the stack, remove data and caches
 	rm -rf .touchline/kafka .touchline/clickhouse .touchline/work .touchline/log .touchline/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

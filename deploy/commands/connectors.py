@@ -1,23 +1,28 @@
-"""`touchline connectors`: the connectors and a sample settings file of each."""
+"""`touchline connectors`: the connectors, and where their sample settings are."""
 
 import click
 
 
 @click.command()
 def command() -> None:
-    """List the connectors with a sample of their settings.
+    """List the connectors and the place of their sample settings.
 
     Example: touchline connectors
     """
     from importlib import import_module
+    from pathlib import Path
 
     from connectors.settings import FOLDER, list_connectors
     from deploy.terminal.console import console, print_line
     from deploy.terminal.program import command as line
+    from deploy.terminal.table import table
+    from deploy.terminal.text import printable
 
-    on = console()
+    on, made = console(), table("connector", "~source")
     for name in list_connectors():
         summary = (import_module(f"connectors.{name}").__doc__ or "").strip().splitlines()[0]
-        sample = (FOLDER / name / "minimal.yaml").relative_to(FOLDER.parent)
-        on.print(f"[bold]{name}[/]  {summary}")
-        print_line(on, f"  {line(f'connect {name} --settings {sample} --check')}")
+        made.add_row(*map(printable, (name, summary)))
+    on.print(made)
+    samples = FOLDER.relative_to(Path.cwd()) if FOLDER.is_relative_to(Path.cwd()) else FOLDER
+    print_line(on, f"Sample settings: {samples}/NAME/minimal.yaml and full.yaml. Check the source of one connector:")
+    print_line(on, f"  {line(f'connect files --settings {samples}/files/minimal.yaml --check')}")

@@ -1,5 +1,6 @@
 """Arguments and output of single commands, without a server."""
 
+import re
 import socket
 from pathlib import Path
 
@@ -7,12 +8,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from deploy.commands import migrate, prometheus, schemas
+from connectors.settings import list_connectors
+from deploy.commands import connectors, migrate, prometheus, schemas
 from deploy.prometheus.config import write_config
 from deploy.terminal.options import PROCESS_NAME, TIME
 from deploy.topics import options
 from schemas.errors import ConfigError
 from schemas.wire.topics import TOPICS
+
+PROJECT = Path(__file__).parents[2]
 
 
 def test_changes_of_migrate_cut_no_word_at_80_columns(
@@ -69,3 +73,21 @@ def test_folder_that_prometheus_cannot_write_is_named_with_its_setting(tmp_path:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"prometheus.yml \(Not a directory\): set TOUCHLINE_HOME"):
         write_config(tmp_path / "file" / "prometheus", "")
+
+
+@pytest.mark.parametrize("is_in_project", [True, False])
+def test_connectors_are_listed_with_samples_that_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_in_project: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(PROJECT if is_in_project else tmp_path)
+    lines = CliRunner().invoke(connectors.command).output.splitlines()
+    assert set(list_connectors()) <= {line.split(" ", 1)[0] for line in lines}
+    assert max(map(len, lines[:-2])) <= 80
+    assert Path(lines[-1].partition("--settings ")[2].removesuffix(" --check")).is_file()
+
+
+def test_help_of_make_fits_80_columns() -> None:
+    targets = re.findall(r"^([a-z-]+):.*## (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert len(targets) > 10
+    assert [name for name, text in targets if len(f"  make {name:16} {text}") > 80] == []
