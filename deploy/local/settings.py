@@ -12,7 +12,7 @@ from schemas.service.settings import EnvironmentSettings
 class LocalSettings(EnvironmentSettings):
     """Folders of the local stack."""
 
-    model_config = SettingsConfigDict(env_prefix="TOUCHLINE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="TOUCHLINE_", env_ignore_empty=True, frozen=True)
 
     home: Annotated[Path, Field(description="Folder of the local stack: its data, logs and state.")] = Path(".touchline")
     tools: Annotated[

@@ -21,6 +21,7 @@ ADDRESSES = (
 )
 ADMIN = "admin"
 TOOLS = "TOUCHLINE_TOOLS"
+CONTENTS = {"kafka", "clickhouse", "tools", "work", "targets", "prometheus", "lock", "ports.json"}
 
 
 class Supervised(BaseModel):
@@ -97,9 +98,15 @@ def read_password(folder: Path) -> str:
 
 
 def make_private(folder: Path) -> None:
-    """Create the home folder, or close it to other users of this machine where it exists. Raises ConfigError."""
+    """Create the home folder, or close it to other users of this machine where it exists.
+
+    Raises ConfigError. A folder with other content, such as /tmp or the user's home, stays as it is.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        names = {path.name for path in folder.iterdir()}
+        if names and not names & CONTENTS and folder.stat().st_mode & 0o077:
+            raise ConfigError(f"{folder} is open to others and holds other files: set TOUCHLINE_HOME to a folder of its own")
         folder.chmod(0o700)
     except OSError as error:
         raise ConfigError(f"cannot make {folder} private ({error.strerror}): set TOUCHLINE_HOME to a folder of yours") from error

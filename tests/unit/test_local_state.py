@@ -117,6 +117,26 @@ def test_home_folder_becomes_private(tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_folder_of_other_files_is_not_made_private(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    (shared / "letter.txt").touch()
+    with pytest.raises(ConfigError, match=f"{shared} is open to others and holds other files: set TOUCHLINE_HOME"):
+        state.make_private(shared)
+    assert shared.stat().st_mode & 0o777 == 0o755
+    (shared / "tools").mkdir()  # `touchline up --download-only` made it
+    state.make_private(shared)
+    assert shared.stat().st_mode & 0o777 == 0o700
+
+
+def test_empty_home_setting_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TOUCHLINE_HOME", "")
+    monkeypatch.setenv("TOUCHLINE_TOOLS", "")
+    assert state.home() == tmp_path / ".touchline"
+    assert state.tools_folder(state.home()) == tmp_path / ".touchline" / "tools"
+
+
 def test_home_folder_that_cannot_be_made_is_a_wrong_setting(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="TOUCHLINE_HOME"):
