@@ -53,6 +53,8 @@ def main() -> None:
         except TouchlineError as error:
             _end(expand_commands(str(error)), error.exit_code)
         except WRONG_PATH as error:
+            if error.filename is None:  # a socket that a firewall forbids, for example
+                raise
             _end(
                 f"cannot use {error.filename} ({error.strerror}): change its rights, or the setting that names it", MISCONFIGURED
             )

@@ -55,12 +55,13 @@ def test_path_that_cannot_be_used_is_one_line_and_code_2(
     )
 
 
-def test_lost_connection_is_no_wrong_path(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [ConnectionResetError(), PermissionError(1, "Operation not permitted")])
+def test_failed_connection_is_no_wrong_path(error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
-        raise ConnectionResetError
+        raise error
 
     monkeypatch.setattr(cli, "touchline", fail)
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(type(error)):
         cli.main()
 
 

@@ -126,20 +126,24 @@ def test_wrong_credentials_end_the_wait_at_once() -> None:
         wait_for("Kafka", attempt, lambda _: None)
 
 
+BLOCK = """
+def block():
+    print("blocked", file=sys.stderr, flush=True)
+    threading.Event().wait(30)
+"""
+
+
 @pytest.mark.parametrize(
     ("script", "code"),
-    [
-        ("process.wait_for('Kafka', lambda: threading.Event().wait(30))", 0),
-        ("process.release_signals(); threading.Event().wait(30)", -signal.SIGTERM),
-    ],
+    [("process.wait_for('Kafka', block)", 0), ("process.release_signals(); block()", -signal.SIGTERM)],
     ids=["in an attempt", "with signals released"],
 )
 def test_stop_signal_ends_a_process_that_has_no_work_in_hand(script: str, code: int) -> None:
-    with start(script) as process:
+    with start(BLOCK + script) as process:
         assert process.stderr is not None
         try:
             process.stderr.readline()
-            time.sleep(0.2)
+            assert process.stderr.readline() == "blocked\n"
             process.terminate()
             assert process.wait(timeout=5) == code
         finally:
