@@ -19,7 +19,7 @@ from kafka.errors import (
 from connectors.debezium.settings import DebeziumSettings
 from connectors.errors import AuthError, CursorExpiredError
 from connectors.settings import secret_variable
-from schemas.errors import FatalError, RetryableError, TouchlineError
+from schemas.errors import ConfigError, FatalError, RetryableError, TouchlineError
 from schemas.records.fields import instant, milliseconds
 from schemas.service.kafka_probe import diagnose_kafka
 
@@ -138,7 +138,10 @@ class Cluster:
         except OffsetOutOfRangeError as error:
             raise CursorExpiredError("the topic no longer holds the next offset") from error
         except SaslAuthenticationFailedError as error:
-            raise AuthError(REFUSED.format(self._where, secret_variable(self._settings.name, "sasl_password"))) from error
+            self.close()
+            text = REFUSED.format(self._where, secret_variable(self._settings.name, "sasl_password"))
+            is_certain = isinstance(diagnose_kafka(self._settings.kafka), ConfigError)  # a second and a third login
+            raise (AuthError if is_certain else RetryableError)(text) from error
         except AuthorizationError as error:
             raise AuthError(FORBIDDEN.format(type(error).__name__)) from error
         except KafkaTimeoutError as error:

@@ -16,16 +16,18 @@ import yaml
 from fastavro import parse_schema, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka.errors import SaslAuthenticationFailedError
 
 from connectors.contract import Connector as AnyConnector
+from connectors.debezium import cluster
 from connectors.debezium.cases.source import Rows
 from connectors.debezium.change import PLACEHOLDER, parse_change
 from connectors.debezium.connector import Connector
 from connectors.debezium.formats import HEADER, Registry, decode_json
 from connectors.debezium.settings import DebeziumSettings
-from connectors.errors import CursorExpiredError
+from connectors.errors import AuthError, CursorExpiredError
 from connectors.settings import open_connector
-from schemas.errors import ConfigError, RecordError
+from schemas.errors import ConfigError, RecordError, RetryableError, TouchlineError
 from tests.live.debezium.engine import schema_registry
 
 FOLDER = Path(__file__).parents[2] / "connectors" / "debezium"
@@ -192,3 +194,16 @@ def test_errors_of_another_cluster_name_settings_of_the_file_and_variables_of_se
 def test_connector_implements_contract() -> None:
     connector: AnyConnector = rows(0)
     assert connector.check() == "1 of 1 topics, 1 partitions"
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind"), [(ConfigError("wrong"), AuthError), (RetryableError("away"), RetryableError), (None, RetryableError)]
+)
+def test_rejected_login_stops_the_connector_only_where_the_diagnosis_agrees(
+    problem: TouchlineError | None, kind: type[TouchlineError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "diagnose_kafka", lambda _: problem)
+    one = cluster.Cluster(DebeziumSettings.model_construct(name="shop", bootstrap_servers="127.0.0.1:1"))
+    with pytest.raises(kind, match="rejects the credentials") as raised, one._map_failures():
+        raise SaslAuthenticationFailedError
+    assert raised.type is kind

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from schemas.errors import ConfigError, RetryableError, TouchlineError
 from schemas.service.connection import KafkaSettings
+from schemas.service.process import STOP_SECONDS
 from sinks import kafka, process
 from sinks.runner import Runner
 
@@ -102,3 +103,7 @@ def test_client_does_not_start_after_the_stop(monkeypatch: pytest.MonkeyPatch) -
 def test_topic_that_a_new_broker_lists_late_is_found(failures: int, *, is_found: bool) -> None:
     client = cast("AIOKafkaConsumer", Client(failures))
     assert asyncio.run(kafka.has_topic(client, "touchline.erp")) == is_found
+
+
+def test_longest_stop_ends_before_the_last_resort() -> None:
+    assert process.FINISH_SECONDS + 2 * process.CLOSE_SECONDS < STOP_SECONDS
