@@ -12,7 +12,7 @@ ENV_PREFIX = "TOUCHLINE_CLICKHOUSE_"
 
 
 class ClickHouseSettings(TlsSettings, EnvironmentSettings):
-    """Where ClickHouse is and how to log in, from the environment (`TOUCHLINE_CLICKHOUSE_...`)."""
+    """Address and login of ClickHouse, from the environment (`TOUCHLINE_CLICKHOUSE_...`)."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True)
 

@@ -45,7 +45,7 @@ class Table(NamedTuple):
 
     @property
     def stage(self) -> str:
-        """Return its name in metrics and dead letters."""
+        """Return the name of the stage in metrics and dead letters."""
         return f"sink_{self.name}"
 
 

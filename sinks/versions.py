@@ -42,7 +42,7 @@ class Module(NamedTuple):
 
 
 def row_version(module: str, names: Iterable[str], schemas: Iterable[str]) -> str:
-    """Return the version of the rows that these names of a table's module make from records of these schemas."""
+    """Return the version of a table: a digest of these names of its module, of all code that they use, and of these schemas."""
     roots = [*ROOTS, *((module, name) for name in names)]
     return sha256("\n".join([*_collect_reached(roots), *_list_frozen(set(schemas))]).encode()).hexdigest()[:8]
 

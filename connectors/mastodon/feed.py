@@ -36,7 +36,7 @@ class Feed(Protocol):
         ...
 
     def find_place_before(self, at: datetime | None) -> int:
-        """Return the last place before all entries from `at` on, as exactly as the stream allows."""
+        """Return a position before all entries from `at` on, the latest that the stream allows to compute."""
         ...
 
 

@@ -43,7 +43,7 @@ class Dialect(ABC):
     """Empty if `discover` is the only check."""
     read: ClassVar[tuple[str, ...]]
     has_log_lines: ClassVar[bool]
-    """Whether lines without JSON are log lines."""
+    """True if lines without JSON are log lines."""
 
     def parse_catalog(self, output: bytes, command: str) -> dict[str, CatalogEntry]:
         """Return the tap's streams by name. Raises ConfigError if the output is not a catalog."""

@@ -12,7 +12,7 @@ PACKAGE = "prometheus"
 
 
 def promtool(home: Path | None = None) -> Path:
-    """Return its path; download it if it is missing. Raises ConfigError with the command that installs it."""
+    """Return the path of promtool, and download it if it is missing. Raises ConfigError with the command that installs it."""
     if found := shutil.which("promtool"):
         return Path(found)
     tools = state.tools_folder(home or state.home())

@@ -34,7 +34,7 @@ def parse_addresses(bootstrap_servers: str) -> list[tuple[str, int]]:
 
 
 class KafkaSecurity(TlsSettings):
-    """How a client proves its identity and encrypts; the names are the Kafka clients' own."""
+    """Protocol and login of a connection. The names are those of the Kafka clients."""
 
     security_protocol: Protocol = Field(
         default="PLAINTEXT", description="PLAINTEXT, SSL (TLS), SASL_PLAINTEXT (login without TLS) or SASL_SSL (login over TLS)."
@@ -51,12 +51,12 @@ class KafkaSecurity(TlsSettings):
 
     @property
     def is_tls(self) -> bool:
-        """Whether connections use TLS."""
+        """Return whether connections use TLS."""
         return self.security_protocol in ("SSL", "SASL_SSL")
 
     @property
     def is_sasl(self) -> bool:
-        """Whether connections begin with a login."""
+        """Return whether connections begin with a login."""
         return self.security_protocol in ("SASL_PLAINTEXT", "SASL_SSL")
 
     @property

@@ -42,7 +42,7 @@ class ProcessSettings(EnvironmentSettings):
 
     @property
     def is_supervised(self) -> bool:
-        """Whether the parent process is the supervisor of the command."""
+        """Return whether the parent process is the supervisor of the command."""
         return "restarts" in self.model_fields_set
 
 

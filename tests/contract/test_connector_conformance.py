@@ -21,7 +21,7 @@ from connectors.settings import secret_variable
 from schemas.errors import RetryableError
 from schemas.records.touchpoint import Touchpoint
 from schemas.wire.codec import decode
-from tests.harness.connector_peers import FAULTS, PATIENCE, SECONDS, Server, list_peers
+from tests.harness.connector_peers import FAULT_TIMEOUT_SECONDS, FAULTS, SECONDS, Server, list_peers
 from tests.harness.connectors import restart_deduplication, select_new
 from tests.harness.memory_use import max_live_objects
 
@@ -156,7 +156,7 @@ def test_fault_at_any_request_loses_no_record(server: Server, fault: str) -> Non
     server.connector().check()
     read(server.connector(), server.module.STREAM)
     whole = len(server.requests)
-    server.patience = PATIENCE if fault == "timeout" else server.patience
+    server.timeout_seconds = FAULT_TIMEOUT_SECONDS if fault == "timeout" else server.timeout_seconds
     for number in range(1, whole + 1):
         server.peer.expire()
         server.requests.clear()

@@ -142,7 +142,7 @@ def _is_path(text: str) -> bool:
 
 
 def _exists(each: Snippet) -> bool:
-    """Whether the path is in the project, below the page's folder, written by the software, or in an installed package."""
+    """Return whether the path is in the project, below the page's folder, written by the software, or in an installed package."""
     if each.text.startswith(".touchline/"):
         return True
     patterns = _alternatives(PLACEHOLDER.sub("*", each.text).rstrip("/"))

@@ -68,11 +68,11 @@ def test_table_has_the_declared_columns_and_stored_at(table: Table, migrated: St
 def test_stored_table_and_its_columns_have_comments(table: Table, migrated: Stack) -> None:
     """The sort key contains the customer only if the id of the row does, because then it never changes."""
     name = table.stored.removeprefix("touchline_store.")
-    told = {"name": name}
+    parameters = {"name": name}
     columns = "SELECT name FROM system.columns WHERE database = 'touchline_store' AND table = {name:String} AND comment = ''"
-    assert ask(columns, told) == []
+    assert ask(columns, parameters) == []
     sql = "SELECT comment, engine_full FROM system.tables WHERE database = 'touchline_store' AND name = {name:String}"
-    (described,) = ask(sql, told)
+    (described,) = ask(sql, parameters)
     assert "kept for ever" in described["comment"]
     assert "ReplacingMergeTree" in described["engine_full"]
     assert ("customer_id" in described["engine_full"].partition("ORDER BY")[2]) == name.endswith("_by_customer")

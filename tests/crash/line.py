@@ -125,7 +125,7 @@ class Line:
         os.kill(pid, signal.SIGKILL)
 
     def is_serving(self, name: str) -> bool:
-        """Whether a service answers."""
+        """Return whether a service answers."""
         stack = read_running(home())
         services = {service.NAME: service for service in SERVICES}
         return stack is not None and stack.service(name).is_alive and services[name].is_ready(stack.ports)

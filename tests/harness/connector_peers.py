@@ -41,7 +41,7 @@ import yaml
 from connectors.contract import Connector
 from connectors.settings import FOLDER, open_connector, secret_variable
 
-PATIENCE = 0.5
+FAULT_TIMEOUT_SECONDS = 0.5
 FAULTS = ("429 seconds", "429 date", "500", "503", "timeout", "truncated", "half", "reset", "token")
 SECONDS = 7
 
@@ -49,7 +49,7 @@ SECONDS = 7
 class Server:
     """Server of one peer. `faults` maps the number of a request, from 1 on, to its fault. `clock` shifts the source's clock.
 
-    `patience` is the time-out of the connector in seconds.
+    `timeout_seconds` is the time-out of the connector in seconds.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -58,7 +58,7 @@ class Server:
         self.faults: dict[int, str] = {}
         self.requests: list[str] = []
         self.clock = timedelta(0)
-        self.patience = 5.0
+        self.timeout_seconds = 5.0
         self._name, self._folder = name, folder
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -89,7 +89,7 @@ class Server:
     def write_settings(self, **changes: Any) -> Path:
         """Write a settings file of the connector for this server."""
         path = self._folder / "settings.yaml"
-        given = {**self.module.SETTINGS, "url": self.url, "timeout_seconds": self.patience, **changes}
+        given = {**self.module.SETTINGS, "url": self.url, "timeout_seconds": self.timeout_seconds, **changes}
         path.write_text(yaml.safe_dump(given))
         return path
 
@@ -122,7 +122,7 @@ class Server:
             def send(self, status: int, headers: dict[str, str], body: bytes, fault: str) -> None:
                 self.close_connection = fault in ("timeout", "truncated", "reset")
                 if fault == "timeout":
-                    threading.Event().wait(2 * server.patience)
+                    threading.Event().wait(2 * server.timeout_seconds)
                     return
                 if fault == "reset":
                     self.connection.shutdown(socket.SHUT_RDWR)

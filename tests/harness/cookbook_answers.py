@@ -151,8 +151,8 @@ def ces_by_month(world: World) -> Rows:
 
 def segments(world: World) -> dict[Any, str]:
     """Return the last segment of a customer from any source."""
-    told = [each for each in world.touchpoints if each["attributes"].get("segment")]
-    return {each["customer"]: each["attributes"]["segment"] for each in told}
+    with_segment = [each for each in world.touchpoints if each["attributes"].get("segment")]
+    return {each["customer"]: each["attributes"]["segment"] for each in with_segment}
 
 
 def nps_by_segment(world: World) -> Rows:
@@ -176,8 +176,8 @@ HARD = {
 
 
 def hard(each: Fields) -> bool:
-    patience = 900 if each["channel"] in ("phone", "chat", "store") else 86_400
-    return each["type"] in HARD or (each.get("wait_seconds") or 0) > patience
+    max_wait_seconds = 900 if each["channel"] in ("phone", "chat", "store") else 86_400
+    return each["type"] in HARD or (each.get("wait_seconds") or 0) > max_wait_seconds
 
 
 def endings(world: World) -> Rows:

@@ -129,7 +129,7 @@ def test_killed_worker_and_frozen_sink_raise_alerts(tmp_path: Path) -> None:
 
 
 def test_prometheus_scrapes_a_live_process_and_knows_every_alert(tmp_path: Path) -> None:
-    """The real Prometheus, on the rendered configuration, beside a process that serves our metrics."""
+    """The real Prometheus, on the rendered configuration, with a process that serves our metrics."""
     targets = tmp_path / "targets"
     served = (
         "import time; from schemas.service.process import Process; from schemas.service.telemetry import RECORDS;"

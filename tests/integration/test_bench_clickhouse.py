@@ -10,7 +10,7 @@ from sinks.clickhouse import ClickHouse
 from tests.bench.clickhouse import parts
 from tests.bench.clickhouse.__main__ import migrate
 from tests.bench.clickhouse.answers import run_questions
-from tests.bench.clickhouse.beside import reader
+from tests.bench.clickhouse.concurrent_reader import read_concurrently
 from tests.bench.clickhouse.fill import fill
 from tests.bench.clickhouse.questions import questions
 
@@ -25,11 +25,11 @@ def test_answers_are_right_at_rest_and_after_writing_with_all_that_was_written(o
         with Progress(disable=True) as progress:
             fill(client, progress, TOUCHPOINTS, CUSTOMERS)
             assert len(run_questions(client, server, progress, TOUCHPOINTS, CUSTOMERS)) == 4
-            with reader(list(questions(TOUCHPOINTS, CUSTOMERS, client))) as beside:
+            with read_concurrently(list(questions(TOUCHPOINTS, CUSTOMERS, client))) as meanwhile:
                 written = parts.write(client, TOUCHPOINTS, CUSTOMERS, 0.1, lambda: None)
             parts.read(client, TOUCHPOINTS, written.touchpoints, CUSTOMERS)
             assert written.touchpoints == 30_000
-            assert sum(map(len, beside.values())) >= 1
+            assert sum(map(len, meanwhile.values())) >= 1
             with pytest.raises(FatalError, match="the answer to customer is wrong"):
                 run_questions(client, server, progress, TOUCHPOINTS, CUSTOMERS)
             assert len(run_questions(client, server, progress, TOUCHPOINTS + written.touchpoints, CUSTOMERS)) == 4

@@ -95,8 +95,8 @@ def test_analysts_are_refused_everything_else(migrated: Stack, user: str) -> Non
 
 def test_personal_data_is_masked_unless_granted(ada: UUID) -> None:
     clear = [(TEXT, {"segment": "home", "name": NAME}), (None, {})]
-    for told in (f"touchpoints WHERE customer_id = '{ada}'", f"touchpoints_of(customer_id = '{ada}')"):
-        sql = f"SELECT text, attributes FROM touchline.{told} ORDER BY isNull(text)"
+    for source in (f"touchpoints WHERE customer_id = '{ada}'", f"touchpoints_of(customer_id = '{ada}')"):
+        sql = f"SELECT text, attributes FROM touchline.{source} ORDER BY isNull(text)"
         assert ask_rows("analyst", sql) == [("***", {"segment": "home", "name": "***"}), (None, {})]
         assert ask_rows("analyst_pii", sql) == clear
         assert ask_rows("admin", sql) == clear

@@ -161,13 +161,13 @@ class Model:
             of_customer[to_uuid(each["customer_id"])][to_uuid(each["event_id"])] = (happened, each["channel"], each["answer"])
             scores[(happened.date(), each["channel"])] += [each["answer"]] * (each["answer"] is not None)
         for customer in map(to_uuid, self.customers):
-            told = {"customer": customer}
-            rows = ask("SELECT * FROM touchline.touchpoints WHERE customer_id = {customer:UUID} ORDER BY ALL", told)
-            assert ask("SELECT * FROM touchline.touchpoints_of(customer_id = {customer:UUID}) ORDER BY ALL", told) == rows
+            parameters = {"customer": customer}
+            rows = ask("SELECT * FROM touchline.touchpoints WHERE customer_id = {customer:UUID} ORDER BY ALL", parameters)
+            assert ask("SELECT * FROM touchline.touchpoints_of(customer_id = {customer:UUID}) ORDER BY ALL", parameters) == rows
             assert len(rows) == len(of_customer[customer])
             assert {row["event_id"]: (row["occurred_at"], row["channel"], row["nps"]) for row in rows} == of_customer[customer]
-            counted = ask("SELECT * FROM touchline.customers WHERE customer_id = {customer:UUID}", told)
-            assert ask("SELECT * FROM touchline.customers_of(customer_id = {customer:UUID})", told) == counted
+            counted = ask("SELECT * FROM touchline.customers WHERE customer_id = {customer:UUID}", parameters)
+            assert ask("SELECT * FROM touchline.customers_of(customer_id = {customer:UUID})", parameters) == counted
             assert sum(row["touchpoints"] for row in counted) == len(rows)
         kpis = ask(
             "SELECT day, value_of_dimension AS channel, n, favourable, unfavourable FROM touchline.kpis"
@@ -403,8 +403,8 @@ def test_failed_copy_is_filled_by_the_next_insert() -> None:
     finally:
         ask("ALTER TABLE touchline_store.touchpoints_of_customers DROP CONSTRAINT broken")
     store(load_tables()["touchpoints"], "resolved", [touched], token=token)
-    told = {"customer": to_uuid(touched["customer_id"])}
-    assert len(ask("SELECT * FROM touchline.touchpoints_of(customer_id = {customer:UUID})", told)) == 1
+    parameters = {"customer": to_uuid(touched["customer_id"])}
+    assert len(ask("SELECT * FROM touchline.touchpoints_of(customer_id = {customer:UUID})", parameters)) == 1
 
 
 @pytest.mark.parametrize("table", [*COPIES, "touchpoints_by_day", "changes_by_day"])

@@ -367,7 +367,7 @@ def test_refreshes_list_every_rebuilt_table_with_its_last_error() -> None:
         r"^REFRESH .* TO touchline_store\.(\w+)$", "\n".join(each.sql for each in load_migrations()), re.MULTILINE
     )
     refresh()
-    told = {row["table"]: row for row in ask("SELECT * FROM touchline.refreshes")}
-    assert told.keys() == set(rebuilt)
+    reported = {row["table"]: row for row in ask("SELECT * FROM touchline.refreshes")}
+    assert reported.keys() == set(rebuilt)
     assert len(rebuilt) == len(REFRESHED)
-    assert all(row["made_at"] and row["age_seconds"] < 60 and not row["error"] for row in told.values())
+    assert all(row["made_at"] and row["age_seconds"] < 60 and not row["error"] for row in reported.values())

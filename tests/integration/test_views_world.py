@@ -139,8 +139,8 @@ def test_a_journey_has_as_many_steps_as_touchpoints(messy: ClickHouse) -> None:
         "SELECT journey_id, count() AS n, max(step) AS last, countIf(dwell_seconds IS NULL) AS open FROM touchline.journey_steps"
     )
     found = {row["journey_id"]: (row["n"], row["last"], row["open"]) for row in ask(f"{steps} GROUP BY journey_id")}
-    told = ask("SELECT journey_id, toUInt64(touchpoints) AS n FROM touchline.journeys")
-    assert found == {row["journey_id"]: (row["n"], row["n"], 1) for row in told}
+    rows = ask("SELECT journey_id, toUInt64(touchpoints) AS n FROM touchline.journeys")
+    assert found == {row["journey_id"]: (row["n"], row["n"], 1) for row in rows}
 
 
 def test_no_view_shows_an_erased_customer_or_one_merged_into_it(messy: ClickHouse, world: World) -> None:

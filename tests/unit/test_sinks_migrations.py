@@ -54,7 +54,7 @@ def test_migrations_run_by_table_and_number(tmp_path: Path) -> None:
 
 def test_views_have_the_same_order_in_every_process() -> None:
     """Processes that share the tests must agree on the order of parametrized tests."""
-    told = [
+    reported = [
         subprocess.run(
             [sys.executable, "-c", "from sinks.scripts import load_views; print([view.name for view in load_views()])"],
             env={**os.environ, "PYTHONHASHSEED": str(seed)},
@@ -64,7 +64,7 @@ def test_views_have_the_same_order_in_every_process() -> None:
         ).stdout
         for seed in range(3)
     ]
-    assert told == [f"{[view.name for view in load_views()]}\n"] * 3
+    assert reported == [f"{[view.name for view in load_views()]}\n"] * 3
 
 
 @pytest.mark.parametrize("name", ["0003_widen.sql", "2_widen.sql", "0002-widen.sql", "0001_again.sql"])

@@ -15,16 +15,16 @@ class Reader:
     """Part of a consumer that pauses and resumes partitions."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.calls: list[str] = []
 
     def assignment(self) -> tuple[Any, ...]:
         return PARTITIONS
 
     def pause(self, *partitions: Any) -> None:
-        self.told.append(f"pause {len(partitions)}")
+        self.calls.append(f"pause {len(partitions)}")
 
     def resume(self, *partitions: Any) -> None:
-        self.told.append(f"resume {len(partitions)}")
+        self.calls.append(f"resume {len(partitions)}")
 
 
 class Story:
@@ -53,9 +53,13 @@ def test_assigned_partitions_are_paused_until_reading_starts() -> None:
         one = Story()
         assert not one.ownership.is_current
         await one.ownership.on_partitions_assigned(PARTITIONS)
-        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.told) == (True, False, ["pause 2"])
+        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.calls) == (True, False, ["pause 2"])
         one.ownership.start_reading()
-        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.told) == (False, True, ["pause 2", "resume 2"])
+        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.calls) == (
+            False,
+            True,
+            ["pause 2", "resume 2"],
+        )
 
     asyncio.run(story())
 
@@ -95,7 +99,7 @@ def test_chunk_that_ends_after_a_rebalance_does_not_regain_the_partitions(then: 
         await one.ownership.on_partitions_assigned(PARTITIONS)
         await one.ownership.on_partitions_revoked(PARTITIONS)
         getattr(one.ownership, then)()
-        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.told) == (False, False, ["pause 2"])
+        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.calls) == (False, False, ["pause 2"])
 
     asyncio.run(story())
 
@@ -119,7 +123,7 @@ def test_partitions_are_taken_over_again_when_a_chunk_restarts() -> None:
         one.end.set()
         await (await one.begin())
         one.ownership.retake()
-        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.told[-1]) == (True, False, "pause 2")
+        assert (one.ownership.is_assigned, one.ownership.is_current, one.reader.calls[-1]) == (True, False, "pause 2")
 
     asyncio.run(story())
 

@@ -10,7 +10,7 @@ from deploy.local.state import Stack
 from sinks.clickhouse import ClickHouse
 from tests.bench.clickhouse import output, parts
 from tests.bench.clickhouse.bars import Bar
-from tests.bench.clickhouse.beside import reader
+from tests.bench.clickhouse.concurrent_reader import read_concurrently
 from tests.bench.clickhouse.fill import fill
 from tests.bench.clickhouse.questions import Question, Timings, ask, questions
 from tests.harness.sinks import refresh
@@ -33,7 +33,7 @@ def measure(stack: Stack, console: Console, touchpoints: int, customers: int, mi
             progress.remove_task(task)
             at_rest = run_questions(client, server, progress, touchpoints, customers)
             task = progress.add_task("5,000 rows a second", total=int(minutes * 60 / parts.EVERY))
-            with reader([question for question, _ in at_rest]) as beside:
+            with read_concurrently([question for question, _ in at_rest]) as meanwhile:
                 written = parts.write(client, touchpoints, customers, minutes, lambda: progress.advance(task))
             progress.remove_task(task)
             parts.read(client, touchpoints, written.touchpoints, customers)
@@ -44,16 +44,16 @@ def measure(stack: Stack, console: Console, touchpoints: int, customers: int, mi
     console.print(
         output.at_rest(f"{touchpoints:,} touchpoints of {customers:,} customers, 3 % stored twice, 1 % merged", at_rest)
     )
-    console.print(output.beside(beside, after))
+    console.print(output.compare_reads(meanwhile, after))
     console.print(
-        f"{minutes:g} minutes of 5,000 rows a second: at most {written.most_parts} active parts, in {written.table};"
+        f"{minutes:g} minutes of 5,000 rows a second: at most {written.max_parts} active parts, in {written.table};"
         f" {written.late:.1%} of the blocks came late."
         f" All tables together: {rows:,} rows, {size / 2**30:.1f} GiB, {count} parts."
     )
-    bars = [Bar(f"{question.name}_p95_seconds", told.p95, question.limit_seconds) for question, told in at_rest]
+    bars = [Bar(f"{question.name}_p95_seconds", timings.p95, question.limit_seconds) for question, timings in at_rest]
     bars += [
-        Bar("max_active_parts", written.most_parts, parts.MOST_PARTS),
-        Bar("late_blocks_share", written.late, parts.MOST_LATE),
+        Bar("max_active_parts", written.max_parts, parts.MAX_PARTS),
+        Bar("late_blocks_share", written.late, parts.MAX_LATE_SHARE),
     ]
     console.print(output.larger(touchpoints, size * touchpoints / (touchpoints + written.touchpoints), at_rest))
     return bars
@@ -65,9 +65,9 @@ def run_questions(client: ClickHouse, server: psutil.Process, progress: Progress
     found: Asked = []
     for question in questions(touchpoints, customers, client):
         task = progress.add_task(f"{question.name}, run and checked", total=None)
-        told = ask(client, question, server, lambda task=task: progress.advance(task))  # type: ignore[misc]
+        timings = ask(client, question, server, lambda task=task: progress.advance(task))  # type: ignore[misc]
         progress.remove_task(task)
-        found.append((question, told))
+        found.append((question, timings))
     return found
 
 

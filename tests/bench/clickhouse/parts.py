@@ -9,7 +9,7 @@ from tests.bench.clickhouse.fill import CHURN, JOURNEYS, PIECE, SATISFACTION, TO
 
 ROWS, EVERY = 2_500, 0.5
 # ClickHouse slows inserts down at 1,000 active parts.
-MOST_PARTS, MOST_LATE = 100, 0.02
+MAX_PARTS, MAX_LATE_SHARE = 100, 0.02
 ACTIVE = """
     SELECT max(parts), argMax(table, parts) FROM
     (
@@ -22,7 +22,7 @@ class Written(NamedTuple):
     """Touchpoints written, the highest number of active parts with its table, and the share of late blocks."""
 
     touchpoints: int
-    most_parts: int
+    max_parts: int
     table: str
     late: float
 

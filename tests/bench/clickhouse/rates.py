@@ -3,7 +3,7 @@
 All three fill `touchline_store.touchpoints_by_event` with all that hangs on it, one after the other, each from the same orders.
 The clock runs from the first rows in the table until it has `records`; SPARE more are on Kafka, so no block waits to be filled.
 The engine cannot look into a `resolved` record, whose touchpoint is a record of its own; it gets the same touchpoints as their
-source published them, so it decodes less, and it is told of as many customers.
+source published them, so it decodes less, and it receives as many customers.
 """
 
 import json

@@ -57,20 +57,20 @@ class Load(NamedTuple):
         wrk = installed.debian("wrk", "wrk")
         (library,) = {path.parent for path in wrk.rglob("libluajit*.so*")}
         options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", f"{LIMIT_SECONDS:.0f}s", "-s", str(BATCHES)]
-        said = ran([str(wrk / "usr/bin/wrk"), *options, self.intake.address], seconds, LD_LIBRARY_PATH=str(library))
-        if "Socket errors" in said:
-            raise FatalError(f"wrk says: {said[said.index('Socket errors') :].splitlines()[0]}")
-        return found(r"(\d+) requests in", said), found(r"Non-2xx or 3xx responses: (\d+)", said)
+        output = ran([str(wrk / "usr/bin/wrk"), *options, self.intake.address], seconds, LD_LIBRARY_PATH=str(library))
+        if "Socket errors" in output:
+            raise FatalError(f"wrk says: {output[output.index('Socket errors') :].splitlines()[0]}")
+        return found(r"(\d+) requests in", output), found(r"Non-2xx or 3xx responses: (\d+)", output)
 
     def singles(self, seconds: int) -> dict[float, int]:
         """Return the number of single events by latency in milliseconds. Raises FatalError if some got no 2xx."""
         folder = installed.python("locust-2.47.0", HERE / "requirements.txt")
         options = ["--headless", "--json", "--loglevel", "ERROR", "--users", str(USERS), "--spawn-rate", str(USERS)]
         command = [str(folder / "bin/python"), str(folder / "bin/locust"), "-f", str(HERE / "locustfile.py"), *options]
-        (told,) = json.loads(ran([*command, "--run-time", f"{seconds}s", "--host", self.intake.address], seconds))
-        if told["num_failures"]:
-            raise FatalError(f"{told['num_failures']} of {told['num_requests']} single events were refused")
-        return {float(latency): count for latency, count in told["response_times"].items()}
+        (reported,) = json.loads(ran([*command, "--run-time", f"{seconds}s", "--host", self.intake.address], seconds))
+        if reported["num_failures"]:
+            raise FatalError(f"{reported['num_failures']} of {reported['num_requests']} single events were refused")
+        return {float(latency): count for latency, count in reported["response_times"].items()}
 
 
 def ran(command: list[str], seconds: int, **environment: str) -> str:

@@ -15,7 +15,7 @@ from deploy.topics import ensure_topics
 from schemas.service.connection import KafkaSettings
 from schemas.wire.topics import PARTITIONS
 from tests.bench.plain.check import check
-from tests.bench.plain.variants import QUIX_EVERY, Variant, floor, ours, quix, stock_faust
+from tests.bench.plain.variants import QUIX_COMMIT_RECORDS, Variant, floor, ours, quix, stock_faust
 from tests.bench.plain.venv import quix_python
 from tests.bench.plain.workload import SMALL_TOPIC, TOPIC, Workload, model, records
 from tests.bench.process import Figures, MeasuredProcess
@@ -33,7 +33,7 @@ def measure(stack: Stack, console: Console, workload: Workload = WORKLOAD) -> di
         bench.prepare()
         found = {FLOOR: bench.floor("fastavro"), LOWER: bench.floor("ours"), OURS: bench.run(ours(bench.folder))}
         found[STOCK] = bench.run(stock_faust(bench.folder))
-        tried = {every: bench.run(quix(bench.folder, python, every)) for every in QUIX_EVERY}
+        tried = {every: bench.run(quix(bench.folder, python, every)) for every in QUIX_COMMIT_RECORDS}
     best = max(tried, key=lambda every: tried[every].per_second)
     found[QUIX] = tried[best]
     console.print(table(found, workload, best))

@@ -13,7 +13,7 @@ from tests.bench.plain import stock
 from tests.bench.plain.workload import SMALL_TOPIC, TOPIC
 
 ROOT = Path(__file__).parents[3]
-QUIX_EVERY = (0, 50_000)
+QUIX_COMMIT_RECORDS = (0, 50_000)
 
 
 class Variant(NamedTuple):

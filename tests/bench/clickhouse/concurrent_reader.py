@@ -14,7 +14,7 @@ PAUSE = 0.5
 
 
 @contextmanager
-def reader(questions: Sequence[Question]) -> Iterator[dict[str, list[float]]]:
+def read_concurrently(questions: Sequence[Question]) -> Iterator[dict[str, list[float]]]:
     """Run one question after the other in a thread, half a second apart, until the block ends; collect the seconds by name.
 
     The answers are not compared: they change during the query.
