@@ -29,5 +29,5 @@ def wait_for(service: str, attempt: Callable[[], T], report: Callable[[str], Non
                 raise RetryableError(f"{service} did not answer within {seconds:.0f} s: {reason}") from error
             if now >= next_report:
                 report(f"waiting for {service} ({now - began:.0f} s): {reason}")
-                next_report = now + REPORT_SECONDS
+                next_report = max(next_report + REPORT_SECONDS, now)
         time.sleep(RETRY_SECONDS)

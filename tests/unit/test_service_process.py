@@ -75,11 +75,14 @@ def test_process_that_does_not_stop_ends_with_75() -> None:
             process.kill()
 
 
-def test_wait_reports_at_once_and_then_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(1_000))
+@pytest.mark.parametrize(("attempt_seconds", "reports"), [(1, [1, 10, 20]), (6, [6, 12, 24, 30, 42, 54, 60])])
+def test_wait_reports_at_once_and_then_every_ten_seconds(
+    attempt_seconds: int, reports: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 1_000, attempt_seconds))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(waiting, "RETRY_SECONDS", 0.0)
-    answers = iter([RetryableError("Kafka at broker:9092: down")] * 25)
+    answers = iter([RetryableError("Kafka at broker:9092: down")] * (25 if attempt_seconds == 1 else 10))
 
     def attempt() -> str:
         for error in answers:
@@ -88,7 +91,7 @@ def test_wait_reports_at_once_and_then_every_ten_seconds(monkeypatch: pytest.Mon
 
     lines: list[str] = []
     assert wait_for("Kafka at broker:9092", attempt, lines.append) == "up"
-    assert lines == [f"waiting for Kafka at broker:9092 ({seconds} s): down" for seconds in (1, 11, 21)]
+    assert lines == [f"waiting for Kafka at broker:9092 ({seconds} s): down" for seconds in reports]
 
 
 @pytest.mark.parametrize(
