@@ -17,7 +17,15 @@ from clickhouse_driver import Client, errors
 
 from schemas.errors import ConfigError, FatalError, RecordError, RetryableError, TouchlineError
 from schemas.service.probe import CONFIRM_SECONDS
-from sinks.codes import BAD_VALUES, LOGIN_REJECTED, MISCONFIGURED, NAMES, RETRYABLE, SESSION_LIMIT_EXCEEDED
+from sinks.codes import (
+    BAD_VALUES,
+    LOGIN_REJECTED,
+    MISCONFIGURED,
+    NAMES,
+    RETRYABLE,
+    SESSION_LIMIT_EXCEEDED,
+    SETTING_CONSTRAINT,
+)
 from sinks.connection import ClickHouseSettings, diagnose_clickhouse
 from sinks.server_versions import TOKEN, make_insert_settings
 
@@ -193,13 +201,15 @@ class ClickHouse:
         if error.code in LOGIN_REJECTED:
             return self._rejected_login(name)
         if error.code in MISCONFIGURED:
-            hint = (
-                "" if detail else HINTS.get(error.code, ": the tables may be older than this software, run `touchline migrate`")
-            )
-            return ConfigError(text + hint)
+            return ConfigError(text + self._make_hint(error.code, detail=detail))
         if error.code in BAD_VALUES:
             return RecordError("unfit_value", text)
         return UnexpectedError(text)
+
+    def _make_hint(self, code: int, *, detail: bool) -> str:
+        if code == SETTING_CONSTRAINT:
+            return f": set {self._settings.setting('user')} to a user without this limit"
+        return "" if detail else HINTS.get(code, ": the tables may be older than this software, run `touchline migrate`")
 
     def _rejected_login(self, name: str) -> TouchlineError:
         """Return the error of a rejected login: a ConfigError only where a second login is rejected, too.

@@ -47,6 +47,7 @@ MISCONFIGURED = {
     516: "authentication_failed",
 }
 SESSION_LIMIT_EXCEEDED = 700
+SETTING_CONSTRAINT = 452
 LOGIN_REJECTED = frozenset({192, 193, 194, 516})
 BAD_VALUES = {
     6: "cannot_parse_text",

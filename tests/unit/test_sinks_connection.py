@@ -107,6 +107,13 @@ def test_address_that_no_client_can_use_is_a_wrong_setting(servers: Servers, cha
         settings(servers, **changes)
 
 
+def test_user_whose_limits_forbid_a_statement_is_named_with_its_setting(servers: Servers) -> None:
+    raised = ServerException("Setting max_execution_time shouldn't be less than 1.", 452)
+    error = ClickHouse(settings(servers))._map_error(raised, detail=True)
+    assert isinstance(error, ConfigError)
+    assert str(error).endswith("less than 1.: set TOUCHLINE_CLICKHOUSE_USER to a user without this limit")
+
+
 def test_user_without_a_free_session_is_named_with_its_setting(servers: Servers) -> None:
     error = ClickHouse(settings(servers))._map_error(
         ServerException("User 9430 has overflown session count 1.", 700), detail=True
