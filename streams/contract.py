@@ -32,9 +32,9 @@ class Output(NamedTuple):
 class Rows:
     """State rows of one partition during one chunk. They are read on first use and written together after the chunk.
 
-    Keys and values are bytes. `read` decodes a stored value (or None) and `write` encodes a row, so that a row that many
-    records of a chunk change is decoded and encoded once. `load` returns the stored rows of some keys, each with its last
-    applied offset, or None; `scan` returns all rows.
+    Keys and values are bytes. `read` decodes a stored value (or None) and `write` encodes a row, so that a row is
+    decoded and encoded once even if many records of a chunk change it. `load` returns the stored rows of some keys, each with its
+    last applied offset, or None; `scan` returns all rows.
     """
 
     def __init__(

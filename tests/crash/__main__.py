@@ -1,7 +1,7 @@
 """`make crash`: kill and freeze the whole line on a stack of its own, then compare the results with a model.
 
-It prints the injuries and the findings and writes `tests/crash/results.json`. It ends with code 1 if a count is above zero, if
-there were fewer injuries than requested, if no process passed a crash point, or if the line stood still.
+It prints the injuries and the findings and writes `tests/crash/results.json`. It ends with code 1 in four cases: a count is
+above zero, there were fewer injuries than requested, no process passed a crash point, or the line made no progress.
 """
 
 import json

@@ -1,9 +1,9 @@
 """Rate of the sink of touchpoints, compared with a bare reader and with ClickHouse's own Kafka engine.
 
-All three fill `touchline_store.touchpoints_by_event` with all that hangs on it, one after the other, each from the same orders.
+All three fill `touchline_store.touchpoints_by_event` and its copies, one after the other, each from the same orders.
 The clock runs from the first rows in the table until it has `records`; SPARE more are on Kafka, so no block waits to be filled.
-The engine cannot look into a `resolved` record, whose touchpoint is a record of its own; it gets the same touchpoints as their
-source published them, so it decodes less, and it receives as many customers.
+The engine cannot decode a `resolved` record, because its touchpoint is a nested record. It reads the same touchpoints in the form
+of their source topic, so it decodes less. The number of customers is the same.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Measures the intake: batches at full speed, single events at a steady rate, batches while Kafka is frozen.
 
-wrk sends batches over 16 connections, each of which waits for its answer. locust sends single events by users none of whom waits
-for another, so that a slow answer keeps nothing else from being sent, and stays in the figures.
+wrk sends batches over 16 connections, each of which waits for its answer. locust sends single events by independent users: a
+slow answer delays no other event, and it stays in the figures.
 """
 
 import http.client

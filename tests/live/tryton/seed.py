@@ -1,7 +1,7 @@
 """Fill the database `ct` of a Tryton configuration: a company that sells widgets and gadgets. Runs with Tryton's own Python.
 
-argv: the configuration file, the numbers of customers and of returns. Each customer has a draft sale of two lines that was a
-quote twice before, each time all of them at once, so that their transitions are of one instant. The first ones also have the
+argv: the configuration file, the numbers of customers and of returns. Each customer has a draft sale of two lines. Before, all
+sales became a quote twice at the same instant, so that their transitions have equal times. The first customers also have the
 draft of a sale that takes one of each product back.
 """
 
