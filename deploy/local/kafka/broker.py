@@ -4,7 +4,6 @@ import base64
 import shutil
 import socket
 import string
-import struct
 import subprocess
 import uuid
 from pathlib import Path
@@ -13,6 +12,7 @@ from xml.etree import ElementTree as ET
 from deploy.local import fetching, state
 from deploy.local.ports import Ports
 from schemas.errors import ConfigError
+from schemas.service.kafka_requests import METADATA, METADATA_OF_NO_TOPIC, PROTOCOL_ERRORS, ask, read_brokers
 
 HERE = Path(__file__).parent
 POM = HERE / "pom.xml"
@@ -21,10 +21,6 @@ VERSION = ET.parse(POM).findtext("./{*}properties/{*}kafka.version")  # noqa: S3
 NAME = "kafka"
 TITLE = f"Apache Kafka {VERSION}"
 MARKER = "kafka.Kafka"
-
-# Metadata request, version 4: size, api key, version, correlation id, empty client id, no topics, create none.
-# Client libraries log and retry where a missing answer is expected, so none is used.
-METADATA_REQUEST = struct.pack(">ihhihi?", 15, 3, 4, 1, -1, 0, False)
 
 
 def list_required_programs(tools: Path) -> tuple[str, ...]:
@@ -73,14 +69,15 @@ def address(ports: Ports) -> str:
 
 
 def is_ready(ports: Ports) -> bool:
-    """Return whether the broker answers a metadata request with itself among the live brokers."""
+    """Return whether the broker answers a metadata request with itself among the live brokers.
+
+    No client library is used: they log and retry where a missing answer is expected.
+    """
     try:
         with socket.create_connection(("127.0.0.1", ports.kafka), timeout=2) as connection:
-            connection.sendall(METADATA_REQUEST)
-            _size, _correlation, _throttle, brokers = struct.unpack(">4i", _read(connection, 16))
-    except (OSError, EOFError):
+            return bool(read_brokers(ask(connection, METADATA, METADATA_OF_NO_TOPIC)))
+    except PROTOCOL_ERRORS:
         return False
-    return bool(brokers)
 
 
 def render(folder: Path, ports: Ports) -> str:
@@ -93,17 +90,6 @@ def _escape(value: str) -> str:
     units = value.encode("utf-16-be")
     codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]
     return "".join(chr(code) if 32 <= code < 127 and code != ord("\\") else f"\\u{code:04x}" for code in codes)
-
-
-def _read(connection: socket.socket, size: int) -> bytes:
-    """Return `size` bytes. Raises EOFError where the broker closes the connection before."""
-    received = b""
-    while len(received) < size:
-        part = connection.recv(size - len(received))
-        if not part:
-            raise EOFError
-        received += part
-    return received
 
 
 def _jars(tools: Path) -> Path:
