@@ -102,7 +102,7 @@ def publish(connector: Connector, *, once: bool, since: datetime | None) -> None
     import logging
 
     from connectors.runtime.runner import Runner
-    from deploy.connect.output import FeedBars, reconciliation, totals
+    from deploy.connect.output import FeedBars, format_reconciliation, format_totals
     from deploy.topics import require_topics
     from schemas.service.connection import KafkaSettings
     from schemas.service.health import always_ok
@@ -124,8 +124,8 @@ def publish(connector: Connector, *, once: bool, since: datetime | None) -> None
                 runner.run_once()
             else:
                 runner.run_forever()
-            reconciled = [] if process.stop.is_set() else list(reconciliation(connector.name, runner.reconcile()))
+            reconciled = [] if process.stop.is_set() else list(format_reconciliation(connector.name, runner.reconcile()))
         finally:
             runner.close()
-    for line in [*totals(connector.name, runner.states), *reconciled]:
+    for line in [*format_totals(connector.name, runner.states), *reconciled]:
         click.echo(line)

@@ -54,7 +54,7 @@ class FeedBars:
         self._progress.update(self._tasks[feed], completed=share, records=read.total(), path=path)
 
 
-def totals(connector: str, states: Mapping[str, ConnectorState]) -> Iterator[str]:
+def format_totals(connector: str, states: Mapping[str, ConnectorState]) -> Iterator[str]:
     """Yield one line per feed: its records by outcome, over all runs of the connector."""
     feeds: dict[str, list[ConnectorState]] = {}
     for stream, state in sorted(states.items()):
@@ -69,7 +69,7 @@ def totals(connector: str, states: Mapping[str, ConnectorState]) -> Iterator[str
         yield f"{connector} {feed}: {read:,} read = {outcomes}{where}"
 
 
-def reconciliation(connector: str, counted: Iterable[tuple[str, Window, int, int | None]]) -> Iterator[str]:
+def format_reconciliation(connector: str, counted: Iterable[tuple[str, Window, int, int | None]]) -> Iterator[str]:
     """Yield one line per backfilled stream: the records read in its window, and the source's own count of that window."""
     for stream, window, read, count in counted:
         line = f"{connector} {stream}: {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC: {read:,} read"

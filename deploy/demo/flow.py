@@ -50,7 +50,7 @@ class Flow(NamedTuple):
         return sum(stage.waiting for stage in self.stages)
 
 
-def consumers() -> dict[str, tuple[str, frozenset[str]]]:
+def list_consumers() -> dict[str, tuple[str, frozenset[str]]]:
     """Return the consumer group and the topics of every stage of the chain."""
     steps = {step.name: (WORK_GROUP, frozenset(step.topics)) for step in (Identify, Link, Join)}
     stores = {f"store {name}": (f"touchline-sink-{name}", frozenset({table.topic})) for name, table in load_tables().items()}
@@ -74,7 +74,7 @@ class FlowReader:
 
         Raises RetryableError while Kafka is away.
         """
-        stages = consumers()
+        stages = list_consumers()
         try:
             self._read_states()
             committed = self._read_committed({group for group, _ in stages.values()})

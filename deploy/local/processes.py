@@ -37,11 +37,11 @@ def start_supervisor(home: Path, output: Path) -> psutil.Process:
     return psutil.Process(pid)
 
 
-def supervisors(home: Path) -> list[psutil.Process]:
+def find_supervisors(home: Path) -> list[psutil.Process]:
     return _find_running({str(home): {SUPERVISOR}})
 
 
-def services(home: Path) -> list[psutil.Process]:
+def find_services(home: Path) -> list[psutil.Process]:
     """Return the processes of Kafka and ClickHouse, program or library."""
     return _find_running({str(service.config(home)): {service.MARKER, "server"} for service in SERVICES})
 

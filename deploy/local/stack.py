@@ -70,8 +70,8 @@ def _start(home: Path, step: Step) -> Stack:
 
 
 def _end_all(home: Path) -> None:
-    processes.end(processes.supervisors(home), SUPERVISOR_STOP_SECONDS)
-    processes.end(processes.services(home), SERVICE_STOP_SECONDS)
+    processes.end(processes.find_supervisors(home), SUPERVISOR_STOP_SECONDS)
+    processes.end(processes.find_services(home), SERVICE_STOP_SECONDS)
     state.state_file(home).unlink(missing_ok=True)
 
 

@@ -41,7 +41,7 @@ PARTS = ("Guarantee", "Lag", "[Dd]elete[sd]", "Permissions", "Tested")
 
 
 @pytest.fixture
-def opened(case: Path, tmp_path: Path) -> Iterator[Open]:
+def open_source(case: Path, tmp_path: Path) -> Iterator[Open]:
     name = case.relative_to(FOLDER).parts[0]
     if case.name == "requests.json":
         with delivering(name, case) as connector:
@@ -51,7 +51,7 @@ def opened(case: Path, tmp_path: Path) -> Iterator[Open]:
         yield lambda: open_connector(name, case, {})
         return
     if case.name == "rows.json":
-        yield lambda: import_module(f"connectors.{name}.cases.source").opened(case)
+        yield lambda: import_module(f"connectors.{name}.cases.source").open_source(case)
         return
     with Server(name, tmp_path).running() as server:
         server.peer.items = {str(number): item for number, item in enumerate(json.loads(case.read_text(encoding="utf-8")))}
@@ -105,8 +105,8 @@ def case_name(case: Path) -> str:
 
 
 @pytest.mark.parametrize("case", CASES + REQUESTS, ids=case_name)
-def test_input_becomes_the_expected_touchpoints_and_dead_letters(case: Path, opened: Open) -> None:
-    found, expected = outcome(opened()), case.with_name("expected.json")
+def test_input_becomes_the_expected_touchpoints_and_dead_letters(case: Path, open_source: Open) -> None:
+    found, expected = outcome(open_source()), case.with_name("expected.json")
     if not expected.exists():
         expected.write_text(f"{json.dumps(found, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
         pytest.fail(f"{expected} was missing and now holds the actual output: read every line, correct the mapping, run again")
@@ -114,12 +114,12 @@ def test_input_becomes_the_expected_touchpoints_and_dead_letters(case: Path, ope
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_name)
-def test_reading_resumes_after_any_batch_without_loss(case: Path, opened: Open) -> None:
-    for stream, batches in read_all(opened()).items():
+def test_reading_resumes_after_any_batch_without_loss(case: Path, open_source: Open) -> None:
+    for stream, batches in read_all(open_source()).items():
         whole = [letter.letter_id for _, part in batches for letter in part.dead_letters]
         published = [value[5:21] for _, part in batches for _, value in part.touchpoints]
         for cut, (last, _) in enumerate(batches, 1):
-            connector = opened()
+            connector = open_source()
             list(connector.list_streams({}))
             spec = every_record(connector, stream)
             before = StreamDeduplication(None, spec)
@@ -134,8 +134,8 @@ def test_reading_resumes_after_any_batch_without_loss(case: Path, opened: Open) 
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_name)
-def test_cursors_are_small_json(case: Path, opened: Open) -> None:
-    for batches in read_all(opened()).values():
+def test_cursors_are_small_json(case: Path, open_source: Open) -> None:
+    for batches in read_all(open_source()).values():
         assert all(len(json.dumps(dict(batch.cursor))) < 65_536 for batch, _ in batches)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import CoordinatorLoadInProgressError
 
-from deploy.demo.flow import consumers
+from deploy.demo.flow import list_consumers
 from schemas.errors import RecordError, RetryableError
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import Fields, decode
@@ -93,7 +93,7 @@ def read_committed_offsets() -> Committed:
     """Return the next offset by group, topic and partition. Raises RetryableError while a restarted broker loads its groups."""
     admin = KafkaAdminClient(**KafkaSettings().kafka_python())
     try:
-        groups = admin.list_group_offsets(sorted({group for group, _ in consumers().values()}))
+        groups = admin.list_group_offsets(sorted({group for group, _ in list_consumers().values()}))
     except CoordinatorLoadInProgressError as error:
         raise RetryableError("Kafka is still loading the committed offsets") from error
     finally:

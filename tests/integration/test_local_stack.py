@@ -141,7 +141,7 @@ def process_ids(found: Stack) -> list[int]:
 
 
 def assert_no_process(home: Path, *ids: int) -> None:
-    assert processes.supervisors(home) + processes.services(home) == []
+    assert processes.find_supervisors(home) + processes.find_services(home) == []
     assert [pid for pid in ids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE] == []
 
 
@@ -399,8 +399,8 @@ def test_two_ups_at_once_start_one_stack(home: Path) -> None:
     for thread in threads:
         thread.join()
     assert [result.returncode for result in results] == [0, 0], [result.stderr for result in results]
-    assert len(processes.supervisors(home)) == 1
-    assert len(processes.services(home)) == 2
+    assert len(processes.find_supervisors(home)) == 1
+    assert len(processes.find_services(home)) == 2
 
 
 def test_down_leaves_no_process_and_is_harmless_twice(home: Path, running: Stack) -> None:
@@ -417,7 +417,7 @@ def test_killed_supervisor_leaves_no_orphan(home: Path, running: Stack, then: st
     os.kill(running.supervisor_pid, signal.SIGKILL)
     done = touchline(home, then)
     assert done.returncode == 0, done.stderr
-    assert not [process for process in processes.services(home) if process.pid in ids]
+    assert not [process for process in processes.find_services(home) if process.pid in ids]
     if then == "up":
         assert query(home, "SELECT 1") == "1"
     else:
@@ -436,7 +436,7 @@ def test_interrupted_up_leaves_no_process(home: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "TOUCHLINE_HOME": str(home), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     waiting = subprocess.Popen([TOUCHLINE, "up"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     with waiting:
-        eventually(lambda: len(processes.services(home)) == 2)
+        eventually(lambda: len(processes.find_services(home)) == 2)
         waiting.send_signal(signal.SIGINT)
         _, output = waiting.communicate(timeout=60)
     assert waiting.returncode == 1
@@ -447,7 +447,7 @@ def test_interrupted_up_leaves_no_process(home: Path, tmp_path: Path) -> None:
 def test_removed_home_folder_ends_the_stack(home: Path, running: Stack) -> None:
     ids = process_ids(running)
     shutil.rmtree(home)
-    eventually(lambda: not processes.supervisors(home) + processes.services(home))
+    eventually(lambda: not processes.find_supervisors(home) + processes.find_services(home))
     assert_no_process(home, *ids)
 
 

@@ -44,7 +44,7 @@ def version(request: pytest.FixtureRequest) -> int:
     return number
 
 
-def opened(cap: Cap, version: int, **others: Any) -> Connector:
+def open_source(cap: Cap, version: int, **others: Any) -> Connector:
     given = {"name": "sap", "url": cap.url(version), "odata": version, "username": USER, "password": PASSWORD, "page": 100}
     return Connector(ODataSettings(**{**given, **others}))
 
@@ -66,7 +66,7 @@ OLD = Window(None, DAY + timedelta(days=1))
 
 @pytest.mark.parametrize("page", [100, 2_000])  # a page within one instant, and more than the server sends at once
 def test_each_order_is_read_once_across_equal_times_and_server_pages(cap: Cap, version: int, page: int) -> None:
-    connector = opened(cap, version, page=page)
+    connector = open_source(cap, version, page=page)
     assert Counter(record.key for record in read(connector, window=OLD)) == Counter(f"{one:010}" for one in range(ORDERS))
     assert connector.count("sales_orders", OLD) == ORDERS
     assert connector.count("sales_orders", Window(DAY + timedelta(milliseconds=2), OLD.end)) == ORDERS - 2 * SAME
@@ -74,7 +74,7 @@ def test_each_order_is_read_once_across_equal_times_and_server_pages(cap: Cap, v
 
 
 def test_both_versions_give_the_same_events(cap: Cap) -> None:
-    found = [opened(cap, version) for version in (2, 4)]
+    found = [open_source(cap, version) for version in (2, 4)]
     two, four = ({one.event_id: one for one in orders(connector, window=OLD)} for connector in found)
     assert two.keys() == four.keys()
     first = next(iter(two.values()))
@@ -85,14 +85,14 @@ def test_both_versions_give_the_same_events(cap: Cap) -> None:
 
 
 def test_check_counts_rows_and_names_setting_to_change(cap: Cap, version: int) -> None:
-    connector = opened(cap, version, streams={"sales_orders": None, "deliveries": None})
+    connector = open_source(cap, version, streams={"sales_orders": None, "deliveries": None})
     assert "sales_orders" in connector.check()
     connector.close()
-    wrong = opened(cap, version, password="wrong")
+    wrong = open_source(cap, version, password="wrong")
     with pytest.raises(AuthError, match=r"set TOUCHLINE_.*_PASSWORD"):
         wrong.check()
     wrong.close()
-    other = opened(cap, 6 - version, url=cap.url(version))
+    other = open_source(cap, 6 - version, url=cap.url(version))
     with pytest.raises(ConfigError):
         other.check()
     other.close()
@@ -108,7 +108,7 @@ def test_expanded_items_and_custom_fields_are_read(cap: Cap, version: int) -> No
         "expand": {"to_Item": ["Material"]},
         "fields": ["YY1_Channel_SDH"],
     }
-    connector = opened(cap, version, streams={"sales_orders": given})
+    connector = open_source(cap, version, streams={"sales_orders": given})
     time.sleep(1.1)  # the server's `Date` has no fractions
     [found] = [one for one in orders(connector, window=Window(OLD.end)) if one.order_id == f"{number:010}"]
     assert found.product == "TG11"
@@ -119,7 +119,7 @@ def test_expanded_items_and_custom_fields_are_read(cap: Cap, version: int) -> No
 def test_each_change_within_a_day_is_an_event_for_rows_with_dates(cap: Cap, version: int) -> None:
     today = datetime.now(UTC).date().isoformat()
     path = f"/API_OUTBOUND_DELIVERY_SRV/A_OutbDeliveryHeader('{8_000 + version}')"
-    connector = opened(cap, version, streams={"deliveries": None})
+    connector = open_source(cap, version, streams={"deliveries": None})
     found: dict[UUID, str] = {}
     for goods, proof in (("A", "A"), ("C", "A"), ("C", "C")):
         fields = {"OverallGoodsMovementStatus": goods, "OverallProofOfDeliveryStatus": proof}
@@ -153,7 +153,7 @@ def test_kill_at_each_step_loses_nothing_and_totals_are_exact(cap: Cap, migrated
     kill_at_each_step(path, kafka, "odata", **{secret_variable(name, "password"): PASSWORD})
     code, _, err = wait_for_exit(connect(path, kafka, "--once"), 120)
     assert code == 0, err
-    connector = opened(cap, 2, name=name)
+    connector = open_source(cap, 2, name=name)
     assert set(published(kafka, name)) == {one.event_id.bytes for one in touchpoints(connector)}
     connector.close()
     state = states(kafka, name)["sales_orders"]
@@ -175,7 +175,7 @@ def test_rejected_order_is_event_and_deleted_order_only_changes_count(cap: Cap, 
     cap.order(910_001, "DELETE")
     time.sleep(1.1)
     assert wait_for_exit(connect(path, kafka, "--once"))[0] == 0
-    connector = opened(cap, 2, name=name)
+    connector = open_source(cap, 2, name=name)
     found = {one.order_id: one for one in orders(connector, window=Window(OLD.end))}
     assert found["0000910000"].type == "order.cancelled"
     assert found["0000910000"].event_id.bytes in published(kafka, name)

@@ -107,7 +107,7 @@ def write_settings(folder: Path, server: Server, name: str = "peer", table: dict
     return path
 
 
-def opened(folder: Path, server: Server, table: dict[str, Any] | None = None, **changes: Any) -> Connector:
+def open_source(folder: Path, server: Server, table: dict[str, Any] | None = None, **changes: Any) -> Connector:
     found = open_connector("sql", write_settings(folder, server, table=table, **changes), {})
     assert isinstance(found, Connector)
     OPENED.append(found)
@@ -153,7 +153,7 @@ def test_slow_transaction_is_awaited_and_is_lost_without_waiting(server: Server,
     settle()
     shop.run(INSERT, 2, "quick")
     settle()
-    careless, careful = (opened(tmp_path, server, wait_for_transactions=wait, late_seconds=0) for wait in (False, True))
+    careless, careful = (open_source(tmp_path, server, wait_for_transactions=wait, late_seconds=0) for wait in (False, True))
     first, lost = read(careless)
     waited, cursor = read(careful)
     slow.run("COMMIT")
@@ -171,7 +171,7 @@ def test_late_seconds_finds_slow_transaction_without_waiting(server: Server, sho
     settle()
     shop.run(INSERT, 2, "quick")
     settle()
-    connector = opened(tmp_path, server, wait_for_transactions=False, late_seconds=30)
+    connector = open_source(tmp_path, server, wait_for_transactions=False, late_seconds=30)
     first, cursor = read(connector)
     slow.run("COMMIT")
     slow.close()
@@ -185,7 +185,7 @@ def test_transaction_without_write_is_awaited(server: Server, shop: Session, tmp
     settle()
     shop.run(INSERT, 2, "quick")
     settle()
-    connector = opened(tmp_path, server, late_seconds=0)
+    connector = open_source(tmp_path, server, late_seconds=0)
     waited, cursor = read(connector)
     slow.run(INSERT, 1, "slow")
     slow.run("COMMIT")
@@ -199,7 +199,7 @@ def test_each_row_is_read_once_under_many_writers(server: Server, shop: Session,
     """Read while six sessions keep transactions open for up to 1.5 seconds and commit them in any order."""
     randomness, writers, number = random.Random(7), [server.session() for _ in range(6)], 0
     open_until: dict[int, float] = {}
-    connector, cursor, found = opened(tmp_path, server, late_seconds=0), None, Counter[int]()
+    connector, cursor, found = open_source(tmp_path, server, late_seconds=0), None, Counter[int]()
     end = time.monotonic() + 8
     while time.monotonic() < end or open_until:
         for place, writer in enumerate(writers):
@@ -226,17 +226,17 @@ def test_each_row_is_read_once_under_many_writers(server: Server, shop: Session,
 
 def test_rows_of_one_time_are_read_once_across_pages_and_after_any_batch(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 35, minutes=0)
-    connector = opened(tmp_path, server)
+    connector = open_source(tmp_path, server)
     batches = list(connector.read("orders", None))
     assert [len(batch.records) for batch in batches] == [10, 10, 10, 5]
     for cut, batch in enumerate(batches[:-1], 1):
-        rest, _ = read(opened(tmp_path, server), batch.cursor)
+        rest, _ = read(open_source(tmp_path, server), batch.cursor)
         assert keys(rest) == list(range(10 * cut + 1, 36))
 
 
 def test_at_most_two_pages_are_in_memory(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 60)
-    assert 0 < max_live_objects(opened(tmp_path, server).read("orders", None), Record, 6) <= 20
+    assert 0 < max_live_objects(open_source(tmp_path, server).read("orders", None), Record, 6) <= 20
 
 
 def test_backfill_reads_rows_before_start_and_matches_count(
@@ -260,7 +260,7 @@ def test_backfill_reads_rows_before_start_and_matches_count(
 
 def test_change_is_another_event_and_mark_is_delete(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 2)
-    connector = opened(tmp_path, server)
+    connector = open_source(tmp_path, server)
     before, cursor = read(connector)
     shop.run(f"UPDATE orders SET gone = true, changed_at = {'now()' if server.kind == 'postgresql' else 'now(6)'} WHERE id = 1")
     settle()
@@ -272,7 +272,7 @@ def test_change_is_another_event_and_mark_is_delete(server: Server, shop: Sessio
 
 def test_deleted_keys_are_reported_once(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 40)
-    connector = opened(tmp_path, server, table={"gone": {"every_seconds": 1, "map": GONE}})
+    connector = open_source(tmp_path, server, table={"gone": {"every_seconds": 1, "map": GONE}})
     assert list(connector.list_streams({})) == ["orders", "orders.gone"]
     first, cursor = read(connector, None, "orders.gone")
     shop.run("DELETE FROM orders WHERE id BETWEEN 8 AND 20")
@@ -292,7 +292,7 @@ def test_deleted_keys_are_reported_once(server: Server, shop: Session, tmp_path:
 
 def test_closed_connection_is_reopened_without_loss(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 25)
-    connector = opened(tmp_path, server)
+    connector = open_source(tmp_path, server)
     batches = connector.read("orders", None)
     first = next(batches)
     if server.kind == "postgresql":
@@ -307,7 +307,7 @@ def test_closed_connection_is_reopened_without_loss(server: Server, shop: Sessio
 
 def test_window_matches_count_of_database(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 30)
-    connector = opened(tmp_path, server)
+    connector = open_source(tmp_path, server)
     start = datetime.now(UTC) - timedelta(days=1) + timedelta(minutes=10.5)
     window = Window(start, start + timedelta(minutes=10))
     assert len(read(connector, None, window=window)[0]) == connector.count("orders", window) == 10
@@ -320,7 +320,7 @@ def test_times_outside_of_calendar_are_rejected_and_reading_continues(server: Se
     else:
         shop.run("SET sql_mode = ''")
         shop.run("INSERT INTO orders (id, customer, changed_at) VALUES (8, 'a', 0), (9, 'b', 0)")
-    batches = list(opened(tmp_path, server).read("orders", None))
+    batches = list(open_source(tmp_path, server).read("orders", None))
     assert [type(one).__name__ for batch in batches for one in batch.records] == [
         "RejectedRecord",
         "RejectedRecord",
@@ -331,29 +331,29 @@ def test_times_outside_of_calendar_are_rejected_and_reading_continues(server: Se
 
 def test_check_reports_each_fault_in_one_line(server: Server, shop: Session, tmp_path: Path) -> None:
     fill(shop, 1)
-    assert "reads orders" in opened(tmp_path, server).check()
+    assert "reads orders" in open_source(tmp_path, server).check()
     shop.run("INSERT INTO orders (id, customer, changed_at) VALUES (5, 'ahead', %s)", datetime.now(UTC) + timedelta(days=2))
-    assert "in local time?" in opened(tmp_path, server).check()
+    assert "in local time?" in open_source(tmp_path, server).check()
     with pytest.raises(ConfigError, match=r"^orders cannot be read .*columns"):
-        opened(tmp_path, server, table={"columns": ["customer", "total", "gone", "nope"]}).check()
+        open_source(tmp_path, server, table={"columns": ["customer", "total", "gone", "nope"]}).check()
     with pytest.raises(RetryableError, match="does the server run"):
-        opened(tmp_path, server, url=server.url.replace(str(server.port), "9")).check()
+        open_source(tmp_path, server, url=server.url.replace(str(server.port), "9")).check()
     shop.run(f"CREATE OR REPLACE VIEW slow AS SELECT o.* FROM orders o WHERE {SLEEP[server.kind]} IS NOT NULL")
     if server.kind == "postgresql":
         shop.run("GRANT SELECT ON slow TO reader")
     with pytest.raises(RetryableError, match=r"^slow takes longer than timeout_seconds: is there an index"):
-        opened(tmp_path, server, table={"table": "slow"}, timeout_seconds=1).check()
+        open_source(tmp_path, server, table={"table": "slow"}, timeout_seconds=1).check()
     shop.run("DROP VIEW slow")
     with patch.dict(os.environ, TOUCHLINE_PEER_PASSWORD="wrong"), pytest.raises(AuthError, match="TOUCHLINE_PEER_PASSWORD"):
-        opened(tmp_path, server).check()
+        open_source(tmp_path, server).check()
     right = ("pg_read_all_stats", "GRANT pg_read_all_stats TO", "REVOKE pg_read_all_stats FROM")
     if server.kind == "mariadb":
         right = ("PROCESS", "GRANT PROCESS ON *.* TO", "REVOKE PROCESS ON *.* FROM")
     shop.run(f"{right[2]} reader")
     try:
         with pytest.raises(ConfigError, match=right[0]):
-            opened(tmp_path, server).check()
-        assert "reads orders" in opened(tmp_path, server, wait_for_transactions=False, late_seconds=60).check()
+            open_source(tmp_path, server).check()
+        assert "reads orders" in open_source(tmp_path, server, wait_for_transactions=False, late_seconds=60).check()
     finally:
         shop.run(f"{right[1]} reader")
 
@@ -366,9 +366,11 @@ def test_duplicate_key_and_missing_time_are_reported(server: Server, shop: Sessi
         if server.kind == "postgresql":
             shop.run("GRANT SELECT ON twice, timeless TO reader")
         with pytest.raises(ConfigError, match=r"^tables.orders.key: two rows of .* have the same id: name a unique column$"):
-            read(opened(tmp_path, server, table={"table": "twice"}))
-        assert "none with a readable time: is changed_at null" in opened(tmp_path, server, table={"table": "timeless"}).check()
-        assert "none with a readable time" not in opened(tmp_path, server).check()
+            read(open_source(tmp_path, server, table={"table": "twice"}))
+        assert (
+            "none with a readable time: is changed_at null" in open_source(tmp_path, server, table={"table": "timeless"}).check()
+        )
+        assert "none with a readable time" not in open_source(tmp_path, server).check()
     finally:
         shop.run("DROP VIEW twice")
         shop.run("DROP VIEW timeless")
@@ -395,7 +397,7 @@ def test_column_without_time_is_rejected_before_first_row(
     try:
         if server.kind == "postgresql":
             shop.run("GRANT SELECT ON odd TO reader")
-        connector = opened(tmp_path, server, table={"table": "odd"})
+        connector = open_source(tmp_path, server, table={"table": "odd"})
         for action in (connector.check, lambda: read(connector)):
             with pytest.raises(ConfigError, match=f"^tables.orders.{message}"):
                 action()
@@ -408,12 +410,12 @@ def test_mariadb_names_wrong_database_and_missing_certificate(server: Server, sh
         pytest.skip("PostgreSQL: libpq and the check report these errors")
     for database in ("mysql", "nowhere"):
         with pytest.raises(ConfigError, match=rf"^url: the server has no database {database}, .*\(error 1044\)"):
-            opened(tmp_path, server, url=server.url.replace("/shop", f"/{database}")).check()
+            open_source(tmp_path, server, url=server.url.replace("/shop", f"/{database}")).check()
     with pytest.raises(ConfigError, match=r"^url: ssl_ca: /nowhere.pem cannot be used: No such file or directory$"):
-        opened(tmp_path, server, url=f"{server.url}?ssl_ca=/nowhere.pem").check()
+        open_source(tmp_path, server, url=f"{server.url}?ssl_ca=/nowhere.pem").check()
     (tmp_path / "ca.pem").write_text("no certificate")
     with pytest.raises(ConfigError, match=r"ca.pem cannot be used: it contains no certificates$"):
-        opened(tmp_path, server, url=f"{server.url}?ssl_ca={tmp_path / 'ca.pem'}").check()
+        open_source(tmp_path, server, url=f"{server.url}?ssl_ca={tmp_path / 'ca.pem'}").check()
 
 
 def test_kill_at_each_step_neither_loses_nor_repeats_rows(server: Server, shop: Session, tmp_path: Path, migrated: Stack) -> None:

@@ -133,7 +133,7 @@ def manifest(folder: Path, cap: Cap, name: str = "sap", system: str = "sap-s4", 
     )
 
 
-def opened(settings: Path) -> Connector:
+def open_source(settings: Path) -> Connector:
     found = open_connector("taps", settings, {})
     assert isinstance(found, Connector)
     return found
@@ -166,7 +166,7 @@ def keys(records: list[Record]) -> Counter[str]:
 
 def test_tap_reads_each_row_once_and_then_changes(server: Server, shop: Session, tmp_path: Path) -> None:
     shop.run(FILL)
-    connector = opened(tap(tmp_path, server))
+    connector = open_source(tap(tmp_path, server))
     assert connector.check() == "tap-postgres has 1 streams; reads orders"
     found, cursor = read(connector)
     assert keys(found) == Counter(str(number) for number in range(1, ROWS + 1))
@@ -184,29 +184,29 @@ def test_tap_reads_each_row_once_and_then_changes(server: Server, shop: Session,
 
 def test_abandoned_tap_continues_at_its_state(server: Server, shop: Session, tmp_path: Path) -> None:
     shop.run(FILL)
-    connector = opened(tap(tmp_path, server))
+    connector = open_source(tap(tmp_path, server))
     batches = connector.read("orders", None)
     first = [next(batches) for _ in range(5)]
     batches.close()  # type: ignore[attr-defined]
     before = [record for batch in first for record in batch.records if isinstance(record, Record)]
     assert len(before) == 2_500
-    after, _ = read(opened(tap(tmp_path, server)), first[-1].cursor)
+    after, _ = read(open_source(tap(tmp_path, server)), first[-1].cursor)
     assert keys(before + after) == Counter(str(number) for number in range(1, ROWS + 1))
 
 
 def test_check_of_tap_reports_each_fault_in_one_line(server: Server, shop: Session, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^streams.orders.stream: tap-postgres has no public-nothing; it has public-orders$"):
-        opened(tap(tmp_path, server, stream="public-nothing")).check()
+        open_source(tap(tmp_path, server, stream="public-nothing")).check()
     with (
         patch.dict(os.environ, SHOP_PASSWORD="wrong"),
         pytest.raises(RetryableError, match=r"^tap-postgres ended with exit code 1: see .*log$"),
     ):
-        opened(tap(tmp_path, server)).check()
+        open_source(tap(tmp_path, server)).check()
     assert "password authentication failed" in (tmp_path / "tap.log").read_text()
     with patch.dict(os.environ):
         del os.environ["SHOP_PASSWORD"]
         with pytest.raises(ConfigError, match=r"^config.password: set the environment variable SHOP_PASSWORD$"):
-            opened(tap(tmp_path, server)).check()
+            open_source(tap(tmp_path, server)).check()
 
 
 @pytest.mark.slow
@@ -234,7 +234,7 @@ def test_order_of_tap_moves_risk_of_customer(line: Line, server: Server, shop: S
 
 
 def test_manifest_reads_each_order_once_and_then_changes(cap: Cap, tmp_path: Path) -> None:
-    connector = opened(manifest(tmp_path, cap))
+    connector = open_source(manifest(tmp_path, cap))
     assert connector.check() == "source-declarative-manifest has 1 streams; reads orders"
     batches = list(connector.read("orders", None))
     found = [record for batch in batches for record in batch.records if isinstance(record, Record)]
@@ -243,7 +243,7 @@ def test_manifest_reads_each_order_once_and_then_changes(cap: Cap, tmp_path: Pat
     assert max(len(batch.records) for batch in batches) == 500
     cursor = batches[-1].cursor
     assert read(connector, cursor)[0] == []
-    after, _ = read(opened(manifest(tmp_path, cap)), batches[2].cursor)
+    after, _ = read(open_source(manifest(tmp_path, cap)), batches[2].cursor)
     assert keys(found[:1_500] + after) == keys(found)
     cap.order(910_000, "PUT", SoldToParty="5", OverallSDProcessStatus="A")
     found, cursor = read(connector, cursor)
@@ -258,7 +258,7 @@ def test_manifest_reads_each_order_once_and_then_changes(cap: Cap, tmp_path: Pat
 
 def test_check_of_manifest_reports_fault_in_one_line(cap: Cap, tmp_path: Path) -> None:
     with pytest.raises(RetryableError, match=r"^source-declarative-manifest cannot read its source: see .*tap.log$"):
-        opened(manifest(tmp_path, cap, password="${SHOP_PASSWORD}")).check()
+        open_source(manifest(tmp_path, cap, password="${SHOP_PASSWORD}")).check()
     assert "401" in (tmp_path / "tap.log").read_text()
 
 
@@ -273,7 +273,7 @@ def test_kill_at_each_step_neither_loses_nor_repeats_orders(cap: Cap, tmp_path: 
     eventually(lambda: not running(tmp_path), 20)
     code, out, err = wait_for_exit(connect(settings, kafka, "--once", "--no-restart", connector="taps"), 240)
     assert code == 0, out + err
-    connector = opened(manifest(tmp_path, cap, name))
+    connector = open_source(manifest(tmp_path, cap, name))
     records, _ = read(connector)
     assert set(published(kafka, name)) == {connector.map_record(record).event_id.bytes for record in records}
     (state,) = states(kafka, name).values()

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.contract import Window
 from connectors.runtime.mode import BackfillMode
-from deploy.connect.output import FeedBars, reconciliation, show_preview, totals
+from deploy.connect.output import FeedBars, format_reconciliation, format_totals, show_preview
 from schemas.errors import ConfigError
 from schemas.records.connector_state import ConnectorState
 from tests.harness.connector_peers import Server
@@ -49,7 +49,7 @@ def test_bars_are_hidden_without_terminal(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_totals_are_one_line_per_feed() -> None:
-    assert list(totals("c", {name: state(name, 10) for name in ("orders:a", "orders:b", "posts")})) == [
+    assert list(format_totals("c", {name: state(name, 10) for name in ("orders:a", "orders:b", "posts")})) == [
         "c orders: 20 read = 14 published + 4 dead letters + 2 repeated, from 2 files",
         "c posts: 10 read = 7 published + 2 dead letters + 1 repeated",
     ]
@@ -65,7 +65,7 @@ def test_totals_are_one_line_per_feed() -> None:
     ],
 )
 def test_backfill_reports_records_read_and_count_of_source(count: int | None, text: str) -> None:
-    assert list(reconciliation("c", [("posts", WINDOW, 1_025, count)])) == [
+    assert list(format_reconciliation("c", [("posts", WINDOW, 1_025, count)])) == [
         f"c posts: 2026-03-01 00:00 to 2026-03-03 00:00 UTC: {text}"
     ]
 

@@ -35,7 +35,7 @@ def protocol(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def opened(folder: Path, protocol: str, config: dict[str, Any] | None = None, **changes: Any) -> Connector:
+def open_source(folder: Path, protocol: str, config: dict[str, Any] | None = None, **changes: Any) -> Connector:
     stream = {
         "stream": NAMES[protocol],
         "source": "erp",
@@ -100,17 +100,17 @@ def leftover_folders() -> list[Path]:
 
 def test_read_resumed_after_any_batch_neither_loses_nor_repeats_rows(tmp_path: Path, protocol: str) -> None:
     wanted = fill(tmp_path, 20)
-    whole = list(opened(tmp_path, protocol).read("orders", None))
+    whole = list(open_source(tmp_path, protocol).read("orders", None))
     assert [len(batch.records) for batch in whole] == [7, 7, 6, 0]
     for cut in range(1, len(whole)):
         before = Counter(key for batch in whole[:cut] for key in keys(batch))
-        after, _ = read(opened(tmp_path, protocol), whole[cut - 1].cursor)
+        after, _ = read(open_source(tmp_path, protocol), whole[cut - 1].cursor)
         assert before + after == wanted, f"after batch {cut}"
 
 
 def test_batch_without_state_has_500_rows_and_rows_are_read_once(tmp_path: Path, protocol: str) -> None:
     wanted = fill(tmp_path, 1_200)
-    connector = opened(tmp_path, protocol, {"state_every": 1_000_000})
+    connector = open_source(tmp_path, protocol, {"state_every": 1_000_000})
     batches = connector.read("orders", None)
     first = [next(batches), next(batches)]
     del batches
@@ -122,13 +122,13 @@ def test_batch_without_state_has_500_rows_and_rows_are_read_once(tmp_path: Path,
 @pytest.mark.parametrize("every", [500, 1_000_000])
 def test_at_most_two_batches_are_in_memory(tmp_path: Path, protocol: str, every: int) -> None:
     fill(tmp_path, 8 * MAX_BATCH_RECORDS)
-    batches = opened(tmp_path, protocol, {"state_every": every}).read("orders", None)
+    batches = open_source(tmp_path, protocol, {"state_every": every}).read("orders", None)
     assert 0 < max_live_objects(batches, Record, 8) <= 2 * MAX_BATCH_RECORDS
 
 
 def test_crash_repeats_only_rows_beyond_the_remembered_hashes(tmp_path: Path) -> None:
     wanted = fill(tmp_path, 6_000)
-    connector = opened(tmp_path, "singer", {"state_every": 1_000_000})
+    connector = open_source(tmp_path, "singer", {"state_every": 1_000_000})
     batches = connector.read("orders", None)
     first = [next(batches) for _ in range(11)]
     del batches
@@ -138,7 +138,7 @@ def test_crash_repeats_only_rows_beyond_the_remembered_hashes(tmp_path: Path) ->
 
 def test_later_round_reads_only_new_rows(tmp_path: Path, protocol: str) -> None:
     fill(tmp_path, 20)
-    connector = opened(tmp_path, protocol)
+    connector = open_source(tmp_path, protocol)
     _, cursor = read(connector)
     assert read(connector, cursor)[0] == Counter()
     fill(tmp_path, 22)
@@ -148,20 +148,20 @@ def test_later_round_reads_only_new_rows(tmp_path: Path, protocol: str) -> None:
 @pytest.mark.parametrize("kind", ["die", "half"])
 def test_failed_tap_is_retried_from_its_last_state(tmp_path: Path, protocol: str, kind: str) -> None:
     wanted = fill(tmp_path, 20)
-    broken = opened(tmp_path, protocol, {"fault": {"kind": kind, "after": 10}})
+    broken = open_source(tmp_path, protocol, {"fault": {"kind": kind, "after": 10}})
     batches = broken.read("orders", None)
     first = next(batches)
     assert len(first.records) == 7
     with pytest.raises(RetryableError, match="exit code 3" if kind == "die" else "middle of a line"):
         next(batches)
-    assert Counter(keys(first)) + read(opened(tmp_path, protocol), first.cursor)[0] == wanted
+    assert Counter(keys(first)) + read(open_source(tmp_path, protocol), first.cursor)[0] == wanted
     assert leftover_folders() == []
 
 
 def test_hanging_tap_is_ended_with_its_children(tmp_path: Path, protocol: str) -> None:
     fill(tmp_path, 20)
     fault = {"kind": "hang", "after": 10, "pids": str(tmp_path / "pids")}
-    connector = opened(tmp_path, protocol, {"fault": fault}, timeout_seconds=2)
+    connector = open_source(tmp_path, protocol, {"fault": fault}, timeout_seconds=2)
     with pytest.raises(RetryableError, match="wrote nothing for 2 s, longer than timeout_seconds"):
         read(connector)
     eventually(lambda: not any(is_alive(int(pid)) for pid in (tmp_path / "pids").read_text().split()), 5)
@@ -170,7 +170,7 @@ def test_hanging_tap_is_ended_with_its_children(tmp_path: Path, protocol: str) -
 def test_abandoned_tap_is_ended_at_once(tmp_path: Path, protocol: str) -> None:
     fill(tmp_path, 20)
     fault = {"kind": "hang", "after": 10, "pids": str(tmp_path / "pids")}
-    batches = opened(tmp_path, protocol, {"fault": fault}).read("orders", None)
+    batches = open_source(tmp_path, protocol, {"fault": fault}).read("orders", None)
     next(batches)
     eventually((tmp_path / "pids").exists, 20)
     began = time.monotonic()
@@ -193,7 +193,7 @@ def test_rows_before_silence_are_published_during_silence(tmp_path: Path, monkey
     fill(tmp_path, 20)
     monkeypatch.setattr("connectors.taps.process.QUIET_SECONDS", 0.5)
     fault = {"kind": "hang", "after": 10, "pids": str(tmp_path / "pids")}
-    batches = opened(tmp_path, "singer", {"fault": fault, "state_every": 1_000_000}).read("orders", None)
+    batches = open_source(tmp_path, "singer", {"fault": fault, "state_every": 1_000_000}).read("orders", None)
     found = [len(next(batches).records) for _ in range(8)]
     assert sum(found) == 10
     assert found[-1] == 0
@@ -201,7 +201,7 @@ def test_rows_before_silence_are_published_during_silence(tmp_path: Path, monkey
 
 def test_config_error_of_airbyte_source_is_config_error(tmp_path: Path) -> None:
     fill(tmp_path, 20)
-    connector = opened(tmp_path, "airbyte", {"fault": {"kind": "config", "after": 10}})
+    connector = open_source(tmp_path, "airbyte", {"fault": {"kind": "config", "after": 10}})
     with pytest.raises(ConfigError, match=r"^tap.py reports a wrong config: see .*log$"):
         read(connector)
     assert "no such account" in (tmp_path / "log").read_text()
@@ -232,21 +232,21 @@ def test_config_error_of_airbyte_source_is_config_error(tmp_path: Path) -> None:
 )
 def test_check_names_setting_to_change(tmp_path: Path, protocol: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        opened(tmp_path, protocol, **changes).check()
+        open_source(tmp_path, protocol, **changes).check()
 
 
 def test_failed_check_is_retryable(tmp_path: Path) -> None:
     with pytest.raises(RetryableError, match=r"^tap.py cannot read its source: see .*log$"):
-        opened(tmp_path, "airbyte", {"fault": {"kind": "unreachable"}}).check()
+        open_source(tmp_path, "airbyte", {"fault": {"kind": "unreachable"}}).check()
     with pytest.raises(RetryableError, match=r"ended with exit code 1: see .*log$"):
-        opened(tmp_path, "singer", command=[sys.executable, "-c", "raise SystemExit(1)"]).check()
+        open_source(tmp_path, "singer", command=[sys.executable, "-c", "raise SystemExit(1)"]).check()
 
 
 @pytest.mark.parametrize(("key", "count"), [(["id", "customer"], 2), (["id"], 2), (["changed_at"], 1), ([], 2)])
 def test_rows_are_identified_by_all_key_columns_or_by_hash(tmp_path: Path, protocol: str, key: list[str], count: int) -> None:
     rows = [{"id": one, "changed_at": "2026-03-01T00:00:00Z", "customer": other} for one, other in (("a-b", "c"), ("a", "b-c"))]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    connector = opened(tmp_path, protocol, {"key": key})
+    connector = open_source(tmp_path, protocol, {"key": key})
     found = [one for batch in connector.read("orders", None) for one in batch.records if isinstance(one, Record)]
     assert len(found) == 2
     assert len({connector.map_record(record).event_id for record in found}) == count
@@ -258,14 +258,14 @@ def test_tap_does_not_inherit_touchline_variables(tmp_path: Path) -> None:
         patch.dict(os.environ, TOUCHLINE_SHOP_TOKEN="secret", SHOP="open"),
         pytest.raises(ConfigError, match="returned no catalog"),
     ):
-        opened(tmp_path, "singer", command=[sys.executable, "-c", program]).check()
+        open_source(tmp_path, "singer", command=[sys.executable, "-c", program]).check()
 
 
 def test_too_long_line_is_rejected_and_reading_continues(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     with (tmp_path / "rows.jsonl").open("a") as rows:
         rows.write("x" * 9_000_000 + '\n{"id": 7, "changed_at": "2026-03-02T00:00:00Z", "customer": "c7"}\n')
-    found = [one for batch in opened(tmp_path, "singer").read("orders", None) for one in batch.records]
+    found = [one for batch in open_source(tmp_path, "singer").read("orders", None) for one in batch.records]
     assert [type(one) for one in found] == [Record, RejectedRecord, Record]
     assert isinstance(found[1], RejectedRecord)
     assert (found[1].size, found[1].error.reason) == (9_000_000, "too_long")

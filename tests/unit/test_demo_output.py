@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from deploy.demo.answers import INPUTS, JOURNEY, PAIN_POINTS, QUESTIONS, RISKIEST, SCORES, Question, answer_table
-from deploy.demo.flow import Flow, Source, Stage, consumers
+from deploy.demo.flow import Flow, Source, Stage, list_consumers
 from deploy.demo.inputs import Input
 from deploy.demo.output import compute_progress, flow_table, progress_line, render_flow
 from schemas.wire.topics import TOPICS
@@ -53,7 +53,7 @@ ANSWERS: list[tuple[Question, list[str], tuple[object, ...]]] = [
 
 def flow(read: int, done: int) -> Flow:
     sources = [Source("cdnow", min(read, 69_659), read, 0, 0), Source("telecom", max(0, read - 69_659), read, 550, 0)]
-    return Flow(sources, [Stage(name, done, 1_955_507) for name in consumers()])
+    return Flow(sources, [Stage(name, done, 1_955_507) for name in list_consumers()])
 
 
 def rendered(shown: RenderableType, width: int = WIDTH) -> str:
@@ -108,6 +108,6 @@ def test_waiting_is_the_sum_over_stages() -> None:
 
 
 def test_flow_covers_every_topic_that_is_read() -> None:
-    covered = set().union(*(topics for _, topics in consumers().values()))
+    covered = set().union(*(topics for _, topics in list_consumers().values()))
     unread = {topic.name for topic in TOPICS} - covered
     assert all(name.endswith("-state") for name in unread), unread

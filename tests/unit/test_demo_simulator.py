@@ -13,7 +13,7 @@ import pytest
 
 from deploy.demo.simulator.company import DUPLICATED, generate, simulate
 from deploy.demo.simulator.parameters import DEFAULTS
-from deploy.demo.simulator.truth import clusters
+from deploy.demo.simulator.truth import find_clusters
 from schemas.records.touchpoint import Touchpoint
 from tests.harness.demo_drops import map_drops
 
@@ -107,7 +107,7 @@ def test_exact_identifiers_form_expected_clusters(company: Path, touchpoints: li
     def canonical(one: Touchpoint) -> tuple[tuple[str, str], ...]:
         return tuple((found.kind, found.value.rpartition("/")[2]) for found in one.identifiers)
 
-    found = clusters(canonical(one) for _, one in touchpoints)
+    found = find_clusters(canonical(one) for _, one in touchpoints)
     expected = [cluster for row in read_truth(company, "customers") for cluster in row["clusters"]]
     assert sorted(map(sorted, found)) == sorted(sorted(map(tuple, cluster)) for cluster in expected)
 
@@ -124,8 +124,8 @@ def test_duplicate_contact_is_joined_only_by_later_call() -> None:
         rows = [one for one in simulated.records if one.event.person == person]
         joining = [one for one in rows if {person.duplicate.contact, person.email} <= {value for _, value in one.known}]
         assert [one.event.type for one in joining] == ["call.logged"]
-        apart = clusters(one.known for one in rows if one.at < joining[0].at)
-        assert len(clusters(one.known for one in rows)) < len(apart)
+        apart = find_clusters(one.known for one in rows if one.at < joining[0].at)
+        assert len(find_clusters(one.known for one in rows)) < len(apart)
 
 
 def test_addresses_and_numbers_have_several_spellings(company: Path) -> None:

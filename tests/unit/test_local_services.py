@@ -172,7 +172,7 @@ def test_other_processes_are_never_found_as_services(tmp_path: Path) -> None:
     reader = psutil.Popen([sys.executable, "-c", "import time; time.sleep(30)", str(config)])
     with reader:
         try:
-            assert processes.services(tmp_path) == []
+            assert processes.find_services(tmp_path) == []
         finally:
             reader.kill()
 
@@ -186,12 +186,12 @@ def test_password_is_made_once_and_read_by_its_owner_only(tmp_path: Path) -> Non
 
 
 def test_every_user_that_may_log_in_needs_the_password() -> None:
-    users = ET.fromstring(server.users("secret")).find("users")
+    users = ET.fromstring(server.render_users("secret")).find("users")
     assert users is not None
     passwords = {user.tag: user.findtext("password_sha256_hex") for user in users if user.find("networks/ip") is not None}
     assert passwords.pop("default") is None  # its only session is the library's own
     assert set(passwords.values()) == {hashlib.sha256(b"secret").hexdigest()}
-    assert "secret" not in server.users("secret")
+    assert "secret" not in server.render_users("secret")
 
 
 CONFINED = """

@@ -48,7 +48,7 @@ class Rows(Cluster):
             yield self.held[topic][begin:position], position
 
 
-def opened(rows: Path) -> Connector:
+def open_source(rows: Path) -> Connector:
     """Return the connector of a case's `source.yaml` with the records of the case."""
     settings = DebeziumSettings.model_validate(yaml.safe_load(rows.with_name("source.yaml").read_text(encoding="utf-8")))
     return Connector(settings, Rows(settings, json.loads(rows.read_text(encoding="utf-8"))))

@@ -37,7 +37,7 @@ PAGE = 10
 UNKNOWN_FIELDS = True
 MAX_ROWS = 7
 PATH = "/API_SALES_ORDER_SRV/A_SalesOrder"
-SHOWN = re.compile(r"/Date\((\d+)\+0000\)/")
+SHOWN_TIME = re.compile(r"/Date\((\d+)\+0000\)/")
 TERM = re.compile(r"\(*(\w+) (ge|lt|gt) (?:datetimeoffset'([^']+)'|'([^']*)')\)*")
 COMPARED: dict[str, Callable[[Any, Any], bool]] = {"ge": operator.ge, "lt": operator.lt, "gt": operator.gt}
 FORM = "application/x-www-form-urlencoded"
@@ -98,7 +98,7 @@ class Peer:
             return 200, len(rows)
         sent = rows[: min(int(query["$top"]), MAX_ROWS)]
         more = {"__next": "https://elsewhere.example/"} if len(sent) < min(len(rows), int(query["$top"])) else {}
-        return 200, {"d": {"results": [_selected(row, query["$select"]) for row in sent], **more}}
+        return 200, {"d": {"results": [_select_properties(row, query["$select"]) for row in sent], **more}}
 
     def _token(self, headers: Mapping[str, str], body: bytes) -> tuple[int, Any]:
         signed = b64encode(f"{SETTINGS['username']}:{SECRETS['password']}".encode()).decode()
@@ -113,7 +113,7 @@ class Peer:
     def _rows(self, condition: str | None, order: str) -> list[dict[str, Any]]:
         rows = [row for row in self.items.values() if condition is None or _holds(condition, row)]
         rows.sort(key=_key, reverse=order != "SalesOrder")
-        return rows if order == "SalesOrder" else sorted(rows, key=_shown)
+        return rows if order == "SalesOrder" else sorted(rows, key=_shown_milliseconds)
 
 
 def _holds(condition: str, row: dict[str, Any]) -> bool:
@@ -125,10 +125,12 @@ def _term(text: str, row: dict[str, Any]) -> bool:
     assert match, text
     if match[3] is None:
         return COMPARED[match[2]](_key(row), match[4])
-    return _shown(row) >= 0 and COMPARED[match[2]](_shown(row), _milliseconds(datetime.fromisoformat(match[3])))
+    return _shown_milliseconds(row) >= 0 and COMPARED[match[2]](
+        _shown_milliseconds(row), _milliseconds(datetime.fromisoformat(match[3]))
+    )
 
 
-def _selected(row: dict[str, Any], select: str) -> dict[str, Any]:
+def _select_properties(row: dict[str, Any], select: str) -> dict[str, Any]:
     names = {name.partition("/")[0] for name in select.split(",")}
     described = {"__metadata": {"uri": "https://elsewhere.example/"}, "to_Partner": {"__deferred": {"uri": "elsewhere"}}}
     return {**described, **{name: value for name, value in row.items() if name in names}}
@@ -138,8 +140,8 @@ def _key(row: dict[str, Any]) -> str:
     return row["SalesOrder"] or ""
 
 
-def _shown(row: dict[str, Any]) -> int:
-    match = SHOWN.fullmatch(row["LastChangeDateTime"] or "")
+def _shown_milliseconds(row: dict[str, Any]) -> int:
+    match = SHOWN_TIME.fullmatch(row["LastChangeDateTime"] or "")
     return int(match[1]) if match else -1
 
 

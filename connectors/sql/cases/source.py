@@ -59,7 +59,7 @@ def _is_after(at: str, key: Any, place: Place) -> bool:
     return not place.at or at > place.at or (at == place.at and (place.key is None or key > place.key))
 
 
-def opened(rows: Path) -> Connector:
+def open_source(rows: Path) -> Connector:
     """Return the connector of a case's `source.yaml` with the rows of the case."""
     given = yaml.safe_load(rows.with_name("source.yaml").read_text(encoding="utf-8"))
     settings = SqlSettings.model_validate({**given, "password": "-"})

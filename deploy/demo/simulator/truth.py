@@ -25,7 +25,7 @@ def write(lives: Iterable[Life], records: Iterable[Record], folder: Path, end: d
     for record in records:
         seen[record.event.person.number].append(record.known)
         counts[record.feed, record.event.type] += 1
-    _lines(folder / "customers.jsonl", (_customer(life, clusters(seen[life.person.number]), end) for life in lives))
+    _lines(folder / "customers.jsonl", (_customer(life, find_clusters(seen[life.person.number]), end) for life in lives))
     _lines(
         folder / "counts.jsonl",
         (
@@ -35,7 +35,7 @@ def write(lives: Iterable[Life], records: Iterable[Record], folder: Path, end: d
     )
 
 
-def clusters(known: Iterable[Known]) -> list[list[Identifier]]:
+def find_clusters(known: Iterable[Known]) -> list[list[Identifier]]:
     """Return the clusters of identifiers that share a record, directly or through others: the best result of exact matching."""
     found: list[set[Identifier]] = []
     for together in known:

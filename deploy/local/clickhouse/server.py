@@ -92,7 +92,7 @@ def data(home: Path) -> Path:
 def prepare(home: Path, ports: Ports) -> None:
     for folder in (data(home), home / NAME / "files"):
         folder.mkdir(parents=True, exist_ok=True)
-    (home / NAME / "users.xml").write_text(users(make_password(home)))
+    (home / NAME / "users.xml").write_text(render_users(make_password(home)))
     config(home).write_text(render(home, ports))
 
 
@@ -152,7 +152,7 @@ def make_password(home: Path) -> str:
     return path.read_text()
 
 
-def users(password: str) -> str:
+def render_users(password: str) -> str:
     """Return users and roles, with the analyst's grants on the columns that hold no personal data."""
     grants = "\n        ".join(f"<query>{grant}</query>" for grant in make_analyst_grants(view_statements()))
     text = (HERE / "users.xml").read_text().replace("<!-- columns of touchline_unmasked -->", grants)
