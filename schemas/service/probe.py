@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from schemas.errors import ConfigError, RetryableError, TouchlineError
 from schemas.service.tls import TlsSettings
@@ -83,7 +84,7 @@ def open_tls(server: Server) -> ssl.SSLSocket:
     context = server.tls.ssl_context()
     plain = open_socket(server)
     try:
-        return context.wrap_socket(plain, server_hostname=server.host)
+        return start_tls(context, plain, server.host)
     except ssl.SSLCertVerificationError as error:
         plain.close()
         if error.verify_code in OUTSIDE_OF_VALIDITY:
@@ -96,6 +97,23 @@ def open_tls(server: Server) -> ssl.SSLSocket:
             raise ConfigError(f"{server} does not speak TLS: {server.no_tls_hint}") from None
         text = f"{server} ends the TLS handshake ({_reason(error)}): look into the server's log"
         raise RetryableError(f"{text}, or where it does not speak TLS, {server.no_tls_hint}") from None
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """TLS socket that is closed after a reset before the handshake; Python 3.11 leaves it open, and its owner never sees it."""
+
+    def getpeername(self) -> Any:
+        try:
+            return super().getpeername()
+        except OSError:
+            self.close()
+            raise
+
+
+def start_tls(context: ssl.SSLContext, plain: socket.socket, host: str) -> ssl.SSLSocket:
+    """Handshake over a connected socket, which the result replaces. Raises OSError with every socket closed."""
+    context.sslsocket_class = _ClosingSocket
+    return context.wrap_socket(plain, server_hostname=host)
 
 
 def answers_in_plaintext(server: Server) -> bool:
@@ -115,7 +133,7 @@ def speaks_tls(server: Server) -> bool:
     context.verify_mode = ssl.CERT_NONE
     with open_socket(server) as plain:
         try:
-            context.wrap_socket(plain, server_hostname=server.host).close()
+            start_tls(context, plain, server.host).close()
         except ssl.SSLError as error:
             return "ALERT" in (error.reason or "")
         except OSError:

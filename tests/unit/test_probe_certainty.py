@@ -3,9 +3,12 @@
 A ConfigError ends a process for good, and its supervisor does not restart it.
 """
 
+import gc
 import socket
+import ssl
 import struct
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +27,7 @@ from sinks.connection import ClickHouseSettings, diagnose_clickhouse
 from tests.harness.tcp_server import tcp_server
 from tests.harness.tls_certificates import Certificates, make_certificates
 from tests.harness.tls_proxy import tls_port
+from tests.harness.waiting import eventually
 
 Answer = Callable[[bytes], bytes]  # from the bytes of one message; an empty answer closes the connection
 TLS_BYTES = 6_000  # more than a server sends during a handshake
@@ -253,3 +257,26 @@ def test_each_confirmation_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", waits.append)
     assert isinstance(probe.confirm(lambda: ConfigError("wrong")), ConfigError)
     assert waits == [1.0]
+
+
+def test_reset_before_the_handshake_leaves_no_open_socket() -> None:
+    def reset(connected: socket.socket, _number: int) -> None:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with tcp_server(reset) as port, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        plain = socket.create_connection(("127.0.0.1", port))
+        eventually(lambda: not _is_connected(plain))
+        with pytest.raises(OSError, match=r"."):
+            probe.start_tls(context, plain, "localhost")
+        gc.collect()
+    assert not [each for each in caught if issubclass(each.category, ResourceWarning)]
+
+
+def _is_connected(plain: socket.socket) -> bool:
+    try:
+        plain.getpeername()
+    except OSError:
+        return False
+    return True
