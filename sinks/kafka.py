@@ -18,7 +18,7 @@ from schemas.service.waiting import REPORT_SECONDS, RETRY_SECONDS
 
 MEGABYTE = 1024 * 1024
 MAX_RECORD_BYTES = 8 * MEGABYTE
-# A chunk ends with the first step that reaches one of the two limits. It holds at most one fetch: CHUNK_BYTES and one record.
+# A chunk ends with the first step that reaches one of the two limits.
 CHUNK_RECORDS, CHUNK_BYTES, STEP_RECORDS = 25_000, 8 * MEGABYTE, 1_000
 POLL_MS = 500
 CLOSE_SECONDS = 2.0
@@ -89,11 +89,16 @@ async def has_topic(client: AIOKafkaConsumer, topic: str) -> bool:
 
 
 async def poll(client: AIOKafkaConsumer) -> Records:
-    """Return the next records by partition, in their order; an empty dict after half a second without any."""
+    """Return the next records by partition, in their order; an empty dict after half a second without any.
+
+    The first step takes one record, each further one as many of the average size as fit the rest of the chunk: one fetch of
+    large compressed records would otherwise fill the memory.
+    """
     records: Records = {}
     count = volume = 0
     while count < CHUNK_RECORDS and volume < CHUNK_BYTES:
-        step = await client.getmany(timeout_ms=0 if records else POLL_MS, max_records=STEP_RECORDS)
+        fitting = (CHUNK_BYTES - volume) * count // max(volume, 1)
+        step = await client.getmany(timeout_ms=0 if records else POLL_MS, max_records=max(1, min(STEP_RECORDS, fitting)))
         if not step:
             break
         for partition, some in step.items():
