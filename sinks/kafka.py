@@ -91,14 +91,14 @@ async def has_topic(client: AIOKafkaConsumer, topic: str) -> bool:
 async def poll(client: AIOKafkaConsumer) -> Records:
     """Return the next records by partition, in their order; an empty dict after half a second without any.
 
-    The first step takes one record, each further one as many of the average size as fit the rest of the chunk: one fetch of
-    large compressed records would otherwise fill the memory.
+    The first step takes one record. Each further one takes as many of the average size as fit the rest of the chunk, and at most
+    doubles it: one fetch of large compressed records would otherwise fill the memory.
     """
     records: Records = {}
     count = volume = 0
     while count < CHUNK_RECORDS and volume < CHUNK_BYTES:
         fitting = (CHUNK_BYTES - volume) * count // max(volume, 1)
-        step = await client.getmany(timeout_ms=0 if records else POLL_MS, max_records=max(1, min(STEP_RECORDS, fitting)))
+        step = await client.getmany(timeout_ms=0 if records else POLL_MS, max_records=max(1, min(STEP_RECORDS, fitting, count)))
         if not step:
             break
         for partition, some in step.items():

@@ -275,7 +275,7 @@ def test_kafka_data_cannot_be_read_by_file(secret_home: Path) -> None:
         "SELECT * FROM s3('http://127.0.0.1:1/bucket/x', CSV, 'a String')",
         "SELECT * FROM executable('x', CSV, 'a String')",
         "SELECT * FROM remote('127.0.0.1:1', system.one)",
-        "SELECT 1 INTO OUTFILE '/tmp/x'",
+        "SELECT 1 INTO OUTFILE 'x.csv'",
         "CREATE TABLE default.x (a String) ENGINE = File(CSV)",
         "CREATE TEMPORARY TABLE x (a String) ENGINE = File(CSV)",
         "INSERT INTO FUNCTION file('x.csv', CSV, 'a String') VALUES ('x')",
