@@ -1,5 +1,6 @@
 """Fixtures with a real Kafka and ClickHouse in a folder of their own, stopped at the end of the run."""
 
+import logging
 import os
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.harness.stack import TOUCHLINE, running_stack
 # How long a single example takes says nothing on a machine that does other things as well.
 settings.register_profile("touchline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("touchline")
+OUR_PACKAGES = ("connectors", "deploy", "schemas", "sinks", "streams")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,6 +44,21 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         folders: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
         for left in folders.getbasetemp().rglob("stack.json"):
             down(left.parent)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _log_levels_stay() -> Iterator[None]:
+    """Fail a module that leaves a logger changed: the tests after it in the same process would miss records."""
+    before = _log_levels()
+    yield
+    changed = {name: level for name, level in _log_levels().items() if level != before.get(name, (False, logging.NOTSET))}
+    assert not changed, f"restore the level of these loggers: {', '.join(changed)}"
+
+
+def _log_levels() -> dict[str, tuple[bool, int]]:
+    """Return whether each of our loggers is disabled, and its own level. A new logger has level 0."""
+    loggers = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    return {each.name: (each.disabled, each.level) for each in loggers if each.name.partition(".")[0] in OUR_PACKAGES}
 
 
 @pytest.fixture(scope="session")

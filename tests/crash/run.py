@@ -5,8 +5,8 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -36,6 +36,19 @@ Answer = TypeVar("Answer")
 STANDSTILL_SECONDS = 60.0
 
 
+@contextmanager
+def quiet_clients() -> Iterator[None]:
+    """Silence the producer of poison, which logs errors while Kafka is down. Other tests of the same process need its log."""
+    levels = {name: logging.getLogger(name).level for name in ("aiokafka", "sinks.kafka")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
 class Outcome(NamedTuple):
     """The outcome of a run: injuries by kind, points that no process passed, and the verdict."""
 
@@ -57,8 +70,6 @@ class Run:
         self.expected = Expected()
         self.client = ClickHouse()
         self.commits_ahead: list[str] = []
-        for client in ("aiokafka", "sinks.kafka"):  # the producer of poison logs errors while Kafka is down
-            logging.getLogger(client).setLevel(logging.CRITICAL)
         run_touchline("migrate")
         self.poison = Poison(seed)
         self.drops.drop()
@@ -66,7 +77,7 @@ class Run:
 
     def play(self, acts: list[Act]) -> Outcome:
         """Run all acts, wait until the line is idle, and compare the results."""
-        with self.line, closing(self.client):
+        with quiet_clients(), self.line, closing(self.client):
             asyncio.run(self._run_acts(acts))
             self._wait_until_idle()
             self.line.stop()
