@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -23,8 +24,10 @@ OUR_PACKAGES = ("connectors", "deploy", "schemas", "sinks", "streams")
 def pytest_configure(config: pytest.Config) -> None:
     """Let Java start Kafka with its first compiler only: that takes half the processor time.
 
-    kafka-python 3.0.12 reads its protocol files by functions that Python 3.11 calls deprecated.
+    kafka-python 3.0.12 reads its protocol files by functions that Python 3.11 calls deprecated. A shell starts its background
+    jobs with SIGINT ignored, which every process of a test would inherit.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     config.addinivalue_line("filterwarnings", "ignore:(open|read)_text is deprecated:DeprecationWarning")
 
