@@ -7,13 +7,15 @@ import msgspec
 from schemas.wire.codec import Fields
 
 OrderKey = tuple[int, bytes]
+NODE_BYTES = 8
 
 
 class Touchpoint(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The fields of a touchpoint that a signal may read.
 
     `at` is in milliseconds since 1970, `amount` in ten-thousandths of the currency; ids are UUID bytes. Fields that the
-    touchpoint's source does not have are None.
+    touchpoint's source does not have are None. `nodes` holds the first 8 bytes of each identifier id, the strongest
+    identifier first.
     """
 
     at: int
@@ -34,6 +36,7 @@ class Touchpoint(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ticket_id: str | None = None
     delay_days: float | None = None
     wait_seconds: float | None = None
+    nodes: bytes = b""
 
     def order_key(self) -> OrderKey:
         """Return the sort key of the event-time order; the id breaks ties within one millisecond."""
@@ -46,8 +49,8 @@ decode_touchpoint = msgspec.msgpack.Decoder(Touchpoint).decode
 decode_touchpoints = msgspec.msgpack.Decoder(list[Touchpoint]).decode
 
 
-def encode_touchpoint(fields: Fields, stage: str) -> bytes:
-    """Return the packed touchpoint of a source's record and its journey stage."""
+def encode_touchpoint(fields: Fields, stage: str, identifiers: Iterable[bytes] = ()) -> bytes:
+    """Return the packed touchpoint of a source's record, its journey stage and the ids of its identifiers by rank."""
     get = fields.get
     return _encode(
         Touchpoint(
@@ -69,6 +72,7 @@ def encode_touchpoint(fields: Fields, stage: str) -> bytes:
             get("ticket_id"),
             get("delay_days"),
             get("wait_seconds"),
+            b"".join(each[:NODE_BYTES] for each in identifiers),
         )
     )
 

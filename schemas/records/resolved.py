@@ -11,7 +11,8 @@ class Resolved(BaseModel):
     `customer_id` is the customer at the time of resolution (`customer_id_then` in the view). `stage` is the journey stage of
     the touchpoint's type, empty if the journey definition has none. `touchpoint` holds the record as its connector
     published it, in the wire format, so that no step encodes it again. `seen` holds the fields that signals read, in the
-    codec of the state (`streams/touchpoint.py`).
+    codec of the state (`streams/touchpoint.py`). `identifiers` holds the ids of the touchpoint's identifiers by rank, the
+    strongest first.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -20,6 +21,7 @@ class Resolved(BaseModel):
     stage: str
     seen: bytes
     touchpoint: bytes
+    identifiers: list[Id] | None = None
 
 
 class Edge(BaseModel):
@@ -61,6 +63,38 @@ class Moved(BaseModel):
     customer_id: Id
     from_customer: Id
     touchpoints: bytes
+
+
+class History(BaseModel):
+    """Part of the whole history of a customer, which replaces the customer's row. Topic `touchline.resolved`, key: customer id.
+
+    Parts follow each other in event-time order. The first one empties the row; with `keep_existing`, the touchpoints of the row
+    stay in the history. `touchpoints` is in the codec of the state (`streams/touchpoint.py`).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    customer_id: Id
+    is_first: bool
+    is_last: bool
+    keep_existing: bool
+    touchpoints: bytes
+
+
+class CustomerRevision(BaseModel):
+    """Revision of a customer's rows. Topic `touchline.customers`, key: customer id bytes.
+
+    Rows whose version is below `revision` * 2**40 were replaced. With `is_complete` false, the customer has touchpoints that its
+    journeys and signals do not include, and needs a rebuild. `touchpoints` is the number of folded touchpoints.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    customer_id: Id
+    revision: int
+    is_complete: bool
+    touchpoints: int
+    at: Instant
 
 
 class Tick(BaseModel):

@@ -17,8 +17,9 @@ from schemas.errors import ConfigError
 from schemas.records.connector_state import ConnectorState
 from schemas.records.dead_letter import DeadLetter, Replay
 from schemas.records.families import FAMILIES
+from schemas.records.identity import Conflict, Decision, Evidence, Member, Route
 from schemas.records.readings import Journey, Reading
-from schemas.records.resolved import Edge, Merge, Moved, Resolved, Tick
+from schemas.records.resolved import CustomerRevision, Edge, History, Merge, Moved, Resolved, Tick
 from schemas.wire.avro import derive
 from schemas.wire.reader import Reader, compile_reader
 
@@ -28,7 +29,14 @@ MODELS: dict[str, type[BaseModel]] = {
     "resolved": Resolved,
     "edge": Edge,
     "merge": Merge,
+    "member": Member,
+    "evidence": Evidence,
+    "route": Route,
+    "conflict": Conflict,
+    "decision": Decision,
     "moved": Moved,
+    "history": History,
+    "customer": CustomerRevision,
     "tick": Tick,
     "reading": Reading,
     "journey": Journey,

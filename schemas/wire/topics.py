@@ -19,6 +19,7 @@ SATISFACTION = "touchline.satisfaction"
 CHURN = "touchline.churn"
 SIGNALS = "touchline.signals"
 IDENTITY_STATE = "touchline.identity-state"
+CUSTOMERS = "touchline.customers"
 CUSTOMER_STATE = "touchline.customer-state"
 
 
@@ -49,6 +50,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(SATISFACTION, PARTITIONS),
     Topic(CHURN, PARTITIONS),
     Topic(SIGNALS, PARTITIONS),
+    Topic(CUSTOMERS, PARTITIONS, compacted=True),
     Topic(IDENTITY_REQUESTS, 1),
     Topic(IDENTITY, 1, compacted=True),
     Topic(IDENTITY_STATE, 1, compacted=True),
