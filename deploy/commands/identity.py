@@ -25,8 +25,9 @@ def show(*, customer: str, as_json: bool) -> None:
 
     Example: touchline identity show ann@example.com
     """
-    from deploy.explain.customer import parse_lookup, to_json
+    from deploy.explain.customer import to_json
     from deploy.explain.output import show_identity
+    from deploy.identity.lookup import parse_lookup
     from deploy.services import name_services
     from deploy.terminal.console import console
 

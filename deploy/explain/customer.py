@@ -1,14 +1,8 @@
-"""Records of one customer as plain values, and the identifier or id that names the customer. Pure."""
+"""Records of one customer as plain values. Pure."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
-
-from schemas.errors import ConfigError
-from schemas.records.identifiers import GLOBAL_KINDS, normalise
-
-PHONE_CHARACTERS = "+0123456789 ()/-."
 
 
 class TimelineEntry(NamedTuple):
@@ -115,39 +109,6 @@ class CustomerHistory(NamedTuple):
     readings: list[Reading]
 
 
-class Candidate(NamedTuple):
-    """One possible meaning of a text: a normalised value of one kind, or of any system's kind where `kind` is None."""
-
-    kind: str | None
-    value: str
-
-
-class Lookup(NamedTuple):
-    """A customer id, or the identifiers that a text may mean."""
-
-    customer_id: UUID | None
-    candidates: tuple[Candidate, ...] = ()
-
-
-def parse_lookup(text: str) -> Lookup:
-    """Return the meaning of a customer id, `kind:value`, or a bare e-mail address, phone number or other identifier.
-
-    A bare text is also tried as it is: `0010000012` may be a phone number or the customer number of an ERP system.
-    Raises ConfigError for a text that can name no customer.
-    """
-    try:
-        return Lookup(UUID(text))
-    except ValueError:
-        pass
-    kind, colon, value = text.partition(":")
-    found = list(_list_candidates(kind, value) if colon else _guess_candidates(text))
-    if kind not in GLOBAL_KINDS and (bare := normalise("", text)):
-        found.append(Candidate(None, bare))
-    if not found:
-        raise ConfigError("this is no identifier: give a customer id, an e-mail address, a phone number, or kind:value")
-    return Lookup(None, tuple(found))
-
-
 def to_json(value: Any) -> Any:
     """Return the same value in JSON types: named tuples as objects, ids and times as text."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -157,14 +118,3 @@ def to_json(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value) if isinstance(value, UUID) else value
-
-
-def _list_candidates(kind: str, text: str) -> Iterator[Candidate]:
-    if kind and (value := normalise(kind, text)):
-        yield Candidate(kind, value)
-
-
-def _guess_candidates(text: str) -> Iterator[Candidate]:
-    yield from _list_candidates("email", text)
-    if not text.strip(PHONE_CHARACTERS):  # `A-1234567` has seven digits, too, but is no phone number
-        yield from _list_candidates("phone", text)

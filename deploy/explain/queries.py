@@ -6,17 +6,16 @@ from typing import Any
 from uuid import UUID
 
 from deploy.explain.customer import (
-    Candidate,
     CustomerHistory,
     Driver,
     Edge,
     Identity,
     Journey,
-    Lookup,
     Merge,
     Reading,
     TimelineEntry,
 )
+from deploy.identity.lookup import Candidate, Lookup
 from schemas.errors import ConfigError
 from sinks.clickhouse import ClickHouse
 
@@ -112,10 +111,10 @@ class CustomerReader:
 
         The views hide an erased customer and all that was merged into it, so it counts as no customer.
         """
-        customer = self._canonical(lookup.customer_id) if lookup.customer_id else self._find(lookup.candidates)
+        customer = self._canonical(lookup.id) if lookup.id else self._find(lookup.candidates)
         merges = [Merge(*row) for row in self._rows(MERGES, str(customer))]
         edges = [Edge(*row) for row in self._rows(EDGES, str(customer))]
-        if lookup.customer_id and not edges and not merges:
+        if lookup.id and not edges and not merges:
             raise ConfigError(UNKNOWN_ID)
         return Identity(customer, edges, merges)
 
