@@ -53,9 +53,10 @@ class Merge(BaseModel):
 
 
 class Moved(BaseModel):
-    """Touchpoints of a merged customer, moved to the customer that remains. Topic `touchline.resolved`, key: new customer id.
+    """Touchpoints that now belong to another customer. Topic `touchline.resolved`, key: new customer id.
 
-    `touchpoints` is in the codec of the state (`streams/touchpoint.py`).
+    `touchpoints` is in the codec of the state (`streams/touchpoint.py`). `lost` names touchpoints that also belong to the new
+    customer, but that no row keeps: the `nodes` of each, without repetition. The new customer then needs a rebuild.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,6 +64,7 @@ class Moved(BaseModel):
     customer_id: Id
     from_customer: Id
     touchpoints: bytes
+    lost: list[bytes] | None = None
 
 
 class History(BaseModel):
@@ -85,7 +87,8 @@ class CustomerRevision(BaseModel):
     """Revision of a customer's rows. Topic `touchline.customers`, key: customer id bytes.
 
     Rows whose version is below `revision` * 2**40 were replaced. With `is_complete` false, the customer has touchpoints that its
-    journeys and signals do not include, and needs a rebuild. `touchpoints` is the number of folded touchpoints.
+    journeys and signals do not include, and needs a rebuild. `touchpoints` is the number of folded touchpoints. `at` is the time
+    of the newest one, or 1970. The last record of a customer in the topic counts.
     """
 
     model_config = ConfigDict(frozen=True)
