@@ -6,8 +6,12 @@ The engine (`streams/engine`) reads, decodes, loads, publishes and commits. A st
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from schemas.errors import RecordError
+from schemas.errors import FatalError, RecordError
 from schemas.wire.codec import Fields
+
+
+class StateError(FatalError):
+    """The stored state cannot be used: its disk fails, or newer software wrote it. No record is to blame; the process ends."""
 
 
 class Record(NamedTuple):
@@ -100,9 +104,10 @@ class Step(Protocol):
     - `table` names its state and `changelog` the compacted topic that stores it. Both are empty for a step without state.
     - `row_group_prefix_bytes` forms row groups: a crash keeps or loses all rows whose keys share so many first bytes. With 0,
       each row is a group of its own.
+    - `max_row_bytes` limits each state row. A record that would make a larger row becomes a dead letter (`too_large`).
     - `process` is called with one chunk of one partition at a time, in order. The same records and rows must give the same
       outputs at any time. It passes a record that it cannot use to `refuse`, which makes it a dead letter. A record that
-      raises an error becomes a dead letter as well.
+      raises an error becomes a dead letter as well. A StateError ends the process.
     """
 
     @property
@@ -119,6 +124,9 @@ class Step(Protocol):
 
     @property
     def row_group_prefix_bytes(self) -> int: ...
+
+    @property
+    def max_row_bytes(self) -> int: ...
 
     def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         """Return the outputs of a chunk in order; put state changes into `rows`."""

@@ -4,10 +4,12 @@ from collections.abc import Iterable
 
 import msgspec
 
+from schemas.errors import RecordError
 from schemas.wire.codec import Fields
 
 OrderKey = tuple[int, bytes]
 NODE_BYTES = 8
+MAX_TOUCHPOINT_BYTES = 4096  # a state row holds dozens of touchpoints, and a late one rewrites a thousand in one batch
 
 
 class Touchpoint(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -50,9 +52,12 @@ decode_touchpoints = msgspec.msgpack.Decoder(list[Touchpoint]).decode
 
 
 def encode_touchpoint(fields: Fields, stage: str, identifiers: Iterable[bytes] = ()) -> bytes:
-    """Return the packed touchpoint of a source's record, its journey stage and the ids of its identifiers by rank."""
+    """Return the packed touchpoint of a source's record, its journey stage and the ids of its identifiers by rank.
+
+    Raises RecordError for a touchpoint that would not fit into state rows.
+    """
     get = fields.get
-    return _encode(
+    packed = _encode(
         Touchpoint(
             fields["occurred_at"],
             fields["event_id"],
@@ -75,6 +80,9 @@ def encode_touchpoint(fields: Fields, stage: str, identifiers: Iterable[bytes] =
             b"".join(each[:NODE_BYTES] for each in identifiers),
         )
     )
+    if len(packed) > MAX_TOUCHPOINT_BYTES:
+        raise RecordError("too_large", f"the fields that signals read have {len(packed):,} bytes, the limit is {MAX_TOUCHPOINT_BYTES:,}")
+    return packed
 
 
 def pack_touchpoints(touchpoints: Iterable[Touchpoint]) -> bytes:

@@ -65,6 +65,18 @@ REBALANCES = Counter(
 STUCK_PARTITIONS = Gauge(
     "touchline_stuck_partitions", "Partitions with waiting records and no progress for two minutes.", ["stage"]
 )
+STATE_ROW = Gauge(
+    "touchline_state_row_bytes", "Bytes of the largest state row that this stage has written since its start.", ["stage"]
+)
+SKIPPED = Counter(
+    "touchline_skipped_records",
+    "Records of a changelog or of touchline.identity that a worker could not read and skipped.",
+    ["topic"],
+)
+COPY_REMAINING = Gauge(
+    "touchline_copy_remaining_records", "Records that a worker still has to read into its copy of a topic before it starts.", ["topic"]
+)
+COPY_EXPIRED = Counter("touchline_copy_expired_rows", "Rows that a worker dropped from its copy of a topic by age.", ["topic"])
 RECOVERY_STUCK = Gauge("touchline_recovery_stuck", "1 if the recovery of state made no progress for two minutes, else 0.")
 SINK_INSERT = Histogram(
     "touchline_sink_insert_seconds", "Seconds of one insert into ClickHouse.", ["table"], buckets=DURATION_BUCKETS

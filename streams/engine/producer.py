@@ -11,11 +11,10 @@ from aiokafka import AIOKafkaProducer
 from schemas.errors import FatalError
 from schemas.service.connection import KafkaSettings
 from streams.contract import Output
+from streams.engine.limits import MAX_BATCH_BYTES, RECORD_OVERHEAD_BYTES
 
 MAX_RECORDS_IN_MEMORY = 20_000
 TARGET_BATCH_BYTES = 512 * 1024
-MAX_BATCH_BYTES = 4 * 1024 * 1024
-RECORD_OVERHEAD_BYTES = 32  # upper bound of the bytes that a record adds to its key and value
 Row = tuple[bytes, bytes]
 RowGroup = list[Row]
 OffsetRange = tuple[int, int]
@@ -29,11 +28,12 @@ class Producer:
         self._senders: dict[tuple[str, int], PartitionSender] = {}
 
     @classmethod
-    async def open(cls, settings: KafkaSettings) -> "Producer":
+    async def open(cls, settings: KafkaSettings, *, is_idempotent: bool = True) -> "Producer":
+        """Connect to Kafka. Only a producer that is not idempotent can continue after Kafka refused a record for its size."""
         client = AIOKafkaProducer(
             **settings.aiokafka(),
             acks="all",
-            enable_idempotence=True,
+            enable_idempotence=is_idempotent,
             compression_type="snappy",
             max_batch_size=MAX_BATCH_BYTES,
             max_request_size=8 * 1024 * 1024,

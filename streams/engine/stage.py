@@ -4,7 +4,8 @@ The order is the guarantee: at least once, and exactly once for readers, who ded
 leads to a replay with the same result:
 
 1. decode every record; a record that cannot be decoded or used becomes a dead letter
-2. load the state rows that the step needs, and let the step process the chunk
+2. load the state rows that the step needs, and let the step process the chunk. A record whose output or state row is too large
+   to publish becomes a dead letter (`limits.py`)
 3. publish the outputs and wait for the broker
 4. publish the dead letters and wait
 5. publish the changed rows to the changelog and wait
@@ -12,17 +13,23 @@ leads to a replay with the same result:
    changelog in the meantime, this worker was frozen and replaced: it ends
 7. acknowledge the chunk: from now on its offset may be committed
 
-No exception leaves the agent. An unknown exception ends the process, because Faust would commit past it.
+No exception leaves the agent. An unknown exception ends the process, because Faust would commit past it. After the restart,
+the stage processes the chunks that were in flight in isolation: it cuts a chunk that fails again into halves, until single
+records are left, and makes a dead letter of each record that still fails (`crashes.py`). Errors of Kafka, of the disk or of
+state that newer software wrote are no fault of a record: they end the process also in isolation.
 """
 
 import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+from msgspec import MsgspecError
 
 from schemas.errors import FatalError, RecordError
 from schemas.records.dead_letter import make_record_dead_letter
@@ -30,24 +37,48 @@ from schemas.service import telemetry
 from schemas.service.exit_codes import FATAL
 from schemas.wire.codec import decode, encode_model, extract_source_and_connector, extract_touchpoint
 from schemas.wire.topics import DEAD_LETTERS
-from streams.contract import Output, Record, Rows, Step
+from streams.contract import Output, Record, Rows, StateError, Step
+from streams.engine.crashes import ChunkRange, CrashLog
+from streams.engine.limits import Change, describe_excess, measure_largest_row
 from streams.engine.producer import Producer
 from streams.engine.store import Store, encode_stored_row
 
 log = logging.getLogger(__name__)
 MAX_CHUNKS_IN_FLIGHT = 8
 Refusal = tuple[Record, RecordError]
-Change = tuple[bytes, bytes]
-BAD_RECORD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+BAD_RECORD = (ArithmeticError, AttributeError, LookupError, MsgspecError, RecordError, TypeError, ValueError)
+REFUSED_BY_SIZE = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+
+class Result(NamedTuple):
+    """Result of a chunk before anything is published."""
+
+    records: list[Record]
+    outputs: list[Output]
+    dead_letters: list[Output]
+    changes: list[Change]
 
 
 class Stage:
-    """A step with its store and its producer. `store` is None for a step without state."""
+    """A step with its store and its producer. `store` is None for a step without state.
 
-    def __init__(self, step: Step, store: Callable[[], Store] | None, producer: Callable[[], Producer]) -> None:
+    `isolated_producer` opens the producer for chunks in isolation. It continues after Kafka refused a record for its size.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        store: Callable[[], Store] | None,
+        producer: Callable[[], Producer],
+        crashes: CrashLog | None = None,
+        isolated_producer: Callable[[], Awaitable[Producer]] | None = None,
+    ) -> None:
         self.step = step
         self._store = store
         self._producer = producer
+        self._crashes = crashes or CrashLog()
+        self._isolated_producer = isolated_producer
+        self._largest_row = 0
         self._published = telemetry.RECORDS.labels(step.name, "published")
         self._read = telemetry.RECORDS.labels(step.name, "read")
         self._seconds = telemetry.CHUNK.labels(step.name)
@@ -72,31 +103,79 @@ class Stage:
 
     async def _process_after(self, before: asyncio.Task[None] | None, event: Any, free: asyncio.Semaphore) -> None:
         """Process one chunk after the previous one of its partition."""
+        chunk, partition = event.value, event.message.partition
+        place = ChunkRange(chunk[0].topic, partition, chunk[0].offset, chunk[-1].offset)
+        self._crashes.in_flight.add(place)
         try:
             if before is not None:
                 await before
             with self._seconds.time():
-                await self.process_chunk(event.value, event.message.partition)
+                if self._crashes.covers(place):
+                    await self.process_isolated(chunk, partition)
+                else:
+                    await self.process_chunk(chunk, partition)
             event.message.is_done = True  # 7
             event.ack()
             free.release()
         except Exception:
+            self._crashes.record()
             log.critical(
                 "stage %s failed; the process ends, a restart continues at the last commit", self.step.name, exc_info=True
             )
             os._exit(FATAL)
+        finally:
+            self._crashes.in_flight.discard(place)
 
     async def process_chunk(self, chunk: Sequence[Any], partition: int) -> None:
         """Run steps 1 to 6 for one chunk of Kafka records."""
+        await self._publish(self._compute(chunk, partition), chunk, partition, self._producer())
+
+    async def process_isolated(self, chunk: Sequence[Any], partition: int) -> None:
+        """Run steps 1 to 6 for a chunk of an earlier crash. Each record that still fails alone becomes a dead letter."""
+        async with self._crashes.isolation:
+            producer = await self._isolated_producer() if self._isolated_producer else self._producer()
+            await self._isolate(chunk, partition, producer)
+
+    async def _isolate(self, chunk: Sequence[Any], partition: int, producer: Producer) -> None:
+        try:
+            result = self._compute(chunk, partition)
+        except StateError:
+            raise
+        except Exception as error:  # noqa: BLE001 - no exception of a record may end the process twice
+            reason = RecordError("crash", f"{self.step.name} failed with {type(error).__name__} and ended a worker")
+        else:
+            try:
+                await self._publish(result, chunk, partition, producer)
+            except REFUSED_BY_SIZE as error:
+                reason = RecordError("too_large", f"Kafka refused an output or a state row with {type(error).__name__}")
+            else:
+                return
+        if len(chunk) == 1:
+            log.error("stage %s makes a dead letter of %s/%d offset %d: %s", *self._name_record(chunk[0]), reason.detail)
+            await producer.publish([self._dead_letter(chunk[0], reason)])
+            return
+        middle = len(chunk) // 2
+        await self._isolate(chunk[:middle], partition, producer)
+        await self._isolate(chunk[middle:], partition, producer)
+
+    def _name_record(self, raw: Any) -> tuple[str, str, int, int]:
+        return self.step.name, raw.topic, raw.partition, raw.offset
+
+    def _compute(self, chunk: Sequence[Any], partition: int) -> Result:
+        """Run steps 1 and 2, which have no effect."""
         refusals: list[Refusal] = []
         records = self._decode(chunk, refusals)  # 1
         changes, outputs = self._fold(records, partition, refusals)  # 2
-        published = await self._producer().publish(outputs)  # 3
         dead_letters = [self._dead_letter(chunk[record.position], error) for record, error in refusals]
-        await self._producer().publish(dead_letters)  # 4
-        if changes and self._store:
-            rows = [(key, encode_stored_row(chunk[-1].offset, row)) for key, row in changes]
-            first, last = await self._producer().publish_rows(
+        return Result(records, outputs, dead_letters, changes)
+
+    async def _publish(self, result: Result, chunk: Sequence[Any], partition: int, producer: Producer) -> None:
+        """Run steps 3 to 6."""
+        published = await producer.publish(result.outputs)  # 3
+        await producer.publish(result.dead_letters)  # 4
+        if result.changes and self._store:
+            rows = [(key, encode_stored_row(chunk[-1].offset, row)) for key, row in result.changes]
+            first, last = await producer.publish_rows(
                 self.step.changelog, partition, rows, self.step.row_group_prefix_bytes
             )  # 5
             if not self._store().is_next(partition, first):
@@ -104,7 +183,8 @@ class Stage:
                     f"another worker wrote state of {self.step.name} partition {partition}: this worker has lost the partition"
                 )
             self._store().write(partition, rows, last)  # 6
-        self._count(len(chunk), published, records)
+            self._measure_rows(result.changes)
+        self._count(len(chunk), published, result.records)
 
     def _decode(self, chunk: Sequence[Any], refusals: list[Refusal]) -> list[Record]:
         records = []
@@ -117,18 +197,22 @@ class Stage:
         return records
 
     def _fold(self, records: list[Record], partition: int, refusals: list[Refusal]) -> tuple[list[Change], list[Output]]:
-        """Process the chunk. If the step fails, process its records one by one; those that fail become dead letters.
+        """Process the chunk. If the step fails or something is too large, process its records one by one.
 
-        Steps are pure, and the rows of a failed attempt are discarded, so an attempt has no effect.
+        Records that fail alone become dead letters. Steps are pure, and the rows of a failed attempt are discarded, so an
+        attempt has no effect.
         """
         refused: list[Refusal] = []
         rows = self._rows(partition, {})
         try:
             outputs = self.step.process(records, rows, lambda record, error: refused.append((record, error)))
+            changes = list(rows.changes())
         except BAD_RECORD:
             return self._fold_one_by_one(records, partition, refusals)
+        if describe_excess(self.step, outputs, changes):
+            return self._fold_one_by_one(records, partition, refusals)
         refusals += refused
-        return list(rows.changes()), outputs
+        return changes, outputs
 
     def _fold_one_by_one(
         self, records: list[Record], partition: int, refusals: list[Refusal]
@@ -139,13 +223,25 @@ class Stage:
             rows = self._rows(partition, changed)
             try:
                 new_outputs = self.step.process([record], rows, lambda record, error: refusals.append((record, error)))
+                changes = dict(rows.changes())
+                self._check_sizes(new_outputs, changes, changed)
+            except RecordError as error:
+                refusals.append((record, error))
             except BAD_RECORD as error:
                 reason = RecordError("unprocessable", f"{self.step.name} failed with {type(error).__name__}")
                 refusals.append((record, reason))
             else:
                 outputs += new_outputs
-                changed.update(rows.changes())
+                changed.update(changes)
         return list(changed.items()), outputs
+
+    def _check_sizes(self, outputs: list[Output], changes: dict[bytes, bytes], changed: dict[bytes, bytes]) -> None:
+        """Check one record. Rows that earlier records of the chunk changed share a batch with its rows of the same group."""
+        prefix = self.step.row_group_prefix_bytes
+        groups = {key[:prefix] for key in changes} if prefix else set()
+        together = {key: row for key, row in changed.items() if key[:prefix] in groups} if prefix else {}
+        if excess := describe_excess(self.step, outputs, list({**together, **changes}.items())):
+            raise RecordError("too_large", excess)
 
     def _rows(self, partition: int, changed: dict[bytes, bytes]) -> Rows:
         """Return the rows of the store, overlaid with the changes of earlier records of this chunk."""
@@ -163,6 +259,12 @@ class Stage:
         source, connector = extract_source_and_connector(raw.value)
         dead_letter = make_record_dead_letter(error, raw, stage=self.step.name, source=source, connector=connector)
         return Output(DEAD_LETTERS, 0, dead_letter.letter_id.bytes, encode_model("dead_letter", dead_letter))
+
+    def _measure_rows(self, changes: Sequence[Change]) -> None:
+        largest = measure_largest_row(changes)
+        if largest > self._largest_row:
+            self._largest_row = largest
+            telemetry.STATE_ROW.labels(self.step.name).set(largest)
 
     def _count(self, read: int, published: int, records: Sequence[Record]) -> None:
         self._read.inc(read)

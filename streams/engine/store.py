@@ -8,6 +8,7 @@ still write once when it continues; this write cannot replace a newer row.
 """
 
 import gc
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -15,8 +16,13 @@ import rocksdict
 from faust import stores
 from faust.stores.rocksdb import Store as StockStore
 
+from schemas.service import telemetry
+from streams.contract import StateError
+
+log = logging.getLogger(__name__)
 SCHEME = "touchline"
 OFFSET_BYTES = 8
+SMALL_OFFSET = b"\0\0"  # first bytes of each real last applied offset; most junk begins with others
 WRITE_BUFFER_BYTES = 16 << 20
 BLOCK_CACHE_BYTES = 32 << 20
 
@@ -59,15 +65,34 @@ class Store(StockStore):
         return rocksdict.Rdict(str(path), rocksdb_options())
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Callable[..., Any], to_value: Callable[..., Any]) -> None:
-        """Apply changelog records during recovery. Each event holds a chunk of one partition."""
+        """Apply changelog records during recovery. Each event holds a chunk of one partition.
+
+        Records that are no stored row, for example a tombstone, are counted and skipped. An error here would make the recovery
+        wait for ever.
+        """
         for event in batch:
-            partition, records = event.message.partition, event.message.value
+            partition, chunk = event.message.partition, event.message.value
+            records = [record for record in chunk if self._is_row(record.key, record.value)]
             keys = [record.key for record in records]
-            newest: dict[bytes, bytes] = dict(zip(keys, self._db_for_partition(partition).get(keys), strict=True))
+            newest: dict[bytes, bytes] = dict(zip(keys, self._db_for_partition(partition).get(keys), strict=True)) if keys else {}
             for record in records:
                 if record.value[:OFFSET_BYTES] >= (newest[record.key] or b"")[:OFFSET_BYTES]:
                     newest[record.key] = record.value
             self.write(partition, newest.items(), event.message.offset)
+            if len(records) < len(chunk):
+                self._report_skipped(event.message, len(chunk) - len(records))
+
+    def _is_row(self, key: bytes | None, value: bytes | None) -> bool:
+        """Return whether a changelog record can be a stored row."""
+        is_readable = value is not None and len(value) >= OFFSET_BYTES and value.startswith(SMALL_OFFSET)
+        return is_readable and key is not None and key != self.offset_key
+
+    def _report_skipped(self, message: Any, count: int) -> None:
+        telemetry.SKIPPED.labels(message.topic).inc(count)
+        log.error(
+            "recovery skipped %d records of %s/%d up to offset %d that are no state rows",
+            *(count, message.topic, message.partition, message.offset),
+        )
 
     def write(self, partition: int, rows: Iterable[tuple[bytes, bytes]], changelog_offset: int) -> None:
         """Write stored rows and the changelog offset of the last one, all or nothing."""
@@ -83,8 +108,12 @@ class Store(StockStore):
         return changelog_offset == (0 if held is None else int(held) + 1)
 
     def load(self, partition: int, keys: list[bytes]) -> list[tuple[int, bytes] | None]:
-        """Return last applied offset and row of each key, or None."""
-        return [decode_stored_row(value) for value in self._db_for_partition(partition).get(keys)] if keys else []
+        """Return last applied offset and row of each key, or None. Raises StateError when the disk fails."""
+        try:
+            found = self._db_for_partition(partition).get(keys) if keys else []
+        except Exception as error:  # rocksdict has no class of its own for errors of the disk
+            raise StateError(f"cannot read the state of partition {partition} ({type(error).__name__}): check the disk") from error
+        return [decode_stored_row(value) for value in found]
 
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Yield all rows of a partition in key order, without their last applied offsets."""

@@ -24,6 +24,7 @@ from schemas.service.health import Heartbeat
 from schemas.service.process import start_last_resort
 from schemas.wire.topics import TOPICS
 from streams.contract import Step
+from streams.engine.crashes import FILE, CrashLog
 from streams.engine.producer import Producer
 from streams.engine.replica import Replica
 from streams.engine.stage import Stage
@@ -60,6 +61,7 @@ class App(faust.App):
     """Faust app that opens its producer before the first agent starts, and closes it after the last one has ended."""
 
     output_producer: Producer
+    _isolated_producer: Producer | None = None
 
     def prepare(self, steps: Sequence[Step], settings: KafkaSettings, replicas: Sequence[Replica], tick_seconds: int) -> None:
         """Set the parts that the app needs before it starts. The constructor belongs to Faust."""
@@ -112,6 +114,14 @@ class App(faust.App):
     async def on_shutdown(self) -> None:
         await super().on_shutdown()
         await self.output_producer.close()
+        if self._isolated_producer:
+            await self._isolated_producer.close()
+
+    async def open_isolated_producer(self) -> Producer:
+        """Return the producer for chunks in isolation, which is opened at first use."""
+        if self._isolated_producer is None:
+            self._isolated_producer = await Producer.open(self._settings, is_idempotent=False)
+        return self._isolated_producer
 
     async def _update_metrics(self) -> None:
         """Update the lag of each stage and the remaining recovery once a second."""
@@ -157,12 +167,13 @@ def build_app(
         PartitionAssignor=Assignor,
     )
     app.prepare(steps, settings, replicas, tick_seconds)
+    crashes = CrashLog(folder / FILE)
     for step in steps:
-        _add_step(app, step)
+        _add_step(app, step, crashes)
     return app
 
 
-def _add_step(app: App, step: Step) -> None:
+def _add_step(app: App, step: Step, crashes: CrashLog) -> None:
     partitions = PARTITIONS[step.topics[0]]
     store: Callable[[], Store] | None = None
     if step.table:
@@ -181,7 +192,7 @@ def _add_step(app: App, step: Step) -> None:
             assert isinstance(data, Store)
             return data
 
-    stage = Stage(step, store, lambda: app.output_producer)
+    stage = Stage(step, store, lambda: app.output_producer, crashes, app.open_isolated_producer)
 
     async def agent(stream: Any) -> None:
         await stage.run(stream)

@@ -14,10 +14,12 @@ the version of its layout.
 
 import msgspec
 
-from schemas.errors import FatalError
+from schemas.errors import RecordError
+from streams.contract import StateError
 from streams.touchpoint import OrderKey
 
 LAYOUT = b"\x01"
+MAX_LAYOUT = b"\x1f"
 CUSTOMER_ID_BYTES = 16
 States = dict[str, msgspec.Raw]
 
@@ -66,20 +68,24 @@ def decode_customer(value: bytes | None) -> Customer:
 
 
 def decode_block(value: bytes | None) -> Block:
-    """Return a block that the customer's row names. Raises FatalError when the store does not have it."""
+    """Return a block that the customer's row names. Raises RecordError when the store does not have it."""
     if value is None:
-        raise FatalError(
-            "the state of join lacks a block that a row names: start the worker with another --name, which reads it again"
+        raise RecordError(
+            "unreadable_state", "the state of join lacks a block that a row names: rebuild the customer, then replay the record"
         )
     return _decode_block(_strip_layout(value))
 
 
 def _strip_layout(value: bytes) -> bytes:
-    """Return the row without its layout version. Raises FatalError for a version that this software does not know.
+    """Return the row without its layout version.
+
+    Raises StateError for a later version, which an update can read, and RecordError for bytes that are no row of join.
 
     A field added at the end with a default needs no new version, because older rows get the default. Any other change needs
     the next number, and a function here that converts the old form.
     """
+    if LAYOUT < value[:1] <= MAX_LAYOUT:
+        raise StateError(f"a row of join has layout {value[0]}, this software knows {LAYOUT[0]}: update every worker")
     if value[:1] != LAYOUT:
-        raise FatalError(f"a row of join has layout {value[0]}, this software knows {LAYOUT[0]}: update every worker")
+        raise RecordError("unreadable_state", "the state of join has bytes that are no row: rebuild the customer, then replay it")
     return value[1:]

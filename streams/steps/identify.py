@@ -20,6 +20,7 @@ class Identify:
     table = ""
     changelog = ""
     row_group_prefix_bytes = 0
+    max_row_bytes = 0
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup

@@ -27,6 +27,7 @@ class Join:
     table = "customers"
     changelog = CUSTOMER_STATE
     row_group_prefix_bytes = CUSTOMER_ID_BYTES
+    max_row_bytes = 1024 * 1024
 
     def __init__(self, signals: Sequence[Signal], kept_touchpoints: int = BLOCK_SIZE * DEFAULT_MAX_BLOCKS) -> None:
         """Keep at least `kept_touchpoints` per customer. This is the bound of lateness and of exact deduplication."""

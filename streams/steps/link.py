@@ -41,6 +41,7 @@ class Link:
     table = "identity"
     changelog = IDENTITY_STATE
     row_group_prefix_bytes = 0
+    max_row_bytes = 64 * 1024
 
     def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         outputs: list[Output] = []

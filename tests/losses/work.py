@@ -63,7 +63,7 @@ class Codec(faust.Codec):
 class Forward:
     """The same work as a step with one output per record."""
 
-    name, topics, table, changelog, row_group_prefix_bytes = "forward", (TOPIC,), "", "", 0
+    name, topics, table, changelog, row_group_prefix_bytes, max_row_bytes = "forward", (TOPIC,), "", "", 0, 0
 
     def __init__(self, work: Work) -> None:
         self.work = work

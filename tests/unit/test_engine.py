@@ -126,6 +126,7 @@ class Count:
     table = "counts"
     changelog = "counts-changelog"
     row_group_prefix_bytes = 0
+    max_row_bytes = 1024
 
     def process(self, records: list[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         outputs = []

@@ -21,6 +21,7 @@ class Plain:
     table = "customers"
     changelog = CUSTOMER_STATE
     row_group_prefix_bytes = 0
+    max_row_bytes = 1024 * 1024
     _idle = True
 
     def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
