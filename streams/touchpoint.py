@@ -81,7 +81,9 @@ def encode_touchpoint(fields: Fields, stage: str, identifiers: Iterable[bytes] =
         )
     )
     if len(packed) > MAX_TOUCHPOINT_BYTES:
-        raise RecordError("too_large", f"the fields that signals read have {len(packed):,} bytes, the limit is {MAX_TOUCHPOINT_BYTES:,}")
+        raise RecordError(
+            "too_large", f"the fields that signals read have {len(packed):,} bytes, the limit is {MAX_TOUCHPOINT_BYTES:,}"
+        )
     return packed
 
 

@@ -74,7 +74,9 @@ SKIPPED = Counter(
     ["topic"],
 )
 COPY_REMAINING = Gauge(
-    "touchline_copy_remaining_records", "Records that a worker still has to read into its copy of a topic before it starts.", ["topic"]
+    "touchline_copy_remaining_records",
+    "Records that a worker still has to read into its copy of a topic before it starts.",
+    ["topic"],
 )
 COPY_EXPIRED = Counter("touchline_copy_expired_rows", "Rows that a worker dropped from its copy of a topic by age.", ["topic"])
 RECOVERY_STUCK = Gauge("touchline_recovery_stuck", "1 if the recovery of state made no progress for two minutes, else 0.")

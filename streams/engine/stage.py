@@ -175,9 +175,7 @@ class Stage:
         await producer.publish(result.dead_letters)  # 4
         if result.changes and self._store:
             rows = [(key, encode_stored_row(chunk[-1].offset, row)) for key, row in result.changes]
-            first, last = await producer.publish_rows(
-                self.step.changelog, partition, rows, self.step.row_group_prefix_bytes
-            )  # 5
+            first, last = await producer.publish_rows(self.step.changelog, partition, rows, self.step.row_group_prefix_bytes)  # 5
             if not self._store().is_next(partition, first):
                 raise FatalError(
                     f"another worker wrote state of {self.step.name} partition {partition}: this worker has lost the partition"

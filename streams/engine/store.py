@@ -112,7 +112,9 @@ class Store(StockStore):
         try:
             found = self._db_for_partition(partition).get(keys) if keys else []
         except Exception as error:  # rocksdict has no class of its own for errors of the disk
-            raise StateError(f"cannot read the state of partition {partition} ({type(error).__name__}): check the disk") from error
+            raise StateError(
+                f"cannot read the state of partition {partition} ({type(error).__name__}): check the disk"
+            ) from error
         return [decode_stored_row(value) for value in found]
 
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:

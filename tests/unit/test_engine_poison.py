@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -206,7 +206,7 @@ class Crash(BaseException):
 
 
 @pytest.fixture
-def exits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Exit codes of `os._exit`, which raises `Crash` here."""
     codes: list[int] = []
 
@@ -220,9 +220,7 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 def run_worker(step: Step, effects: Effects, folder: Path, *kinds: str) -> None:
     """Process one chunk as a new run of a worker with this folder."""
-    event: Any = SimpleNamespace(
-        value=chunk(*kinds), message=SimpleNamespace(partition=3, is_done=False), ack=lambda: None
-    )
+    event: Any = SimpleNamespace(value=chunk(*kinds), message=SimpleNamespace(partition=3, is_done=False), ack=lambda: None)
     stage = make_stage(step, effects, CrashLog(folder / FILE))
     try:
         asyncio.run(stage._process_after(None, event, asyncio.Semaphore(1)))
@@ -275,9 +273,7 @@ def test_crash_log_is_bounded_and_survives_damage(tmp_path: Path) -> None:
 
 def changelog(*rows: tuple[bytes | None, bytes | None]) -> Any:
     records = [SimpleNamespace(key=key, value=value) for key, value in rows]
-    return SimpleNamespace(
-        message=SimpleNamespace(topic=CUSTOMER_STATE, partition=2, offset=len(rows) - 1, value=records)
-    )
+    return SimpleNamespace(message=SimpleNamespace(topic=CUSTOMER_STATE, partition=2, offset=len(rows) - 1, value=records))
 
 
 def test_recovery_skips_and_counts_tombstones_and_junk(tmp_path: Path) -> None:
