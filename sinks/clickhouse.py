@@ -96,6 +96,17 @@ class ClickHouse:
         self._has_answered = True
         return Answer([name for name, _ in columns], rows)
 
+    def stream(self, sql: str, params: Mapping[str, Any] | None = None) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query while the server sends them, so that memory holds one block. Texts are bytes.
+
+        Read all rows, or close the connection, before the next call. Raises as `query` does, also between two rows.
+        """
+        try:
+            yield from self._client.execute_iter(sql, dict(params) if params else None, settings={"strings_as_bytes": True})
+        except DRIVER_ERRORS as error:
+            raise self._map_error(error, detail=True) from error
+        self._has_answered = True
+
     def execute(self, sql: str) -> None:
         """Run one statement that returns nothing. Raises as `query` does."""
         self.query(sql)

@@ -50,6 +50,7 @@ def command(*, markdown: bool) -> None:
 def settings_models() -> dict[str, type[EnvironmentSettings]]:
     """Return the models by title, in the order of the page."""
     from deploy.local.settings import LocalSettings
+    from deploy.rebuild.settings import RebuildSettings
     from schemas.service.connection import KafkaSettings
     from schemas.service.settings import ProcessSettings
     from sinks.connection import ClickHouseSettings
@@ -59,6 +60,7 @@ def settings_models() -> dict[str, type[EnvironmentSettings]]:
         "Kafka": KafkaSettings,
         "ClickHouse": ClickHouseSettings,
         "Workers": StreamsSettings,
+        "Rebuild": RebuildSettings,
         "Processes": ProcessSettings,
         "Local stack": LocalSettings,
     }

@@ -1,0 +1,127 @@
+"""One run of `touchline rebuild`: its cursor, servers, stop requests and waits. The steps are in `run.py`."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+
+from kafka import TopicPartition
+
+from deploy.rebuild.cursor import Cursor, delete_cursor, find_resumed, save_cursor
+from deploy.rebuild.lag import Waiting, wait_until_read
+from deploy.rebuild.output import format_counts, progress
+from deploy.rebuild.publisher import open_publisher
+from deploy.rebuild.queries import HistoryReader
+from deploy.rebuild.run import Hooks, Rebuild, Result
+from deploy.rebuild.scope import Scope, count_all
+from deploy.rebuild.settings import RebuildSettings
+from schemas.errors import FatalError, RetryableError
+from schemas.records.fields import instant
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import RESOLVED
+from sinks.clickhouse import ClickHouse
+from sinks.connection import ClickHouseSettings
+from sinks.contract import load_tables
+from streams.settings import StreamsSettings
+
+RESUME = "continue with `touchline rebuild --resume`"
+
+
+class Session:
+    """A rebuild of a scope, or the interrupted one if `resume` is set. Raises ConfigError where there is none to resume."""
+
+    def __init__(self, settings: KafkaSettings, client: ClickHouse, scope: Scope | None, *, resume: bool) -> None:
+        self._settings = settings
+        self._client = client
+        clickhouse = ClickHouseSettings()
+        servers = f"Kafka {settings.bootstrap_servers}, ClickHouse {clickhouse.host}:{clickhouse.port}"
+        if resume or scope is None:
+            self._cursor = find_resumed(scope, servers)
+        else:
+            self._cursor = Cursor(scope=scope, servers=servers, began=time.time_ns() // 1_000_000)
+        self._reader = HistoryReader(client, self._cursor.scope, self._cursor.last_customer)
+        self._buckets = self._reader.buckets()
+
+    def plan(self) -> str:
+        """Return one line with the scope, its customers and touchpoints."""
+        done = f"; {self._cursor.customers:,} customers are done" if self._cursor.customers else ""
+        return f"{self._cursor.scope.text}: {format_counts(count_all(self._buckets))}{done}"
+
+    def publish(self) -> Result:
+        """Do steps 2 to 4 with a progress bar. Ctrl-C and SIGTERM end them behind the customer in progress."""
+        done = self._cursor.touchpoints
+        total = done + count_all(self._buckets).touchpoints
+        try:
+            with (
+                stop_requests() as stop,
+                open_publisher(self._settings, RebuildSettings().touchpoints_per_second) as publisher,
+                progress("touchpoints published:", total, done=done) as advance,
+            ):
+                hooks = Hooks(save_cursor, advance, stop.is_set)
+                result = Rebuild(self._reader, publisher, hooks).run(self._buckets, self._cursor)
+        except RetryableError as error:
+            raise RetryableError(f"{error}; {RESUME}") from error
+        except FatalError as error:
+            raise FatalError(f"{error}; {RESUME}") from error
+        self._cursor = result.cursor
+        if result.is_complete:
+            delete_cursor()
+        return result
+
+    def wait(self) -> None:
+        """Do steps 5 and 6. Raises RetryableError where no worker or sink reads the records."""
+        self._wait_for_workers(self._cursor)
+        late = self._find_late()
+        buckets = late.buckets()
+        if not buckets:
+            return
+        wait_until_read(self._settings, self._sink_waiting(self._cursor), "records stored by the sinks:")
+        with open_publisher(self._settings, RebuildSettings().touchpoints_per_second) as publisher:
+            result = Rebuild(late, publisher, Hooks(_keep, _keep, _never)).run(late.buckets(), self._cursor)
+        self._wait_for_workers(result.cursor)
+
+    def _find_late(self) -> HistoryReader:
+        since = instant(self._cursor.began)
+        scope = self._cursor.scope.model_copy(update={"since": max(since, self._cursor.scope.since or since)})
+        return HistoryReader(self._client, scope, min_touchpoints=StreamsSettings().kept_touchpoints)
+
+    def _wait_for_workers(self, cursor: Cursor) -> None:
+        from streams.engine.worker import GROUP  # late: it imports Faust
+
+        wait_until_read(self._settings, Waiting({GROUP: _targets(cursor)}, "touchline work"), "records read by the workers:")
+
+    def _sink_waiting(self, cursor: Cursor) -> Waiting:
+        groups = [f"touchline-sink-{table.name}" for table in load_tables().values() if table.topic == RESOLVED]
+        return Waiting({group: _targets(cursor) for group in groups}, "touchline sink")
+
+
+@contextmanager
+def stop_requests() -> Iterator[Event]:
+    """Yield an event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
+    stop = Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def request(number: int, _frame: object) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        stop.set()
+
+    for number in before:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _targets(cursor: Cursor) -> dict[TopicPartition, int]:
+    return {TopicPartition(RESOLVED, partition): offset + 1 for partition, offset in cursor.ends.items()}
+
+
+def _keep(_value: object) -> None:
+    """Keep no cursor and show no progress: the repeated customers are few."""
+
+
+def _never() -> bool:
+    return False
