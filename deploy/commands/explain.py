@@ -34,9 +34,9 @@ def command(*, customer: str, at: datetime | None, limit: int, as_json: bool) ->
 
     Example: touchline explain ann@example.com --at 2026-11-01T12:00
     """
-    from deploy.explain.customer import to_json
     from deploy.explain.output import show_history
     from deploy.identity.lookup import parse_lookup
+    from deploy.identity.records import to_json
     from deploy.services import name_services
     from deploy.terminal.console import console
 

@@ -1,8 +1,10 @@
 """Records of one customer as plain values. Pure."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
+
+from deploy.identity.records import Identity
 
 
 class TimelineEntry(NamedTuple):
@@ -69,35 +71,6 @@ class Reading(NamedTuple):
     drivers: list[Driver]
 
 
-class Edge(NamedTuple):
-    """An identifier, the customer it was first assigned to, and the touchpoint that assigned it."""
-
-    kind: str
-    value: str
-    customer_id: UUID
-    rule: str
-    event_id: UUID
-    at: datetime
-
-
-class Merge(NamedTuple):
-    """A former customer, the customer it was merged into, and the touchpoint that caused the merge."""
-
-    from_customer: UUID
-    to_customer: UUID
-    rule: str
-    event_id: UUID
-    at: datetime
-
-
-class Identity(NamedTuple):
-    """The identifiers and merges of a customer, oldest first."""
-
-    customer_id: UUID
-    edges: list[Edge]
-    merges: list[Merge]
-
-
 class CustomerHistory(NamedTuple):
     """All records of a customer up to `at` (None: now); the timeline holds the newest of `touchpoints`, oldest first."""
 
@@ -107,14 +80,3 @@ class CustomerHistory(NamedTuple):
     timeline: list[TimelineEntry]
     journeys: list[Journey]
     readings: list[Reading]
-
-
-def to_json(value: Any) -> Any:
-    """Return the same value in JSON types: named tuples as objects, ids and times as text."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: to_json(each) for name, each in value._asdict().items()}
-    if isinstance(value, list | tuple):
-        return [to_json(each) for each in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return str(value) if isinstance(value, UUID) else value

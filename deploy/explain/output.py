@@ -1,14 +1,14 @@
-"""Terminal output of one customer: identity, timeline, journeys and scores. All of it is customer data."""
+"""Terminal output of one customer: timeline, journeys and scores. All of it is customer data."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.explain.customer import CustomerHistory, Identity, Journey, Reading, TimelineEntry
+from deploy.explain.customer import CustomerHistory, Journey, Reading, TimelineEntry
+from deploy.identity.output import show_identity
 from deploy.terminal.table import table
 from deploy.terminal.text import MINUTE, format_count, printable, short_id
 
@@ -31,25 +31,6 @@ def show_history(on: Console, history: CustomerHistory) -> None:
     for reading in history.readings:
         on.print()
         _show_reading(on, reading, entries)
-
-
-def show_identity(on: Console, identity: Identity, at: datetime | None) -> None:
-    """Print the customer, its identifiers and its merges, each with the touchpoint that caused it."""
-    as_of = f", as of {at:{MINUTE}} UTC" if at else ""
-    on.print(Text.assemble(("Customer ", "bold"), (str(identity.customer_id), "bold cyan"), as_of))
-    edges = table("since (UTC), event", "~identifier and rule", "assigned to")
-    for edge in identity.edges:
-        owner = "this one" if edge.customer_id == identity.customer_id else short_id(edge.customer_id)
-        identifier = printable(f"{edge.kind}:{edge.value}\n{edge.rule}")
-        edges.add_row(f"{edge.at:{MINUTE}}\n{short_id(edge.event_id)}", identifier, owner)
-    on.print(edges)
-    merges = table("at (UTC), event", "~merge and rule")
-    for merge in identity.merges:
-        text = printable(f"{short_id(merge.from_customer)} was merged into this one\n{merge.rule}")
-        merges.add_row(f"{merge.at:{MINUTE}}\n{short_id(merge.event_id)}", text)
-    if identity.merges:
-        on.print()
-        on.print(merges)
 
 
 def _timeline(entries: Sequence[TimelineEntry]) -> Table:

@@ -1,31 +1,14 @@
 """Output of `touchline explain`."""
 
 from io import StringIO
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from rich.console import Console
 
-from deploy.explain.customer import (
-    CustomerHistory,
-    Driver,
-    Edge,
-    Identity,
-    Journey,
-    Merge,
-    Reading,
-    TimelineEntry,
-    to_json,
-)
+from deploy.explain.customer import CustomerHistory, Driver, Journey, Reading, TimelineEntry
 from deploy.explain.output import show_history
 from schemas.records.fields import instant
-
-
-def test_json_has_plain_types() -> None:
-    found = to_json(Edge("email", "a@example.com", UUID(int=1), "exact", UUID(int=2), instant(0)))
-    assert found == {
-        "kind": "email", "value": "a@example.com", "customer_id": str(UUID(int=1)), "rule": "exact",
-        "event_id": str(UUID(int=2)), "at": "1970-01-01T00:00:00+00:00",
-    }  # fmt: skip
+from tests.harness.identity import make_identity
 
 
 def test_history_fits_80_columns_and_cuts_nothing() -> None:
@@ -36,11 +19,7 @@ def test_history_fits_80_columns_and_cuts_nothing() -> None:
     )  # fmt: skip
     stages = ["consideration", "purchase", "onboarding", "support", "use", "renewal"]
     history = CustomerHistory(
-        Identity(
-            customer,
-            [Edge("social_handle", "sim-mastodon/ann_adler1@social.example", uuid4(), "exact-identifier", event, at)],
-            [Merge(uuid4(), customer, "exact-identifier", event, at)],
-        ),
+        make_identity("social_handle:sim-mastodon/ann_adler1@social.example", "email:ann@example.com", customer=customer),
         at, 1, [entry],
         [Journey(uuid4(), "v1", "completed", "renewed", "use", at, at, 1_000, 100, ["web"], stages, has_later_touchpoints=True)],
         [Reading("churn", at, 0.31, 0.2, 0.45, 4, "churn-1", event, [Driver(event, 0.12, "complaint without an answer")])],
@@ -52,4 +31,4 @@ def test_history_fits_80_columns_and_cuts_nothing() -> None:
     assert "…" not in shown
     words = set(shown.replace(",", " ").replace(":", " ").split())
     assert words >= {str(event), str(event)[:8], "installation.scheduled", "technician", "sim-warehouse", "RTR-BE7200", "-21.5"}
-    assert words >= {"1", "234", "567.50", "+12.0", "000", "consideration", "completed"}
+    assert words >= {"1", "234", "567.50", "+12.0", "000", "consideration", "completed", str(customer), "ann@example.com"}

@@ -1,0 +1,215 @@
+"""Queries on the identity map. The views of `touchline` follow decisions and merges, and hide erased people.
+
+Ids of identifiers come from the views, so that a command needs no secret of the installation.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from deploy.identity.lookup import Candidate, Lookup, parse_lookup
+from deploy.identity.records import FormerId, Identifier, Identity, Made, Pair, Unlinked
+from schemas.errors import ConfigError
+from sinks.clickhouse import ClickHouse
+
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+NO_ID = UUID(int=0)
+UNKNOWN_ID = "no customer with an identifier has this id: check that the id is complete"
+UNKNOWN_IDENTIFIER = "no customer has this identifier: check its spelling, or give kind:value such as email:ann@example.com"
+MASKED = "identifiers are masked for the ClickHouse user: grant it the role touchline_pii, or give a customer id"
+AMBIGUOUS = "more than one customer has this identifier: give kind:system/value"
+SEVERAL_CUSTOMERS = "the identifiers belong to more than one customer: split one customer at a time"
+DECISION_HINT = "`touchline identity show` prints the decisions of a customer"
+CAN_SEARCH = "SELECT has(enabledRoles(), 'touchline_pii')"
+BY_VALUE = """
+SELECT identifier_id, kind, value, customer_id, is_shared, rule, event_id, at FROM touchline.identifiers
+WHERE
+    ({kind:String} = '' OR kind = {kind:String})
+    AND (value = {value:String} OR endsWith(value, concat('/', {value:String})))
+"""
+BY_IDS = """
+SELECT identifier_id, kind, value, customer_id, is_shared, rule, event_id, at FROM touchline.identifiers
+WHERE identifier_id IN {ids:Array(UUID)}
+ORDER BY at, kind, value
+"""
+OF_CUSTOMER = """
+SELECT identifier_id, kind, value, customer_id, is_shared, rule, event_id, at FROM touchline.identifiers
+WHERE customer_id = {customer:UUID} AND at <= fromUnixTimestamp64Milli({at:Int64})
+ORDER BY at, kind, value
+"""
+PAIRS = """
+SELECT
+    identifier_id, concat(kind, ':', value), other_id, concat(other_kind, ':', other_value), rule, confidence, is_verified,
+    times, at, last_at, last_events
+FROM touchline.identity_evidence
+WHERE customer_id = {customer:UUID} AND at <= fromUnixTimestamp64Milli({at:Int64})
+ORDER BY at, kind, value, other_kind, other_value
+"""
+FORMER = """
+SELECT from_customer, customer_id, exceptions, rule, event_id, at FROM touchline.identity_changes
+WHERE change = 'merge' AND customer_id = {customer:UUID} AND at <= fromUnixTimestamp64Milli({at:Int64})
+ORDER BY at, from_customer
+"""
+DECISIONS_ON = """
+SELECT change_id, at, change, who, reason, confidence, left_ids, right_ids, undoes, undone_by FROM touchline.identity_changes
+WHERE
+    change != 'merge' AND hasAny(arrayConcat(left_ids, right_ids), {ids:Array(UUID)})
+    AND at <= fromUnixTimestamp64Milli({at:Int64})
+ORDER BY at, change_id
+"""
+DECISION_BY_PREFIX = """
+SELECT change_id, at, change, who, reason, confidence, left_ids, right_ids, undoes, undone_by FROM touchline.identity_changes
+WHERE change != 'merge' AND startsWith(toString(change_id), {prefix:String})
+LIMIT 2
+"""
+CONFLICTS_OF = """
+SELECT at, reason, concat(kind, ':', value), concat(other_kind, ':', other_value), customer_id, other_customer, event_id
+FROM touchline.identity_conflicts
+WHERE
+    (customer_id = {customer:UUID} OR other_customer = {customer:UUID})
+    AND at <= fromUnixTimestamp64Milli({at:Int64})
+ORDER BY at, event_id
+"""
+NEWEST_CONFLICTS = """
+SELECT at, reason, concat(kind, ':', value), concat(other_kind, ':', other_value), customer_id, other_customer, event_id
+FROM touchline.identity_conflicts
+ORDER BY at DESC, event_id
+LIMIT {limit:UInt32}
+"""
+COUNT_CONFLICTS = "SELECT count() FROM touchline.identity_conflicts"
+CANONICAL = "SELECT customer_id FROM touchline.identity_changes WHERE change = 'merge' AND from_customer = {customer:UUID}"
+COUNT_TOUCHPOINTS = """
+SELECT countIf(has({leaving:Array(UUID)}, first)), count() FROM
+(
+    SELECT arrayFirst(each -> has({owned:Array(UUID)}, each), identifier_ids) AS first
+    FROM touchline.touchpoints_of(customer_id = {customer:UUID})
+)
+"""
+IS_COMPLETE = "SELECT is_complete FROM touchline.customers WHERE customer_id = {customer:UUID}"
+
+
+class IdentityReader:
+    """Reader of the identity map over one connection, as of `at` (None: now). Raises RetryableError while ClickHouse is away."""
+
+    def __init__(self, client: ClickHouse, at: datetime | None = None) -> None:
+        self._client = client
+        self._at = at
+
+    def identity(self, lookup: Lookup) -> Identity:
+        """Return the customer with its part of the identity map. Raises ConfigError for no customer and for more than one.
+
+        The views hide an erased person, who counts as no customer.
+        """
+        if lookup.id is not None:
+            return self._identity(self._canonical(lookup.id))
+        customers = {each.customer_id for each in self._search(lookup.candidates)}
+        if len(customers) > 1:
+            raise ConfigError(AMBIGUOUS)
+        return self._identity(customers.pop())
+
+    def node(self, text: str) -> tuple[UUID, Identity]:
+        """Return the id of an identifier or of a customer, with the customer. Raises ConfigError as `identity` does."""
+        lookup = parse_lookup(text)
+        if lookup.id is None or self.identifiers([lookup.id]):
+            found = self._identifier(lookup)
+            return found.identifier_id, self._identity(found.customer_id)
+        identity = self.identity(lookup)
+        return identity.customer_id, identity
+
+    def identity_of_all(self, texts: Sequence[str]) -> tuple[list[UUID], Identity]:
+        """Return the ids of several identifiers of one customer, with the customer.
+
+        Raises ConfigError for an unknown or ambiguous identifier, and for identifiers of more than one customer.
+        """
+        found = [self._identifier(parse_lookup(text)) for text in texts]
+        if len({each.customer_id for each in found}) != 1:
+            raise ConfigError(SEVERAL_CUSTOMERS)
+        return [each.identifier_id for each in found], self._identity(found[0].customer_id)
+
+    def identifiers(self, ids: Sequence[UUID]) -> list[Identifier]:
+        """Return the identifiers with these ids; unknown and erased ones are left out."""
+        return [Identifier(*row) for row in self._client.query(BY_IDS, {"ids": _ids(ids)}).rows]
+
+    def decision(self, prefix: str) -> Made:
+        """Return the decision whose id begins with `prefix`. Raises ConfigError unless exactly one does."""
+        if not re.fullmatch("[0-9a-f-]{1,36}", prefix.lower()):
+            raise ConfigError(f"{prefix!r} is no id of a decision: {DECISION_HINT}")
+        found = [_made(row) for row in self._client.query(DECISION_BY_PREFIX, {"prefix": prefix.lower()}).rows]
+        if len(found) != 1:
+            count = "more than one decision has" if found else "no decision has"
+            raise ConfigError(f"{count} an id that starts with {prefix}: {DECISION_HINT}")
+        return found[0]
+
+    def conflicts(self, limit: int) -> tuple[list[Unlinked], int]:
+        """Return the newest conflicts, the newest first, and the number of all conflicts."""
+        ((total,),) = self._client.query(COUNT_CONFLICTS).rows
+        return [Unlinked(*row) for row in self._client.query(NEWEST_CONFLICTS, {"limit": limit}).rows], total
+
+    def count_touchpoints(self, identity: Identity, leaving: Sequence[UUID]) -> tuple[int, int]:
+        """Return the touchpoints of a customer that leave with some identifiers, and those that stay.
+
+        A touchpoint follows its strongest identifier of this customer: shared ones belong to no customer.
+        """
+        owned = [each.identifier_id for each in identity.identifiers]
+        params = {"customer": str(identity.customer_id), "leaving": _ids(leaving), "owned": _ids(owned)}
+        ((leave, total),) = self._client.query(COUNT_TOUCHPOINTS, params).rows
+        return leave, total - leave
+
+    def is_complete(self, customer: UUID) -> bool:
+        """Return whether journeys and signals of a customer include all of its touchpoints."""
+        return all(row[0] for row in self._client.query(IS_COMPLETE, {"customer": str(customer)}).rows)
+
+    def _identity(self, customer: UUID) -> Identity:
+        identifiers = [Identifier(*row) for row in self._rows(OF_CUSTOMER, customer)]
+        former = [FormerId(*row) for row in self._rows(FORMER, customer)]
+        if not identifiers and not former:
+            raise ConfigError(UNKNOWN_ID)
+        ids = _ids([each.identifier_id for each in identifiers])
+        return Identity(
+            customer,
+            identifiers,
+            [Pair(*row) for row in self._rows(PAIRS, customer)],
+            former,
+            [_made(row) for row in self._rows(DECISIONS_ON, customer, ids=ids)],
+            [Unlinked(*row) for row in self._rows(CONFLICTS_OF, customer)],
+        )
+
+    def _identifier(self, lookup: Lookup) -> Identifier:
+        found = self._search(lookup.candidates) if lookup.id is None else self.identifiers([lookup.id])
+        if len(found) != 1:
+            raise ConfigError(AMBIGUOUS if found else UNKNOWN_ID)
+        return found[0]
+
+    def _search(self, candidates: Sequence[Candidate]) -> list[Identifier]:
+        """Return the identifiers that a text may mean, at least one. Raises ConfigError for none."""
+        ((can_search,),) = self._client.query(CAN_SEARCH).rows
+        if not can_search:
+            raise ConfigError(MASKED)
+        found = {
+            each.identifier_id: each
+            for kind, value in candidates
+            for each in map(Identifier._make, self._client.query(BY_VALUE, {"kind": kind or "", "value": value}).rows)
+        }
+        if not found:
+            raise ConfigError(UNKNOWN_IDENTIFIER)
+        return list(found.values())
+
+    def _canonical(self, customer: UUID) -> UUID:
+        found = self._client.query(CANONICAL, {"customer": str(customer)}).rows
+        canonical: UUID = found[0][0] if found else customer
+        return canonical
+
+    def _rows(self, sql: str, customer: UUID, **params: Any) -> list[tuple[Any, ...]]:
+        at = int((self._at or LATEST).timestamp() * 1000)
+        bound: Mapping[str, Any] = {"customer": str(customer), "at": at, **params}
+        return self._client.query(sql, {name: value for name, value in bound.items() if f"{{{name}:" in sql}).rows
+
+
+def _ids(ids: Sequence[UUID]) -> list[str]:
+    return [str(each) for each in ids]
+
+
+def _made(row: tuple[Any, ...]) -> Made:
+    return Made(*row)
