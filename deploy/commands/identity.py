@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from deploy.identity.plan import Result
     from deploy.identity.queries import IdentityReader
     from deploy.identity.records import Identifier
@@ -115,7 +113,8 @@ def conflicts(*, limit: int, as_json: bool) -> None:
 @command.command()
 @click.argument("identifiers", metavar="IDENTIFIER...", nargs=-1, required=True)
 @decision_options
-def split(*, identifiers: tuple[str, ...], **options: Any) -> None:
+@click.option("--rebuild", is_flag=True, help="Rebuild the customers if their journeys and signals are incomplete.")
+def split(*, identifiers: tuple[str, ...], rebuild: bool, **options: Any) -> None:
     """Take identifiers out of their customer.
 
     All other identifiers of the customer stay together. The same evidence does not link the two sides again. Touchpoints follow
@@ -130,6 +129,8 @@ def split(*, identifiers: tuple[str, ...], **options: Any) -> None:
     from deploy.terminal.console import console
 
     mode = Mode(**options)
+    if rebuild and mode.as_json:
+        raise click.UsageError("--rebuild prints its progress: leave out --json")
     name_identity_services(mode)
     with identity_reader() as reader:
         chosen, identity = reader.identity_of_all(identifiers)
@@ -140,9 +141,9 @@ def split(*, identifiers: tuple[str, ...], **options: Any) -> None:
     sides = Side(leaving, counts[0]), Side(staying, counts[1])
     if not mode.as_json:
         show_split(console(), *sides)
-    result = apply(decision, identity.identifiers, mode, {"leave": sides[0], "stay": sides[1]})
+    result = apply(decision, identity.identifiers, mode, {"leave": sides[0], "stay": sides[1], "needs_rebuild": not is_complete})
     if result is not None and not is_complete:
-        print_rebuilds(sorted(set(result.owners.values())))
+        rebuild_customers(result, run=rebuild)
 
 
 @command.command()
@@ -226,8 +227,8 @@ def apply(decision: Decision, identifiers: Sequence[Identifier], mode: Mode, pla
         click.confirm(f"Do this {decision.action}?", abort=True, err=mode.as_json)
     settings = KafkaSettings()
     require_topics(settings)
-    outcome = send_decisions(settings, [decision])
     before = {each.identifier_id: each.customer_id for each in identifiers}
+    outcome = send_decisions(settings, [decision], others=before)
     result = evaluate(decision, before, outcome)
     if mode.as_json:
         _print_json({**plan, "decision_id": decision.decision_id, **result._asdict()})
@@ -239,10 +240,21 @@ def apply(decision: Decision, identifiers: Sequence[Identifier], mode: Mode, pla
     return result
 
 
-def print_rebuilds(customers: Sequence[UUID]) -> None:
-    """Print the commands that rebuild customers whose journeys and signals are incomplete."""
+def rebuild_customers(result: Result, *, run: bool) -> None:
+    """Rebuild customers whose journeys and signals are incomplete, or print the commands that do it.
+
+    A rebuild reads the customers of touchpoints from ClickHouse, so it waits until the sinks have stored the decision.
+    """
+    from deploy.commands.rebuild import command as rebuild
     from deploy.terminal.program import command
 
+    customers = sorted(set(result.owners.values()))
+    if run:
+        with identity_reader() as reader:
+            reader.wait_until_stored(result.owners)
+        for customer in customers:
+            click.get_current_context().invoke(rebuild, customer=str(customer))
+        return
     click.echo("The journeys and signals of this customer do not include all of its touchpoints. Rebuild them:", err=True)
     for customer in customers:
         click.echo(command(f"rebuild --customer {customer}"), err=True)

@@ -106,10 +106,10 @@ def make_scope(
 
 def find_customer(client: ClickHouse, text: str) -> str:
     """Return the customer id of an identifier or an id. Raises ConfigError for an unknown one."""
-    from deploy.explain.queries import CustomerReader
     from deploy.identity.lookup import parse_lookup
+    from deploy.identity.queries import IdentityReader
 
-    return str(CustomerReader(client, None).identity(parse_lookup(text)).customer_id)
+    return str(IdentityReader(client).identity(parse_lookup(text)).customer_id)
 
 
 def show_end(result: Result) -> None:

@@ -12,7 +12,7 @@ After step 2 the decisions are stored. They take effect even if this process end
 
 import getpass
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -32,7 +32,6 @@ from schemas.wire.topics import IDENTITY, IDENTITY_REQUESTS
 WAIT_SECONDS = 60.0
 REPORT_SECONDS = 5.0
 POLL_MILLISECONDS = 500
-WANTED = {"decision", "member", "conflict"}
 CHANGES = TopicPartition(IDENTITY, 0)
 Report = Callable[[str], None]
 
@@ -40,8 +39,8 @@ Report = Callable[[str], None]
 class Outcome(NamedTuple):
     """Result of decisions: the decisions as the sequencer published them, and the changes of their identifiers.
 
-    `members` holds only identifiers whose row changed. `conflicts` holds the links that the sequencer refused since the request;
-    those of other touchpoints can be among them.
+    `members` holds only identifiers whose row changed. `conflicts` holds the links of these identifiers that the sequencer
+    refused since the request.
     """
 
     decisions: list[Decision]
@@ -97,11 +96,13 @@ def send_decisions(
     settings: KafkaSettings,
     decisions: Sequence[Decision],
     *,
+    others: Iterable[UUID] = (),
     wait_seconds: float = WAIT_SECONDS,
     report: Report = print_progress,
 ) -> Outcome:
     """Do all steps and return the outcome. The wait ends `wait_seconds` after the last decision that took effect.
 
+    `others` are identifiers whose changes the outcome also holds: those of the same customers.
     Raises RetryableError where decisions have not taken effect by then, with the next step.
     """
     if not decisions:
@@ -110,7 +111,7 @@ def send_decisions(
         consumer.assign([CHANGES])
         consumer.seek(CHANGES, consumer.end_offsets([CHANGES])[CHANGES])
         last = publish(settings, decisions)
-        collector = Collector(decisions)
+        collector = Collector(decisions, others)
         _wait(settings, consumer, collector, last, wait_seconds, report)
         _read_rest(consumer, collector)
     return collector.outcome
@@ -119,10 +120,11 @@ def send_decisions(
 class Collector:
     """Collection of the records that concern some decisions. Pure."""
 
-    def __init__(self, decisions: Sequence[Decision]) -> None:
+    def __init__(self, decisions: Sequence[Decision], others: Iterable[UUID] = ()) -> None:
         self.missing = {decision.decision_id for decision in decisions}
         self.outcome = Outcome([], {}, [])
-        self._identifiers = {each for decision in decisions for each in (*decision.left, *decision.right)}
+        named = (each for decision in decisions for each in (*decision.left, *decision.right))
+        self._identifiers = {each.bytes for each in (*named, *others)}
 
     def add(self, value: bytes | None) -> None:
         """Keep a record of `touchline.identity` that concerns the decisions. Any other bytes are skipped."""
@@ -130,23 +132,23 @@ class Collector:
             name, fields = decode(value)
         except RecordError:
             return  # a tombstone, or a record that the sinks refuse with a dead letter
-        if name not in WANTED:
-            return
-        fields = {**fields, "at": instant(fields["at"])}
         if name == "decision":
             self._add_decision(fields)
-        elif name == "member":
-            member = Member.model_validate(fields)
-            if member.identifier_id in self._identifiers:
-                self.outcome.members[member.identifier_id] = member
-        else:
-            self.outcome.conflicts.append(Conflict.model_validate(fields))
+        elif name == "member" and fields["identifier_id"] in self._identifiers:
+            member = Member.model_validate(_with_time(fields))
+            self.outcome.members[member.identifier_id] = member
+        elif name == "conflict" and self._identifiers & {fields["identifier_id"], fields["other_id"]}:
+            self.outcome.conflicts.append(Conflict.model_validate(_with_time(fields)))
 
     def _add_decision(self, fields: Fields) -> None:
-        decision = Decision.model_validate(fields)
+        decision = Decision.model_validate(_with_time(fields))
         if decision.decision_id in self.missing:
             self.missing.remove(decision.decision_id)
             self.outcome.decisions.append(decision)
+
+
+def _with_time(fields: Fields) -> Fields:
+    return {**fields, "at": instant(fields["at"])}
 
 
 def describe_delay(missing: int, first: Position, now: Position) -> str:

@@ -96,7 +96,8 @@ def evaluate(decision: Decision, before: Mapping[UUID, UUID], outcome: Outcome) 
     A split is complete when no customer owns identifiers of both sides, a join when one customer owns both. An undo only removes
     a constraint or a link, so it is complete once it is published.
     """
-    owners = {**before, **{each: member.customer_id for each, member in outcome.members.items()}}
+    changed = outcome.members
+    owners = {each: changed[each].customer_id if each in changed else owner for each, owner in before.items()}
     left, right = ({owners[each] for each in side if each in owners} for side in (decision.left, decision.right))
     if decision.action == Action.SPLIT:
         return Result(owners, not left & right)
@@ -107,8 +108,7 @@ def evaluate(decision: Decision, before: Mapping[UUID, UUID], outcome: Outcome) 
 
 def explain_failure(decision: Decision, outcome: Outcome) -> str:
     """Return why a decision did not do all that it asks for, with the next step."""
-    concerned = {*decision.left, *decision.right}
-    reasons = sorted({each.reason for each in outcome.conflicts if concerned & {each.identifier_id, each.other_id}})
+    reasons = sorted({each.reason for each in outcome.conflicts})
     because = f" ({', '.join(reasons)})" if reasons else ""
     if decision.action == Action.SPLIT:
         return f"the sequencer kept both sides in one customer{because}: see `touchline identity show`"

@@ -4,6 +4,7 @@ Ids of identifiers come from the views, so that a command needs no secret of the
 """
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,11 +12,11 @@ from uuid import UUID
 
 from deploy.identity.lookup import Candidate, Lookup, parse_lookup
 from deploy.identity.records import FormerId, Identifier, Identity, Made, Pair, Unlinked
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, RetryableError
 from sinks.clickhouse import ClickHouse
 
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-NO_ID = UUID(int=0)
+STORED_SECONDS, POLL_SECONDS = 30.0, 0.5
 UNKNOWN_ID = "no customer with an identifier has this id: check that the id is complete"
 UNKNOWN_IDENTIFIER = "no customer has this identifier: check its spelling, or give kind:value such as email:ann@example.com"
 MASKED = "identifiers are masked for the ClickHouse user: grant it the role touchline_pii, or give a customer id"
@@ -156,6 +157,16 @@ class IdentityReader:
         params = {"customer": str(identity.customer_id), "leaving": _ids(leaving), "owned": _ids(owned)}
         ((leave, total),) = self._client.query(COUNT_TOUCHPOINTS, params).rows
         return leave, total - leave
+
+    def wait_until_stored(self, owners: Mapping[UUID, UUID]) -> None:
+        """Wait until the views show these owners by identifier id. Raises RetryableError after half a minute."""
+        deadline = time.monotonic() + STORED_SECONDS
+        while any(owners[each.identifier_id] != each.customer_id for each in self.identifiers(list(owners))):
+            if time.monotonic() > deadline:
+                raise RetryableError(
+                    "ClickHouse does not show the decision yet: run `touchline sink`, then rebuild the customers"
+                )
+            time.sleep(POLL_SECONDS)
 
     def is_complete(self, customer: UUID) -> bool:
         """Return whether journeys and signals of a customer include all of its touchpoints."""

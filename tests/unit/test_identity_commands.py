@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.commands import identity as command
+from deploy.commands import rebuild
 from deploy.identity import decisions
 from deploy.identity.decisions import Outcome
 from deploy.identity.lookup import Lookup, parse_lookup
@@ -133,6 +134,18 @@ def test_incomplete_customer_gets_the_rebuild_of_each_side(world: Map) -> None:
     customers = re.findall(r"rebuild --customer (\S+)", done.output)
     assert len(customers) == 2
     assert str(world.ann.customer_id) in customers
+
+
+def test_rebuild_of_each_side_waits_for_the_sinks(world: Map, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    monkeypatch.setattr(world, "wait_until_stored", lambda owners: steps.append("stored"), raising=False)
+    monkeypatch.setattr(rebuild.command, "callback", lambda **options: steps.append(options["customer"]))
+    assert run(*SPLIT, "--rebuild").exit_code == 0
+    assert steps == []
+    world.is_whole = False
+    assert run(*SPLIT, "--rebuild").exit_code == 0
+    assert (steps[0], len(set(steps))) == ("stored", 3)
+    assert str(world.ann.customer_id) in steps
 
 
 def test_refused_decision_ends_with_code_1(world: Map) -> None:

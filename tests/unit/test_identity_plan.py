@@ -120,27 +120,30 @@ def test_result_is_complete_when_the_owners_say_so(*, is_linked: bool, split: bo
 
 def test_failed_join_names_the_reasons_of_its_identifiers_only() -> None:
     one, other = uuid4(), uuid4()
-    conflicts = [
+    decision = make_decision(Action.JOIN, [one], [other], **WHY)
+    collector = Collector([decision])
+    for conflict in (
         make_conflict_record(one, other, ConflictReason.LIMIT),
         make_conflict_record(uuid4(), uuid4(), ConflictReason.ANONYMOUS),
-    ]
-    text = explain_failure(make_decision(Action.JOIN, [one], [other], **WHY), Outcome([], {}, conflicts))
+    ):
+        collector.add(encode_model("conflict", conflict))
+    text = explain_failure(decision, collector.outcome)
     assert text.startswith("the sequencer did not link the customers (limit):")
 
 
 def test_collector_keeps_records_of_its_decisions_and_skips_other_bytes() -> None:
     mine, foreign = (make_decision(Action.SPLIT, [uuid4()], [uuid4()], **WHY) for _ in range(2))
-    collector = Collector([mine])
-    member, stranger = make_member(mine.left[0], uuid4()), make_member(uuid4(), uuid4())
+    member, neighbour, stranger = (make_member(each, uuid4()) for each in (mine.left[0], uuid4(), uuid4()))
+    collector = Collector([mine], [neighbour.identifier_id])
     for value in (None, b"", b"garbage", b"\0\0\0\0\0"):
         collector.add(value)
-    for name, record in (("member", member), ("member", stranger), ("decision", foreign)):
+    for name, record in (("member", member), ("member", stranger), ("member", neighbour), ("decision", foreign)):
         collector.add(encode_model(name, record))
     assert collector.missing == {mine.decision_id}
     collector.add(encode_model("decision", mine))
     assert not collector.missing
     assert [each.decision_id for each in collector.outcome.decisions] == [mine.decision_id]
-    assert collector.outcome.members == {mine.left[0]: member}
+    assert collector.outcome.members == {each.identifier_id: each for each in (member, neighbour)}
 
 
 def test_decision_survives_the_wire() -> None:
