@@ -52,6 +52,7 @@ def settings_models() -> dict[str, type[EnvironmentSettings]]:
     from deploy.local.settings import LocalSettings
     from deploy.rebuild.settings import RebuildSettings
     from schemas.service.connection import KafkaSettings
+    from schemas.service.secret import IdentitySecretSettings
     from schemas.service.settings import ProcessSettings
     from sinks.connection import ClickHouseSettings
     from streams.settings import StreamsSettings
@@ -61,6 +62,7 @@ def settings_models() -> dict[str, type[EnvironmentSettings]]:
         "ClickHouse": ClickHouseSettings,
         "Workers": StreamsSettings,
         "Rebuild": RebuildSettings,
+        "Identity": IdentitySecretSettings,
         "Processes": ProcessSettings,
         "Local stack": LocalSettings,
     }

@@ -32,6 +32,7 @@ def up(home: Path, step: Step = no_output) -> Stack:
     """
     home = home.resolve()
     state.make_private(home)
+    state.make_secret(home)
     fetch_tools(home, step)
     with locks.hold_lock(home / "lock", step):
         if running := state.read_running(home):

@@ -1,6 +1,7 @@
-"""The addresses of the running stack: one small file that the supervisor writes and every other command reads."""
+"""The addresses and the secret of the running stack: one small file that the supervisor writes and every other command reads."""
 
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from deploy.local.ports import Ports
 from deploy.local.settings import LocalSettings
 from schemas.errors import ConfigError
+from schemas.service.secret import SECRET, SECRET_FILE
 
 ADDRESSES = (
     "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS",
@@ -18,10 +20,12 @@ ADDRESSES = (
     "TOUCHLINE_CLICKHOUSE_HTTP_PORT",
     "TOUCHLINE_CLICKHOUSE_USER",
     "TOUCHLINE_CLICKHOUSE_PASSWORD",
+    SECRET,
+    SECRET_FILE,
 )
 ADMIN = "admin"
 TOOLS = "TOUCHLINE_TOOLS"
-CONTENTS = {"kafka", "clickhouse", "tools", "work", "targets", "prometheus", "lock", "ports.json"}
+CONTENTS = {"kafka", "clickhouse", "tools", "work", "targets", "prometheus", "lock", "ports.json", "identity.secret"}
 
 
 class Supervised(BaseModel):
@@ -97,6 +101,19 @@ def read_password(folder: Path) -> str:
         raise ConfigError(f"cannot read {path} ({error.strerror}): run `touchline down`, then `touchline up`") from error
 
 
+def secret_file(folder: Path) -> Path:
+    """Return the file with the secret that identifier ids are keyed by; only its owner reads it."""
+    return folder / "identity.secret"
+
+
+def make_secret(folder: Path) -> None:
+    """Create the secret of the stack in `folder`. An existing one stays: with another secret, customers get other ids."""
+    path = secret_file(folder)
+    path.touch(mode=0o600)
+    if not path.read_text():
+        path.write_text(secrets.token_hex(32) + "\n")
+
+
 def make_private(folder: Path) -> None:
     """Create the home folder, or close it to other users of this machine where it exists.
 
@@ -154,6 +171,8 @@ def is_process_running(pid: int, started: float) -> bool:
 def export_addresses() -> None:
     """Point this process and its children at the running local stack, unless the environment names Kafka or ClickHouse.
 
+    The secret of the stack goes with its Kafka: no other cluster gets ids that are keyed by it.
+
     A damaged state file is ignored here, because `touchline down` passes here, too, and repairs it. Commands that need an
     address read the file again and report it.
     """
@@ -162,6 +181,9 @@ def export_addresses() -> None:
     if stack is None:
         return
     os.environ.setdefault("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{stack.kafka_port}")
+    is_local = os.environ["TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS"] == f"127.0.0.1:{stack.kafka_port}"
+    if is_local and not os.environ.get(SECRET):
+        os.environ.setdefault(SECRET_FILE, str(secret_file(home())))
     if "TOUCHLINE_CLICKHOUSE_HOST" not in os.environ:
         os.environ["TOUCHLINE_CLICKHOUSE_HOST"] = "127.0.0.1"
         os.environ.setdefault("TOUCHLINE_CLICKHOUSE_PORT", str(stack.clickhouse_port))

@@ -6,6 +6,7 @@ the name of that system, so that contact 42 of one CRM is never contact 42 of an
 
 import re
 from collections.abc import Mapping
+from hashlib import blake2b
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,16 +32,31 @@ PLACEHOLDERS = frozenset(
         "test@test.com",
     }
 )
+ID_BYTES = 16
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 class Identifier(BaseModel):
-    """One identifier of a customer: a kind (`email`, `phone`, `crm_contact`, `erp_party`, ...) and its normalised value."""
+    """One identifier of a customer: a kind (`email`, `phone`, `crm_contact`, `erp_party`, ...) and its normalised value.
+
+    `raw` is the spelling of the source, None where it equals `value`. `rules` is the version of the normalisation, None for 1.
+    With both, later rules can be applied to old records.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     kind: Name
     value: Word
+    raw: Word | None = None
+    rules: int | None = None
+
+
+def identifier_id(secret: bytes, kind: str, value: str) -> bytes:
+    """Return the 16 bytes that identify an identifier everywhere, keyed by the secret of the installation.
+
+    `kind` and `value` are those of `Identifier`, so the value is normalised and scoped.
+    """
+    return blake2b(f"{kind}\x1f{value}".encode(), key=secret, digest_size=ID_BYTES).digest()
 
 
 def identify(system: str, values: Mapping[str, str | None]) -> list[Identifier]:

@@ -40,7 +40,11 @@ def event_id(system: str, record: str, version: str) -> UUID:
 
 
 class Touchpoint(BaseModel):
-    """Envelope of all touchpoints. `occurred_at` is the time of the source, `received_at` the time of reading it."""
+    """Envelope of all touchpoints. `occurred_at` is the time of the source, `received_at` the time of reading it.
+
+    `traits` describe the person and are no identifiers (`given_name`, `surname`, `birth_date`, `postcode`, ...), as the source
+    spells them. `verified` is False where anyone can send any identifier, as in web events without a key. None means True.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,6 +61,8 @@ class Touchpoint(BaseModel):
     attributes: Annotated[
         dict[Word, Annotated[str, StringConstraints(max_length=4_096)]], Field(default_factory=dict, max_length=100)
     ]
+    traits: Annotated[dict[Name, Word], Field(max_length=20)] | None = None
+    verified: bool | None = None
 
     @model_validator(mode="after")
     def _plausible_time(self) -> Self:

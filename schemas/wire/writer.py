@@ -91,7 +91,7 @@ class _Source:
         null, other = schema
         assert null == "null"
         some = self._variable()
-        return [f"b'\\0' if ({some} := {value}) is None else b'\\2' + {' + '.join(self.parts(other, some))}"]
+        return [f"(b'\\0' if ({some} := {value}) is None else b'\\2' + {' + '.join(self.parts(other, some))})"]
 
     def _string(self, _schema: Any, value: str) -> list[str]:
         return self._bytes(_schema, f"{value}.encode()")

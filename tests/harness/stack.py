@@ -25,7 +25,8 @@ def running_stack(home: Path) -> Iterator[Stack]:
     """
     ended = signal.signal(signal.SIGTERM, signal.default_int_handler)
     before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith(("TOUCHLINE_KAFKA_", "TOUCHLINE_CLICKHOUSE_"))]:
+    own = ("TOUCHLINE_KAFKA_", "TOUCHLINE_CLICKHOUSE_", "TOUCHLINE_IDENTITY_SECRET")
+    for name in [name for name in os.environ if name.startswith(own)]:
         del os.environ[name]
     os.environ["TOUCHLINE_HOME"] = str(home)
     os.environ["TOUCHLINE_TARGETS"] = str(home / "targets")

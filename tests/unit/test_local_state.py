@@ -10,6 +10,7 @@ from deploy.local import state
 from deploy.local.state import Stack, Supervised
 from deploy.local.tools import fetch_tools
 from schemas.errors import ConfigError
+from schemas.service.secret import MIN_CHARACTERS, SECRET, SECRET_FILE
 
 
 def stack(**changes: object) -> Stack:
@@ -28,7 +29,8 @@ def stack(**changes: object) -> Stack:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path))
-    for name in [name for name in os.environ if name.startswith(("TOUCHLINE_KAFKA", "TOUCHLINE_CLICKHOUSE"))]:
+    own = ("TOUCHLINE_KAFKA", "TOUCHLINE_CLICKHOUSE", "TOUCHLINE_IDENTITY")
+    for name in [name for name in os.environ if name.startswith(own)]:
         monkeypatch.delenv(name)
     return tmp_path
 
@@ -150,3 +152,30 @@ def test_tools_folder_that_cannot_be_written_is_named_with_its_own_setting(
     monkeypatch.setenv("TOUCHLINE_TOOLS", str(tmp_path / "file"))
     with pytest.raises(ConfigError, match=r"file cannot be written \(.*\): set TOUCHLINE_TOOLS to a folder of yours$"):
         fetch_tools(tmp_path)
+
+
+def test_secret_of_the_stack_is_private_and_stays(tmp_path: Path) -> None:
+    state.make_secret(tmp_path)
+    path = state.secret_file(tmp_path)
+    written = path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(written.strip()) >= MIN_CHARACTERS
+    state.make_secret(tmp_path)
+    assert path.read_text() == written
+
+
+def test_secret_is_exported_with_the_kafka_of_the_local_stack_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state.write(home, stack())
+    monkeypatch.setattr(os, "environ", {**os.environ, "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": "elsewhere:9092"})
+    state.export_addresses()
+    assert SECRET_FILE not in os.environ
+    del os.environ["TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS"]
+    state.export_addresses()
+    assert os.environ[SECRET_FILE] == str(state.secret_file(home))
+
+
+def test_secret_of_the_environment_counts_before_that_of_the_stack(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state.write(home, stack())
+    monkeypatch.setattr(os, "environ", {**os.environ, SECRET: "a secret of one's own"})
+    state.export_addresses()
+    assert SECRET_FILE not in os.environ

@@ -18,7 +18,7 @@ COLUMNS = (
     "product", "quantity", "order_id", "ticket_id", "delay_days", "wait_seconds", "attributes",
 )  # fmt: skip
 CUSTOMER, STAGE, ATTRIBUTES = (COLUMNS.index(name) for name in ("customer_id", "stage", "attributes"))
-KNOWN = {*COLUMNS, "identifiers"}
+KNOWN = {*COLUMNS, "identifiers", "traits", "verified"}
 ENVELOPE = {"event_id", "occurred_at", "identifiers", "attributes"}
 SCHEMA_FIELDS = {name: [field["name"] for field in load_schema(schema_id)["fields"]] for name, schema_id in newest_ids().items()}
 # Fields keep the order of the schema: the order of a set differs from process to process, and with it the bytes of a row.
