@@ -1,5 +1,6 @@
 """Worker: build the Faust app from the chain's steps and run it, as `touchline work` does."""
 
+import asyncio
 import fcntl
 import gc
 import logging
@@ -36,6 +37,7 @@ from streams.engine.watchdog import Watchdog, WatchedItem, watch_event_loop
 log = logging.getLogger(__name__)
 GROUP = "touchline-work"
 MIN_REPEAT_SECONDS = 10.0
+LOAD_CHECK_SECONDS = 0.1
 MAX_FETCH_BYTES = 4 * 1024 * 1024  # per partition; a larger single batch still arrives whole
 RECOVERY_CHUNKS = 4  # buffered before a write; Faust's default is 1,000, and with 1 it keeps reading after the recovery
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
@@ -78,12 +80,16 @@ class App(faust.App):
         return self._heartbeat.check_live()
 
     def check_ready(self) -> str:
-        """Return why this worker does not process yet, or an empty text once its partitions (possibly none) are recovered."""
+        """Return why this worker does not process yet, or an empty text.
+
+        It processes once its copies are loaded and its partitions (possibly none) are recovered.
+        """
         return self._not_ready
 
     def recovery_remaining(self) -> int:
-        """Return the number of changelog records that recovery must still read."""
-        return max(0, cast(TableManager, self.tables).recovery.active_remaining_total())
+        """Return the number of records that must still be read before the start: of changelogs and of copied topics."""
+        copies = sum(replica.remaining() for replica in self._replicas)
+        return copies + max(0, cast(TableManager, self.tables).recovery.active_remaining_total())
 
     def committed_offsets(self) -> dict[WatchedItem, int]:
         """Return the committed offset of each assigned partition."""
@@ -101,10 +107,24 @@ class App(faust.App):
         self.output_producer = await Producer.open(self._settings)
         for replica in self._replicas:
             self.add_future(replica.follow(self._settings))
+        await self._load_copies()
         if self._tick_seconds:
             self.add_future(Ticks(self, self._tick_seconds, self._settings).run(self.output_producer))
         self.add_future(self._update_metrics())
         await super().on_start()
+
+    async def _load_copies(self) -> None:
+        """Wait until each copy has reached the end of its topic.
+
+        The consumer starts afterwards, so this worker takes no partition from others meanwhile.
+        """
+        for replica in self._replicas:
+            remaining = telemetry.COPY_REMAINING.labels(replica.topic)
+            while not (replica.is_loaded or self.should_stop):
+                self._not_ready = f"{replica.name}: {replica.progress()} %"
+                remaining.set(replica.remaining())
+                await asyncio.sleep(LOAD_CHECK_SECONDS)
+            remaining.set(replica.remaining())
 
     async def on_stop(self) -> None:
         """Finish and commit the chunks in flight. While Kafka is unreachable, end the process at the time-out."""

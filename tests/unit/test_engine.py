@@ -18,7 +18,6 @@ from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import decode, encode
 from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
-from streams.engine.replica import Replica
 from streams.engine.stage import MAX_CHUNKS_IN_FLIGHT, Stage
 from streams.engine.store import OFFSET_BYTES, Store, encode_stored_row, rocksdb_options
 from streams.engine.transport import Ledger, cut_chunks, order_by_timestamp
@@ -316,23 +315,6 @@ def test_waiting_stage_reads_at_most_its_maximum_of_chunks(partitions: list[int]
         return read, len(order)
 
     assert asyncio.run(read_while_blocked()) == (MAX_CHUNKS_IN_FLIGHT + 1, 50)
-
-
-def test_replica_returns_the_newest_value_also_from_its_cache(tmp_path: Path) -> None:
-    copy = Replica("touchline.identity", tmp_path / "copy", lambda value: value[1:])
-    assert copy.get(b"k") is None
-    for number, value in enumerate((b"-old", b"-new", None)):
-        copy._apply([SimpleNamespace(key=b"k", value=value, offset=number)])
-        assert copy.get(b"k") == (value[1:] if value else None)
-        assert copy.get(b"k") == copy._rows.get(b"k")
-
-
-def test_replica_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.engine.replica.MAX_CACHED_KEYS", 10)
-    copy = Replica("touchline.identity", tmp_path / "copy", bytes)
-    for number in range(95):
-        copy.get(b"%d" % number)
-    assert len(copy._cache) <= 10
 
 
 def test_event_age_is_observed_for_each_record_that_carries_a_touchpoint() -> None:
