@@ -11,9 +11,9 @@ once a day those that expired since are dropped.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import rocksdict
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -141,7 +141,8 @@ class Replica:
         """Drop all rows that have expired. Other work of the event loop continues between slices of `EXPIRY_ROWS`."""
         assert self._expire
         dropped = 0
-        for number, (key, row) in enumerate(self._rows.items(), 1):
+        rows = cast("Iterable[tuple[bytes, bytes]]", self._rows.items())
+        for number, (key, row) in enumerate(rows, 1):
             if not key.startswith(OWN_KEYS) and self._expire(row, now) and self._rows.get(key) == row:
                 self._rows.delete(key)
                 self._cache.pop(key, None)

@@ -48,7 +48,7 @@ def is_old(row: bytes, now: int) -> bool:
 
 
 def skipped() -> float:
-    return telemetry.SKIPPED.labels(TOPIC)._value.get()
+    return float(telemetry.SKIPPED.labels(TOPIC)._value.get())
 
 
 def test_unreadable_records_are_counted_and_skipped_and_their_rows_stay(tmp_path: Path) -> None:
