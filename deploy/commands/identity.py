@@ -55,7 +55,7 @@ def command() -> None:
     """Show, split and join the identifiers of customers.
 
     An IDENTIFIER is an e-mail address, a phone number, a number of some system, or kind:value. An id of an identifier or of a
-    customer is a UUID. A decision enters the identity map as an event, with who and why. It needs a running worker.
+    customer is a UUID. A decision is an event with a person and a reason. A running worker applies it.
 
     Example: touchline identity show ann@example.com
     """
@@ -67,8 +67,8 @@ def command() -> None:
 def show(*, customer: str, as_json: bool) -> None:
     """Show one customer's identifiers, evidence and decisions.
 
-    Evidence: pairs of identifiers, how often touchpoints named them together, and the last of these touchpoints. It also lists
-    former ids, decisions with who and why, and pairs that were not linked. The output is customer data: do not paste it anywhere.
+    Evidence: pairs of identifiers, the number of touchpoints that named both, and the first and last of them. The command also
+    lists merges, splits, decisions, and pairs that were not linked. The output is customer data: do not paste it anywhere.
 
     Example: touchline identity show ann@example.com
     """

@@ -10,13 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.identity.plan import Result, Side
-from deploy.identity.records import FormerId, Identifier, Identity, Made, Pair, Unlinked
+from deploy.identity.records import Change, Identifier, Identity, Made, Pair, Unlinked
 from deploy.terminal.console import print_line
 from deploy.terminal.program import command
 from deploy.terminal.table import table
 from deploy.terminal.text import MINUTE, format_count, printable, short_id
 from schemas.records.identity import Decision
 
+MERGES = ("merge", "join", "review")
 REASONS = {
     "shared_value": "the identifier is shared by too many people",
     "limit": "one customer would have too many identifiers of a kind",
@@ -28,13 +29,13 @@ REASONS = {
 
 
 def show_identity(on: Console, identity: Identity, at: datetime | None) -> None:
-    """Print the customer with its identifiers, evidence, former ids, decisions and conflicts."""
+    """Print the customer with its identifiers, evidence, changes, decisions and conflicts."""
     as_of = f", as of {at:{MINUTE}} UTC" if at else ""
     on.print(Text.assemble(("Customer ", "bold"), (str(identity.customer_id), "bold cyan"), as_of))
     on.print(_identifiers(identity.identifiers))
     for heading, rows in (
         ("Seen together", _pairs(identity.evidence)),
-        ("Former ids", _former_ids(identity)),
+        ("Merges and splits", _changes(identity)),
         ("Decisions", _decisions(identity.decisions)),
         ("Not linked", _conflicts(identity.conflicts)),
     ):
@@ -94,30 +95,38 @@ def _identifiers(identifiers: Sequence[Identifier]) -> Table:
 
 
 def _pairs(pairs: Sequence[Pair]) -> Table:
-    made = table("last (UTC), events", "~identifiers and rule", ">times", ">confi-\ndence")
+    made = table("first, last (UTC), events", "~identifiers and rule", ">touch-\npoints", ">confi-\ndence")
     for pair in pairs:
-        events = "\n".join(short_id(event) for event in pair.last_events)
-        rule = pair.rule if pair.is_verified else f"{pair.rule}, unverified"
+        first = f"{pair.first_at:{MINUTE}} {short_id(pair.first_event_id)}"
+        last = f"{pair.last_at:{MINUTE}} {short_id(pair.last_event_id)}"
         made.add_row(
-            f"{pair.last_at:{MINUTE}}\n{events}",
-            printable(f"{pair.identifier}\n{pair.other}\n{rule}"),
-            f"{pair.times:,}",
+            f"{first}\n{last}" if pair.touchpoints > 1 else first,
+            printable(f"{pair.identifier}\n{pair.other}\n{pair.rule}"),
+            f"{pair.touchpoints:,}",
             f"{pair.confidence:.2f}",
         )
     return made
 
 
-def _former_ids(identity: Identity) -> Table:
-    made = table("at (UTC), event", "~former id and its customer now")
-    for each in identity.former:
-        made.add_row(f"{each.at:{MINUTE}}\n{short_id(each.event_id)}", printable(_describe_route(each, identity.customer_id)))
+def _changes(identity: Identity) -> Table:
+    made = table("at (UTC), event", "~change and rule")
+    for each in identity.changes:
+        made.add_row(f"{each.at:{MINUTE}}\n{short_id(each.event_id)}", printable(_describe(each, identity.customer_id)))
     return made
 
 
-def _describe_route(each: FormerId, customer: UUID) -> str:
-    current = "this customer" if each.current == customer else str(each.current)
-    other = f", other customers for {format_count(each.exceptions, 'identifier')}" if each.exceptions else ""
-    return f"{each.former}\nnow {current}{other}; {each.rule}"
+def _describe(each: Change, customer: UUID) -> str:
+    from_customer, to_customer = (
+        "this customer" if one == customer else str(one) for one in (each.from_customer, each.to_customer)
+    )
+    if each.change in MERGES:
+        text = f"{from_customer}\ninto {to_customer}"
+    elif each.change == "split":
+        text = f"{to_customer}\nfrom {from_customer}"
+    else:
+        text = f"identifiers of {from_customer}\nto {to_customer}"
+    now = f"\nnow customer {each.customer_id}" if each.customer_id not in (customer, each.to_customer) else ""
+    return f"{each.change}: {text}{now}; {each.rule or 'no effect'}"
 
 
 def _decisions(decisions: Sequence[Made]) -> Table:

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from deploy.identity.lookup import Candidate, Lookup, parse_lookup
-from deploy.identity.records import FormerId, Identifier, Identity, Made, Pair, Unlinked
+from deploy.identity.records import Change, Identifier, Identity, Made, Pair, Unlinked
 from schemas.errors import ConfigError, RetryableError
 from sinks.clickhouse import ClickHouse
 
@@ -42,27 +42,26 @@ ORDER BY at, kind, value
 """
 PAIRS = """
 SELECT
-    identifier_id, concat(kind, ':', value), other_id, concat(other_kind, ':', other_value), rule, confidence, is_verified,
-    times, at, last_at, last_events
-FROM touchline.identity_evidence
-WHERE customer_id = {customer:UUID} AND at <= fromUnixTimestamp64Milli({at:Int64})
-ORDER BY at, kind, value, other_kind, other_value
+    identifier_id, kind, other_id, other_kind, rule, confidence, touchpoints, first_at, first_event_id, last_at, last_event_id
+FROM touchline.identity_evidence_of(customer_id = {customer:UUID})
+WHERE first_at <= fromUnixTimestamp64Milli({at:Int64})
+ORDER BY first_at, identifier_id, other_id
 """
-FORMER = """
-SELECT from_customer, customer_id, exceptions, rule, event_id, at FROM touchline.identity_changes
-WHERE change = 'merge' AND customer_id = {customer:UUID} AND at <= fromUnixTimestamp64Milli({at:Int64})
-ORDER BY at, from_customer
-"""
-DECISIONS_ON = """
-SELECT change_id, at, change, who, reason, confidence, left_ids, right_ids, undoes, undone_by FROM touchline.identity_changes
+CHANGES = """
+SELECT at, change, from_customer, to_customer, customer_id, rule, event_id FROM touchline.identity_changes
 WHERE
-    change != 'merge' AND hasAny(arrayConcat(left_ids, right_ids), {ids:Array(UUID)})
-    AND at <= fromUnixTimestamp64Milli({at:Int64})
-ORDER BY at, change_id
+    (customer_id = {customer:UUID} OR from_customer = {customer:UUID} OR to_customer = {customer:UUID})
+    AND from_customer != to_customer AND at <= fromUnixTimestamp64Milli({at:Int64})
+ORDER BY at, from_customer, to_customer
+"""
+DECISIONS = """
+SELECT decision_id, at, action, who, reason, confidence, left_ids, right_ids, undoes, undone_by FROM touchline.identity_decisions
+WHERE hasAny(arrayConcat(left_ids, right_ids), {ids:Array(UUID)}) AND at <= fromUnixTimestamp64Milli({at:Int64})
+ORDER BY at, decision_id
 """
 DECISION_BY_PREFIX = """
-SELECT change_id, at, change, who, reason, confidence, left_ids, right_ids, undoes, undone_by FROM touchline.identity_changes
-WHERE change != 'merge' AND startsWith(toString(change_id), {prefix:String})
+SELECT decision_id, at, action, who, reason, confidence, left_ids, right_ids, undoes, undone_by FROM touchline.identity_decisions
+WHERE startsWith(toString(decision_id), {prefix:String})
 LIMIT 2
 """
 CONFLICTS_OF = """
@@ -80,7 +79,12 @@ ORDER BY at DESC, event_id
 LIMIT {limit:UInt32}
 """
 COUNT_CONFLICTS = "SELECT count() FROM touchline.identity_conflicts"
-CANONICAL = "SELECT customer_id FROM touchline.identity_changes WHERE change = 'merge' AND from_customer = {customer:UUID}"
+CANONICAL = """
+SELECT customer_id FROM touchline.identity_changes
+WHERE from_customer = {customer:UUID}
+ORDER BY at DESC
+LIMIT 1
+"""
 COUNT_TOUCHPOINTS = """
 SELECT countIf(has({leaving:Array(UUID)}, first)), count() FROM
 (
@@ -88,7 +92,7 @@ SELECT countIf(has({leaving:Array(UUID)}, first)), count() FROM
     FROM touchline.touchpoints_of(customer_id = {customer:UUID})
 )
 """
-IS_COMPLETE = "SELECT is_complete FROM touchline.customers WHERE customer_id = {customer:UUID}"
+IS_COMPLETE = "SELECT is_complete FROM touchline.revisions WHERE customer_id = {customer:UUID}"
 
 
 class IdentityReader:
@@ -114,7 +118,7 @@ class IdentityReader:
         """Return the id of an identifier or of a customer, with the customer. Raises ConfigError as `identity` does."""
         lookup = parse_lookup(text)
         if lookup.id is None or self.identifiers([lookup.id]):
-            found = self._identifier(lookup)
+            found = self._find(lookup)
             return found.identifier_id, self._identity(found.customer_id)
         identity = self.identity(lookup)
         return identity.customer_id, identity
@@ -124,20 +128,20 @@ class IdentityReader:
 
         Raises ConfigError for an unknown or ambiguous identifier, and for identifiers of more than one customer.
         """
-        found = [self._identifier(parse_lookup(text)) for text in texts]
+        found = [self._find(parse_lookup(text)) for text in texts]
         if len({each.customer_id for each in found}) != 1:
             raise ConfigError(SEVERAL_CUSTOMERS)
         return [each.identifier_id for each in found], self._identity(found[0].customer_id)
 
     def identifiers(self, ids: Sequence[UUID]) -> list[Identifier]:
         """Return the identifiers with these ids; unknown and erased ones are left out."""
-        return [Identifier(*row) for row in self._client.query(BY_IDS, {"ids": _ids(ids)}).rows]
+        return [_identifier(row) for row in self._client.query(BY_IDS, {"ids": _ids(ids)}).rows] if ids else []
 
     def decision(self, prefix: str) -> Made:
         """Return the decision whose id begins with `prefix`. Raises ConfigError unless exactly one does."""
         if not re.fullmatch("[0-9a-f-]{1,36}", prefix.lower()):
             raise ConfigError(f"{prefix!r} is no id of a decision: {DECISION_HINT}")
-        found = [_made(row) for row in self._client.query(DECISION_BY_PREFIX, {"prefix": prefix.lower()}).rows]
+        found = [Made(*row) for row in self._client.query(DECISION_BY_PREFIX, {"prefix": prefix.lower()}).rows]
         if len(found) != 1:
             count = "more than one decision has" if found else "no decision has"
             raise ConfigError(f"{count} an id that starts with {prefix}: {DECISION_HINT}")
@@ -173,21 +177,32 @@ class IdentityReader:
         return all(row[0] for row in self._client.query(IS_COMPLETE, {"customer": str(customer)}).rows)
 
     def _identity(self, customer: UUID) -> Identity:
-        identifiers = [Identifier(*row) for row in self._rows(OF_CUSTOMER, customer)]
-        former = [FormerId(*row) for row in self._rows(FORMER, customer)]
-        if not identifiers and not former:
+        identifiers = [_identifier(row) for row in self._rows(OF_CUSTOMER, customer)]
+        changes = [Change(*row) for row in self._rows(CHANGES, customer)]
+        if not identifiers and not changes:
             raise ConfigError(UNKNOWN_ID)
         ids = _ids([each.identifier_id for each in identifiers])
         return Identity(
             customer,
             identifiers,
-            [Pair(*row) for row in self._rows(PAIRS, customer)],
-            former,
-            [_made(row) for row in self._rows(DECISIONS_ON, customer, ids=ids)],
+            self._pairs(customer, identifiers),
+            changes,
+            [Made(*row) for row in self._rows(DECISIONS, customer, ids=ids)],
             [Unlinked(*row) for row in self._rows(CONFLICTS_OF, customer)],
         )
 
-    def _identifier(self, lookup: Lookup) -> Identifier:
+    def _pairs(self, customer: UUID, known: Sequence[Identifier]) -> list[Pair]:
+        """Return the evidence of a customer. Its pairs also name identifiers of no or another customer, such as shared ones."""
+        rows = self._rows(PAIRS, customer)
+        texts = {each.identifier_id: each.text for each in known}
+        foreign = {each for row in rows for each in (row[0], row[2])} - set(texts)
+        texts |= {each.identifier_id: each.text for each in self.identifiers(sorted(foreign))}
+        return [
+            Pair(one, texts.get(one, f"{kind}:?"), other, texts.get(other, f"{other_kind}:?"), *rest)
+            for one, kind, other, other_kind, *rest in rows
+        ]
+
+    def _find(self, lookup: Lookup) -> Identifier:
         found = self._search(lookup.candidates) if lookup.id is None else self.identifiers([lookup.id])
         if len(found) != 1:
             raise ConfigError(AMBIGUOUS if found else UNKNOWN_ID)
@@ -201,7 +216,7 @@ class IdentityReader:
         found = {
             each.identifier_id: each
             for kind, value in candidates
-            for each in map(Identifier._make, self._client.query(BY_VALUE, {"kind": kind or "", "value": value}).rows)
+            for each in map(_identifier, self._client.query(BY_VALUE, {"kind": kind or "", "value": value}).rows)
         }
         if not found:
             raise ConfigError(UNKNOWN_IDENTIFIER)
@@ -222,5 +237,6 @@ def _ids(ids: Sequence[UUID]) -> list[str]:
     return [str(each) for each in ids]
 
 
-def _made(row: tuple[Any, ...]) -> Made:
-    return Made(*row)
+def _identifier(row: tuple[Any, ...]) -> Identifier:
+    found = Identifier(*row)
+    return found._replace(is_shared=bool(found.is_shared))

@@ -1,4 +1,4 @@
-"""Records of the identity map as plain values: identifiers, evidence, former ids, decisions and conflicts. Pure."""
+"""Records of the identity map as plain values: identifiers, evidence, changes, decisions and conflicts. Pure."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -27,10 +27,7 @@ class Identifier(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two identifiers that touchpoints named together: `times` times, most recently by `last_events`, the newest first.
-
-    `confidence` is between 0 and 1. Unverified evidence never joins two known customers.
-    """
+    """Two identifiers that touchpoints of a customer named together, as ids and as texts. `confidence` is between 0 and 1."""
 
     identifier_id: UUID
     identifier: str
@@ -38,25 +35,23 @@ class Pair(NamedTuple):
     other: str
     rule: str
     confidence: float
-    is_verified: bool
-    times: int
+    touchpoints: int
     first_at: datetime
+    first_event_id: UUID
     last_at: datetime
-    last_events: list[UUID]
+    last_event_id: UUID
 
 
-class FormerId(NamedTuple):
-    """An id that touchpoints of this customer had, and the customer of its touchpoints now.
+class Change(NamedTuple):
+    """A merge or split of customers, by a touchpoint or a decision. `customer_id` is the owner of `from_customer` now."""
 
-    `exceptions` counts the identifiers whose touchpoints belong to another customer than `current`.
-    """
-
-    former: UUID
-    current: UUID
-    exceptions: int
+    at: datetime
+    change: str
+    from_customer: UUID
+    to_customer: UUID
+    customer_id: UUID
     rule: str
     event_id: UUID
-    at: datetime
 
 
 class Made(NamedTuple):
@@ -92,7 +87,7 @@ class Identity(NamedTuple):
     customer_id: UUID
     identifiers: list[Identifier]
     evidence: list[Pair]
-    former: list[FormerId]
+    changes: list[Change]
     decisions: list[Made]
     conflicts: list[Unlinked]
 

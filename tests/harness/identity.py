@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
-from deploy.identity.records import FormerId, Identifier, Identity, Made, Pair, Unlinked
+from deploy.identity.records import Change, Identifier, Identity, Made, Pair, Unlinked
 from schemas.records.fields import instant
 
 AT = instant(1_790_000_000_000)
@@ -21,9 +21,11 @@ def make_identity(*names: str, customer: UUID | None = None, decisions: Sequence
     customer = customer or uuid4()
     identifiers = [make_identifier(kind, value, customer) for kind, _, value in (name.partition(":") for name in names)]
     pairs = [
-        Pair(one.identifier_id, one.text, other.identifier_id, other.text, "exact-identifier", 1.0, True, 3, AT, AT, [uuid4()])
+        Pair(
+            one.identifier_id, one.text, other.identifier_id, other.text, "exact-identifier", 1.0, 3, AT, uuid4(), AT, uuid4()
+        )
         for one, other in pairwise(identifiers)
-    ]
+    ]  # fmt: skip
     return Identity(customer, identifiers, pairs, [], list(decisions), [])
 
 
@@ -32,8 +34,8 @@ def make_decision_row(action: str, left: Sequence[UUID] = (), right: Sequence[UU
     return row._replace(**fields)
 
 
-def make_former_id(customer: UUID, **fields: Any) -> FormerId:
-    return FormerId(uuid4(), customer, 0, "exact-identifier", uuid4(), AT)._replace(**fields)
+def make_change(change: str, from_customer: UUID, to_customer: UUID) -> Change:
+    return Change(AT, change, from_customer, to_customer, to_customer, "exact-identifier", uuid4())
 
 
 def make_conflict(identity: Identity, other: str, reason: str = "shared_value") -> Unlinked:

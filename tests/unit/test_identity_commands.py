@@ -19,7 +19,7 @@ from deploy.identity.lookup import Lookup, parse_lookup
 from deploy.identity.records import Identifier, Identity, Made, Unlinked
 from schemas.errors import ConfigError, RetryableError
 from schemas.records.identity import Decision, Member
-from tests.harness.identity import AT, make_conflict, make_decision_row, make_former_id, make_identifier, make_identity
+from tests.harness.identity import AT, make_change, make_conflict, make_decision_row, make_identifier, make_identity
 
 LONG = "social_handle:sim-mastodon/ann_adler1@social.example-with-a-long-domain.example"
 
@@ -194,7 +194,7 @@ def test_delayed_sequencer_ends_with_the_next_step(world: Map, monkeypatch: pyte
      ("join", "email:ann@example.com", "email:bob@example.com", "--reason", "one"), ("undo", "ab", "--reason", "x")],
 )  # fmt: skip
 def test_output_fits_80_columns_and_cuts_nothing(arguments: tuple[str, ...], world: Map) -> None:
-    world.ann.former.append(make_former_id(world.ann.customer_id, exceptions=2))
+    world.ann.changes.extend(make_change(each, uuid4(), world.ann.customer_id) for each in ("merge", "split"))
     world.ann.decisions.extend([make_decision_row("split"), make_decision_row("undo", undoes=world.made.decision_id)])
     world.ann.conflicts.append(make_conflict(world.ann, LONG))
     world.ann.identifiers.append(make_identifier("email", "info@example.com", world.ann.customer_id, is_shared=True))
@@ -206,7 +206,7 @@ def test_output_fits_80_columns_and_cuts_nothing(arguments: tuple[str, ...], wor
 
 
 def test_show_prints_every_part(world: Map) -> None:
-    world.ann.former.append(make_former_id(world.ann.customer_id))
+    world.ann.changes.append(make_change("merge", uuid4(), world.ann.customer_id))
     world.ann.decisions.append(world.made)
     world.ann.conflicts.append(make_conflict(world.ann, "phone:+49"))
     shown = run("show", "email:ann@example.com").output
@@ -214,14 +214,14 @@ def test_show_prints_every_part(world: Map) -> None:
         str(world.ann.customer_id),
         "ann@example.com",
         "Seen together",
-        "Former ids",
+        "Merges and splits",
         "one address of two people",
         "Not linked",
     ):
         assert text in shown
     found = json.loads(run("show", "email:ann@example.com", "--json").output)
-    assert list(found) == ["customer_id", "identifiers", "evidence", "former", "decisions", "conflicts"]
-    assert found["evidence"][0]["times"] == 3
+    assert list(found) == ["customer_id", "identifiers", "evidence", "changes", "decisions", "conflicts"]
+    assert found["evidence"][0]["touchpoints"] == 3
 
 
 def test_conflicts_count_hidden_ones(world: Map) -> None:
