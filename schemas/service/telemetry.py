@@ -51,8 +51,12 @@ CHUNK = Histogram(
 )
 LATE = Counter(
     "touchline_late_records",
-    "Touchpoints beyond the lateness bound, late or repeated; they are stored and change no journey or signal.",
+    "Touchpoints beyond the lateness bound, late or repeated; they are stored and change journeys and signals at a rebuild.",
     ["stage"],
+)
+INCOMPLETE = Counter(
+    "touchline_incomplete_customers",
+    "Customers that became incomplete: their journeys and signals lack touchpoints until `touchline rebuild --incomplete`.",
 )
 RECOVERY = Gauge(
     "touchline_state_recovery_remaining_records", "Changelog records that a worker still has to read before it starts."

@@ -16,23 +16,30 @@ import msgspec
 
 from schemas.errors import RecordError
 from streams.contract import StateError
+from streams.steps.route import Route
 from streams.touchpoint import OrderKey
 
 LAYOUT = b"\x01"
 MAX_LAYOUT = b"\x1f"
 CUSTOMER_ID_BYTES = 16
+REVISION_SHIFT = 40
 States = dict[str, msgspec.Raw]
 
 
 class Customer(msgspec.Struct, array_like=True):
     """Main row of one customer.
 
-    - `moved_to`: the customer that this one was merged into. All other fields are then empty.
+    - `moved_to`: set in rows of older versions only, which merged this customer into another one. It becomes a route.
     - `folded`: number of folded touchpoints. `newest`: order key of the last one.
-    - `forgotten`: order key of the newest touchpoint that is no longer kept.
+    - `forgotten`: order key of the newest folded touchpoint that is no longer kept.
     - `blocks`: for each kept block, oldest first, the order key of its last touchpoint and the first two bytes of each id.
     - `tail`: packed touchpoints after the last block. `base`: the states before the tail.
     - `states`: the packed state of each signal after all touchpoints, by the signal's definition.
+    - `route`: the owners of the touchpoints that arrive here, None when all stay.
+    - `revision`: number of times that the row was emptied. Published rows of an earlier revision are no longer valid.
+    - `lost`: the nodes of the touchpoints that belong to the customer but are not folded. The customer then needs a rebuild.
+    - `forgotten_nodes`: the nodes of the folded touchpoints that are no longer kept.
+    - `replayed`: order key of the newest touchpoint of the `history` records, from the first of them to the last.
     """
 
     moved_to: bytes | None = None
@@ -43,6 +50,19 @@ class Customer(msgspec.Struct, array_like=True):
     tail: bytes = b""
     base: States = {}
     states: States = {}
+    route: Route | None = None
+    revision: int = 0
+    lost: list[bytes] = []
+    forgotten_nodes: list[bytes] = []
+    replayed: OrderKey | None = None
+
+    def version(self) -> int:
+        """Return the version of published rows: it rises with each touchpoint, and above all earlier ones with each revision."""
+        return self.revision << REVISION_SHIFT | self.folded
+
+    def is_complete(self) -> bool:
+        """Return whether all known touchpoints of the customer are folded."""
+        return not self.lost and self.replayed is None
 
 
 class Block(msgspec.Struct, array_like=True):
@@ -64,7 +84,14 @@ def encode_row(row: Customer | Block) -> bytes:
 
 def decode_customer(value: bytes | None) -> Customer:
     """Return the row from its stored bytes, or an empty one."""
-    return Customer() if value is None else _decode_customer(_strip_layout(value))
+    if value is None:
+        return Customer()
+    row = _decode_customer(_strip_layout(value))
+    if row.moved_to is not None:
+        row.route, row.moved_to = Route(row.moved_to), None
+    if row.forgotten is not None and not row.forgotten_nodes:  # a row of an older version
+        row.forgotten_nodes = [b""]
+    return row
 
 
 def decode_block(value: bytes | None) -> Block:

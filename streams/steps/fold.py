@@ -1,7 +1,7 @@
 """Fold of new touchpoints into a customer's row: journeys and every signal, in event-time order, and the records that change."""
 
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ from streams.journeys.definition import DEFINITION
 from streams.signals.contract import Reading, Signal
 from streams.steps.customer import Block, Customer, States
 from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS, History, RefoldRange, count_full_blocks
+from streams.steps.route import add_lost
 from streams.touchpoint import Touchpoint
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -63,35 +64,37 @@ def fold(
     signals: Sequence[Signal],
     codec: StateCodec,
     customer_id: bytes,
-    customer: Customer,
-    arrived: Sequence[Touchpoint],
-    load: Callable[[int], Block],
+    history: History,
+    new: Sequence[Touchpoint],
     max_blocks: int = DEFAULT_MAX_BLOCKS,
-) -> FoldResult | None:
-    """Fold the new ones of `arrived` into `customer`; return None when none is new.
+    *,
+    is_atomic: bool = False,
+) -> FoldResult:
+    """Fold the touchpoints `new`, which `history.select_new` returned, into the customer's row; keep at most `max_blocks`.
 
     If a definition is new or changed since the row was written, all kept touchpoints are folded and read again under it.
-    `load` returns the block in a slot; at most `max_blocks` are kept.
+    `is_atomic`: no crashed attempt can have folded a part of `new`.
     """
-    history = History(customer, load)
-    new = history.select_new(arrived)
-    if not new:
-        return None
+    customer = history.customer
     ordered = sorted(new, key=Touchpoint.order_key)
     definitions_changed = customer.folded > 0 and not codec.is_complete(customer.states)
+    if definitions_changed:
+        customer.lost = add_lost(customer.lost, customer.forgotten_nodes)
     refold = history.find_refold_range(ordered[0].order_key(), len(new), everything=definitions_changed)
     touchpoints = sorted([*refold.touchpoints, *ordered], key=Touchpoint.order_key) if refold.touchpoints else ordered
-    in_order = refold.first == customer.folded and new == ordered
-    folding = _Fold(signals, codec, customer_id, customer.folded + len(new))
+    in_order = refold.first == customer.folded and (is_atomic or new == ordered)
+    folding = _Fold(signals, codec, customer_id, customer, len(new))
     new_ids = None if definitions_changed else {each.id for each in new}
     customer.states = codec.pack(folding.run(refold, touchpoints, new_ids))
     blocks = history.update_row(refold.first, touchpoints, folding.bases, max_blocks)
     if in_order:
-        changes = journey.journey_records(customer_id, customer.folded, folding.journeys[folding.finished :])
+        changes = journey.journey_records(customer_id, folding.version, folding.journeys[folding.finished :])
     else:
-        before, possible_retractions = _journeys_before(codec.unpack_journeys(refold.base), refold.touchpoints, new)
-        since = _republish_since(touchpoints, ordered, definitions_changed=definitions_changed)
-        changes = journey.list_changes(customer_id, customer.folded, before, folding.journeys, possible_retractions, since)
+        before, possible_retractions = _journeys_before(
+            codec.unpack_journeys(refold.base), refold.touchpoints, [] if is_atomic else new
+        )
+        since = _republish_since(touchpoints, ordered, definitions_changed=definitions_changed, is_atomic=is_atomic)
+        changes = journey.list_changes(customer_id, folding.version, before, folding.journeys, possible_retractions, since)
     for change in changes:
         folding.outputs.append(Output(JOURNEYS, folding.partition, customer_id, encode("journey", change)))
     return FoldResult(folding.outputs, blocks)
@@ -106,11 +109,14 @@ class _Fold:
       touchpoint can change an earlier one.
     """
 
-    def __init__(self, signals: Sequence[Signal], codec: StateCodec, customer_id: bytes, version: int) -> None:
+    def __init__(
+        self, signals: Sequence[Signal], codec: StateCodec, customer_id: bytes, customer: Customer, new_count: int
+    ) -> None:
         self._signals = signals
         self._codec = codec
         self._customer_id = customer_id
-        self._version = version
+        self._folded = customer.folded + new_count
+        self.version = customer.version() + new_count
         self.partition = customer_partition(customer_id)
         self.outputs: list[Output] = []
         self.journeys: list[journey.Journey] = []
@@ -122,7 +128,7 @@ class _Fold:
 
         If a new touchpoint leaves the state of a signal unchanged, the signal's later readings are unchanged as well.
         """
-        first, end = refold.first, count_full_blocks(self._version) * BLOCK_SIZE
+        first, end = refold.first, count_full_blocks(self._folded) * BLOCK_SIZE
         states = self._codec.unpack(refold.base)
         self.finished = journey.count_finished(states[0])
         if first <= end:
@@ -151,11 +157,13 @@ class _Fold:
         reading = signal.read(state, each.at, each, None)
         if reading is not None:
             key = f"event/{each.id.hex()}"
-            value = encode_reading(signal, self._customer_id, key, each.at, each.id, self._version, reading)
+            value = encode_reading(signal, self._customer_id, key, each.at, each.id, self.version, reading)
             self.outputs.append(Output(signal.topic, self.partition, self._customer_id, value))
 
 
-def _republish_since(touchpoints: Sequence[Touchpoint], new: Sequence[Touchpoint], *, definitions_changed: bool) -> int | None:
+def _republish_since(
+    touchpoints: Sequence[Touchpoint], new: Sequence[Touchpoint], *, definitions_changed: bool, is_atomic: bool
+) -> int | None:
     """Return the time from which unchanged journeys are published again, or None.
 
     A changed definition gives all journeys new ids. Otherwise, an attempt with a smaller chunk may have published other states
@@ -163,7 +171,7 @@ def _republish_since(touchpoints: Sequence[Touchpoint], new: Sequence[Touchpoint
     """
     if definitions_changed:
         return touchpoints[0].at
-    return new[0].at if len(new) > 1 else None
+    return new[0].at if len(new) > 1 and not is_atomic else None
 
 
 def _journeys_before(

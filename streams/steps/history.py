@@ -5,15 +5,18 @@ from the tail to block n // 32 once that block is full and at least 16 newer tou
 arrival, in any chunks, therefore ends in the same bytes.
 
 Bound: the tail and the newest blocks are kept, 32 blocks by default, which is at least 1,040 touchpoints. An older touchpoint
-is late beyond the bound: it is stored for analysts and counted, but not folded. Repetitions that old are counted, too. Each
+is late beyond the bound: it is not folded, and its customer then needs a rebuild. A repetition that old looks the same. Each
 newer touchpoint is folded exactly once, however often and at whatever offset it arrives.
+
+During a rebuild, blocks after its newest touchpoint stay above the bound, so that the following parts find their place before
+them. The slots limit this to 255 blocks, 8,160 touchpoints.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from schemas.service import telemetry
 from streams.steps.customer import Block, Customer, States
+from streams.steps.route import add_lost
 from streams.touchpoint import OrderKey, Touchpoint, pack_touchpoints, unpack_touchpoints
 
 BLOCK_SIZE = 32
@@ -21,7 +24,6 @@ MIN_TAIL = 16
 DEFAULT_MAX_BLOCKS = 32
 SLOT_COUNT = 256
 SHORT_ID_BYTES = 2
-LATE = telemetry.LATE.labels("join")
 
 
 class RefoldRange(NamedTuple):
@@ -49,21 +51,22 @@ class History:
         self._full_blocks = count_full_blocks(customer.folded)
         self._oldest = self._full_blocks - len(customer.blocks)
 
-    def select_new(self, arrived: Iterable[Touchpoint]) -> list[Touchpoint]:
-        """Return the touchpoints that are not folded yet, in order of arrival.
+    def select_new(self, arrived: Iterable[Touchpoint]) -> tuple[list[Touchpoint], list[Touchpoint]]:
+        """Return the touchpoints that are not folded yet, in order of arrival, and those that are late beyond the bound.
 
         The id alone identifies a touchpoint: a repetition with another time is still a repetition.
         """
         new: dict[bytes, Touchpoint] = {}
+        late: list[Touchpoint] = []
         forgotten, tail, blocks = self.customer.forgotten, self.customer.tail, self.customer.blocks
         for each in arrived:
             if each.id in new or each.id in tail or (blocks and self._is_in_block(each.id)):
                 continue
             if forgotten is not None and each.order_key() <= forgotten:
-                LATE.inc()
+                late.append(each)
             else:
                 new[each.id] = each
-        return list(new.values())
+        return list(new.values()), late
 
     def _is_in_block(self, event_id: bytes) -> bool:
         return any(
@@ -119,12 +122,37 @@ class History:
             changed[number] = Block(bases.get(number * BLOCK_SIZE, {}), pack_touchpoints(piece))
         customer.tail = pack_touchpoints(touchpoints[end * BLOCK_SIZE - first :])
         customer.base = bases.get(end * BLOCK_SIZE, {})
-        surplus = max(0, len(ends) - max_blocks)
-        if surplus:
-            customer.forgotten = ends[surplus - 1][0]
-            changed.update(dict.fromkeys(range(self._oldest, self._oldest + surplus)))
-        customer.blocks = ends[surplus:]
+        customer.blocks = ends
+        self._forget(changed, max_blocks)
         return {number % SLOT_COUNT: block for number, block in sorted(changed.items())}
+
+    def forget_surplus(self, max_blocks: int) -> dict[int, Block | None]:
+        """Forget the oldest blocks above the bound. Return the deleted blocks by slot."""
+        deleted: dict[int, Block | None] = {}
+        self._forget(deleted, max_blocks)
+        return {number % SLOT_COUNT: None for number in deleted}
+
+    def _forget(self, changed: dict[int, Block | None], max_blocks: int) -> None:
+        """Remove the oldest blocks above the bound from the row, and mark them as deleted in `changed`."""
+        customer = self.customer
+        surplus = self._count_surplus(max_blocks)
+        if surplus <= 0:
+            return
+        nodes: set[bytes] = set()
+        for number in range(self._oldest, self._oldest + surplus):
+            block = changed.get(number) or self._load(number % SLOT_COUNT)
+            nodes.update(each.nodes for each in unpack_touchpoints(block.touchpoints, BLOCK_SIZE))
+            changed[number] = None
+        customer.forgotten_nodes = add_lost(customer.forgotten_nodes, nodes)
+        customer.forgotten = customer.blocks[surplus - 1][0]
+        customer.blocks = customer.blocks[surplus:]
+
+    def _count_surplus(self, max_blocks: int) -> int:
+        ends, replayed = self.customer.blocks, self.customer.replayed
+        surplus = len(ends) - max_blocks
+        if surplus <= 0 or replayed is None:
+            return surplus
+        return max(min(surplus, sum(end <= replayed for end, _ in ends)), len(ends) - SLOT_COUNT + 1)
 
 
 def _may_contain(short_ids: bytes, event_id: bytes) -> bool:

@@ -7,16 +7,17 @@ derive from event ids, and a journey that a late touchpoint invalidates is retra
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from schemas.wire.codec import Fields, encode
+from schemas.wire.codec import Fields
 from schemas.wire.topics import CUSTOMER_STATE, RESOLVED, TICKS, customer_partition
 from streams.contract import Output, Record, Refuse, Rows, unexpected_schema
 from streams.signals.contract import Signal
-from streams.steps.customer import CUSTOMER_ID_BYTES, Block, Customer, decode_block, decode_customer, encode_row
-from streams.steps.fold import StateCodec, encode_reading, fold
-from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS, History
-from streams.touchpoint import Touchpoint, decode_touchpoint, decode_touchpoints, encode_touchpoints
-
-MAX_MOVED_PER_RECORD = 200
+from streams.steps.customer import CUSTOMER_ID_BYTES, Customer, decode_customer
+from streams.steps.fold import StateCodec, encode_reading
+from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS
+from streams.steps.line import LATE, Folding, Line
+from streams.steps.replacement import change_route, replay_part
+from streams.steps.route import Route, read_route
+from streams.touchpoint import Touchpoint, decode_touchpoint, decode_touchpoints
 
 
 class Join:
@@ -31,55 +32,21 @@ class Join:
 
     def __init__(self, signals: Sequence[Signal], kept_touchpoints: int = BLOCK_SIZE * DEFAULT_MAX_BLOCKS) -> None:
         """Keep at least `kept_touchpoints` per customer. This is the bound of lateness and of exact deduplication."""
-        self._max_blocks = -(-kept_touchpoints // BLOCK_SIZE)
         self._signals = signals
         self._codec = StateCodec(signals)
+        self._folding = Folding(signals, self._codec, -(-kept_touchpoints // BLOCK_SIZE))
 
     def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
-        arrived: defaultdict[bytes, list[Touchpoint]] = defaultdict(list)
-        outputs: list[Output] = []
+        chunk = _Chunk(self._folding, records, rows)
         for record in records:
             if record.name == "resolved":
-                arrived[record.fields["customer_id"]].append(decode_touchpoint(record.fields["seen"]))
-            elif record.name == "moved":
-                arrived[record.fields["customer_id"]].extend(decode_touchpoints(record.fields["touchpoints"]))
-            elif record.name == "merge":
-                outputs += self._fold_arrived(arrived, rows)
-                outputs += self._merge(rows, record.fields["from_customer"], record.fields["to_customer"])
+                chunk.arrived[record.fields["customer_id"]].append(decode_touchpoint(record.fields["seen"]))
             elif record.name == "tick":
-                outputs += self._fold_arrived(arrived, rows)
-                outputs += self._tick(rows, record.fields)
-            else:
+                chunk.outputs += self._tick(rows, record.fields)
+            elif not chunk.apply(record.name, record.fields):
                 refuse(record, unexpected_schema(record, self.name))
-        return outputs + self._fold_arrived(arrived, rows)
-
-    def _fold_arrived(self, arrived: defaultdict[bytes, list[Touchpoint]], rows: Rows) -> list[Output]:
-        outputs: list[Output] = []
-        rows.fetch(arrived)
-        for customer_id, touchpoints in arrived.items():
-            customer: Customer = rows.get(customer_id, decode_customer)
-            if customer.moved_to is not None:
-                outputs += move_touchpoints(customer_id, customer.moved_to, touchpoints)
-                continue
-            load = _BlockLoader(rows, customer_id)
-            result = fold(self._signals, self._codec, customer_id, customer, touchpoints, load, self._max_blocks)
-            if result is not None:
-                outputs += result.outputs
-                rows.put(customer_id, customer, encode_row)
-                for slot, block in result.blocks.items():
-                    _put_block(rows, block_key(customer_id, slot), block)
-        arrived.clear()
-        return outputs
-
-    def _merge(self, rows: Rows, customer_id: bytes, to: bytes) -> list[Output]:
-        """Move all kept touchpoints of `customer_id` to the customer that it was merged into. Later ones are forwarded."""
-        customer: Customer = rows.get(customer_id, decode_customer)
-        history = History(customer, _BlockLoader(rows, customer_id))
-        kept = history.load_touchpoints()
-        rows.put(customer_id, Customer(moved_to=to), encode_row)
-        for slot in history.used_slots():
-            rows.drop(block_key(customer_id, slot))
-        return move_touchpoints(customer_id, to, kept)
+        chunk.fold_arrived()
+        return chunk.outputs
 
     def _tick(self, rows: Rows, tick: Fields) -> Iterator[Output]:
         for key, value in rows.scan():
@@ -92,39 +59,77 @@ class Join:
             reading = None if state is None else signal.read(state, tick["at"], None, tick["since"])
             if reading is not None:
                 key = f"at/{tick['at']}"
-                value = encode_reading(signal, customer_id, key, tick["at"], None, customer.folded, reading)
+                value = encode_reading(signal, customer_id, key, tick["at"], None, customer.version(), reading)
                 yield Output(signal.topic, customer_partition(customer_id), customer_id, value)
 
 
-class _BlockLoader:
-    """Loader of the block in a slot of one customer."""
+class _Chunk:
+    """Records of `touchline.resolved` on their way into the rows. `arrived` holds the touchpoints that are not folded yet."""
 
-    def __init__(self, rows: Rows, customer_id: bytes) -> None:
+    def __init__(self, folding: Folding, records: Sequence[Record], rows: Rows) -> None:
+        self.arrived: defaultdict[bytes, list[Touchpoint]] = defaultdict(list)
+        self.outputs: list[Output] = []
+        self._folding = folding
+        self._records = records
         self._rows = rows
-        self._customer_id = customer_id
+        self._replaced: set[bytes] = set()
 
-    def __call__(self, slot: int) -> Block:
-        block: Block = self._rows.get(block_key(self._customer_id, slot), decode_block)
-        return block
+    def apply(self, name: str, fields: Fields) -> bool:
+        """Apply a record other than `resolved`. Return false for an unknown one."""
+        if name == "moved":
+            self.arrived[fields["customer_id"]].extend(decode_touchpoints(fields["touchpoints"]))
+            if fields["lost"]:
+                line = self._line(fields["customer_id"])
+                line.add_lost(line.forward_lost(fields["lost"]))
+                line.announce()
+        elif name == "route":
+            change_route(self._line_to_replace(fields["customer_id"]), read_route(fields))
+        elif name == "merge":
+            change_route(self._line_to_replace(fields["from_customer"]), Route(fields["to_customer"]))
+        elif name == "history":
+            replay_part(self._line_to_replace(fields["customer_id"]), fields)
+        else:
+            return False
+        return True
 
+    def fold_arrived(self) -> None:
+        """Fold all arrived touchpoints."""
+        self._rows.fetch(self.arrived)
+        for customer_id, touchpoints in self.arrived.items():
+            self._fold(customer_id, touchpoints)
+        self.arrived.clear()
 
-def block_key(customer_id: bytes, slot: int) -> bytes:
-    """Return the row key of the block in a slot. A new block replaces the one that is no longer kept."""
-    return customer_id + bytes((slot,))
+    def _line(self, customer_id: bytes) -> Line:
+        return Line(self._folding, self._rows, customer_id, self.outputs)
 
+    def _line_to_replace(self, customer_id: bytes) -> Line:
+        """Return the line of a customer after its arrived touchpoints were folded."""
+        self._fold(customer_id, self.arrived.pop(customer_id, []))
+        self._replaced.add(customer_id)
+        return self._line(customer_id)
 
-def _put_block(rows: Rows, key: bytes, block: Block | None) -> None:
-    if block is None:
-        rows.drop(key)
-    else:
-        rows.put(key, block, encode_row)
+    def _fold(self, customer_id: bytes, touchpoints: list[Touchpoint]) -> None:
+        line = self._line(customer_id)
+        if line.customer.route is not None:
+            touchpoints = line.forward(touchpoints)
+        if late := line.fold(touchpoints):
+            LATE.inc(len(late))
+            line.add_lost(each.nodes for each in self._select_unknown(customer_id, late))
+        line.announce()
 
+    def _select_unknown(self, customer_id: bytes, late: list[Touchpoint]) -> list[Touchpoint]:
+        """Leave out the touchpoints of a repeated chunk, which the row already contains.
 
-def move_touchpoints(from_customer: bytes, to: bytes, touchpoints: Sequence[Touchpoint]) -> list[Output]:
-    """Return the records that move touchpoints to the customer which `from_customer` was merged into."""
-    outputs = []
-    for start in range(0, len(touchpoints), MAX_MOVED_PER_RECORD):
-        packed = encode_touchpoints(touchpoints[start : start + MAX_MOVED_PER_RECORD])
-        fields = {"customer_id": to, "from_customer": from_customer, "touchpoints": packed}
-        outputs.append(Output(RESOLVED, customer_partition(to), to, encode("moved", fields)))
-    return outputs
+        The row contains every record up to its last applied offset, unless this chunk has replaced the row.
+        """
+        applied = self._rows.last_applied_offset(customer_id)
+        if customer_id in self._replaced or applied < self._records[0].offset:
+            return late
+        repeated: set[bytes] = set()
+        for record in self._records:
+            if record.offset <= applied and record.fields.get("customer_id") == customer_id:
+                if record.name == "resolved":
+                    repeated.add(decode_touchpoint(record.fields["seen"]).id)
+                elif record.name == "moved":
+                    repeated.update(each.id for each in decode_touchpoints(record.fields["touchpoints"]))
+        return [each for each in late if each.id not in repeated]

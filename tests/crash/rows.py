@@ -9,7 +9,7 @@ from streams.signals import load_signals
 from streams.steps.customer import CUSTOMER_ID_BYTES, decode_block, decode_customer
 from streams.steps.fold import StateCodec
 from streams.steps.history import History
-from streams.steps.join import block_key
+from streams.steps.line import block_key
 from tests.crash.log import Log
 from tests.crash.model import journey_row
 

@@ -15,7 +15,8 @@ from streams.steps.customer import decode_block, decode_customer
 from streams.steps.history import History
 from streams.steps.identify import Identify
 from streams.steps.identity import read_customer_id
-from streams.steps.join import Join, block_key
+from streams.steps.join import Join
+from streams.steps.line import block_key
 from streams.steps.link import Link
 from streams.touchpoint import Touchpoint
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import FatalError
-from schemas.service import telemetry
 from schemas.wire.codec import decode
 from schemas.wire.topics import JOURNEYS
 from streams.signals import load_signals
@@ -55,6 +54,7 @@ class Rows:
         self.blocks: dict[int, bytes] = {}
         self.newest: dict[bytes, dict[str, Any]] = {}
         self.written: list[int] = []
+        self.late: list[Touchpoint] = []
 
     def load(self, slot: int) -> Block:
         return decode_block(self.blocks[slot])
@@ -64,9 +64,12 @@ class Rows:
 
     def feed(self, arrived: Sequence[Touchpoint]) -> None:
         customer = self.customer()
-        result = fold(self.signals, StateCodec(self.signals), CUSTOMER, customer, arrived, self.load, self.max_blocks)
-        if result is None:
+        history = History(customer, self.load)
+        new, late = history.select_new(arrived)
+        self.late += late
+        if not new:
             return
+        result = fold(self.signals, StateCodec(self.signals), CUSTOMER, history, new, self.max_blocks)
         self.row = encode_row(customer)
         for slot, block in result.blocks.items():
             self.blocks.pop(slot, None)
@@ -123,7 +126,7 @@ def test_bytes_written_per_touchpoint_do_not_grow_with_the_history() -> None:
     assert max(rows.written) < 50 * (MIN_TAIL + 2 * BLOCK_SIZE) + 4 * 1_024 * 8
 
 
-def test_older_touchpoints_than_the_kept_ones_are_counted_as_late() -> None:
+def test_older_touchpoints_than_the_kept_ones_are_late() -> None:
     touchpoints = make_touchpoints(1_500)
     unknown = Touchpoint(START - DAY, b"s" * 16, "erp", "order.placed", "web")
     rows = feed_all([touchpoints])
@@ -131,10 +134,10 @@ def test_older_touchpoints_than_the_kept_ones_are_counted_as_late() -> None:
     assert kept == touchpoints[-len(kept) :]
     assert len(kept) == 1_500 - (count_full_blocks(1_500) - DEFAULT_MAX_BLOCKS) * BLOCK_SIZE
     assert len(kept) >= DEFAULT_MAX_BLOCKS * BLOCK_SIZE + MIN_TAIL
-    before, counted = (rows.row, dict(rows.blocks)), telemetry.LATE.labels("join")._value.get()
+    before = (rows.row, dict(rows.blocks))
     rows.feed([unknown, touchpoints[0]])
     assert (rows.row, rows.blocks) == before
-    assert telemetry.LATE.labels("join")._value.get() == counted + 2
+    assert rows.late == [unknown, touchpoints[0]]
 
 
 @pytest.mark.parametrize(("before", "after"), [(16, 3), (3, 16), (1, 255)])

@@ -1,0 +1,66 @@
+"""Replacement of a customer's rows: by a route that takes touchpoints away, and by the `history` records of a rebuild.
+
+Both empty the row, raise its revision and fold what stays from the beginning. All its records are published again with higher
+versions, and a `customer` record announces the revision. Readers ignore the records of earlier revisions.
+"""
+
+from collections.abc import Sequence
+
+from schemas.wire.codec import Fields
+from streams.steps.customer import Customer
+from streams.steps.line import Line
+from streams.steps.route import Route, add_lost
+from streams.touchpoint import OrderKey, Touchpoint, decode_touchpoints
+
+BEFORE_ALL: OrderKey = (-(2**63), b"")
+
+
+def change_route(line: Line, route: Route | None) -> None:
+    """Store the route, and move the touchpoints that belong to another customer.
+
+    If touchpoints leave that the row no longer keeps, the remaining ones of this kind are lost with the row: a rebuild folds
+    them again. The nodes of the leaving ones move, so that their new customer is rebuilt, too.
+    """
+    before = line.customer
+    if route == before.route:
+        return
+    before.route = route
+    kept = line.load_touchpoints()
+    staying = line.forward(kept)
+    is_changed = len(staying) < len(kept) or _leaves_any(route, line.customer_id, before.forgotten_nodes)
+    lost = add_lost(before.lost, before.forgotten_nodes) if is_changed else before.lost
+    lost = line.forward_lost(lost)
+    if is_changed:
+        line.replace(Customer(route=route, revision=before.revision + 1, lost=lost, replayed=before.replayed))
+        line.fold(staying, is_atomic=True)
+    else:
+        before.lost = lost
+        line.put()
+    line.announce()
+
+
+def _leaves_any(route: Route | None, customer_id: bytes, nodes: Sequence[bytes]) -> bool:
+    return route is not None and any(route.find_owner(each) != customer_id for each in nodes)
+
+
+def replay_part(line: Line, fields: Fields) -> None:
+    """Fold one `history` record. The first one empties the row; after the last one, the row is complete.
+
+    Parts come in event-time order. A touchpoint beyond the bound that is not newer than an earlier part is a repetition.
+    """
+    touchpoints = decode_touchpoints(fields["touchpoints"])
+    if fields["is_first"]:
+        before = line.customer
+        existing = line.load_touchpoints() if fields["keep_existing"] else []
+        line.replace(Customer(route=before.route, revision=before.revision + 1, replayed=BEFORE_ALL))
+        touchpoints = [*existing, *touchpoints]
+    customer, replayed = line.customer, line.customer.replayed
+    arrived = line.forward(touchpoints)
+    if replayed is not None:
+        newest = max(map(Touchpoint.order_key, decode_touchpoints(fields["touchpoints"])), default=replayed)
+        customer.replayed = None if fields["is_last"] else max(replayed, newest)
+    late = line.fold(arrived, is_atomic=True)
+    line.forget_surplus()
+    if replayed is not None:
+        line.add_lost(each.nodes for each in late if each.order_key() > replayed)
+    line.announce()

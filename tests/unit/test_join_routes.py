@@ -1,0 +1,273 @@
+"""Routes and rebuilds of the join step: any interleaving ends as if each touchpoint had come to its last customer at once."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.steps.route import MAX_LOST, Route, add_lost, read_route
+from streams.touchpoint import NODE_BYTES, Touchpoint
+from tests.harness.joining import Joining
+
+DAY = 86_400_000
+START = 1_700_000_000_000
+KINDS = ("order.placed", "payment.failed", "ticket.resolved", "contract.cancelled", "order.placed", "ticket.opened")
+NODES = [blake2b(bytes([number]), digest_size=16).digest() for number in range(6)]
+SEEDS = st.integers(0, 10**6)
+Touchpoints = list[Touchpoint]
+
+
+def make_touchpoints(count: int, seed: int) -> Touchpoints:
+    """Return touchpoints in event-time order with one to three nodes, some years apart, some at the same millisecond."""
+    chance, at, found = random.Random(seed), START, []
+    for number in range(count):
+        at += chance.choice((0, 1, DAY, 3 * DAY, 20 * DAY, 400 * DAY) if number % 40 == 0 else (0, 1, DAY))
+        nodes = b"".join(node[:NODE_BYTES] for node in chance.sample(NODES, chance.randint(1, 3)))
+        event_id = blake2b(number.to_bytes(4, "big"), key=seed.to_bytes(4, "big"), digest_size=16).digest()
+        found.append(Touchpoint(at, event_id, "erp", chance.choice(KINDS), "web", "use", nodes=nodes))
+    return sorted(found, key=Touchpoint.order_key)
+
+
+class Owners:
+    """State of the identity map: the customer of each node, the greatest node of its cluster. A shared node owns itself."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.shared = {node for node in NODES if chance.random() < 0.15}
+        labels = {node: chance.randrange(3) for node in NODES}
+        self.owner = {
+            node: node
+            if node in self.shared
+            else max(other for other in NODES if labels[other] == labels[node] and other not in self.shared)
+            for node in NODES
+        }
+
+    def find(self, each: Touchpoint) -> bytes:
+        """Return the customer of a touchpoint, as the sequencer finds it."""
+        nodes = [each.nodes[start : start + NODE_BYTES] for start in range(0, len(each.nodes), NODE_BYTES)]
+        full = [next(node for node in NODES if node.startswith(short)) for short in nodes]
+        return self.owner[next((node for node in full if node not in self.shared), full[0])]
+
+    def route(self, customer_id: bytes) -> dict[str, Any]:
+        current = self.owner[customer_id]
+        exceptions = [
+            {"identifier_id": node, "customer_id": owner}
+            for node, owner in self.owner.items()
+            if owner != current and node not in self.shared
+        ]
+        fields = {"customer_id": customer_id, "current": current, "shared": sorted(self.shared), "exceptions": exceptions}
+        return {**fields, "rule": "test", "event_id": bytes(16), "at": START}
+
+
+class World:
+    """A join step behind an identity map that changes while touchpoints arrive."""
+
+    def __init__(self, seed: int, **options: Any) -> None:
+        self.chance = random.Random(seed)
+        self.joining = Joining(seed, **options)
+        self.versions = [Owners(self.chance)]
+        self.customers = set(self.versions[-1].owner.values())
+
+    def change(self) -> None:
+        """Change the map, and publish the routes of all customers so far."""
+        self.versions.append(Owners(self.chance))
+        self.customers |= set(self.versions[-1].owner.values())
+        for customer_id in sorted(self.customers):
+            self.joining.send("route", self.versions[-1].route(customer_id))
+
+    def arrive(self, each: Touchpoint) -> None:
+        """Resolve a touchpoint from a copy of the map that may be old."""
+        self.joining.resolve(self.chance.choice(self.versions[-3:]).find(each), each)
+
+    def owned(self, touchpoints: Iterable[Touchpoint]) -> dict[bytes, Touchpoints]:
+        found: dict[bytes, Touchpoints] = {}
+        for each in sorted(touchpoints, key=Touchpoint.order_key):
+            found.setdefault(self.versions[-1].find(each), []).append(each)
+        return found
+
+
+def fold_directly(owned: dict[bytes, Touchpoints], kept: int) -> Joining:
+    """Return the end state when each touchpoint comes to its customer once, in event-time order."""
+    joining = Joining(kept=kept)
+    for customer_id, touchpoints in owned.items():
+        for each in touchpoints:
+            joining.resolve(customer_id, each)
+    joining.run()
+    return joining
+
+
+def assert_equal(found: Joining, expected: Joining) -> None:
+    assert found.state() == expected.state()
+    assert found.visible() == expected.visible()
+    assert all(fields["is_complete"] for fields in found.announced().values())
+
+
+def live(seed: int, count: int, changes: int, *, disorder: float, **options: Any) -> tuple[World, Touchpoints]:
+    """Return a world after touchpoints and changes of the map in one random interleaving."""
+    world, touchpoints = World(seed, **options), make_touchpoints(count, seed)
+    arriving = sorted(range(count), key=lambda number: number + world.chance.uniform(0, disorder))
+    events: list[Callable[[], None]] = [lambda each=touchpoints[number]: world.arrive(each) for number in arriving]  # type: ignore[misc]
+    for _ in range(changes):
+        events.insert(world.chance.randint(0, len(events)), world.change)
+    for event in events:
+        event()
+        world.joining.run_some(world.chance.randint(0, 3))
+    return world, touchpoints
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, count=st.integers(1, 120), changes=st.integers(0, 6), crashes=st.booleans())
+def test_changing_routes_end_as_if_the_last_ones_had_always_held(seed: int, count: int, changes: int, *, crashes: bool) -> None:
+    world, touchpoints = live(seed, count, changes, disorder=200, crashes=crashes)
+    world.joining.run()
+    assert_equal(world.joining, fold_directly(world.owned(touchpoints), 1024))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=SEEDS,
+    count=st.integers(60, 400),
+    changes=st.integers(0, 5),
+    disorder=st.sampled_from([0, 8, 400]),
+    crashes=st.booleans(),
+)
+def test_complete_customer_beyond_the_bound_has_lost_nothing(
+    seed: int, count: int, changes: int, disorder: int, *, crashes: bool
+) -> None:
+    world, touchpoints = live(seed, count, changes, disorder=disorder, crashes=crashes, kept=32, max_chunk=20)
+    world.joining.run()
+    owned = world.owned(touchpoints)
+    expected, found = fold_directly(owned, 32), world.joining
+    announced, state, visible = found.announced(), found.state(), found.visible()
+    complete = {key for key in owned if key not in announced or announced[key]["is_complete"]}
+    for key in complete:
+        assert state[key] == expected.state()[key]
+        assert not found.row(key).lost
+    of_complete = {key: row for key, row in expected.visible().items() if row["customer_id"] in complete}
+    assert {key: row for key, row in visible.items() if row["customer_id"] in complete} == of_complete
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=SEEDS,
+    count=st.integers(1, 400),
+    changes=st.integers(0, 5),
+    size=st.sampled_from([1, 17, 100, 1000]),
+    keep_existing=st.booleans(),
+    crashes=st.booleans(),
+)
+def test_rebuild_ends_as_a_fresh_start(
+    seed: int, count: int, changes: int, size: int, *, keep_existing: bool, crashes: bool
+) -> None:
+    world, touchpoints = live(seed, count, changes, disorder=100, crashes=crashes, kept=32, max_chunk=20)
+    world.joining.run()
+    owned = world.owned(touchpoints)
+    for customer_id in sorted({*world.customers, *owned}):
+        world.joining.rebuild(customer_id, owned.get(customer_id, []), size=size, keep_existing=keep_existing)
+        world.joining.run_some(world.chance.randint(0, 3))
+    world.joining.run()
+    assert_equal(world.joining, fold_directly(owned, 32))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=SEEDS,
+    count=st.integers(1, 300),
+    later=st.integers(1, 60),
+    size=st.sampled_from([1, 17, 100]),
+    crashes=st.booleans(),
+)
+def test_touchpoints_that_arrive_during_a_rebuild_are_kept(
+    seed: int, count: int, later: int, size: int, *, crashes: bool
+) -> None:
+    touchpoints, chance = make_touchpoints(count + later, seed), random.Random(seed)
+    joining, customer_id = Joining(seed, crashes=crashes, kept=32, max_chunk=20), NODES[0]
+    old, new = touchpoints[:count], touchpoints[count:]
+    known = sorted(old, key=lambda _: chance.random()) if chance.random() < 0.5 else old
+    for each in known:
+        joining.resolve(customer_id, each)
+    snapshot = sorted([*old, *new[: chance.randint(0, later)]], key=Touchpoint.order_key)
+    parts = [snapshot[start : start + size] for start in range(0, len(snapshot), size)]
+    for each in new[: len(snapshot) - count]:
+        joining.resolve(customer_id, each)
+    arriving = new[len(snapshot) - count :]
+    for number, part in enumerate(parts):
+        joining.send_part(customer_id, part, is_first=number == 0, is_last=number == len(parts) - 1, keep_existing=True)
+        for _ in range(chance.randint(0, 8) if arriving else 0):
+            if arriving:
+                joining.resolve(customer_id, arriving.pop(0))
+        joining.run_some(chance.randint(0, 1))
+    for each in arriving:
+        joining.resolve(customer_id, each)
+    joining.run()
+    assert_equal(joining, fold_directly({customer_id: touchpoints}, 32))
+
+
+def route_fields(customer_id: bytes, current: bytes, exceptions: dict[bytes, bytes], shared: Sequence[bytes]) -> dict[str, Any]:
+    listed = [{"identifier_id": node, "customer_id": owner} for node, owner in exceptions.items()]
+    return {"customer_id": customer_id, "current": current, "shared": shared, "exceptions": listed}
+
+
+def test_touchpoint_goes_to_the_owner_of_its_first_unshared_node() -> None:
+    a, b, c, d = NODES[:4]
+    route = read_route(route_fields(a, b, {c: d}, [a]))
+    assert route is not None
+    short = {node: node[:NODE_BYTES] for node in NODES}
+    assert route.find_owner(short[a] + short[c]) == d
+    assert route.find_owner(short[b] + short[c]) == b
+    assert route.find_owner(short[a]) == a
+    assert route.find_owner(b"") == b
+
+
+def test_route_without_effect_is_not_stored() -> None:
+    a, b = NODES[:2]
+    assert read_route(route_fields(a, a, {}, [])) is None
+    assert read_route(route_fields(a, a, {}, [b])) is not None
+    assert read_route(route_fields(a, b, {}, [])) == Route(b)
+
+
+@given(st.lists(st.lists(st.binary(min_size=8, max_size=9), max_size=200), max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_nodes_of_lost_touchpoints_are_bounded_and_independent_of_order(pieces: list[list[bytes]]) -> None:
+    def add_all(pieces: Iterable[list[bytes]]) -> list[bytes]:
+        found: list[bytes] = []
+        for piece in pieces:
+            found = add_lost(found, piece)
+        return found
+
+    assert add_all(pieces) == add_all(reversed(pieces)) == add_lost([], [each for piece in pieces for each in piece])
+    assert len(add_all(pieces)) <= MAX_LOST
+
+
+@pytest.mark.parametrize("count", [50, 2_000])
+def test_merge_and_split_leave_both_customers_as_before(count: int) -> None:
+    a, b = sorted(NODES[:2])
+    first, second = make_touchpoints(count, 1), make_touchpoints(count, 2)
+    owned = {
+        a: [msgspec.structs.replace(each, nodes=a[:NODE_BYTES]) for each in first],
+        b: [msgspec.structs.replace(each, nodes=b[:NODE_BYTES]) for each in second],
+    }
+    joining = Joining(3, max_chunk=100)
+    for customer_id, touchpoints in owned.items():
+        for each in touchpoints:
+            joining.resolve(customer_id, each)
+    joining.run()
+    joining.send("route", {**route_fields(a, b, {}, []), "rule": "test", "event_id": bytes(16), "at": START})
+    joining.run()
+    is_long = count > 1_040
+    assert joining.announced()[a]["is_complete"]
+    assert (b in joining.announced()) == is_long, "the merged customer needs a rebuild when the other one had forgotten some"
+    for customer_id, other in ((a, b), (b, a)):
+        fields = route_fields(customer_id, customer_id, {other: other}, [])
+        joining.send("route", {**fields, "rule": "test", "event_id": bytes(16), "at": START})
+    joining.run()
+    if is_long:
+        assert not joining.announced()[a]["is_complete"]
+        for customer_id, touchpoints in owned.items():
+            joining.rebuild(customer_id, touchpoints, size=300, keep_existing=True)
+        joining.run()
+    assert_equal(joining, fold_directly(owned, 1024))
