@@ -1,4 +1,4 @@
-"""Plan of a skip: what the group and the partition allow. Pure."""
+"""Checks and commits of a skip, from the state of the group and of the partition. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

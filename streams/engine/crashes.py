@@ -1,7 +1,7 @@
-"""Chunks that were in flight when an exception ended this worker, so that the same record never ends the process twice.
+"""Memory of crashes: the chunks that were in flight. With it, the same record never ends a worker twice.
 
-1. An exception that no rule of the stage handles ends the process. Before the end, `CrashLog.record` writes the offset ranges
-   of all chunks in flight to a file in the worker's folder. A chunk without an exception writes nothing.
+1. An unexpected exception ends the process. Before the end, `CrashLog.record` writes the offset ranges of all chunks in flight
+   to a file in the worker's folder. A chunk without an exception writes nothing.
 2. The next run reads the file. A stage processes each chunk that overlaps one of the ranges in isolation (`stage.py`).
 
 The file keeps the newest `MAX_RANGES` ranges. An old range does no harm, because isolation gives the same results.
