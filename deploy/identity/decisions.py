@@ -20,8 +20,8 @@ from uuid import UUID, uuid4
 import click
 from kafka import TopicPartition
 
-from connectors.runtime.publisher import translate_kafka_errors
 from deploy.identity.kafka import open_consumer, publish, read_committed
+from deploy.terminal.text import format_count
 from schemas.errors import ConfigError, RecordError, RetryableError
 from schemas.records.fields import instant
 from schemas.records.identity import Action, Conflict, Decision, Member
@@ -30,7 +30,7 @@ from schemas.wire.codec import Fields, decode
 from schemas.wire.topics import IDENTITY, IDENTITY_REQUESTS
 
 WAIT_SECONDS = 60.0
-REPORT_SECONDS = 5.0
+FIRST_LOOK_SECONDS, REPORT_SECONDS = 2.0, 5.0
 POLL_MILLISECONDS = 500
 CHANGES = TopicPartition(IDENTITY, 0)
 Report = Callable[[str], None]
@@ -156,7 +156,7 @@ def describe_delay(missing: int, first: Position, now: Position) -> str:
 
     `first` and `now` are the positions at the start and at the end of the wait.
     """
-    subject = f"{missing:,} decision{'' if missing == 1 else 's'}"
+    subject = format_count(missing, "decision")
     if now.committed > now.last:
         return (
             f"the sequencer read {subject} and did not publish the result on {IDENTITY}:"
@@ -164,9 +164,9 @@ def describe_delay(missing: int, first: Position, now: Position) -> str:
         )
     if now.committed == first.committed:
         return f"{subject} stored, and no worker reads {IDENTITY_REQUESTS}: start `touchline work`, which applies what is stored"
-    waiting = now.last + 1 - now.committed
+    waiting = format_count(now.last + 1 - now.committed, "record")
     return (
-        f"{subject} stored, and the workers are {waiting:,} records of {IDENTITY_REQUESTS} behind:"
+        f"{subject} stored, and the workers are {waiting} of {IDENTITY_REQUESTS} behind:"
         " wait, then look at it with `touchline identity show`"
     )
 
@@ -175,25 +175,25 @@ def _wait(settings: KafkaSettings, consumer: Any, collector: Collector, last: in
     """Do step 3."""
     first: Position | None = None
     began = progress = time.monotonic()
-    report_at = began + REPORT_SECONDS
+    look_at = began + FIRST_LOOK_SECONDS
     while collector.missing:
         before = len(collector.missing)
-        with translate_kafka_errors(settings):
-            for record in consumer.poll(timeout_ms=POLL_MILLISECONDS).get(CHANGES, []):
-                collector.add(record.value)
+        for record in consumer.poll(timeout_ms=POLL_MILLISECONDS).get(CHANGES, []):
+            collector.add(record.value)
         now = time.monotonic()
         progress = now if len(collector.missing) < before else progress
-        if collector.missing and now >= report_at:
-            position = Position(read_committed(settings), last)
-            first = first or position
-            report(
-                f"waiting for the sequencer ({now - began:.0f} s): {len(collector.missing):,} decisions to go,"
-                f" {max(0, last + 1 - position.committed):,} records before them"
-            )
-            report_at = now + REPORT_SECONDS
-        if collector.missing and now - progress > wait_seconds:
-            position = Position(read_committed(settings), last)
-            raise RetryableError(describe_delay(len(collector.missing), first or position, position))
+        is_over = now - progress > wait_seconds
+        if not collector.missing or not (is_over or now >= look_at):
+            continue
+        position = Position(read_committed(settings), last)
+        first = first or position
+        if is_over:
+            raise RetryableError(describe_delay(len(collector.missing), first, position))
+        report(
+            f"waiting for the sequencer ({now - began:.0f} s): {format_count(len(collector.missing), 'decision')} to go,"
+            f" {format_count(max(0, last + 1 - position.committed), 'request')} before the last"
+        )
+        look_at = now + REPORT_SECONDS
 
 
 def _read_rest(consumer: Any, collector: Collector) -> None:
