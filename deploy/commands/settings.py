@@ -55,6 +55,7 @@ def settings_models() -> dict[str, type[EnvironmentSettings]]:
     from schemas.service.secret import IdentitySecretSettings
     from schemas.service.settings import ProcessSettings
     from sinks.connection import ClickHouseSettings
+    from streams.identity.compound_keys import CompoundSettings
     from streams.settings import StreamsSettings
 
     return {
@@ -63,6 +64,7 @@ def settings_models() -> dict[str, type[EnvironmentSettings]]:
         "Workers": StreamsSettings,
         "Rebuild": RebuildSettings,
         "Identity": IdentitySecretSettings,
+        "Compound keys": CompoundSettings,
         "Processes": ProcessSettings,
         "Local stack": LocalSettings,
     }

@@ -1,0 +1,1 @@
+"""Identity map: which identifiers belong to one customer."""
