@@ -27,8 +27,9 @@ def command(*, customer: str, at: datetime | None, limit: int, as_json: bool) ->
     Each score comes with the touchpoints that moved it. IDENTIFIER is an e-mail address, a phone number, a number of some
     system, or kind:value. CUSTOMER_ID is a UUID.
 
-    --at leaves out later touchpoints, readings, identifiers and merges. A journey that began before that time is shown in its
-    current state, and marked if it has later touchpoints.
+    --at leaves out later touchpoints, readings, merges and decisions, and identifiers that the customer got later. Touchpoints
+    belong to their customer of today. A journey that began before that time is shown in its current state, and marked if it has
+    later touchpoints.
 
     The output is customer data: do not paste it anywhere.
 
