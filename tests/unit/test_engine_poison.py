@@ -153,6 +153,11 @@ def test_limits_follow_the_table_of_topics() -> None:
         assert topic in describe_excess(step, [at_limit._replace(key=b"k")], [])
 
 
+def test_no_topic_has_less_than_the_default_limit() -> None:
+    """`describe_excess` looks no further while the largest output is within the default limit."""
+    assert min(TOPIC_BYTES.values()) == DEFAULT_TOPIC_BYTES
+
+
 def test_row_that_cannot_be_encoded_becomes_a_dead_letter() -> None:
     effects = Effects()
     process(Step(), effects, "row", "unwritable", "output")
