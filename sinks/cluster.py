@@ -3,21 +3,21 @@
 `touchline_shard.<table>` holds the rows of a shard, replicated by Keeper. `touchline_store.<table>` is a Distributed table over
 it, so sinks, materialized views and views name the same tables as on one server. The sort key with which a table was created
 decides the shard of a row: all copies of a row reach the same shard, where `FINAL` removes them. A plain MergeTree is not
-replicated: each server rebuilds it from the rows of its shard, with the merges of all shards. Each server needs the macros
-`shard` and `replica`.
+replicated: each server rebuilds it from the rows of its shard, with the routes and revisions of all shards. Each server needs
+the macros `shard` and `replica`.
 """
 
 import re
 
 STATEMENT_HEAD = re.compile(
-    r"(?:CREATE|ALTER)(?: OR REPLACE)? (?:DATABASE|TABLE|VIEW|MATERIALIZED VIEW|DICTIONARY|USER|ROLE|SETTINGS PROFILE)"
-    r"(?: IF NOT EXISTS)? [\w.]+|GRANT|REVOKE"
+    r"(?:CREATE|ALTER|DROP)(?: OR REPLACE)? (?:DATABASE|TABLE|VIEW|MATERIALIZED VIEW|DICTIONARY|USER|ROLE|SETTINGS PROFILE)"
+    r"(?: IF (?:NOT )?EXISTS)? [\w.]+|GRANT|REVOKE"
 )
 ENGINE = re.compile(r"ENGINE = (Replacing\w*)")
 REFRESHED = re.compile(r"^REFRESH ", re.MULTILINE)
-SHARD_TABLE = re.compile(r"touchline_store\.(?!merges\b)")
+SHARD_TABLE = re.compile(r"touchline_store\.(?!merges\b|current_customers\b|first_versions\b)")
 SERVER_TABLE = re.compile(r"system\.view_refreshes\b")
-TABLE = re.compile(r"(?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) touchline_store\.(\w+)")
+TABLE = re.compile(r"(?:CREATE TABLE IF NOT EXISTS|ALTER TABLE|DROP TABLE IF EXISTS) touchline_store\.(\w+)")
 ORDER_BY = re.compile(r"^ORDER BY (\w+|\(.+\))$", re.MULTILINE)
 CLAUSES = re.compile(
     r",?\s+(?=(?:ADD|DROP|MODIFY|COMMENT|RENAME|CLEAR) (?:COLUMN|INDEX|ORDER|TTL|SETTING|PROJECTION|CONSTRAINT)\b)"
@@ -38,16 +38,20 @@ def replicate_history(history: str, cluster: str) -> str:
 def split_for_shards(statement: str, cluster: str) -> list[str]:
     """Return the statements of a migration's statement: one for the rows of a shard and one for the Distributed table.
 
-    A table that a view rebuilds is rebuilt by each server from the rows of its shard.
+    A table that a view rebuilds is rebuilt by each server from the rows of its shard. A view in a migration reads all shards.
     """
+    if statement.startswith("CREATE OR REPLACE VIEW"):
+        return [read_all_shards(statement, cluster)]
     if REFRESHED.search(statement):
         head, rows = statement.split("\n", 1)
         return [add_cluster(f"{head}\n{SHARD_TABLE.sub('touchline_shard.', rows)}", cluster)]
     table = TABLE.match(statement)
-    if table is None:
+    if table is None or " MODIFY QUERY\n" in statement:
         return [add_cluster(statement, cluster)]
     rows = statement.replace("touchline_store.", "touchline_shard.", 1)
     rows = ENGINE.sub(r"ENGINE = Replicated\1", rows).replace("non_replicated_deduplication", "replicated_deduplication")
+    if statement.startswith("DROP"):
+        return [add_cluster(each, cluster) for each in (statement, rows)]
     whole = [_make_distributed_table(table[1], rows, cluster)] if statement.startswith("CREATE") else _columns(statement)
     return [add_cluster(each, cluster) for each in (rows, *whole)]
 

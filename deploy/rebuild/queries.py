@@ -25,7 +25,7 @@ OF_DEFINITION = "\nUNION ALL\n".join(
     f"SELECT customer_id FROM touchline.{view} WHERE {DEFINED.format(name=column)}"  # noqa: S608
     for view, column in DEFINITION_COLUMNS.items()
 )
-INCOMPLETE = "SELECT toUUID(UUIDNumToString(customer_id)) FROM touchline_store.customers FINAL WHERE NOT is_complete"
+INCOMPLETE = "SELECT toUUID(UUIDNumToString(customer_id)) FROM touchline_store.revisions FINAL WHERE NOT is_complete"
 STORED_SINCE = "SELECT customer_id FROM touchline.touchpoints WHERE stored_at >= fromUnixTimestamp64Milli({since:Int64})"
 LARGE = "SELECT customer_id FROM touchline.touchpoints GROUP BY customer_id HAVING count() >= {min_touchpoints:UInt64}"
 CONDITIONS = {

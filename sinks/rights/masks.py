@@ -21,6 +21,7 @@ PERSONAL = "personal data"
 OPEN_ATTRIBUTES = ("segment", "priority", "warehouse", "contract_id", "invoice_id", "opportunity_id")
 MASKS = {
     "String": "'***'",
+    "Array(String)": "arrayMap(value -> '***', {0})",
     "Nullable(String)": "if(isNull({0}), NULL, '***')",
     "Map(LowCardinality(String), String)": (
         f"mapApply((name, value) -> (name, if(name IN {OPEN_ATTRIBUTES}, value, '***')), {{0}})"

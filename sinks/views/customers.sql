@@ -1,6 +1,6 @@
 CREATE OR REPLACE VIEW touchline.customers
 (
-    customer_id UUID COMMENT 'the customer as known now, identity merges followed',
+    customer_id UUID COMMENT 'the customer as known now, identity merges and splits followed',
     first_seen DateTime64(3, 'UTC') COMMENT 'first touchpoint, UTC',
     last_seen DateTime64(3, 'UTC') COMMENT 'last touchpoint, UTC',
     touchpoints UInt64 COMMENT 'number of touchpoints',

@@ -21,6 +21,7 @@ SELECT
     definition, status, outcome, stage, started_at, last_at, touchpoints, channels, stages, friction,
     arrayMap(id -> toUUID(UUIDNumToString(id)), stored.moments_of_truth) AS moments_of_truth
 FROM (SELECT * FROM touchline_store.journeys_by_customer FINAL) AS stored
-WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
-    AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
-COMMENT 'All journeys in their current state; those of a merged customer are replaced by those of its new customer';
+LEFT ANY JOIN touchline_store.first_versions AS current ON current.customer_id = stored.customer_id
+WHERE stored.version >= current.first_version
+    AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erased_customers)
+COMMENT 'All journeys in their current state, of the current revision of each customer';

@@ -25,33 +25,38 @@ CREATE OR REPLACE VIEW touchline.kpis
 AS
 WITH
     1.959964 AS z,
-    merged AS
+    moved AS
     (
-        SELECT from_customer, to_customer FROM touchline_store.merges FINAL
+        SELECT resolution, customer_id_then, customer_id FROM touchline_store.current_customers
     ),
     erased AS
     (
-        SELECT customer_id FROM touchline_store.erasures
+        SELECT customer_id FROM touchline_store.erased_customers
+    ),
+    changed AS
+    (
+        SELECT DISTINCT arrayJoin([customer_id_then, customer_id]) AS customer_id FROM moved
     ),
     segments AS
     (
-        SELECT customer_id, segment FROM touchline_store.segments FINAL
-        WHERE customer_id NOT IN (SELECT from_customer FROM merged) AND customer_id NOT IN (SELECT to_customer FROM merged)
+        SELECT customer_id, segment FROM touchline_store.segments FINAL WHERE customer_id NOT IN (SELECT customer_id FROM changed)
         UNION ALL
-        SELECT one.to_customer AS customer_id, argMax(given.segment, given.version) AS segment
-        FROM (SELECT * FROM touchline_store.segments FINAL) AS given
-        INNER JOIN
+        SELECT
+            if(moved.customer_id_then = given.customer_id, moved.customer_id, given.customer_id) AS owner,
+            argMax(given.segment, given.version) AS segment
+        FROM
         (
-            SELECT from_customer, to_customer FROM merged UNION ALL SELECT DISTINCT to_customer, to_customer FROM merged
-        ) AS one ON one.from_customer = given.customer_id
-        GROUP BY one.to_customer
+            SELECT * FROM touchline_store.segments_by_resolution FINAL WHERE customer_id IN (SELECT customer_id FROM changed)
+        ) AS given
+        LEFT ANY JOIN moved ON moved.resolution = given.resolution
+        GROUP BY owner
     ),
     asked AS
     (
         SELECT
             toDate(occurred_at) AS day,
             assumeNotNull(metric) AS metric,
-            if(merged.from_customer = given.customer_id, merged.to_customer, given.customer_id) AS customer_id,
+            if(moved.customer_id_then = given.customer_id, moved.customer_id, given.customer_id) AS customer_id,
             channel, stage, system, type, question_id, scale_low, scale_high, answer,
             scale_high - scale_low + 1 AS points,
             multiIf(points IN (2, 3), 1, points IN (4, 5, 6, 7), 2, points = 10, 3, NULL) AS top_box,
@@ -64,8 +69,8 @@ WITH
             scored AND multiIf(metric = 'nps', answer >= 9, metric = 'csat', answer >= scale_high - top_box + 1, answer >= 5) AS good,
             scored AND metric = 'nps' AND answer <= 6 AS bad
         FROM (SELECT * FROM touchline_store.answers FINAL) AS given
-        LEFT ANY JOIN merged ON merged.from_customer = given.customer_id
-        WHERE given.metric IS NOT NULL AND given.customer_id NOT IN (erased) AND merged.to_customer NOT IN (erased)
+        LEFT ANY JOIN moved ON moved.resolution = given.resolution
+        WHERE given.metric IS NOT NULL AND given.customer_id NOT IN (erased) AND moved.customer_id NOT IN (erased)
     ),
     counted AS
     (

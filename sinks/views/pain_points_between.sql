@@ -14,7 +14,7 @@ AS
 WITH
     erased AS
     (
-        SELECT toUUID(UUIDNumToString(customer_id)) AS customer_id FROM touchline_store.erasures
+        SELECT toUUID(UUIDNumToString(customer_id)) AS customer_id FROM touchline_store.erased_customers
     ),
     changes AS
     (

@@ -28,6 +28,7 @@ SELECT
     toUUID(UUIDNumToString(stored.event_id)) AS event_id,
     definition AS definition_version
 FROM (SELECT * FROM touchline_store.satisfaction_by_customer FINAL) AS stored
-WHERE stored.customer_id NOT IN (SELECT from_customer FROM touchline_store.merges)
-    AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erasures)
-COMMENT 'All satisfaction readings; those of a merged customer are replaced by those of its new customer';
+LEFT ANY JOIN touchline_store.first_versions AS current ON current.customer_id = stored.customer_id
+WHERE stored.version >= current.first_version
+    AND stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erased_customers)
+COMMENT 'All satisfaction readings of the current revision of each customer';

@@ -1,7 +1,7 @@
 CREATE OR REPLACE VIEW touchline.touchpoints
 (
     event_id UUID COMMENT 'id of the touchpoint: the same version of the same source record always has the same id',
-    customer_id UUID COMMENT 'the customer as known now, identity merges followed',
+    customer_id UUID COMMENT 'the customer as known now, identity merges and splits followed',
     customer_id_then UUID COMMENT 'the customer as known at the time of processing',
     source LowCardinality(String) COMMENT 'event family: crm, erp, inventory, support, feedback, social, web',
     system LowCardinality(String) COMMENT 'source product, such as a CRM or shop',
@@ -31,21 +31,21 @@ CREATE OR REPLACE VIEW touchline.touchpoints
     ticket_id Nullable(String) COMMENT 'id of the support ticket in its system',
     delay_days Nullable(Float64) COMMENT 'delay against the promised time, days; negative: early',
     wait_seconds Nullable(Float64) COMMENT 'waiting time of the customer for this step, seconds',
-    attributes Map(LowCardinality(String), String) COMMENT 'other fields of the source by name; personal data'
+    attributes Map(LowCardinality(String), String) COMMENT 'other fields of the source by name; personal data',
+    identifier_ids Array(UUID) COMMENT 'identifiers of the touchpoint, the strongest first, with those of compound keys',
+    identifier_kinds Array(String) COMMENT 'kinds of the identifiers, in the order of the source',
+    identifier_values Array(String) COMMENT 'normalised identifiers, in the order of the source; personal data',
+    traits Map(LowCardinality(String), String) COMMENT 'traits of the person by name, such as surname; personal data',
+    verified UInt8 COMMENT '1: the source is authenticated; 0: it is not, so its identifiers join no known customers'
 )
 AS
-WITH
-    merged AS
-    (
-        SELECT from_customer, to_customer FROM touchline_store.merges FINAL
-    ),
-    erased AS
-    (
-        SELECT customer_id FROM touchline_store.erasures
-    )
+WITH erased AS
+(
+    SELECT customer_id FROM touchline_store.erased_customers
+)
 SELECT
     toUUID(UUIDNumToString(stored.event_id)) AS event_id,
-    toUUID(UUIDNumToString(if(merged.from_customer = stored.customer_id, merged.to_customer, stored.customer_id))) AS customer_id,
+    toUUID(UUIDNumToString(if(now.customer_id_then = stored.customer_id, now.customer_id, stored.customer_id))) AS customer_id,
     toUUID(UUIDNumToString(stored.customer_id)) AS customer_id_then,
     source, system, connector, type, channel, stage, occurred_at, received_at, stored_at, text,
     CAST(NULL AS Nullable(Float64)) AS sentiment,
@@ -54,8 +54,10 @@ SELECT
     if(metric = 'ces', answer, NULL) AS ces,
     metric, scale_low, scale_high, survey_id, question_id, rating,
     if(isNull(stored.amount), NULL, reinterpret(assumeNotNull(stored.amount), 'Decimal(18, 4)')) AS amount,
-    currency, product, quantity, order_id, ticket_id, delay_days, wait_seconds, attributes
+    currency, product, quantity, order_id, ticket_id, delay_days, wait_seconds, attributes,
+    arrayMap(id -> toUUID(UUIDNumToString(id)), stored.identifier_ids) AS identifier_ids,
+    identifier_kinds, identifier_values, traits, verified
 FROM (SELECT * FROM touchline_store.touchpoints_by_event FINAL) AS stored
-LEFT ANY JOIN merged ON merged.from_customer = stored.customer_id
-WHERE stored.customer_id NOT IN (erased) AND merged.to_customer NOT IN (erased)
+LEFT ANY JOIN touchline_store.current_customers AS now ON now.resolution = stored.resolution
+WHERE stored.customer_id NOT IN (erased) AND now.customer_id NOT IN (erased)
 COMMENT 'All touchpoints, each with the customer as known now';

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from statistics import fmean
 from typing import Any, TypeVar
+from uuid import UUID
 
 from schemas.wire.codec import Fields
 from schemas.wire.topics import CHURN, SATISFACTION
@@ -213,7 +214,7 @@ def falls(world: World) -> Rows:
         before = [each["value"] for each in history if each["at"] < END - 30 * DAY]
         now = history[-1]["value"]
         if before and now - before[-1] < -2:
-            rows.append((world.now(customer), before[-1], now, now - before[-1]))
+            rows.append((UUID(bytes=customer), before[-1], now, now - before[-1]))
     return sorted(rows, key=lambda row: row[3])
 
 
@@ -269,13 +270,8 @@ def cancelled_orders(world: World) -> Rows:
 
 def identifiers(world: World) -> Rows:
     return sorted(
-        (
-            kind,
-            len(edges),
-            len({world.now(each["customer_id"]) for each in edges}),
-            sum(world.now(each["customer_id"]).bytes != each["customer_id"] for each in edges),
-        )
-        for kind, edges in group_by(lambda each: each["kind"], world.edges).items()
+        (kind, len(members), len({each["customer_id"] for each in members}), sum(each["is_shared"] for each in members))
+        for kind, members in group_by(lambda each: each["kind"], world.members.values()).items()
     )
 
 
@@ -288,8 +284,19 @@ def refusals(world: World) -> Rows:
     return [("files", "wrong_type", 2, 0), ("files", "missing_field", 1, 0)]
 
 
+def conflicts(world: World) -> Rows:
+    owners = {node: each["customer_id"] for node, each in world.members.items()}
+    found = [
+        (each["reason"], each["kind"], each["other_kind"], owners[each["identifier_id"]] == owners[each["other_id"]])
+        for each in world.conflicts.values()
+    ]
+    counted = Counter(each[:3] for each in found)
+    rows = [(*key, count, found.count((*key, True))) for key, count in counted.items()]
+    return sorted(rows, key=lambda row: (-row[3], *row[:3]))
+
+
 ANSWERS: tuple[Callable[[World], Rows], ...] = (
     installation_steps, silent_after_a_stock_out, weekly_nps, paths_to_churn, funnel, waits, csat_by_stage, ces_by_month,
     nps_by_segment, late_products, endings, valuable_and_leaving, falls, troubled_tickets, order_to_installation, support_again,
-    cancelled_orders, identifiers, completeness, refusals,
+    cancelled_orders, identifiers, completeness, refusals, conflicts,
 )  # fmt: skip

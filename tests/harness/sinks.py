@@ -21,7 +21,7 @@ from tests.harness.stack import TOUCHLINE
 MATERIALIZED = re.compile(
     r"^CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store\.(\w+)\n(REFRESH .+ )?TO touchline_store\.(\w+)$", re.MULTILINE
 )
-FILLED = [found for script in load_migrations() for found in MATERIALIZED.findall(script.sql)]
+FILLED = {found for script in load_migrations() for found in MATERIALIZED.findall(script.sql)}
 # Tables that ClickHouse fills with each insert into another table, and views that rebuild a table at intervals.
 COPIES = sorted(
     {target for _, refresh, target in FILLED if not refresh}
@@ -45,6 +45,9 @@ RESOLVED: Fields = {
     "attributes": {},
 }
 SURVEY: Fields = {"source": "feedback", "type": "survey.answered", "survey_id": "survey", "question_id": "question"}
+# Fields of a flat `resolved` record that the record of its family lacks.
+RESOLUTION = ("customer_id", "stage", "nodes")
+KEYS = ("identifier_id", "customer_id", "letter_id", "evidence_id", "decision_id")
 JOURNEY: Fields = {
     "version": 1,
     "deleted": False,
@@ -100,10 +103,11 @@ class Stored(NamedTuple):
 def resolved(**fields: Any) -> Fields:
     """Return a touchpoint of a new customer with these fields instead of the defaults, as a flat record for `encode_record`.
 
+    `nodes` holds the ids of its identifiers, the strongest first.
     Raises ValueError for a field that the family of its `source` lacks.
     """
     record = {**RESOLVED, "event_id": uuid4().bytes, "customer_id": uuid4().bytes, **fields}
-    strange = record.keys() - FAMILIES[record["source"]].model_fields.keys() - {"customer_id", "stage"}
+    strange = record.keys() - FAMILIES[record["source"]].model_fields.keys() - set(RESOLUTION)
     if strange:
         raise ValueError(f"a touchpoint of {record['source']} has no field {min(strange)}")
     return record
@@ -122,8 +126,28 @@ def journey(**fields: Any) -> Fields:
     return {**JOURNEY, "journey_id": uuid4().bytes, "customer_id": uuid4().bytes, **fields}
 
 
-def merge(lost: bytes, kept: bytes) -> Fields:
-    return {"from_customer": lost, "to_customer": kept, "rule": "test", "event_id": uuid4().bytes, "at": NOW}
+def route(
+    customer: bytes, current: bytes, exceptions: Mapping[bytes, bytes] | None = None, shared: Iterable[bytes] = ()
+) -> Fields:
+    """Return the route of a customer id; `exceptions` holds the owner of each identifier that is not owned by `current`."""
+    listed = [{"identifier_id": node, "customer_id": owner} for node, owner in (exceptions or {}).items()]
+    return {"customer_id": customer, "current": current, "shared": list(shared), "exceptions": listed, **make_cause()}
+
+
+def member(identifier: bytes, customer: bytes, **fields: Any) -> Fields:
+    """Return an identifier with its owner."""
+    common = {"kind": "email", "value": f"{identifier.hex()}@example.org", "is_shared": False, "is_erased": False}
+    return {"identifier_id": identifier, "customer_id": customer, **common, **make_cause(), **fields}
+
+
+def revision(customer: bytes, number: int, **fields: Any) -> Fields:
+    """Return the record of a customer whose rows were replaced `number` times."""
+    return {"customer_id": customer, "revision": number, "is_complete": True, "touchpoints": 1, "at": NOW, **fields}
+
+
+def make_cause() -> Fields:
+    """Return rule, touchpoint and time of a change of the identity map."""
+    return {"rule": "test", "event_id": uuid4().bytes, "at": NOW}
 
 
 def publish(topic: str, schema: str, records: Iterable[Fields]) -> None:
@@ -135,20 +159,20 @@ def encode_record(schema: str, record: Fields) -> bytes:
     """Return the bytes of a record; a flat `resolved` contains the record of its family. Sinks need no other field."""
     if schema != "resolved":
         return encode(schema, record)
-    family = {name: value for name, value in record.items() if name not in ("customer_id", "stage")}
+    family = {name: value for name, value in record.items() if name not in RESOLUTION}
     return pack_resolved(record, encode(record["source"], family))
 
 
 def pack_resolved(record: Fields, touchpoint: bytes) -> bytes:
     """Return a `resolved` record around these bytes of a source's record."""
-    customer = {name: record[name] for name in ("customer_id", "stage")}
-    return encode("resolved", {**customer, "seen": b"", "touchpoint": touchpoint})
+    resolution = {name: record[name] for name in ("customer_id", "stage")}
+    return encode("resolved", {**resolution, "identifiers": record.get("nodes"), "seen": b"", "touchpoint": touchpoint})
 
 
 def key(record: Fields) -> bytes:
     if "connector" in record and "stream" in record:
         return f"{record['connector']}/{record['stream']}".encode()
-    found: bytes = next(record[name] for name in ("customer_id", "from_customer", "letter_id") if name in record)
+    found: bytes = next(record[name] for name in KEYS if name in record)
     return found
 
 

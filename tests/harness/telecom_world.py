@@ -4,7 +4,7 @@ The real mapping and the real steps produce the records, with all versions, merg
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from deploy.demo.simulator.company import generate
 from schemas.errors import RecordError
 from schemas.records.dead_letter import make_dead_letter
 from schemas.wire.codec import Fields, decode, encode, encode_model
-from schemas.wire.topics import CHURN, CONNECTOR_STATE, DEAD_LETTERS, IDENTITY, JOURNEYS, RESOLVED, SATISFACTION
+from schemas.wire.topics import CHURN, CONNECTOR_STATE, CUSTOMERS, DEAD_LETTERS, IDENTITY, JOURNEYS, RESOLVED, SATISFACTION
 from sinks.chunk import transform
 from sinks.clickhouse import ClickHouse
 from sinks.contract import load_tables
@@ -22,7 +22,7 @@ from tests.harness.chain import Chain
 from tests.harness.demo_drops import map_drops
 from tests.harness.sinks import COPIES, STATE, Stored, refresh
 
-SEED, CUSTOMERS = 7, 200
+SEED, HOUSEHOLDS = 7, 200
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
 DAY = 86_400_000
 Topics = dict[tuple[str, int], list[bytes]]
@@ -32,7 +32,7 @@ class World:
     """Published records. Ids are UUIDs, times are milliseconds, `customer` is the customer as known now."""
 
     def __init__(self, folder: Path) -> None:
-        generate(SEED, CUSTOMERS, UNTIL, folder)
+        generate(SEED, HOUSEHOLDS, UNTIL, folder)
         published = [touchpoint.model_dump() for _, touchpoint in map_drops(folder / "drops")]
         random.Random(SEED).shuffle(published)
         chain = Chain(SEED)
@@ -47,7 +47,12 @@ class World:
             letter = make_dead_letter(RecordError(reason, "field amount"), b"?", stage="files", origin=f"orders.csv:{number}")
             chain.topics[DEAD_LETTERS, 0].append(encode_model("dead_letter", letter))
         self.chain = chain
-        self.merged = chain.canonical_customers()
+        self.members = self._last(IDENTITY, "member", "identifier_id")
+        self.routes = self._last(IDENTITY, "route", "customer_id")
+        self.conflicts = self._last(IDENTITY, "conflict", "conflict_id")
+        revisions = self._last(CUSTOMERS, "customer", "customer_id")
+        self.first_versions = {customer: each["revision"] << 40 for customer, each in revisions.items()}
+        self.merged = {customer: each["current"] for customer, each in self.routes.items() if each["current"] != customer}
 
     @cached_property
     def touchpoints(self) -> list[Fields]:
@@ -55,47 +60,60 @@ class World:
         found = {}
         for fields in self._resolved():
             touchpoint = decode(fields["touchpoint"])[1]
-            customer = self.now(fields["customer_id"])
+            customer = self.owner(fields)
             found[touchpoint["event_id"]] = {**touchpoint, "customer": customer, "stage": fields["stage"]}
         return sorted(found.values(), key=lambda each: (each["occurred_at"], each["event_id"]))
 
     @cached_property
     def readings(self) -> dict[str, list[Fields]]:
-        """Return the readings of current customers by topic, in order of time and evidence."""
+        """Return the readings of the current revisions by topic, in order of time and evidence."""
         found = {topic: self._newest(topic, "reading_id") for topic in (SATISFACTION, CHURN)}
         return {topic: sorted(rows, key=lambda each: (each["at"], each["evidence"])) for topic, rows in found.items()}
 
-    @cached_property
-    def edges(self) -> list[Fields]:
-        """Return the last edge of each identifier."""
-        found = [fields for name, fields in map(decode, self.chain.topics[IDENTITY, 0]) if name == "edge"]
-        return list({(each["kind"], each["value"]): each for each in found}.values())
-
     def clean(self) -> Topics:
-        """Return the same world with final customers from the start: no merges, versions, retractions or repetitions."""
+        """Return the same world with final customers from the start: no routes, revisions, retractions or repetitions."""
         resolved = {decode(each["touchpoint"])[1]["event_id"]: each for each in self._resolved()}
+        identity = [pair for pair in map(decode, self.chain.topics[IDENTITY, 0]) if pair[0] in ("evidence", "conflict")]
         records = {
-            RESOLVED: [("resolved", each) for each in resolved.values()],
-            IDENTITY: [("edge", each) for each in self.edges],
+            RESOLVED: [("resolved", {**each, "customer_id": self.owner(each).bytes}) for each in resolved.values()],
+            IDENTITY: [*(("member", each) for each in self.members.values()), *identity],
             JOURNEYS: [("journey", {**each, "version": 1}) for each in self._newest(JOURNEYS, "journey_id")],
             **{topic: [("reading", {**each, "version": 1}) for each in rows] for topic, rows in self.readings.items()},
         }
         topics = {(topic, 0): self.chain.topics[topic, 0] for topic in (CONNECTOR_STATE, DEAD_LETTERS)}
         for topic, rows in records.items():
-            topics[topic, 0] = [encode(name, {**each, "customer_id": self.now(each["customer_id"]).bytes}) for name, each in rows]
+            topics[topic, 0] = [encode(name, each) for name, each in rows]
         return topics
 
-    def now(self, customer: bytes) -> UUID:
-        return UUID(bytes=self.merged.get(customer, customer))
+    def owner(self, resolved: Fields) -> UUID:
+        """Return the customer of a touchpoint as known now, by the route of the customer that it was resolved to."""
+        route = self.routes.get(resolved["customer_id"])
+        if route is None:
+            return UUID(bytes=resolved["customer_id"])
+        exceptions = {each["identifier_id"]: each["customer_id"] for each in route["exceptions"]}
+        decisive = next((each for each in resolved["identifiers"] if each not in route["shared"]), b"")
+        return UUID(bytes=exceptions.get(decisive, route["current"]))
 
     def _resolved(self) -> Iterator[Fields]:
-        for (topic, _), log in sorted(self.chain.topics.items()):
-            for name, fields in map(decode, log if topic == RESOLVED else ()):
-                if name == "resolved":
-                    yield fields
+        return (fields for name, fields in self._records(RESOLVED) if name == "resolved")
 
     def _newest(self, topic: str, key: str) -> list[Fields]:
-        return [each for each in self.chain.newest(topic, key).values() if each["customer_id"] not in self.merged]
+        """Return the rows that an analyst sees: the highest version of each id, without retracted and replaced ones."""
+        newest: dict[bytes, Fields] = {}
+        for _, row in self._records(topic):
+            if row[key] not in newest or row["version"] >= newest[row[key]]["version"]:
+                newest[row[key]] = row
+        return [
+            each
+            for each in newest.values()
+            if not each["deleted"] and each["version"] >= self.first_versions.get(each["customer_id"], 0)
+        ]
+
+    def _last(self, topic: str, name: str, key: str) -> dict[bytes, Fields]:
+        return {fields[key]: fields for found, fields in self._records(topic) if found == name}
+
+    def _records(self, topic: str) -> Iterable[tuple[str, Fields]]:
+        return (decode(value) for at, log in sorted(self.chain.topics.items()) if at[0] == topic for value in log)
 
 
 def load(client: ClickHouse, topics: Topics, parts: int = 1) -> None:

@@ -37,9 +37,11 @@ from tests.harness.sinks import (
     encode_record,
     except_columns,
     journey,
-    merge,
+    member,
     reading,
     resolved,
+    revision,
+    route,
     to_uuid,
 )
 from tests.harness.waiting import eventually
@@ -142,7 +144,9 @@ def test_two_shards_answer_as_one_server(shards: list[ClickHouse], tmp_path: Pat
                 one.execute(statement)
         inputs: dict[tuple[str, str], list[Fields]] = {
             ("touchpoints", "resolved"): touched,
-            ("merges", "merge"): [merge(customers[0], customers[1]), merge(customers[2], customers[1])],
+            ("routes", "route"): [route(customers[0], customers[1]), route(customers[2], customers[1])],
+            ("revisions", "customer"): [revision(customers[0], 1), revision(customers[2], 1)],
+            ("members", "member"): [member(customer, customer) for customer in customers],
             ("satisfaction", "reading"): [reading(customer_id=customer, value=50.0) for customer in customers],
             ("churn", "reading"): [reading(customer_id=customer, signal="churn", value=0.5) for customer in customers],
             ("journeys", "journey"): [journey(customer_id=customer) for customer in customers],

@@ -64,7 +64,8 @@ def ada(migrated: Stack) -> UUID:
     """Store a customer with personal data."""
     customer = uuid4().bytes
     said = {"segment": "home", "name": NAME}
-    publish("touchline.resolved", "resolved", [resolved(customer_id=customer, source="crm", text=TEXT, attributes=said)])
+    touched = resolved(customer_id=customer, source="crm", text=TEXT, attributes=said, traits={"surname": NAME})
+    publish("touchline.resolved", "resolved", [touched])
     publish("touchline.resolved", "resolved", [resolved(customer_id=customer)])
     store("touchpoints")
     return to_uuid(customer)
@@ -80,8 +81,8 @@ def test_analysts_are_refused_everything_else(migrated: Stack, user: str) -> Non
     for sql in (
         "SELECT text FROM touchline_store.touchpoints",
         "SELECT count() FROM touchline_store.touchpoints",
-        "INSERT INTO touchline_store.merges (rule) SELECT 'none'",
-        "INSERT INTO touchline.merges (rule) SELECT 'none'",
+        "INSERT INTO touchline_store.routes (rule) SELECT 'none'",
+        "INSERT INTO touchline.routes (rule) SELECT 'none'",
         "DROP VIEW touchline.touchpoints",
         "CREATE OR REPLACE VIEW touchline.touchpoints AS SELECT 1",
         "ALTER TABLE touchline_store.touchpoints DELETE WHERE 1",
@@ -95,11 +96,15 @@ def test_analysts_are_refused_everything_else(migrated: Stack, user: str) -> Non
 
 def test_personal_data_is_masked_unless_granted(ada: UUID) -> None:
     clear = [(TEXT, {"segment": "home", "name": NAME}), (None, {})]
+    identity = {"analyst": (["***"], {"surname": "***"}), "analyst_pii": (["ada@example.org"], {"surname": NAME})}
     for source in (f"touchpoints WHERE customer_id = '{ada}'", f"touchpoints_of(customer_id = '{ada}')"):
         sql = f"SELECT text, attributes FROM touchline.{source} ORDER BY isNull(text)"
         assert ask_rows("analyst", sql) == [("***", {"segment": "home", "name": "***"}), (None, {})]
         assert ask_rows("analyst_pii", sql) == clear
         assert ask_rows("admin", sql) == clear
+        for user, shown in identity.items():
+            sql = f"SELECT identifier_values, traits FROM touchline.{source} ORDER BY isNull(text) LIMIT 1"
+            assert ask_rows(user, sql) == [shown]
 
 
 def test_masked_values_cannot_be_searched(ada: UUID) -> None:
@@ -243,7 +248,7 @@ def test_settings_of_a_client_change_no_answer(ada: UUID, setting: str) -> None:
 def test_limit_of_the_reader_never_shortens_the_lists_of_hidden_customers(ada: UUID, limit: str, mode: str) -> None:
     for _ in range(2):
         ask("INSERT INTO touchline_store.erasures (customer_id) SELECT reinterpretAsFixedString(generateUUIDv4())")
-        ask("INSERT INTO touchline_store.merges (from_customer) SELECT reinterpretAsFixedString(generateUUIDv4())")
+        ask("INSERT INTO touchline_store.routes (customer_id) SELECT reinterpretAsFixedString(generateUUIDv4())")
     sql = f"SELECT count() FROM touchline.touchpoints SETTINGS {limit} = 1, {mode}_overflow_mode = 'break'"
     assert "exceeded" in str(ask_refusal("analyst", sql))
 
@@ -275,7 +280,7 @@ def test_insert_without_the_role_is_refused_with_its_name(migrated: Stack) -> No
         connect("analyst") as client,
         pytest.raises(ConfigError, match=r"access_denied\): give its user the role touchline_writer"),
     ):
-        client.insert("touchline_store.merges", ("rule",), [["test"]], "token")
+        client.insert("touchline_store.routes", ("rule",), [["test"]], "token")
 
 
 def test_definer_cannot_log_in(migrated: Stack) -> None:

@@ -27,10 +27,10 @@ from tests.harness.sinks import (
     ask,
     encode_record,
     journey,
-    merge,
     reading,
     refresh,
     resolved,
+    route,
     survey,
     to_uuid,
 )
@@ -91,16 +91,22 @@ class Model:
         self.begun = 1_104_537_600_000 + dice.randrange(9_000) * DAY
         self.sent: list[Fields] = []
         self.newest: dict[bytes, Fields] = {}
-        self.into: dict[bytes, bytes] = {}
-        self.merges = 0
+        self.nodes = {customer: [uuid4().bytes for _ in range(3)] for customer in self.customers}
+        self.current = {customer: customer for customer in self.customers}
+        self.exceptions: dict[bytes, dict[bytes, bytes]] = {customer: {} for customer in self.customers}
+        self.shared: dict[bytes, set[bytes]] = {customer: set() for customer in self.customers}
+        self.routes = 0
 
     def said(self, **fields: Any) -> Fields:
         dice = self.dice
+        customer = dice.choice(self.customers)
         return survey(
             **{
                 "system": self.name,
                 "stage": self.name,
-                "customer_id": dice.choice(self.customers),
+                "customer_id": customer,
+                "nodes": dice.sample(self.nodes[customer], dice.randrange(4)) or None,
+                "attributes": {"segment": f"{self.name}-{dice.choice(['home', 'business'])}"},
                 "occurred_at": self.begun + dice.randrange(4 * DAY),
                 "received_at": NOW + len(self.sent),
                 "channel": dice.choice(["web", "phone"]),
@@ -140,17 +146,38 @@ class Model:
             self.store(self.sent[-1:])
 
     def merged(self) -> None:
-        """Merge as `link` publishes it: customers merged into the lost one get the new customer, too."""
-        alive = [each for each in self.customers if each not in self.into]
-        if len(alive) > 2:
-            lost, kept = self.dice.sample(alive, 2)
-            for each in [*(former for former, now in self.into.items() if now == lost), lost]:
-                self.into[each] = kept
-                insert("merges", "merge", [merge(each, kept)], offset=self.merges)
-                self.merges += 1
+        """Route all touchpoints of a customer, and of those merged into it, to another one."""
+        lost, kept = self.dice.sample(self.customers, 2)
+        for each in [customer for customer, current in self.current.items() if current == lost]:
+            self.current[each] = kept
+            self.route(each)
+
+    def split(self) -> None:
+        """Give one identifier of a customer to any customer, or share it, or take all routes of the customer back."""
+        customer = self.dice.choice(self.customers)
+        node = self.dice.choice(self.nodes[customer])
+        match self.dice.randrange(4):
+            case 0:
+                self.shared[customer].add(node)
+            case 1:
+                self.current[customer], self.exceptions[customer], self.shared[customer] = customer, {}, set()
+            case _:
+                self.exceptions[customer][node] = self.dice.choice(self.customers)
+        self.route(customer)
+
+    def route(self, customer: bytes) -> None:
+        record = route(customer, self.current[customer], self.exceptions[customer], sorted(self.shared[customer]))
+        insert("routes", "route", [record], offset=self.routes)
+        self.routes += 1
+
+    def owner(self, touched: Fields) -> bytes:
+        """Return the customer of a touchpoint by its route: its first identifier that is not shared decides."""
+        customer = touched["customer_id"]
+        decisive = [each for each in touched["nodes"] or () if each not in self.shared[customer]]
+        return self.exceptions[customer].get(decisive[0] if decisive else b"", self.current[customer])
 
     def true(self) -> list[Fields]:
-        return [{**each, "customer_id": self.into.get(each["customer_id"], each["customer_id"])} for each in self.newest.values()]
+        return [{**each, "customer_id": self.owner(each)} for each in self.newest.values()]
 
     def check(self) -> None:
         """Compare touchpoints and count of each customer, scores by day and channel, and the totals."""
@@ -186,7 +213,8 @@ def test_views_equal_plain_python_after_every_step(name: str, seed: int) -> None
     model = Model(name, random.Random(seed))
     model.new()
     for _ in range(12):
-        step = model.dice.choices([model.new, model.again, model.corrected, model.merged], [3, 3, 4, 2])[0]
+        steps = [model.new, model.again, model.corrected, model.merged, model.split]
+        step = model.dice.choices(steps, [3, 3, 4, 2, 4])[0]
         step()
         model.check()
     for table in ("touchpoints_by_event", "answers"):
@@ -217,7 +245,7 @@ def test_concurrent_merges_and_touchpoints_leave_no_row_twice_or_missing(name: s
 
     def join() -> None:
         for number, pair in enumerate(pairs):
-            insert("merges", "merge", [merge(*pair)], offset=number)
+            insert("routes", "route", [route(*pair)], offset=number)
 
     hammers = [threading.Thread(target=touch), threading.Thread(target=join)]
     for hammer in hammers:
@@ -236,10 +264,10 @@ def test_concurrent_merges_and_touchpoints_leave_no_row_twice_or_missing(name: s
 @given(data=st.data())
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_touchpoints_follow_merges_in_any_order_of_storing(data: st.DataObject) -> None:
-    """Return chains of merges as `link` publishes them: each earlier customer gets the last one."""
+    """In a chain of merges, each earlier customer gets a route to the last one."""
     name, customers = f"test-{uuid4().hex[:12]}", [uuid4().bytes for _ in range(4)]
     touched = [resolved(system=name, customer_id=customer) for customer in customers for _ in range(2)]
-    merges = [[merge(lost, customers[kept]) for lost in customers[:kept]] for kept in range(1, 4)]
+    merges = [[route(lost, customers[kept]) for lost in customers[:kept]] for kept in range(1, 4)]
     arrivals = data.draw(st.permutations([*range(len(touched)), *["merges"] * len(merges)]))
     again = data.draw(st.lists(st.sampled_from(range(len(touched))), max_size=3))
     stored = 0
@@ -247,7 +275,7 @@ def test_touchpoints_follow_merges_in_any_order_of_storing(data: st.DataObject) 
         if isinstance(arrival, int):
             insert("touchpoints", "resolved", [touched[arrival]])
         else:
-            insert("merges", "merge", merges[stored], offset=10 * stored)
+            insert("routes", "route", merges[stored], offset=10 * stored)
             stored += 1
     assert now_of(name) == {to_uuid(each["event_id"]): to_uuid(customers[3]) for each in touched}
 

@@ -26,11 +26,12 @@ from tests.harness.sinks import (
     ask_value,
     declared,
     journey,
-    merge,
     publish,
     reading,
     refresh,
     resolved,
+    revision,
+    route,
     send,
     store,
     survey,
@@ -107,11 +108,12 @@ def test_merged_customers_are_one_in_every_view(name: str) -> None:
     publish("touchline.satisfaction", "reading", [reading(customer_id=lost, value=10.0), reading(customer_id=final, value=30.0)])
     publish("touchline.churn", "reading", [reading(customer_id=lost, signal="churn"), reading(customer_id=final, value=0.25)])
     publish("touchline.journeys", "journey", [journey(customer_id=lost), journey(customer_id=kept), journey(customer_id=final)])
-    publish("touchline.identity", "merge", [merge(lost, kept)])
+    publish("touchline.identity", "route", [route(lost, kept)])
     store()
     assert now_of(name, lost) == to_uuid(kept)
-    publish("touchline.identity", "merge", [merge(kept, final), merge(lost, final)])
-    store("merges", "identities")
+    publish("touchline.identity", "route", [route(kept, final), route(lost, final)])
+    publish("touchline.customers", "customer", [revision(customer, 1) for customer in (lost, kept)])
+    store("routes", "revisions")
     assert [now_of(name, customer) for customer in (lost, kept, final)] == [to_uuid(final)] * 3
     for view in ("satisfaction", "churn", "journeys"):
         found = ask(

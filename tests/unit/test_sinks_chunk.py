@@ -4,13 +4,16 @@ import pytest
 
 from schemas.errors import RecordError
 from schemas.records.dead_letter import replay_headers
-from schemas.wire.codec import encode
+from schemas.wire.codec import HEADER, decode, encode
+from schemas.wire.registry import load_schema, schema_versions
+from schemas.wire.writer import compile_writer
 from sinks.chunk import Record, make_dead_letter, transform
 from sinks.contract import load_tables
-from tests.harness.sinks import Stored, encode_record, merge, pack_resolved, resolved
+from tests.harness.sinks import Stored, encode_record, pack_resolved, resolved, route
 
 TOUCHPOINTS = load_tables()["touchpoints"]
 PLACE = {"record_partition", "record_offset"}
+OF_IDENTITY = {"identifier_ids", "identifier_kinds", "identifier_values", "traits", "verified", "record"}
 
 
 def records(*values: bytes | None, partition: int = 3) -> list[Record]:
@@ -21,11 +24,36 @@ def test_row_holds_the_record_and_its_position() -> None:
     fields = resolved(text="ja, grüß Gott 🙂")
     (row,) = transform(TOUCHPOINTS, records(encode_record("resolved", fields))).rows
     found = dict(zip(TOUCHPOINTS.columns, row, strict=True))
-    assert {name for name in found if found[name] is not None} == fields.keys() - {"identifiers"} | PLACE
+    assert {name for name in found if found[name] is not None} == fields.keys() - {"identifiers"} | PLACE | OF_IDENTITY
     assert {name: found[name] for name in fields if name in found} == {
         name: fields[name] for name in fields if name != "identifiers"
     }
     assert (found["record_partition"], found["record_offset"]) == (3, 40)
+
+
+def test_row_holds_the_identifiers_and_the_bytes_of_the_source() -> None:
+    nodes = [b"n" * 16, b"m" * 16]
+    fields = resolved(nodes=nodes, traits={"surname": "Lovelace"}, verified=False)
+    value = encode_record("resolved", fields)
+    (row,) = transform(TOUCHPOINTS, records(value)).rows
+    found = dict(zip(TOUCHPOINTS.columns, row, strict=True))
+    assert (found["identifier_ids"], found["identifier_kinds"], found["identifier_values"]) == (
+        nodes,
+        ["email"],
+        ["ada@example.org"],
+    )
+    assert (found["traits"], found["verified"], "surname" in found["attributes"]) == ({"surname": "Lovelace"}, False, False)
+    assert found["record"] == decode(value)[1]["touchpoint"]
+
+
+def test_touchpoint_of_an_older_schema_has_no_traits_and_counts_as_verified() -> None:
+    (older,) = (schema_id for schema_id, name in schema_versions().items() if name == "erp-1")
+    fields = {name: value for name, value in resolved().items() if name not in ("customer_id", "stage")}
+    body = compile_writer(load_schema(older), HEADER.pack(0, older))(fields)
+    (row,) = transform(TOUCHPOINTS, records(pack_resolved(resolved(), body))).rows
+    found = dict(zip(TOUCHPOINTS.columns, row, strict=True))
+    assert (found["identifier_ids"], found["traits"], found["verified"]) == ([], {}, True)
+    assert (found["identifier_values"], found["record"]) == (["ada@example.org"], body)
 
 
 def test_fields_without_a_column_are_attributes_in_the_order_of_the_schema() -> None:
@@ -42,7 +70,7 @@ def test_fields_without_a_column_are_attributes_in_the_order_of_the_schema() -> 
         (b"", "not_avro"),
         (b"not avro", "not_avro"),
         (b"\x00\x00\x00\xff\xff", "unknown_schema"),
-        (encode("merge", merge(b"a" * 16, b"b" * 16)), "unexpected_schema"),
+        (encode("route", route(b"a" * 16, b"b" * 16)), "unexpected_schema"),
     ],
     ids=["empty", "no record", "a later schema", "another schema"],
 )
@@ -98,5 +126,5 @@ def test_dead_letter_of_a_touchpoint_names_source_and_connector() -> None:
 
 
 def test_records_of_other_tables_are_skipped_and_counted() -> None:
-    chunk = transform(TOUCHPOINTS, records(encode("merge", merge(b"a" * 16, b"b" * 16)), encode_record("resolved", resolved())))
+    chunk = transform(TOUCHPOINTS, records(encode("route", route(b"a" * 16, b"b" * 16)), encode_record("resolved", resolved())))
     assert (len(chunk.rows), chunk.dead_letters, chunk.skipped) == (1, [], 1)

@@ -18,7 +18,8 @@ from sinks.contract import _load, load_tables
 
 READINGS = {"satisfaction", "churn", "signals"}
 KNOWN = READINGS | {
-    "touchpoints", "journeys", "identities", "merges", "identity_changes", "dead_letters", "replays", "connector_state",
+    "touchpoints", "journeys", "members", "evidence", "routes", "conflicts", "decisions", "revisions", "dead_letters", "replays",
+    "connector_state",
 }  # fmt: skip
 Edit = Callable[[str, Callable[[str], str]], set[str]]
 
@@ -102,7 +103,7 @@ def test_text_of_an_error_leaves_every_version(changed_by: Edit) -> None:
     [
         ("sinks.tables.touchpoints.table", "= str(value)", "= repr(value)", {"touchpoints"}),
         ("sinks.tables.dead_letters.table", "or 0", "or 1", {"dead_letters"}),
-        ("sinks.tables.merges.table", '"rule", "event_id"', '"event_id", "rule"', {"merges", "identity_changes"}),
+        ("sinks.tables.members.table", '"rule", "event_id"', '"event_id", "rule"', {"members"}),
         ("sinks.readings", 'driver["text"]', 'driver["text"][:9]', READINGS),
         ("sinks.tables.churn.table", '{"reading"}', '{"reading", "churn"}', {"churn"}),
     ],
@@ -130,8 +131,8 @@ def test_changed_decoding_changes_every_version(changed_by: Edit, module: str, b
 @pytest.mark.parametrize(
     ("name", "tables_of"),
     [
-        ("edge-1", {"identities"}),
-        ("merge-1", {"merges", "identity_changes"}),
+        ("member-1", {"members"}),
+        ("route-1", {"routes"}),
         ("reading-1", READINGS),
         ("resolved-1", {"touchpoints"}),
         ("erp-1", {"touchpoints"}),

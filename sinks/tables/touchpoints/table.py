@@ -16,9 +16,11 @@ COLUMNS = (
     "event_id", "customer_id", "source", "system", "connector", "type", "channel", "stage", "occurred_at", "received_at",
     "text", "metric", "answer", "scale_low", "scale_high", "survey_id", "question_id", "rating", "amount", "currency",
     "product", "quantity", "order_id", "ticket_id", "delay_days", "wait_seconds", "attributes",
+    "identifier_ids", "identifier_kinds", "identifier_values", "traits", "verified", "record",
 )  # fmt: skip
 CUSTOMER, STAGE, ATTRIBUTES = (COLUMNS.index(name) for name in ("customer_id", "stage", "attributes"))
-KNOWN = {*COLUMNS, "identifiers", "traits", "verified"}
+IDENTIFIERS, TRAITS, VERIFIED = (COLUMNS.index(name) for name in ("identifier_ids", "traits", "verified"))
+KNOWN = {*COLUMNS, "identifiers"}
 ENVELOPE = {"event_id", "occurred_at", "identifiers", "attributes"}
 SCHEMA_FIELDS = {name: [field["name"] for field in load_schema(schema_id)["fields"]] for name, schema_id in newest_ids().items()}
 # Fields keep the order of the schema: the order of a set differs from process to process, and with it the bytes of a row.
@@ -26,17 +28,30 @@ OTHERS = {
     name: [field for field in fields if field not in KNOWN] for name, fields in SCHEMA_FIELDS.items() if set(fields) >= ENVELOPE
 }
 NESTED = frozenset(OTHERS)
-read = make_field_decoder({name: (*COLUMNS, *others) for name, others in OTHERS.items()})
+read = make_field_decoder({name: (*COLUMNS, "identifiers", *others) for name, others in OTHERS.items()})
 
 
 def row(fields: Fields) -> tuple[Any, ...]:
-    """Return one touchpoint as the values of COLUMNS. Raises RecordError if the source's record is broken or no touchpoint."""
-    family, values = read(fields["touchpoint"])
+    """Return one touchpoint as the values of COLUMNS. Raises RecordError if the source's record is broken or no touchpoint.
+
+    Records of older schema versions have no ids of identifiers, no traits, and count as verified.
+    """
+    record = fields["touchpoint"]
+    family, values = read(record)
     if family not in OTHERS:
         raise RecordError("unexpected_schema", f"field touchpoint holds a {family} record, which is no touchpoint")
     row = list(values[: len(COLUMNS)])
     row[CUSTOMER], row[STAGE] = fields["customer_id"], fields["stage"]
-    for name, value in zip(OTHERS[family], values[len(COLUMNS) :], strict=True):
+    identifiers = values[len(COLUMNS)]
+    row[IDENTIFIERS:] = (
+        fields["identifiers"] or [],
+        [each["kind"] for each in identifiers],
+        [each["value"] for each in identifiers],
+        row[TRAITS] or {},
+        row[VERIFIED] is not False,
+        record,
+    )
+    for name, value in zip(OTHERS[family], values[len(COLUMNS) + 1 :], strict=True):
         if value is not None:
             row[ATTRIBUTES][name] = str(value)
     return tuple(row)

@@ -52,7 +52,7 @@ TOUCHPOINTS = f"""
     (
         event_id, customer_id, source, system, connector, type, channel, stage, occurred_at, received_at, text, metric, answer,
         scale_low, scale_high, survey_id, question_id, amount, currency, product, quantity, order_id, ticket_id, attributes,
-        record_partition, record_offset
+        identifier_ids, record_partition, record_offset
     )
     SELECT
         sipHash128('event', number), sipHash128('customer', customer), source, concat('sim-', source), source, type, channel,
@@ -63,7 +63,9 @@ TOUCHPOINTS = f"""
         amount, if(amount IS NULL, NULL, 'EUR'), if(source IN ('erp', 'inventory'), concat('P-', toString(h % 20000)), NULL),
         if(amount IS NULL, NULL, 1.), if(source IN ('erp', 'inventory'), concat('O-', toString(h % 5000000)), NULL),
         if(source = 'support', concat('T-', toString(h % 5000000)), NULL),
-        map('segment', segment, 'page', concat('/p/', toString(h % 100000))), number % 8, intDiv(number, 8)
+        map('segment', segment, 'page', concat('/p/', toString(h % 100000))),
+        if(h % 3 = 0, [sipHash128('customer', customer)], [sipHash128('customer', customer), sipHash128('email', customer)]),
+        number % 8, intDiv(number, 8)
     FROM ({FACTS})
 """
 
@@ -104,11 +106,16 @@ JOURNEYS = f"""
     ARRAY JOIN arrayDistinct([customer, customer_now]) AS owner
     WHERE number % {BEGINS} = 0
 """
-MERGES = """
-    INSERT INTO touchline_store.merges (from_customer, to_customer, rule, event_id, at, record_partition, record_offset)
+ROUTES = """
+    INSERT INTO touchline_store.routes (customer_id, current, rule, event_id, at, record_partition, record_offset)
     SELECT
         sipHash128('customer', toUInt32(number * 100)), sipHash128('customer', toUInt32(number * 100 + 1)), 'same-email',
         sipHash128('event', number), now64(3), 0, number
+    FROM numbers({first:UInt64}, {count:UInt64})
+"""
+REVISIONS = """
+    INSERT INTO touchline_store.revisions (customer_id, revision, is_complete, at, record_partition, record_offset)
+    SELECT sipHash128('customer', toUInt32(number * 100)), 1, 1, now64(3), 0, number
     FROM numbers({first:UInt64}, {count:UInt64})
 """
 
@@ -116,7 +123,7 @@ MERGES = """
 def fill(client: ClickHouse, progress: Progress, touchpoints: int, customers: int) -> None:
     """Insert all rows, a million at a time: half of the merges before the touchpoints, half after them."""
     merges = customers // MERGED
-    _insert(client, progress, "merges", MERGES, merges // 2, customers)
+    _insert(client, progress, "merges", ROUTES, merges // 2, customers)
     _insert(client, progress, "touchpoints", TOUCHPOINTS, touchpoints, customers)
     repeated = TOUCHPOINTS.replace("FROM numbers_mt(", f"FROM (SELECT number * {TWICE} AS number FROM numbers_mt(").replace(
         "{count:UInt64})\n)", "{count:UInt64}))\n)"
@@ -126,7 +133,8 @@ def fill(client: ClickHouse, progress: Progress, touchpoints: int, customers: in
     _insert(client, progress, "churn", CHURN, touchpoints, customers)
     for again in (0, 1):
         _insert(client, progress, "journeys", JOURNEYS, touchpoints, customers, again=again)
-    _insert(client, progress, "merges", MERGES, merges - merges // 2, customers, start=merges // 2)
+    _insert(client, progress, "merges", ROUTES, merges - merges // 2, customers, start=merges // 2)
+    _insert(client, progress, "revisions", REVISIONS, merges, customers)
 
 
 def _insert(

@@ -1,0 +1,1 @@
+"""Table of the identifiers that were not linked."""

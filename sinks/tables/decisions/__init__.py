@@ -1,0 +1,1 @@
+"""Table of the decisions of people on the identity map."""

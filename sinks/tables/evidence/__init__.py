@@ -1,0 +1,1 @@
+"""Table of the evidence of the identity map."""

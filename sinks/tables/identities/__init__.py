@@ -1,1 +1,0 @@
-"""Identifiers and their customers."""

@@ -1,1 +1,0 @@
-"""History of merges of customers."""

@@ -1,0 +1,1 @@
+"""Table of the identifiers and their customers."""

@@ -1,0 +1,1 @@
+"""Table of the revisions of customers."""

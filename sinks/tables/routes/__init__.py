@@ -1,0 +1,1 @@
+"""Table of the routes from former to current customers."""
