@@ -1,0 +1,146 @@
+"""Erasure of one person.
+
+The order of the steps is the guarantee: the person is hidden first, no deleted row comes back, and the proof row exists only
+after everything was deleted.
+
+1. Hide: insert one row per identifier into `touchline_store.erasures`. It holds keyed hashes only. No view shows the person now.
+2. Send the decision `erase` to the sequencer and wait until it took effect. `identify` now drops touchpoints that name one of
+   these identifiers: at intake, in a replay and in a rebuild.
+3. Wait until the workers' copies of the identity map have followed. Publish an empty `history` record for the customer and its
+   former ids, and wait until the workers have read it. It is behind all records of the person on `touchline.resolved`, so the
+   state of the person is empty for good.
+4. Wait until the sinks have stored all records that were on their topics by then.
+5. Delete the rows from all tables (`stores.py`), touchpoints last, and wait until ClickHouse has rewritten their parts.
+6. Rebuild other customers that had touchpoints with one of these identifiers.
+7. Insert the proof row.
+
+Each step can be repeated. An interrupted erasure leaves the person hidden; the same command continues it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from kafka import TopicPartition
+
+from deploy.erase.person import Person
+from deploy.erase.queries import ErasureStore, Proof
+from deploy.erase.spellings import Finder
+from deploy.erase.stores import Erased
+from deploy.identity.decisions import make_decision, send_decisions
+from deploy.rebuild.cursor import Cursor
+from deploy.rebuild.history import cut_parts
+from deploy.rebuild.lag import Targets, Waiting, open_admin, read_ends, wait_until_read
+from deploy.rebuild.publisher import open_publisher
+from deploy.rebuild.queries import HistoryReader
+from deploy.rebuild.run import Hooks, Rebuild
+from deploy.rebuild.scope import Kind, Scope
+from schemas.errors import FatalError
+from schemas.records.dead_letter import SOFTWARE
+from schemas.records.identity import Action
+from schemas.service.connection import KafkaSettings
+from schemas.wire.topics import RESOLVED
+from sinks.clickhouse import ClickHouse
+from sinks.contract import load_tables
+
+COPY_SECONDS = 3.0
+Show = Callable[[str], None]
+
+
+class Plan(NamedTuple):
+    """Everything that an erasure concerns: the person, its rows and their number by table, and other customers."""
+
+    person: Person
+    erased: Erased
+    counts: dict[str, int]
+    others: Sequence[UUID]
+
+
+class Request(NamedTuple):
+    """The reason of an erasure, and the person who runs it."""
+
+    reason: str
+    who: str
+
+
+def make_plan(store: ErasureStore, person: Person) -> Plan:
+    """Return the plan of an erasure. It changes nothing."""
+    finder = Finder([(each.kind, each.value) for each in person.identifiers], person.ids)
+    erased = Erased(person.ids, store.events(person.ids), store.dead_letters(finder, person.ids))
+    return Plan(person, erased, store.count(erased), store.other_customers(erased))
+
+
+class Erasure:
+    """The steps of this module for one plan."""
+
+    def __init__(self, settings: KafkaSettings, client: ClickHouse, store: ErasureStore, show: Show) -> None:
+        self._settings = settings
+        self._client = client
+        self._store = store
+        self._show = show
+
+    def run(self, plan: Plan, request: Request) -> tuple[UUID, dict[str, int]]:
+        """Do all steps, and return the id of the proof row and the number of deleted rows by table."""
+        person = plan.person
+        self._show("hide the person in all views")
+        self._store.hide(person, request.reason, request.who, datetime.now(UTC))
+        self._show("erase the identifiers in the identity map")
+        self._erase_identity(person, request)
+        self._show("empty the state of the workers")
+        self._empty_state(person)
+        self._show("wait until the sinks have stored all records before this moment")
+        self._wait_for_sinks()
+        fresh = make_plan(self._store, person)  # with the rows that the sinks have stored since the first plan
+        erased = Erased(
+            fresh.erased.ids,
+            sorted({*plan.erased.events, *fresh.erased.events}),
+            sorted({*plan.erased.letters, *fresh.erased.letters}),
+        )
+        counts = self._store.count(erased)
+        self._store.delete(erased, lambda table: self._show(f"delete rows of {table}"))
+        for customer in plan.others:
+            self._show(f"rebuild customer {customer}, which had touchpoints with one of these identifiers")
+            self._rebuild(customer)
+        proof = Proof(person, datetime.now(UTC), request.reason, request.who, counts)
+        return self._store.write_proof(proof, SOFTWARE), counts
+
+    def _erase_identity(self, person: Person, request: Request) -> None:
+        """Do step 2. Raises FatalError where the sequencer left an identifier alive."""
+        ids = [UUID(bytes=each) for each in person.ids]
+        outcome = send_decisions(
+            self._settings, [make_decision(Action.ERASE, ids, reason=request.reason, who=request.who)], report=self._show
+        )
+        if alive := [each for each in outcome.members.values() if not each.is_erased]:
+            raise FatalError(
+                f"the sequencer did not erase {len(alive)} identifiers: run `touchline dead-letters list`, then the same erasure"
+            )
+
+    def _empty_state(self, person: Person) -> None:
+        """Do step 3."""
+        from streams.engine.worker import GROUP  # late: it imports Faust
+
+        time.sleep(COPY_SECONDS)
+        customers = {person.customer_id, *self._store.former_customers(person.ids)}
+        with open_publisher(self._settings, 0) as publisher:
+            for customer_id in sorted(customers):
+                publisher.publish(customer_id, cut_parts(customer_id, [], keep_existing=False))
+            publisher.flush()
+            targets = {TopicPartition(RESOLVED, partition): offset + 1 for partition, offset in publisher.ends.items()}
+        wait_until_read(self._settings, Waiting({GROUP: targets}, "touchline work"), "records read by the workers:")
+
+    def _wait_for_sinks(self) -> None:
+        """Do step 4."""
+        with open_admin(self._settings) as admin:
+            ends = {topic: read_ends(admin, topic) for topic in sorted({table.topic for table in load_tables().values()})}
+        targets: dict[str, Targets] = {f"touchline-sink-{table.name}": ends[table.topic] for table in load_tables().values()}
+        wait_until_read(self._settings, Waiting(targets, "touchline sink"), "records stored by the sinks:")
+
+    def _rebuild(self, customer: UUID) -> None:
+        """Do step 6 for one customer: its whole history replaces the kept touchpoints, too."""
+        scope = Scope(kind=Kind.CUSTOMER, value=str(customer))
+        reader = HistoryReader(self._client, scope)
+        with open_publisher(self._settings, 0) as publisher:
+            hooks = Hooks(lambda _cursor: None, lambda _count: None, lambda: False)
+            Rebuild(reader, publisher, hooks, keep_existing=False).run(reader.buckets(), Cursor(scope=scope, servers="", began=0))

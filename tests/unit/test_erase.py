@@ -1,0 +1,438 @@
+"""Erasure: spellings in bytes, rows by table, faults on topics, the person to erase, and the order of the steps."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.commands import erase
+from deploy.erase import run as running
+from deploy.erase.lookup import NEEDS_KIND, SHARED, find_person, hash_candidates
+from deploy.erase.person import KnownIdentifier, Person, digest_ids
+from deploy.erase.queries import ErasureStore, find_coarsely
+from deploy.erase.recognition import Recogniser
+from deploy.erase.run import Erasure, Plan, Request
+from deploy.erase.search import split_columns
+from deploy.erase.spellings import Finder, list_length_prefixes, list_spellings
+from deploy.erase.stores import DELETED, KEYED_IDS_ONLY, MAX_IDS_PER_STATEMENT, NO_PERSON, By, Erased, make_conditions
+from deploy.erase.topics import Found, Record, TopicSearch, describe_retention
+from deploy.identity.lookup import parse_lookup
+from deploy.identity.queries import AMBIGUOUS, UNKNOWN_IDENTIFIER
+from schemas.errors import ConfigError
+from schemas.records.identifiers import identifier_id
+from schemas.wire.codec import encode
+from schemas.wire.topics import CUSTOMER_STATE, IDENTITY
+from sinks.scripts import load_migrations
+from streams.steps.customer import Customer, encode_row
+from tests.harness.sinks import encode_record, resolved
+
+ANN = "ann@example.com"
+PHONE = "+4915112345678"
+SECRET = b"a secret of sixteen"
+IDS = [bytes([number]) * 16 for number in range(1, 4)]
+MEMBER = {
+    "identifier_id": IDS[0],
+    "kind": "email",
+    "value": ANN,
+    "customer_id": IDS[0],
+    "is_shared": False,
+    "is_erased": False,
+    "rule": "exact",
+    "event_id": bytes(16),
+    "at": 0,
+}
+
+
+def touchpoint(value: str = ANN) -> bytes:
+    return encode_record("resolved", resolved(identifiers=[{"kind": "email", "value": value}]))
+
+
+def find(kind: str, value: str, content: bytes) -> bool:
+    return Finder([(kind, value)]).has_value(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"ann@example.com",
+        b'{"mail":"Ann@Example.COM"}',
+        b"mailto:ann@example.com?subject=x",
+        b"From ann@example.com. Thank you",
+        b"<ann@example.com>",
+        b"ann@example.com;17",
+    ],
+)
+def test_address_is_found_in_any_case_as_a_whole_word(content: bytes) -> None:
+    assert find("email", ANN, content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"joann@example.com",
+        b"jo.ann@example.com",
+        b"jo+ann@example.com",
+        b"ann@example.com.au",
+        b"ann@example.company",
+        b"",
+        b"ann",
+    ],
+)
+def test_address_of_another_person_that_contains_it_is_not_found(content: bytes) -> None:
+    assert not find("email", ANN, content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"+4915112345678", b"0151 12345678", b"+49 (0)151 / 123-456-78", b"tel:0049.151.12345678", b'{"phone": 4915112345678}'],
+)
+def test_phone_is_found_with_any_separators_and_prefix(content: bytes) -> None:
+    assert find("phone", PHONE, content)
+
+
+@pytest.mark.parametrize("content", [b"0151 12345679", b"151 123", b"151x12345678"])
+def test_other_phone_is_not_found(content: bytes) -> None:
+    assert not find("phone", PHONE, content)
+
+
+def test_value_behind_its_system_is_found_from_eight_characters_on() -> None:
+    assert find("crm_contact", "salesforce/003A0000012", b'{"id": "003A0000012"}')
+    assert not find("crm_contact", "salesforce/003A0000012", b'{"id": "X003A0000012"}')
+    assert find("erp_party", "sap/0042", b"party sap/0042")
+    assert not find("erp_party", "sap/0042", b'{"quantity": 0042}')
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1, max_size=300), st.binary(max_size=3))
+def test_value_in_avro_is_found_whatever_its_length_byte_and_neighbours_are(value: str, after: bytes) -> None:
+    fields = {**MEMBER, "value": value.lower(), "rule": after.hex()}
+    assert find("other", value.lower(), encode("member", fields))
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1, max_size=300))
+def test_value_in_messagepack_is_found(value: str) -> None:
+    encoded = msgspec.msgpack.encode(["x", value.lower(), 97])
+    assert len(value.lower().encode()) > 255 or find("other", value.lower(), encoded)
+
+
+@given(st.integers(0, 100_000))
+def test_length_prefix_of_avro_is_that_of_the_codec(length: int) -> None:
+    text = "x" * length
+    encoded = encode("member", {**MEMBER, "kind": text, "value": ""})
+    prefix = list_length_prefixes(length)[0]
+    start = encoded.lower().index(prefix, 5 + 16)
+    assert encoded[start + len(prefix) :].startswith(text.encode())
+
+
+def test_erased_value_has_no_spelling() -> None:
+    assert list_spellings("email", "") == []
+    assert not Finder([("email", "")]).has_value(b"anything")
+
+
+def test_ids_are_found_whole_and_as_the_first_half_in_packed_touchpoints() -> None:
+    finder = Finder([], IDS)
+    assert finder.has_id(b"x" + IDS[1] + b"y")
+    assert finder.has_id(b"x" + IDS[1][:8])
+    assert not finder.has_id(b"x" + IDS[1][:7])
+    assert not finder.has_id(None)
+
+
+def test_coarse_condition_names_each_spelling_and_id() -> None:
+    condition = find_coarsely("payload", Finder([("email", ANN), ("phone", PHONE)]), IDS[:1])
+    for needle in (ANN.encode(), PHONE.encode(), b"112345678", IDS[0][:8]):
+        assert f"unhex('{needle.hex()}')" in condition
+    many = find_coarsely("payload", Finder([("email", f"a{number}@example.com") for number in range(300)]), ())
+    assert [len(part.split("unhex")) - 1 for part in many.split(" OR ")] == [200, 100]
+
+
+def test_each_table_is_deleted_from_or_is_known_to_hold_no_clear_data() -> None:
+    """A new table of `touchline_store` belongs in one list of `deploy/erase/stores.py`."""
+    sql = "\n".join(script.sql for script in load_migrations())
+    created, dropped = (
+        set(re.findall(rf"{head} touchline_store\.(\w+)", sql)) for head in ("CREATE TABLE IF NOT EXISTS", "DROP TABLE IF EXISTS")
+    )
+    assert created - dropped - (set(DELETED) | KEYED_IDS_ONLY | NO_PERSON) == set()
+    assert not set(DELETED) & (KEYED_IDS_ONLY | NO_PERSON)
+    assert list(DELETED)[-1] == "touchpoints_by_event"
+
+
+@pytest.mark.parametrize("by", By)
+def test_conditions_name_each_id_once_and_stay_short(by: By) -> None:
+    values = [number.to_bytes(16, "big") for number in range(MAX_IDS_PER_STATEMENT + 1)]
+    conditions = list(make_conditions(by, Erased(values, values, values)))
+    assert len(conditions) == 2
+    assert max(map(len, conditions)) < 2 * 250_000
+    first = conditions[0].partition(" OR ")[0]
+    assert re.findall(r"unhex\('(\w+)'\)", first) == [each.hex() for each in values[:MAX_IDS_PER_STATEMENT]]
+
+
+@pytest.mark.parametrize("by", By)
+def test_person_without_rows_gives_no_condition(by: By) -> None:
+    assert list(make_conditions(by, Erased([], [], []))) == []
+
+
+class Detector:
+    """Record values `clear` and `keyed` stand for an identifier and its id; keys begin with an id if they are of the person."""
+
+    def has_value(self, content: bytes | None) -> bool:
+        return content is not None and b"clear" in content
+
+    def has_id(self, content: bytes | None) -> bool:
+        return content is not None and (b"keyed" in content or content.startswith(IDS[0]))
+
+
+def search(topic: str, records: Sequence[tuple[bytes | None, bytes | None]], *, is_compacted: bool) -> Found:
+    found = TopicSearch(topic, Detector(), is_compacted=is_compacted)
+    for key, value in records:
+        found.add(Record(0, key, value))
+    return found.found
+
+
+def test_record_of_a_plain_topic_is_no_fault() -> None:
+    assert search("touchline.crm", [(b"k", b"clear"), (None, b"keyed"), (b"k", b"x")], is_compacted=False) == Found(1, 1, 0)
+
+
+def test_only_the_last_record_of_a_key_is_a_fault() -> None:
+    assert search(IDENTITY, [(b"k", b"clear"), (b"k", b"")], is_compacted=True) == Found(1, 0, 0)
+    assert search(IDENTITY, [(b"k", b"clear"), (b"k", None)], is_compacted=True) == Found(1, 0, 0)
+    assert search(IDENTITY, [(b"k", b"x"), (b"k", b"clear"), (b"j", b"x")], is_compacted=True) == Found(1, 0, 1)
+    assert search(IDENTITY, [(b"k", b"keyed")], is_compacted=True) == Found(0, 1, 0)
+
+
+def test_state_of_an_erased_customer_is_a_fault_while_it_holds_touchpoints() -> None:
+    row, block = IDS[0], IDS[0] + b"\x01"
+    full, empty = encode_row(Customer(folded=3)), encode_row(Customer(revision=2))
+    assert search(CUSTOMER_STATE, [(row, full), (block, b"touchpoints")], is_compacted=True).faults == 2
+    assert search(CUSTOMER_STATE, [(row, full), (block, b"x"), (row, empty), (block, b"")], is_compacted=True).faults == 0
+    assert search(CUSTOMER_STATE, [(row, b"\xffunknown")], is_compacted=True).faults == 1
+    assert search(CUSTOMER_STATE, [(IDS[1], full)], is_compacted=True).faults == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "found", "text"),
+    [
+        ({"cleanup.policy": "delete", "retention.ms": "-1"}, Found(1), "for ever: no retention.ms is set"),
+        ({"cleanup.policy": "delete", "retention.ms": "604800000"}, Found(1), "at most 7 days"),
+        ({"cleanup.policy": "compact"}, Found(1), "until compaction"),
+        ({"cleanup.policy": "compact"}, Found(1, 0, 1), "run the same erasure again"),
+    ],
+)
+def test_report_states_until_when_a_topic_keeps_the_records(options: dict[str, str], found: Found, text: str) -> None:
+    assert text in describe_retention(options, found)
+
+
+def test_recogniser_finds_an_erased_person_without_its_identifiers() -> None:
+    erased = identifier_id(SECRET, "email", ANN)
+    recogniser = Recogniser(SECRET, frozenset({erased}))
+    assert recogniser.has_value(touchpoint())
+    assert not recogniser.has_value(touchpoint("bob@example.com"))
+    assert recogniser.has_value(encode("member", MEMBER))
+    assert not recogniser.has_value(encode("member", {**MEMBER, "value": ""}))
+    assert recogniser.has_id(encode("member", {**MEMBER, "identifier_id": erased}))
+    assert recogniser.has_id(b"n" + erased)
+    assert not recogniser.has_id(encode("member", MEMBER))
+    assert not recogniser.has_value(b"no record")
+    assert not recogniser.has_id(None)
+
+
+def test_columns_are_searched_by_their_type() -> None:
+    found = split_columns(
+        [
+            ("text", "Nullable(String)"),
+            ("attributes", "Map(LowCardinality(String), String)"),
+            ("kind", "LowCardinality(String)"),
+            ("customer_id", "FixedString(16)"),
+            ("identifier_ids", "Array(FixedString(16))"),
+            ("event_id", "Nullable(FixedString(16))"),
+            ("other", "UUID"),
+            ("numbers", "Map(LowCardinality(String), Float64)"),
+            ("checksum", "FixedString(64)"),
+            ("values", "Array(String)"),
+        ]
+    )
+    assert len(found.texts) == 3
+    assert [each.format(ids="1") for each in found.conditions] == [
+        "`customer_id` IN (1)",
+        "hasAny(`identifier_ids`, [1])",
+        "ifNull(`event_id` IN (1), 0)",
+        "UUIDToNum(`other`) IN (1)",
+    ]
+
+
+class StoredIdentifier(NamedTuple):
+    identifier_id: UUID
+    kind: str
+    value: str
+    customer_id: UUID
+    is_shared: bool
+
+
+class StoredIdentity(NamedTuple):
+    customer_id: UUID
+    identifiers: list[StoredIdentifier]
+
+
+class Reader:
+    """Identity views that show one customer, or refuse."""
+
+    def __init__(self, identity: StoredIdentity | str) -> None:
+        self._identity = identity
+
+    def identity(self, lookup: object) -> StoredIdentity:
+        if isinstance(self._identity, str):
+            raise ConfigError(self._identity)
+        return self._identity
+
+
+class Store:
+    """ClickHouse with earlier erasures, as identifier ids and customers, that records its calls."""
+
+    def __init__(self, hidden: Sequence[tuple[bytes, bytes]] = (), events: Sequence[bytes] = ()) -> None:
+        self.calls: list[str] = []
+        self._hidden = list(hidden)
+        self._events = list(events)
+
+    def find_hidden(self, ids: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        customers = {customer for each, customer in self._hidden if each in ids}
+        return [row for row in self._hidden if row[1] in customers]
+
+    def stored_values(self, ids: Sequence[bytes]) -> list[KnownIdentifier]:
+        return []
+
+    def events(self, ids: Sequence[bytes]) -> list[bytes]:
+        return self._events
+
+    def dead_letters(self, finder: Finder, ids: Sequence[bytes]) -> list[bytes]:
+        return []
+
+    def other_customers(self, erased: Erased) -> list[UUID]:
+        return []
+
+    def former_customers(self, ids: Sequence[bytes]) -> list[bytes]:
+        return [IDS[1]]
+
+    def count(self, erased: Erased) -> dict[str, int]:
+        self.calls.append("count")
+        return {"touchpoints_by_event": len(erased.events)}
+
+    def hide(self, *_: object) -> None:
+        self.calls.append("hide")
+
+    def delete(self, erased: Erased, show: object) -> None:
+        self.calls.append(f"delete {len(erased.events)}")
+
+    def write_proof(self, proof: Any, software: str) -> UUID:
+        self.calls.append("proof")
+        self.proof = proof
+        return UUID(int=9)
+
+
+def stored(identifier: bytes, value: str, *, is_shared: bool = False) -> StoredIdentifier:
+    return StoredIdentifier(UUID(bytes=identifier), "email", value, UUID(bytes=IDS[2]), is_shared)
+
+
+def lookup_person(reader: Reader, store: Store, text: str = ANN) -> Person:
+    views: Any = reader
+    rows: Any = store
+    return find_person(views, rows, text, lambda: SECRET)
+
+
+def test_person_has_all_unshared_identifiers_of_the_customer() -> None:
+    identity = StoredIdentity(UUID(bytes=IDS[2]), [stored(IDS[0], ANN), stored(IDS[1], "info@example.com", is_shared=True)])
+    person = lookup_person(Reader(identity), Store())
+    assert person.customer_id == IDS[2]
+    assert person.ids == [IDS[0], IDS[2]]
+    assert person.digest == digest_ids(reversed(person.ids))
+
+
+def test_shared_identifier_names_no_person_to_erase() -> None:
+    identity = StoredIdentity(UUID(bytes=IDS[0]), [stored(IDS[0], "info@example.com", is_shared=True)])
+    with pytest.raises(ConfigError, match=re.escape(SHARED)):
+        lookup_person(Reader(identity), Store())
+
+
+def test_interrupted_erasure_is_found_among_the_hidden_people() -> None:
+    own = identifier_id(SECRET, "email", ANN)
+    store = Store([(own, IDS[2]), (IDS[0], IDS[2]), (IDS[1], IDS[1])])
+    person = lookup_person(Reader(UNKNOWN_IDENTIFIER), store)
+    assert person.ids == sorted({own, IDS[0], IDS[2]})
+    assert {each.value for each in person.identifiers} == {ANN, ""}
+
+
+def test_unknown_identifier_can_be_erased_before_its_first_touchpoint() -> None:
+    person = lookup_person(Reader(UNKNOWN_IDENTIFIER), Store())
+    assert person.ids == [identifier_id(SECRET, "email", ANN)]
+    with pytest.raises(ConfigError, match=re.escape(NEEDS_KIND)):
+        lookup_person(Reader(UNKNOWN_IDENTIFIER), Store(), "A-1234567")
+
+
+def test_ambiguous_identifier_is_not_taken_for_an_unknown_one() -> None:
+    with pytest.raises(ConfigError, match=re.escape(AMBIGUOUS)):
+        lookup_person(Reader(AMBIGUOUS), Store())
+
+
+def test_text_without_a_kind_needs_no_secret() -> None:
+    assert hash_candidates(parse_lookup("A-1234567"), lambda: pytest.fail("asked for the secret")) == []
+
+
+def test_steps_run_in_order_and_delete_what_arrived_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    person = Person(IDS[2], (KnownIdentifier(IDS[0], "email", ANN, IDS[2], is_shared=False),))
+    store = Store(events=[IDS[0], IDS[1]])
+    unused: Any = None
+    fake: Any = store
+    erasure = Erasure(unused, unused, fake, lambda _: None)
+    monkeypatch.setattr(erasure, "_erase_identity", lambda *_: store.calls.append("decision"))
+    monkeypatch.setattr(erasure, "_empty_state", lambda _: store.calls.append("state"))
+    monkeypatch.setattr(erasure, "_wait_for_sinks", lambda: store.calls.append("sinks"))
+    monkeypatch.setattr(erasure, "_rebuild", lambda customer: store.calls.append(f"rebuild {customer.int}"))
+    plan = Plan(person, Erased(person.ids, [IDS[0]], []), {}, [UUID(int=5)])
+    proof_id, counts = erasure.run(plan, Request("request 4711", "ops"))
+    assert [call for call in store.calls if call != "count"] == [
+        "hide", "decision", "state", "sinks", "delete 2", "rebuild 5", "proof",
+    ]  # fmt: skip
+    assert (proof_id, counts) == (UUID(int=9), {"touchpoints_by_event": 2})
+    assert store.proof.deleted == counts
+    assert isinstance(store.proof.at, datetime)
+    assert store.proof.at.tzinfo is UTC
+    assert ANN not in repr(store.proof._replace(person=None))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [([], "give an identifier of the person, or --verify"), ([ANN], "give the reason with --reason")],
+)
+def test_command_needs_identifier_and_reason(arguments: list[str], text: str) -> None:
+    result = CliRunner().invoke(erase.command, arguments)
+    assert result.exit_code == 2
+    assert text in result.output
+
+
+def test_mutation_on_a_cluster_runs_on_the_shards() -> None:
+    statements: list[str] = []
+
+    class Client:
+        def query(self, sql: str, params: object = None) -> Any:
+            rows = [("churn",)] if "system.tables" in sql else [(0, 0, "")]
+            statements.append(sql)
+            return type("Answer", (), {"rows": rows})
+
+        def execute(self, sql: str) -> None:
+            statements.append(sql)
+
+    client: Any = Client()
+    ErasureStore(client, "main").delete(Erased(IDS, [], []), lambda _: None)
+    assert any(
+        each.startswith("ALTER TABLE touchline_shard.churn ON CLUSTER main DELETE WHERE customer_id IN") for each in statements
+    )
+    assert any("clusterAllReplicas(main, system.mutations)" in each for each in statements)
+
+
+def test_steps_are_documented_in_their_order() -> None:
+    assert running.__doc__ is not None
+    assert re.findall(r"^(\d)\. ", running.__doc__, re.MULTILINE) == [str(number) for number in range(1, 8)]
