@@ -6,7 +6,11 @@ derive from event ids, and a journey that a late touchpoint invalidates is retra
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
+from msgspec import MsgspecError
+
+from schemas.errors import RecordError
 from schemas.wire.codec import Fields
 from schemas.wire.topics import CUSTOMER_STATE, RESOLVED, TICKS, customer_partition
 from streams.contract import Output, Record, Refuse, Rows, unexpected_schema
@@ -18,6 +22,8 @@ from streams.steps.line import LATE, Folding, Line
 from streams.steps.replacement import change_route, replay_part
 from streams.steps.route import Route, read_route
 from streams.touchpoint import Touchpoint, decode_touchpoint, decode_touchpoints
+
+UNREADABLE = (MsgspecError, RecordError)  # errors of a state row whose bytes are no row
 
 
 class Join:
@@ -49,9 +55,11 @@ class Join:
         return chunk.outputs
 
     def _tick(self, rows: Rows, tick: Fields) -> Iterator[Output]:
+        """Yield the readings of all customers. A row that cannot be read is left to the touchpoints of its customer."""
         for key, value in rows.scan():
             if len(key) == CUSTOMER_ID_BYTES:
-                yield from self._read_silence(key, decode_customer(value), tick)
+                with suppress(*UNREADABLE):
+                    yield from self._read_silence(key, decode_customer(value), tick)
 
     def _read_silence(self, customer_id: bytes, customer: Customer, tick: Fields) -> Iterator[Output]:
         for signal in self._signals:
