@@ -93,7 +93,8 @@ class _Decision:
         return new_customer_id(first["kind"], first["value"])
 
     def _add_edge(self, key: bytes, customer: bytes) -> Output:
-        edge = {**self.identifiers[key], "customer_id": customer, "rule": RULE, **self._evidence()}
+        kind, value = (self.identifiers[key][name] for name in ("kind", "value"))
+        edge = {"kind": kind, "value": value, "customer_id": customer, "rule": RULE, **self._evidence()}
         self.rows.put(key, customer, bytes)
         return Output(IDENTITY, 0, key, encode("edge", edge))
 
