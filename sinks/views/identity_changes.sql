@@ -18,7 +18,7 @@ WITH
     ),
     involved AS
     (
-        SELECT arrayJoin(arrayConcat([customer_id, current], exception_customers)) AS customer_id FROM touchline_store.routes
+        SELECT arrayJoin(arrayConcat([customer_id, current], exception_customers, shared)) AS customer_id FROM touchline_store.routes
     ),
     owned AS
     (

@@ -91,8 +91,9 @@ class World:
         if route is None:
             return UUID(bytes=resolved["customer_id"])
         exceptions = {each["identifier_id"]: each["customer_id"] for each in route["exceptions"]}
-        decisive = next((each for each in resolved["identifiers"] if each not in route["shared"]), b"")
-        return UUID(bytes=exceptions.get(decisive, route["current"]))
+        nodes = resolved["identifiers"]
+        decisive = next((each for each in nodes if each not in route["shared"]), None)
+        return UUID(bytes=exceptions.get(decisive, route["current"]) if decisive else nodes[0])
 
     def _resolved(self) -> Iterator[Fields]:
         return (fields for name, fields in self._records(RESOLVED) if name == "resolved")

@@ -171,10 +171,16 @@ class Model:
         self.routes += 1
 
     def owner(self, touched: Fields) -> bytes:
-        """Return the customer of a touchpoint by its route: its first identifier that is not shared decides."""
+        """Return the customer of a touchpoint by its route: its first identifier that is not shared decides.
+
+        With shared identifiers only, the first of them is the customer.
+        """
         customer = touched["customer_id"]
-        decisive = [each for each in touched["nodes"] or () if each not in self.shared[customer]]
-        return self.exceptions[customer].get(decisive[0] if decisive else b"", self.current[customer])
+        nodes = touched["nodes"] or ()
+        decisive = [each for each in nodes if each not in self.shared[customer]]
+        if nodes and not decisive:
+            return nodes[0]
+        return self.exceptions[customer].get(decisive[0] if nodes else b"", self.current[customer])
 
     def true(self) -> list[Fields]:
         return [{**each, "customer_id": self.owner(each)} for each in self.newest.values()]
@@ -187,7 +193,7 @@ class Model:
             happened = datetime.fromtimestamp(each["occurred_at"] / 1000, UTC)
             of_customer[to_uuid(each["customer_id"])][to_uuid(each["event_id"])] = (happened, each["channel"], each["answer"])
             scores[(happened.date(), each["channel"])] += [each["answer"]] * (each["answer"] is not None)
-        for customer in map(to_uuid, self.customers):
+        for customer in map(to_uuid, {*self.customers, *(each["customer_id"] for each in self.true())}):
             parameters = {"customer": customer}
             rows = ask("SELECT * FROM touchline.touchpoints WHERE customer_id = {customer:UUID} ORDER BY ALL", parameters)
             assert ask("SELECT * FROM touchline.touchpoints_of(customer_id = {customer:UUID}) ORDER BY ALL", parameters) == rows

@@ -36,13 +36,19 @@ AS
 SELECT
     resolution,
     given.customer_id AS customer_id_then,
-    indexOf(route.exception_ids, arrayFirst(id -> NOT has(route.shared, id), given.identifier_ids)) AS place,
-    if(place = 0, route.current, route.exception_customers[place]) AS customer_id
+    arrayFirstIndex(id -> NOT has(route.shared, id), given.identifier_ids) AS decisive,
+    indexOf(route.exception_ids, given.identifier_ids[decisive]) AS exception,
+    multiIf(
+        empty(given.identifier_ids), route.current,
+        decisive = 0, given.identifier_ids[1],
+        exception = 0, route.current,
+        route.exception_customers[exception]
+    ) AS customer_id
 FROM
 (
     SELECT * FROM touchline_store.resolutions WHERE customer_id IN (SELECT customer_id FROM touchline_store.routes)
 ) AS given
-INNER ANY JOIN (SELECT * FROM touchline_store.routes FINAL) AS route ON route.customer_id = given.customer_id
+INNER JOIN (SELECT * FROM touchline_store.routes FINAL) AS route ON route.customer_id = given.customer_id
 COMMENT 'The rule that gives each touchpoint its current customer; a pair without a row kept its customer';
 
 CREATE TABLE IF NOT EXISTS touchline_store.segments_by_resolution
