@@ -175,8 +175,8 @@ class Model:
 
         With shared identifiers only, the first of them is the customer.
         """
-        customer = touched["customer_id"]
-        nodes = touched["nodes"] or ()
+        customer: bytes = touched["customer_id"]
+        nodes: Sequence[bytes] = touched["nodes"] or ()
         decisive = [each for each in nodes if each not in self.shared[customer]]
         if nodes and not decisive:
             return nodes[0]

@@ -79,7 +79,8 @@ def view_of(*columns: str) -> str:
 def test_known_personal_data_is_masked() -> None:
     """Every view that shows one of these columns masks it; other columns may be personal, too."""
     masked = {view.name: set(find_masks(view.statements[0])) for view in load_views()}
-    assert masked["touchpoints"] >= {"text", "attributes"}
+    assert masked["touchpoints"] >= {"text", "attributes", "identifier_values", "traits"}
+    assert masked["identity_conflicts"] >= {"value", "other_value"}
     assert masked["touchpoints_of"] == masked["touchpoints"]
     assert masked["dead_letters"] >= {"key", "payload"}
 
@@ -120,6 +121,37 @@ def test_materialized_views_read_distributed_tables_and_rows_move_once() -> None
     view = "CREATE MATERIALIZED VIEW IF NOT EXISTS touchline_store.v\nTO touchline_store.t\nAS\nSELECT a FROM touchline_store.s"
     assert split_for_shards(view, "main") == [view.replace("touchline_store.v", "touchline_store.v ON CLUSTER main")]
     assert split_for_shards("INSERT INTO touchline_store.t SELECT 1", "main") == ["INSERT INTO touchline_store.t SELECT 1"]
+
+
+def test_view_of_a_migration_reads_all_shards() -> None:
+    view = (
+        "CREATE OR REPLACE VIEW touchline_store.v\n(\n    a Int8 COMMENT 'a'\n)\nAS\nSELECT a FROM touchline_store.s\nCOMMENT 'v'"
+    )
+    (found,) = split_for_shards(view, "main")
+    assert found.startswith("CREATE OR REPLACE VIEW touchline_store.v ON CLUSTER main\n")
+    assert "\nSETTINGS distributed_product_mode = 'global'\nCOMMENT 'v'" in found
+
+
+def test_dropped_table_leaves_no_rows_on_any_shard() -> None:
+    assert split_for_shards("DROP TABLE IF EXISTS touchline_store.t", "main") == [
+        "DROP TABLE IF EXISTS touchline_store.t ON CLUSTER main",
+        "DROP TABLE IF EXISTS touchline_shard.t ON CLUSTER main",
+    ]
+
+
+def test_changed_query_of_a_materialized_view_stays_one_statement() -> None:
+    changed = "ALTER TABLE touchline_store.v MODIFY QUERY\nSELECT a FROM touchline_store.t"
+    assert split_for_shards(changed, "main") == [changed.replace("touchline_store.v", "touchline_store.v ON CLUSTER main")]
+
+
+def test_rebuilt_table_reads_rows_of_its_shard_and_rules_of_all_shards() -> None:
+    statements = [each for step in plan({}, has_sql_users=False, cluster="main") for each in step.statements]
+    rebuilt = [each for each in statements if "\nREFRESH " in each]
+    assert {name for each in rebuilt for name in re.findall(r"(?:FROM|JOIN) touchline_store\.(\w+)", each)} == {
+        "merges",
+        "current_customers",
+        "first_versions",
+    }
 
 
 def test_rights_and_views_are_created_on_every_server() -> None:

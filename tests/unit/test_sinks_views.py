@@ -22,7 +22,10 @@ PROMISED = {
     " mean_high favourable unfavourable questions",
     "pain_points": "stage channel type customers touchpoints satisfaction_change low high n",
     "identities": "kind identifier customer_id rule event_id at",
-    "identity_changes": "at change from_customer to_customer rule event_id",
+    "identity_changes": "at change from_customer to_customer rule who reason event_id",
+    "identity_conflicts": "at reason kind identifier value other_kind other_identifier other_value customer_id other_customer"
+    " event_id",
+    "identity_evidence": "customer_id identifier_id kind other_id other_kind rule confidence touchpoints first_at last_at",
     "dead_letters": "at source stage reason detail topic partition offset schema_id payload replayed replays software key",
     "freshness": "connector last_event_at last_success_at lag_seconds events_24h reconciliation_difference backfill_difference",
     "refreshes": "table made_at age_seconds error",
