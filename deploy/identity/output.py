@@ -101,7 +101,7 @@ def _pairs(pairs: Sequence[Pair]) -> Table:
         last = f"{pair.last_at:{MINUTE}} {short_id(pair.last_event_id)}"
         made.add_row(
             f"{first}\n{last}" if pair.touchpoints > 1 else first,
-            printable(f"{pair.identifier}\n{pair.other}\n{pair.rule}"),
+            printable(f"{pair.identifier}\n{pair.other}\n{pair.rule}" + ("" if pair.is_verified else ", unverified")),
             f"{pair.touchpoints:,}",
             f"{pair.confidence:.2f}",
         )

@@ -42,7 +42,8 @@ ORDER BY at, kind, value
 """
 PAIRS = """
 SELECT
-    identifier_id, kind, other_id, other_kind, rule, confidence, touchpoints, first_at, first_event_id, last_at, last_event_id
+    identifier_id, kind, other_id, other_kind, rule, confidence, toBool(is_verified), touchpoints,
+    first_at, first_event_id, last_at, last_event_id
 FROM touchline.identity_evidence_of(customer_id = {customer:UUID})
 WHERE first_at <= fromUnixTimestamp64Milli({at:Int64})
 ORDER BY first_at, identifier_id, other_id

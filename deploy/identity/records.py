@@ -27,7 +27,10 @@ class Identifier(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two identifiers that touchpoints of a customer named together, as ids and as texts. `confidence` is between 0 and 1."""
+    """Two identifiers that touchpoints of a customer named together, as ids and as texts.
+
+    `confidence` is between 0 and 1. Without `is_verified`, no authenticated source named both.
+    """
 
     identifier_id: UUID
     identifier: str
@@ -35,6 +38,7 @@ class Pair(NamedTuple):
     other: str
     rule: str
     confidence: float
+    is_verified: bool
     touchpoints: int
     first_at: datetime
     first_event_id: UUID

@@ -20,12 +20,8 @@ def make_identity(*names: str, customer: UUID | None = None, decisions: Sequence
     """Return a customer with these identifiers (`kind:value`), and evidence between the neighbours."""
     customer = customer or uuid4()
     identifiers = [make_identifier(kind, value, customer) for kind, _, value in (name.partition(":") for name in names)]
-    pairs = [
-        Pair(
-            one.identifier_id, one.text, other.identifier_id, other.text, "exact-identifier", 1.0, 3, AT, uuid4(), AT, uuid4()
-        )
-        for one, other in pairwise(identifiers)
-    ]  # fmt: skip
+    rest = ("exact-identifier", 1.0, True, 3, AT, uuid4(), AT, uuid4())
+    pairs = [Pair(one.identifier_id, one.text, other.identifier_id, other.text, *rest) for one, other in pairwise(identifiers)]
     return Identity(customer, identifiers, pairs, [], list(decisions), [])
 
 

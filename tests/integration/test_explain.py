@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.state import Stack
 from schemas.wire.codec import Fields
-from tests.harness.sinks import ask, journey, publish, reading, resolved, store, to_uuid
+from tests.harness.sinks import ask, journey, member, publish, reading, resolved, route, store, to_uuid
 from tests.harness.stack import TOUCHLINE
 
 pytestmark = pytest.mark.integration
@@ -36,19 +36,22 @@ def iso(hours: int) -> str:
 @pytest.fixture(scope="module")
 def ann(migrated: Stack) -> Ann:
     """Store an order at 0 h, a delay at 24 h, a complaint of another id at 50 h, a merge at 60 h and a survey at 100 h."""
-    one, other = uuid4().bytes, uuid4().bytes
+    one, other, contact = uuid4().bytes, uuid4().bytes, uuid4().bytes
     mark = uuid4().hex[:8]
     email, phone = f"ann.{mark}@example.org", f"+49{int(mark, 16):010d}"
     crm = {"source": "support", "type": "ticket.opened", "stage": "support", "channel": "phone", "system": "sim-zendesk"}
     complaint = "The new router blinks red and no one calls back. 😞 [bold]Do something[/bold]\x1b[31m!"
     survey = {"source": "feedback", "survey_id": "s", "question_id": "q", "metric": "nps", "scale_low": 0, "scale_high": 10}
     touches = [
-        resolved(customer_id=one, occurred_at=START, product="fibre-250", amount=399_900, currency="EUR", system="sim-sap"),
+        resolved(
+            customer_id=one, nodes=[contact, one], occurred_at=START, product="fibre-250", amount=399_900, currency="EUR",
+            system="sim-sap",
+        ),
         resolved(
             customer_id=one, occurred_at=START + 24 * HOUR, source="inventory", type="shipment.delayed", stage="onboarding",
             channel="system", delay_days=6.0,
         ),
-        resolved(customer_id=other, occurred_at=START + 50 * HOUR, text=complaint, **crm),
+        resolved(customer_id=other, nodes=[other], occurred_at=START + 50 * HOUR, text=complaint, **crm),
         resolved(
             customer_id=one, occurred_at=START + 100 * HOUR, type="survey.answered", stage="use", channel="email", answer=2.0,
             **survey,
@@ -56,14 +59,27 @@ def ann(migrated: Stack) -> Ann:
     ]  # fmt: skip
     ids = [touch["event_id"] for touch in touches]
     publish("touchline.resolved", "resolved", touches)
-    edges = [
-        ("email", email, one, ids[0], 0),
-        ("crm_contact", f"sim-crm/{mark}", one, ids[0], 0),
-        ("phone", phone, other, ids[2], 50),
+    # The route of the former id and the members state the merge at 60 h. The first records of the members precede it.
+    before = [named("phone", phone, other, other, ids[2], 50)]
+    now = [
+        named("email", email, one, one, ids[0], 0),
+        named("crm_contact", f"sim-crm/{mark}", contact, one, ids[0], 0),
+        named("phone", phone, other, one, ids[3], 60),
     ]
-    publish("touchline.identity", "edge", [edge(*each) for each in edges])
-    publish("touchline.identity", "merge", [
-        {"from_customer": other, "to_customer": one, "rule": "exact-identifier", "event_id": ids[3], "at": START + 60 * HOUR}
+    publish("touchline.identity", "member", [*before, *now])
+    publish("touchline.identity", "route", [{**route(other, one), **cause(ids[3], 60)}, {**route(one, one), **cause(ids[3], 60)}])
+    publish("touchline.identity", "evidence", [
+        {"evidence_id": uuid4().bytes, "identifier_ids": [contact, one], "kinds": ["crm_contact", "email"], "confidence": 1.0,
+         "verified": True, **cause(ids[0], 0)}
+    ])  # fmt: skip
+    publish("touchline.identity", "decision", [
+        {"decision_id": uuid4().bytes, "action": "join", "left": [one], "right": [other], "undoes": None,
+         "reason": "one person", "who": "eve", "confidence": 1.0, "at": START + 70 * HOUR}
+    ])  # fmt: skip
+    publish("touchline.identity", "conflict", [
+        {"conflict_id": uuid4().bytes, "reason": "shared_value", "identifier_id": one, "kind": "email", "value": email,
+         "other_id": uuid4().bytes, "other_kind": "email", "other_value": "info@example.org", "customer_id": one,
+         "other_customer": uuid4().bytes, "event_id": ids[0], "at": START + 80 * HOUR}
     ])  # fmt: skip
     delay, answer = driver(ids[1], -8.0, "delayed by 6 days"), driver(ids[3], -21.5, "nps 2 of 10")
     readings = [
@@ -85,9 +101,13 @@ def ann(migrated: Stack) -> Ann:
     return Ann(to_uuid(one), to_uuid(other), email, phone, [to_uuid(each) for each in ids])
 
 
-def edge(kind: str, value: str, customer: bytes, event: bytes, hours: int) -> Fields:
-    at = START + hours * HOUR
-    return {"kind": kind, "value": value, "customer_id": customer, "rule": "exact-identifier", "event_id": event, "at": at}
+def cause(event: bytes, hours: int) -> Fields:
+    return {"rule": "exact-identifier", "event_id": event, "at": START + hours * HOUR}
+
+
+def named(kind: str, value: str, node: bytes, customer: bytes, event: bytes, hours: int) -> Fields:
+    """Return the member record of an identifier."""
+    return {**member(node, customer, kind=kind, value=value), **cause(event, hours)}
 
 
 def driver(event: bytes, contribution: float, text: str) -> Fields:
@@ -133,23 +153,40 @@ def test_timeline_and_scores_name_their_events(ann: Ann) -> None:
     assert (journey["touchpoints"], journey["stages"]) == (4, ["purchase", "onboarding", "support", "use"])
 
 
-def test_identity_names_touchpoint_of_each_identifier_and_merge(ann: Ann) -> None:
+def test_identity_names_event_of_each_identifier_and_change(ann: Ann) -> None:
     identity = run_json("identity", "show", ann.email)
-    assert {(edge["kind"], edge["customer_id"], edge["event_id"]) for edge in identity["edges"]} == {
+    assert {(each["kind"], each["customer_id"], each["event_id"]) for each in identity["identifiers"]} == {
         ("email", str(ann.customer_id), str(ann.events[0])),
         ("crm_contact", str(ann.customer_id), str(ann.events[0])),
-        ("phone", str(ann.former), str(ann.events[2])),
+        ("phone", str(ann.customer_id), str(ann.events[3])),
     }
-    (merge,) = identity["merges"]
-    assert (merge["from_customer"], merge["to_customer"]) == (str(ann.former), str(ann.customer_id))
+    changes = [(each["change"], each["from_customer"], each["to_customer"]) for each in identity["changes"]]
+    assert ("merge", str(ann.former), str(ann.customer_id)) in changes
+    (pair,) = identity["evidence"]
+    assert {pair["identifier"], pair["other"]} == {f"email:{ann.email}", f"crm_contact:sim-crm/{ann.email[4:12]}"}
+    assert (pair["touchpoints"], pair["first_event_id"], pair["rule"]) == (1, str(ann.events[0]), "exact-identifier")
+    (decision,) = identity["decisions"]
+    assert (decision["action"], decision["who"], decision["reason"], decision["undone_by"]) == ("join", "eve", "one person", None)
+    (conflict,) = identity["conflicts"]
+    assert (conflict["reason"], conflict["other"]) == ("shared_value", "email:info@example.org")
     assert run_json("explain", ann.email)["identity"] == identity
+
+
+def test_conflicts_are_listed_newest_first(ann: Ann) -> None:
+    done = run("identity", "conflicts", "--limit", "1", "--json")
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["reason"] == "shared_value"
+    assert "the identifier is shared by too many people" in run("identity", "conflicts").stdout
 
 
 def test_at_leaves_out_later_records(ann: Ann) -> None:
     history = run_json("explain", ann.email, "--at", "2026-09-03T12:00")
     assert [touch["event_id"] for touch in history["timeline"]] == list(map(str, ann.events[:3]))
     assert [(each["signal"], each["value"]) for each in history["readings"]] == [("satisfaction", 62.0)]
-    assert (len(history["identity"]["edges"]), history["identity"]["merges"], len(history["journeys"])) == (3, [], 1)
+    identity = history["identity"]
+    assert [each["kind"] for each in identity["identifiers"]] == ["crm_contact", "email"]
+    assert (identity["changes"], identity["decisions"], identity["conflicts"]) == ([], [], [])
+    assert (len(identity["evidence"]), len(history["journeys"])) == (1, 1)
     assert run_json("explain", ann.email, "--at", "2026-08-01")["timeline"] == []
 
 
@@ -207,38 +244,46 @@ def test_reader_without_personal_data_needs_a_customer_id(ann: Ann, monkeypatch:
     done = run("identity", "show", ann.email)
     assert (done.returncode, done.stdout) == (2, "")
     assert "grant it the role touchline_pii, or give a customer id" in done.stderr
-    assert {edge["value"] for edge in run_json("identity", "show", str(ann.customer_id))["edges"]} == {"***"}
+    assert {each["value"] for each in run_json("identity", "show", str(ann.customer_id))["identifiers"]} == {"***"}
     assert {touch["text"] for touch in run_json("explain", str(ann.customer_id))["timeline"]} <= {"***", None}
     monkeypatch.setenv("TOUCHLINE_CLICKHOUSE_USER", "analyst_pii")
-    assert ann.email in [edge["value"] for edge in run_json("identity", "show", ann.email)["edges"]]
+    assert ann.email in [each["value"] for each in run_json("identity", "show", ann.email)["identifiers"]]
 
 
 def test_identifier_of_two_systems_must_be_qualified(ann: Ann) -> None:
     number = f"c-{uuid4().hex}"
-    edges = [edge("crm_contact", f"{system}/{number}", uuid4().bytes, uuid4().bytes, 0) for system in ("sim-crm", "sim-other")]
-    publish("touchline.identity", "edge", edges)
-    store("identities")
+    nodes = [uuid4().bytes, uuid4().bytes]
+    systems = ("sim-crm", "sim-other")
+    members = [
+        named("crm_contact", f"{system}/{number}", node, node, uuid4().bytes, 0)
+        for system, node in zip(systems, nodes, strict=True)
+    ]
+    publish("touchline.identity", "member", members)
+    store("members")
     done = run("identity", "show", number)
     assert done.returncode == 2
     assert "more than one customer has this identifier: give kind:system/value" in done.stderr
-    assert run_json("identity", "show", f"crm_contact:sim-crm/{number}")["customer_id"] == str(to_uuid(edges[0]["customer_id"]))
+    assert run_json("identity", "show", f"crm_contact:sim-crm/{number}")["customer_id"] == str(to_uuid(nodes[0]))
 
 
-def test_erased_customer_is_not_found(migrated: Stack) -> None:
-    """An erased customer, and a customer merged into it, are not found by identifier or id."""
+def test_erased_person_is_not_found(migrated: Stack) -> None:
+    """An erased person is found by no identifier and no former id."""
     gone, part = uuid4().bytes, uuid4().bytes
     mark = uuid4().hex[:8]
-    mails = [f"{name}.{mark}@example.org" for name in ("gone", "part")]
+    mails = [f"{each}.{mark}@example.org" for each in ("gone", "part")]
     event = uuid4().bytes
-    publish("touchline.identity", "edge", [
-        edge("email", mail, customer, event, 0) for mail, customer in zip(mails, (gone, part), strict=True)
+    publish("touchline.identity", "member", [
+        named("email", mail, node, gone, event, 0) for mail, node in zip(mails, (gone, part), strict=True)
     ])  # fmt: skip
-    publish("touchline.identity", "merge", [
-        {"from_customer": part, "to_customer": gone, "rule": "exact-identifier", "event_id": event, "at": START}
-    ])  # fmt: skip
+    publish("touchline.identity", "route", [{**route(part, gone), **cause(event, 0)}])
     store()
-    assert [row["value"] for row in run_json("identity", "show", mails[1])["edges"]] == mails
-    ask("INSERT INTO touchline_store.erasures (customer_id) SELECT UUIDStringToNum({id:String})", {"id": str(to_uuid(gone))})
+    assert sorted(row["value"] for row in run_json("identity", "show", mails[1])["identifiers"]) == mails
+    for node in (gone, part):
+        ask(
+            "INSERT INTO touchline_store.erasures (customer_id, identifier_id)"
+            " SELECT UUIDStringToNum({customer:String}), UUIDStringToNum({node:String})",
+            {"customer": str(to_uuid(gone)), "node": str(to_uuid(node))},
+        )
     for customer in (*mails, str(to_uuid(gone)), str(to_uuid(part))):
         for command in (("explain",), ("identity", "show")):
             done = run(*command, customer)

@@ -97,7 +97,7 @@ def test_customer_of_a_join_may_be_a_former_id() -> None:
 def test_evidence_names_identifiers_of_other_customers_and_unknown_ones() -> None:
     shared, unknown = make_identifier("email", "info@example.com", uuid4(), is_shared=True), uuid4()
     server = Server(EMAIL, shared)
-    rest = ("exact-identifier", 1.0, 2, EMAIL.at, uuid4(), EMAIL.at, uuid4())
+    rest = ("exact-identifier", 1.0, True, 2, EMAIL.at, uuid4(), EMAIL.at, uuid4())
     server.others[queries.PAIRS] = [
         (EMAIL.identifier_id, "email", shared.identifier_id, "email", *rest),
         (EMAIL.identifier_id, "email", unknown, "device", *rest),
