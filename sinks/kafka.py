@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.errors import ConfigError
 from schemas.service.connection import KafkaSettings
+from schemas.service.kafka_headers import tolerate_invalid_header_names
 from schemas.service.kafka_probe import diagnose_kafka
 from schemas.service.waiting import REPORT_SECONDS, RETRY_SECONDS
 
@@ -29,6 +30,7 @@ METADATA_MS = 5_000
 size = attrgetter("serialized_value_size")
 Records = dict[TopicPartition, list[ConsumerRecord]]
 log = logging.getLogger(__name__)
+tolerate_invalid_header_names()
 
 
 def make_consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:

@@ -11,6 +11,8 @@ Commit:
 - When partitions are revoked, everything that is done is committed, even while another commit runs. If the group has
   already removed this worker, nothing is committed.
 
+Read: a record whose header names are not UTF-8 is read like any other (`schemas/service/kafka_headers.py`).
+
 Seek: no fetch runs while partitions are sought, and all of them are sought.
 
 Checks for stuck partitions and recoveries are left to `watchdog.py`.
@@ -36,6 +38,7 @@ from faust.types.tuples import TP, ConsumerMessage
 from mode import ServiceT
 from mode.utils.locks import Event
 
+from schemas.service.kafka_headers import tolerate_invalid_header_names
 from schemas.service.telemetry import REBALANCES
 
 log = logging.getLogger(__name__)
@@ -305,4 +308,5 @@ class ChunkSchema(faust.Schema[Any, Any]):
         return decode
 
 
+tolerate_invalid_header_names()
 drivers.TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"
