@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from deploy.erase.person import KnownIdentifier, Person
 from deploy.erase.spellings import Finder
-from deploy.erase.stores import DELETED, By, Erased, list_chunks, list_ids, make_conditions, names_any
+from deploy.erase.stores import DELETED, By, Erased, list_ids, make_conditions, names_any
 from schemas.errors import FatalError
 from schemas.records.fields import milliseconds
 from sinks.clickhouse import ClickHouse
@@ -32,8 +32,11 @@ TABLES = "SELECT name FROM system.tables WHERE database = 'touchline_store'"
 EVENTS = "SELECT DISTINCT event_id FROM touchline_store.touchpoints_by_event WHERE {condition}"
 FORMER = "SELECT DISTINCT customer_id FROM touchline_store.touchpoints_by_event WHERE customer_id IN ({ids})"
 OTHERS = """
-SELECT DISTINCT customer_id FROM touchline.touchpoints
-WHERE UUIDToNum(event_id) IN ({events}) AND UUIDToNum(customer_id) NOT IN ({ids})
+SELECT DISTINCT toUUID(UUIDNumToString(if(now.customer_id_then = given.customer_id, now.customer_id, given.customer_id))) AS owner
+FROM touchline_store.resolutions AS given
+LEFT ANY JOIN touchline_store.current_customers AS now ON now.resolution = given.resolution
+WHERE {condition} AND UUIDToNum(owner) NOT IN ({ids})
+ORDER BY owner
 """
 DEAD_LETTERS = """
 SELECT letter_id, ifNull(key, ''), payload FROM touchline_store.dead_letters WHERE {condition} SETTINGS max_block_size = 64
@@ -88,12 +91,10 @@ class ErasureStore:
         """Return those of the ids under which touchpoints were stored: the customer now and its former ids."""
         return [row[0] for row in self._client.stream(FORMER.format(ids=list_ids(ids)))]
 
-    def other_customers(self, erased: Erased) -> list[UUID]:
-        """Return other customers with touchpoints that name an erased identifier, as known before the person is hidden."""
-        found: set[UUID] = set()
-        for events in list_chunks(erased.events):
-            found.update(row[0] for row in self._client.query(OTHERS.format(events=events, ids=list_ids(erased.ids))).rows)
-        return sorted(found)
+    def other_customers(self, ids: Sequence[bytes]) -> list[UUID]:
+        """Return other customers that had touchpoints with one of these identifiers, also after their deletion."""
+        sql = OTHERS.format(condition=names_any("given.identifier_ids", ids), ids=list_ids(ids))
+        return [row[0] for row in self._client.query(sql).rows]
 
     def dead_letters(self, finder: Finder, ids: Sequence[bytes]) -> list[bytes]:
         """Return the dead letters that contain one of the identifiers or ids, in key or payload."""

@@ -69,7 +69,7 @@ def make_plan(store: ErasureStore, person: Person) -> Plan:
     """Return the plan of an erasure. It changes nothing."""
     finder = Finder([(each.kind, each.value) for each in person.identifiers], person.ids)
     erased = Erased(person.ids, store.events(person.ids), store.dead_letters(finder, person.ids))
-    return Plan(person, erased, store.count(erased), store.other_customers(erased))
+    return Plan(person, erased, store.count(erased), store.other_customers(person.ids))
 
 
 class Erasure:

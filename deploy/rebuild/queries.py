@@ -38,14 +38,16 @@ SOURCES = {Kind.CUSTOMER: "touchline.touchpoints_of(customer_id = {value:UUID})"
 BUCKETS = """
 SELECT {bucket} AS bucket, uniqExact(customer_id), count() FROM ({selected}) GROUP BY bucket ORDER BY bucket
 """
+WITHIN = f"{BUCKET} BETWEEN {{first:UInt16}} AND {{last:UInt16}}"
 ROWS = """
 SELECT selected.customer AS customer, stored.identifier_ids, stored.record
-FROM (SELECT event_id, occurred_at, identifier_ids, record FROM touchline_store.touchpoints_by_event FINAL) AS stored
-INNER JOIN
+FROM
 (
-    SELECT UUIDToNum(event_id) AS event_id, {customer} AS customer
-    FROM ({selected}) WHERE {bucket} BETWEEN {{first:UInt16}} AND {{last:UInt16}}
-) AS selected ON selected.event_id = stored.event_id
+    SELECT event_id, occurred_at, identifier_ids, record FROM touchline_store.touchpoints_by_event FINAL
+    WHERE event_id IN (SELECT UUIDToNum(event_id) FROM ({selected}) WHERE {within})
+) AS stored
+INNER JOIN (SELECT UUIDToNum(event_id) AS event_id, {customer} AS customer FROM ({selected}) WHERE {within}) AS selected
+    ON selected.event_id = stored.event_id
 ORDER BY customer, stored.occurred_at, stored.event_id
 SETTINGS max_block_size = 8192, max_bytes_before_external_sort = 268435456, max_execution_time = 0
 """
@@ -83,7 +85,7 @@ class HistoryReader:
 
     def touchpoints(self, within: Range) -> Iterator[StoredTouchpoint]:
         """Yield the touchpoints of a range by customer id, and in event-time order within a customer."""
-        sql = ROWS.format(bucket=BUCKET, customer=CUSTOMER, selected=self._selected)
+        sql = ROWS.format(within=WITHIN, customer=CUSTOMER, selected=self._selected)
         params = {**self._used(sql), **within._asdict()}
         return (StoredTouchpoint(*row) for row in self._client.stream(sql, params))
 

@@ -49,9 +49,10 @@ class Session:
         return f"{self._cursor.scope.text}: {format_counts(count_all(self._buckets))}{done}"
 
     def publish(self) -> Result:
-        """Do steps 2 to 4 with a progress bar. Ctrl-C and SIGTERM end them behind the customer in progress."""
+        """Save the first cursor, then do steps 2 to 4 with a progress bar. Ctrl-C and SIGTERM end them behind the customer in progress."""
         done = self._cursor.touchpoints
         total = done + count_all(self._buckets).touchpoints
+        save_cursor(self._cursor)
         try:
             with (
                 stop_requests() as stop,

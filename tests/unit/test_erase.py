@@ -311,7 +311,7 @@ class Store:
     def dead_letters(self, finder: Finder, ids: Sequence[bytes]) -> list[bytes]:
         return []
 
-    def other_customers(self, erased: Erased) -> list[UUID]:
+    def other_customers(self, ids: Sequence[bytes]) -> list[UUID]:
         return []
 
     def former_customers(self, ids: Sequence[bytes]) -> list[bytes]:
