@@ -9,24 +9,36 @@ single sequencer. `join` keeps one state row per customer, which holds the state
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from schemas.service.connection import KafkaSettings
+from schemas.service.secret import load_secret
 from schemas.wire.topics import IDENTITY
 from streams.contract import Step
 from streams.engine.replica import Replica
 from streams.engine.worker import App, build_app
+from streams.identity.naming import Naming
+from streams.identity.rules import Rules
+from streams.identity.settings import IdentitySettings
 from streams.settings import StreamsSettings
 from streams.signals import load_signals
 from streams.steps.identify import Identify
-from streams.steps.identity import read_customer_id
+from streams.steps.identity import is_expired, read_copy_row
 from streams.steps.join import Join
 from streams.steps.link import Link
 
 
 def build_pipeline(settings: KafkaSettings, folder: Path) -> App:
     """Return the worker's app, which keeps its state below `folder`."""
-    identity = Replica(IDENTITY, folder / "identity-copy", read_customer_id)
+    identity_settings = IdentitySettings()
+    naming = Naming(load_secret(), Rules.from_settings(identity_settings))
+    expire = partial(is_expired, days=identity_settings.anonymous_days)
+    identity = Replica(IDENTITY, folder / "identity-members", read_copy_row, expire)
     streams_settings = StreamsSettings()
-    steps: Sequence[Step] = [Identify(identity.get), Link(), Join(load_signals(), streams_settings.kept_touchpoints)]
+    steps: Sequence[Step] = [
+        Identify(identity.get, naming),
+        Link(naming),
+        Join(load_signals(), streams_settings.kept_touchpoints),
+    ]
     return build_app(steps, [identity], settings, folder, streams_settings.tick_seconds)

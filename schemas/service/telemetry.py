@@ -83,6 +83,17 @@ COPY_REMAINING = Gauge(
     ["topic"],
 )
 COPY_EXPIRED = Counter("touchline_copy_expired_rows", "Rows that a worker dropped from its copy of a topic by age.", ["topic"])
+ERASED = Counter("touchline_erased_records", "Touchpoints that were dropped because they name an erased identifier.", ["stage"])
+SHARED_IDENTIFIERS = Counter(
+    "touchline_shared_identifiers", "Identifiers that exceeded a limit, so that they no longer link customers."
+)
+IDENTITY_CONFLICTS = Counter(
+    "touchline_identity_conflicts", "Identifiers that one touchpoint named together and that were not linked.", ["reason"]
+)
+LARGEST_CUSTOMER = Gauge(
+    "touchline_largest_customer_identifiers",
+    "Identifiers of the largest customer that this worker has changed since its start.",
+)
 RECOVERY_STUCK = Gauge("touchline_recovery_stuck", "1 if the recovery of state made no progress for two minutes, else 0.")
 SINK_INSERT = Histogram(
     "touchline_sink_insert_seconds", "Seconds of one insert into ClickHouse.", ["table"], buckets=DURATION_BUCKETS

@@ -1,19 +1,28 @@
 """identify: find the customer of each touchpoint in the local copy of the identity map, and leave the rest to `link`.
 
-The step has no state. An old copy still gives right answers (`streams/steps/identity.py`).
+The step has no state. It resolves a touchpoint whose identifiers it knows and, for several of them, whose set `link` has seen
+before. The touchpoint goes to the owner of its strongest unshared identifier. An old copy still gives right answers: a former
+owner forwards the touchpoint (`streams/identity/routes.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from schemas.records.families import FAMILIES
+from schemas.service import telemetry
 from schemas.wire.topics import IDENTITY_REQUESTS, source_topic
 from streams.contract import Output, Record, Refuse, Rows, unexpected_schema
-from streams.steps.identity import Lookup, find_known_customer
+from streams.identity.naming import Named, Naming
+from streams.steps.identity import ERASED, EVIDENCE, FLAGS_AT, MEMBER, SHARED
 from streams.steps.resolved import forward_to_customer
+
+Lookup = Callable[[bytes], bytes | None]
 
 
 class Identify:
-    """Step from all source topics to `touchline.resolved` or `touchline.identity-requests`."""
+    """Step from all source topics to `touchline.resolved` or `touchline.identity-requests`.
+
+    `lookup` reads the copy. A touchpoint that names an erased identifier is dropped and counted.
+    """
 
     name = "identify"
     topics = tuple(source_topic(source) for source in FAMILIES)
@@ -22,20 +31,46 @@ class Identify:
     row_group_prefix_bytes = 0
     max_row_bytes = 0
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, naming: Naming) -> None:
         self._lookup = lookup
+        self._naming = naming
+        self._erased = telemetry.ERASED.labels(self.name)
 
     def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         outputs = []
         for record in records:
-            if record.name in FAMILIES:
-                outputs.append(self._route(record))
-            else:
+            if record.name not in FAMILIES:
                 refuse(record, unexpected_schema(record, self.name))
+                continue
+            named = self._naming.name(record.fields)
+            owner = self.find_owner(named)
+            if owner is None:
+                outputs.append(Output(IDENTITY_REQUESTS, 0, record.fields["event_id"], record.value))
+            elif owner:
+                outputs.append(forward_to_customer(record.fields, record.value, owner, named.nodes))
+            else:
+                self._erased.inc()
         return outputs
 
-    def _route(self, record: Record) -> Output:
-        customer_id = find_known_customer(record.fields["identifiers"], self._lookup)
-        if customer_id is None:
-            return Output(IDENTITY_REQUESTS, 0, record.fields["event_id"], record.value)
-        return forward_to_customer(record.fields, record.value, customer_id)
+    def find_owner(self, named: Named) -> bytes | None:
+        """Return the customer of a touchpoint, None if `link` must decide, or an empty id for an erased identifier."""
+        lookup = self._lookup
+        owner, first, is_known = b"", b"", True
+        for id_ in named.nodes:
+            row = lookup(MEMBER + id_)
+            if not row:
+                is_known = False
+                continue
+            flags = row[FLAGS_AT]
+            if flags & ERASED:
+                return b""
+            if not owner and not flags & SHARED:
+                owner = row[:FLAGS_AT]
+            first = first or row[:FLAGS_AT]
+        for id_ in named.ignored:
+            row = lookup(MEMBER + id_)
+            if row and row[FLAGS_AT] & ERASED:
+                return b""
+        if not is_known or (named.evidence_id and not lookup(EVIDENCE + named.evidence_id)):
+            return None
+        return owner or first

@@ -1,76 +1,129 @@
-"""Identity map: exact identifiers and the customers that they belong to.
+"""Records of the identity map on `touchline.identity`, and the copy of it that every worker keeps for `identify`.
 
-Touchpoints that share an identifier belong to one customer. A touchpoint with identifiers of two customers merges them.
-The map consists of small rows. `link` writes them, and every worker copies the first two kinds for `identify`:
-
-| key                                | value                                                      |
-|------------------------------------|------------------------------------------------------------|
-| `i` + kind + 0x1f + identifier     | id of the customer that first had the identifier           |
-| `c` + customer id                  | id of the customer that this one was merged into           |
-| `s` + customer id (`link` only)    | msgpack: ids of the customers that were merged into it     |
-
-`touchline.identity` carries the rows as `edge` and `merge` records, which also name the reason.
+| key               | record     | row of the copy                                                       |
+|-------------------|------------|-----------------------------------------------------------------------|
+| `n` + node        | `member`   | customer id, a byte of flags, and for anonymous nodes the day (4 bytes) |
+| `e` + evidence id | `evidence` | one byte, and the day if all its nodes are anonymous                    |
+| `c` + customer id | `route`    | none                                                                  |
+| `x` + conflict id | `conflict` | none                                                                  |
+| `d` + decision id | `decision` | none                                                                  |
 """
 
-from collections.abc import Callable, Sequence
-from uuid import uuid5
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import NamedTuple
 
-from schemas.records.fields import uuid5_bytes
-from schemas.records.touchpoint import NAMESPACE
-from schemas.wire.codec import Fields, decode
+from schemas.wire.codec import Fields, decode, encode
+from schemas.wire.topics import IDENTITY, RESOLVED, customer_partition
+from streams.contract import Output
+from streams.identity.rows import Node, RouteRow
 
-CUSTOMER_NAMESPACE = uuid5(NAMESPACE, "customer").bytes
-RULE = "exact-identifier"
-Lookup = Callable[[bytes], bytes | None]
-
-
-def identifier_key(kind: str, value: str) -> bytes:
-    """Return the row key of an identifier."""
-    return f"i{kind}\x1f{value}".encode()
-
-
-def merge_key(customer_id: bytes) -> bytes:
-    """Return the key of the row that names the customer which `customer_id` was merged into."""
-    return b"c" + customer_id
+MEMBER, EVIDENCE, ROUTE, CONFLICT, DECISION = b"n", b"e", b"c", b"x", b"d"
+SHARED, ERASED = 1, 2
+FLAGS_AT = 16
+DAY_MILLISECONDS = 86_400_000
+ANONYMOUS_RULE = "anonymous"
 
 
-def former_customers_key(customer_id: bytes) -> bytes:
-    """Return the key of the row that lists the customers which were merged into `customer_id`."""
-    return b"s" + customer_id
+class Cause(NamedTuple):
+    """Record that changes the identity map: the rule, and the id and time of the touchpoint or decision."""
+
+    rule: str
+    event_id: bytes
+    at: int
 
 
-def new_customer_id(kind: str, value: str) -> bytes:
-    """Return the id of the customer that a new identifier creates. It is a UUIDv5, so a replay creates the same customer."""
-    return uuid5_bytes(CUSTOMER_NAMESPACE, f"{kind}\x1f{value}")
+def member_output(id_: bytes, node: Node, cause: Cause) -> Output:
+    """Return the record of an identifier and its customer."""
+    fields = {
+        "identifier_id": id_,
+        "kind": node.kind,
+        "value": node.value,
+        "customer_id": node.owner,
+        "is_shared": node.is_shared,
+        "is_erased": node.is_erased,
+        "rule": cause.rule,
+        "event_id": cause.event_id,
+        "at": cause.at,
+    }
+    return Output(IDENTITY, 0, MEMBER + id_, encode("member", fields))
 
 
-def read_customer_id(value: bytes) -> bytes:
-    """Return the part of an `edge` or `merge` record that the map keeps."""
+def evidence_output(
+    evidence_id: bytes, ids: Sequence[bytes], kinds: Sequence[str], cause: Cause, *, confidence: float, verified: bool
+) -> Output:
+    """Return the record of identifiers that one touchpoint named together."""
+    fields = {
+        "evidence_id": evidence_id,
+        "identifier_ids": list(ids),
+        "kinds": list(kinds),
+        "rule": cause.rule,
+        "confidence": confidence,
+        "verified": verified,
+        "event_id": cause.event_id,
+        "at": cause.at,
+    }
+    return Output(IDENTITY, 0, EVIDENCE + evidence_id, encode("evidence", fields))
+
+
+def route_outputs(customer_id: bytes, route: RouteRow, cause: Cause) -> tuple[Output, Output]:
+    """Return the record of a route for the identity map and for the customer's row."""
+    fields = {
+        "customer_id": customer_id,
+        "current": route.current,
+        "shared": route.shared,
+        "exceptions": [{"identifier_id": id_, "customer_id": owner} for id_, owner in sorted(route.exceptions.items())],
+        "rule": cause.rule,
+        "event_id": cause.event_id,
+        "at": cause.at,
+    }
+    value = encode("route", fields)
+    return (
+        Output(IDENTITY, 0, ROUTE + customer_id, value),
+        Output(RESOLVED, customer_partition(customer_id), customer_id, value),
+    )
+
+
+def conflict_output(reason: str, id_: bytes, node: Node, other_id: bytes, other: Node, cause: Cause) -> Output:
+    """Return the record of two identifiers that were not linked. Its id derives from the reason and both identifiers."""
+    conflict_id = blake2b(reason.encode() + b"".join(sorted((id_, other_id))), digest_size=16).digest()
+    fields = {
+        "conflict_id": conflict_id,
+        "reason": reason,
+        "identifier_id": id_,
+        "kind": node.kind,
+        "value": node.value,
+        "other_id": other_id,
+        "other_kind": other.kind,
+        "other_value": other.value,
+        "customer_id": node.owner,
+        "other_customer": other.owner,
+        "event_id": cause.event_id,
+        "at": cause.at,
+    }
+    return Output(IDENTITY, 0, CONFLICT + conflict_id, encode("conflict", fields))
+
+
+def decision_output(fields: Fields) -> Output:
+    """Return the record of a decision that took effect."""
+    return Output(IDENTITY, 0, DECISION + fields["decision_id"], encode("decision", fields))
+
+
+def read_copy_row(value: bytes) -> bytes | None:
+    """Return the row of the copy from a record of `touchline.identity`, or None for a record that the copy does not keep."""
     name, fields = decode(value)
-    customer: bytes = fields["customer_id"] if name == "edge" else fields["to_customer"]
-    return customer
+    day = (fields["at"] // DAY_MILLISECONDS).to_bytes(4, "big") if fields.get("rule") == ANONYMOUS_RULE else b""
+    if name == "member":
+        flags = SHARED * fields["is_shared"] | ERASED * fields["is_erased"]
+        row: bytes = fields["customer_id"] + bytes((flags,)) + day
+        return row
+    return b"1" + day if name == "evidence" else None
 
 
-def find_canonical_customer(customer_id: bytes, lookup: Lookup) -> bytes:
-    """Return the customer that `customer_id` now belongs to: follow its merges, or return it unchanged."""
-    while (merged := lookup(merge_key(customer_id))) is not None:
-        customer_id = merged
-    return customer_id
+def is_expired(row: bytes, now: int, days: int) -> bool:
+    """Return whether a row of the copy belongs to anonymous identifiers that last changed more than `days` before `now`.
 
-
-def find_known_customer(identifiers: Sequence[Fields], lookup: Lookup) -> bytes | None:
-    """Return the one customer of all identifiers, or None when one is new or they disagree (then `link` decides).
-
-    The answer is right with an old copy of the map: identifiers are never removed, and a merged customer forwards its
-    touchpoints.
+    `now` is in milliseconds since 1970. Such identifiers never met a known one. The sequencer still knows them.
     """
-    known = None
-    for identifier in identifiers:
-        first = lookup(identifier_key(identifier["kind"], identifier["value"]))
-        if first is None:
-            return None
-        customer = first if first == known else find_canonical_customer(first, lookup)
-        if known not in (None, customer):
-            return None
-        known = customer
-    return known
+    day = row[FLAGS_AT + 1 :] if len(row) > FLAGS_AT else row[1:]
+    return bool(day) and now // DAY_MILLISECONDS - int.from_bytes(day, "big") > days

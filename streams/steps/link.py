@@ -1,40 +1,38 @@
-"""link: the sequencer of the identity map. Its topic has one partition, so all decisions happen once and in one order.
+"""link: the sequencer of the identity map. Its topic has one partition, so all changes happen once and in one order.
 
-A repeated decision gives the same result, even if a crash kept only part of the rows of the first one. Of two customers, the
-one with the greater id stays, whatever else is known, so merges never form a cycle.
+Customers are a pure function of the evidence (`streams/identity/clusters.py`), so any order of touchpoints ends in the same
+customers with the same ids. The outputs of a touchpoint follow this order:
+
+1. members and routes that changed, first on `touchline.identity`, then on `touchline.resolved`
+2. the evidence: a worker that knows it also knows the members
+3. identifiers that were not linked, and the reason
+4. the touchpoint itself, to the owner of its strongest unshared identifier
+
+A repeated request gives the same result, even if a crash kept only part of the rows of the first attempt: rows of nodes are sets
+that only grow, and a request that a stored row already contains (by its last applied offset) computes everything again.
 """
 
-from collections.abc import Sequence
-
-import msgspec
+from collections.abc import Iterable, Iterator, Sequence
 
 from schemas.records.families import FAMILIES
-from schemas.wire.codec import Fields, encode
-from schemas.wire.topics import IDENTITY, IDENTITY_REQUESTS, IDENTITY_STATE, RESOLVED, customer_partition
+from schemas.service import telemetry
+from schemas.wire.topics import IDENTITY_REQUESTS, IDENTITY_STATE
 from streams.contract import Output, Record, Refuse, Rows, unexpected_schema
-from streams.steps.identity import (
-    RULE,
-    find_canonical_customer,
-    former_customers_key,
-    identifier_key,
-    merge_key,
-    new_customer_id,
-)
+from streams.identity.graph import NODE, Change
+from streams.identity.naming import Named, Naming
+from streams.identity.rows import Node, add_sorted, decode_bytes, decode_node, encode_row
+from streams.identity.rules import Rules, scope_of
+from streams.steps.decide import Decide
+from streams.steps.identity import ANONYMOUS_RULE, EVIDENCE, Cause, evidence_output, member_output
+from streams.steps.identity_changes import change_outputs, find_reason, report_conflict
 from streams.steps.resolved import forward_to_customer
 
-
-class CanonicalCustomer(msgspec.Struct, array_like=True):
-    """A customer that was not merged into another, with the former customers that were merged into it."""
-
-    former: list[bytes] = []
-
-
-_decode_canonical = msgspec.msgpack.Decoder(CanonicalCustomer).decode
-_encode_canonical = msgspec.msgpack.Encoder().encode
+KNOWN = b"\x01"
+CHECK_DEGREE = 16
 
 
 class Link:
-    """Step from `touchline.identity-requests` to edges, merges and the touchpoint itself."""
+    """Step from `touchline.identity-requests` to members, evidence, routes, conflicts and the touchpoint itself."""
 
     name = "link"
     topics = (IDENTITY_REQUESTS,)
@@ -43,76 +41,190 @@ class Link:
     row_group_prefix_bytes = 0
     max_row_bytes = 64 * 1024
 
+    def __init__(self, naming: Naming) -> None:
+        self._naming = naming
+        self._rules = naming.rules
+        self._erased = telemetry.ERASED.labels(self.name)
+
     def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         outputs: list[Output] = []
+        named = {record.position: self._naming.name(record.fields) for record in records if record.name in FAMILIES}
+        rows.fetch({key for each in named.values() for key in _keys(each)})
         for record in records:
-            if record.name in FAMILIES:
-                outputs.extend(_Decision(record, rows).outputs())
+            if record.position in named:
+                outputs += self._link(record, named[record.position], rows)
+            elif record.name == "decision":
+                outputs += Decide(record, rows, self._rules, refuse).outputs()
             else:
                 refuse(record, unexpected_schema(record, self.name))
         return outputs
 
+    def _link(self, record: Record, named: Named, rows: Rows) -> Iterable[Output]:
+        request = Request(record, named, rows, self._rules)
+        if request.is_erased():
+            self._erased.inc()
+            return ()
+        return request.outputs()
 
-def _keep_bytes(value: bytes | None) -> bytes | None:
-    return value
+
+def _keys(named: Named) -> Iterable[bytes]:
+    """Return the row keys that a touchpoint certainly needs."""
+    yield from [NODE + id_ for id_ in named.nodes]
+    if named.evidence_id:
+        yield EVIDENCE + named.evidence_id
 
 
-def _read_canonical(value: bytes | None) -> CanonicalCustomer:
-    return CanonicalCustomer() if value is None else _decode_canonical(value)
+class Request:
+    """One touchpoint against the current identity map."""
 
+    def __init__(self, record: Record, named: Named, rows: Rows, rules: Rules) -> None:
+        self._record = record
+        self._named = named
+        self._rows = rows
+        self._rules = rules
+        self._nodes: dict[bytes, Node | None] = {id_: rows.get(NODE + id_, decode_node) for id_ in named.nodes}
+        self._cause = Cause(named.rule, record.fields["event_id"], record.fields["occurred_at"])
 
-class _Decision:
-    """Decision on the identifiers of one touchpoint against the current map."""
-
-    def __init__(self, record: Record, rows: Rows) -> None:
-        self.record = record
-        self.fields = fields = record.fields
-        self.rows = rows
-        self.identifiers = {identifier_key(each["kind"], each["value"]): each for each in fields["identifiers"]}
+    def is_erased(self) -> bool:
+        """Return whether the touchpoint names an erased identifier."""
+        ignored = [self._rows.get(NODE + id_, decode_node) for id_ in self._named.ignored]
+        return any(node is not None and node.is_erased for node in (*self._nodes.values(), *ignored))
 
     def outputs(self) -> list[Output]:
-        edges = {key: self._lookup(key) for key in self.identifiers}
-        known = list(dict.fromkeys(find_canonical_customer(first, self._lookup) for first in edges.values() if first))
-        survivor = max(known) if known else self._new_customer_id()
-        changes = [self._add_edge(key, survivor) for key, edge in edges.items() if edge is None]
-        for customer in known:
-            if customer != survivor:
-                changes.extend(self._merge(customer, survivor))
-        return [*changes, forward_to_customer(self.fields, self.record.value, survivor)]
+        """Choose the cheapest way that gives the result of `_change`."""
+        if self._is_repetition():
+            return self._change(is_repetition=True)
+        old = {id_: node for id_, node in self._nodes.items() if node is not None}
+        if len(old) == len(self._nodes) and self._is_linked(old, old):
+            return self._finish(self._repeat_anonymous(old))
+        if all(node.is_shared for node in old.values()) and len(old) < len(self._nodes) and self._has_distinct_scopes():
+            return self._create(next(id_ for id_ in self._nodes if id_ not in old))
+        customer = self._find_followed(old)
+        return self._change() if customer is None else self._create(customer)
 
-    def _lookup(self, key: bytes) -> bytes | None:
-        value: bytes | None = self.rows.get(key, _keep_bytes)
-        return value
+    def _is_repetition(self) -> bool:
+        offset, rows = self._record.offset, self._rows
+        return any(offset <= rows.last_applied_offset(NODE + id_) for id_ in self._nodes)
 
-    def _canonical(self, customer: bytes) -> CanonicalCustomer:
-        row: CanonicalCustomer = self.rows.get(former_customers_key(customer), _read_canonical)
-        return row
+    @staticmethod
+    def _is_linked(nodes: dict[bytes, Node], others: Iterable[bytes]) -> bool:
+        """Return whether each of the nodes was seen with all of the others before."""
+        return all(
+            node.kind and (node.is_shared or all(other == id_ or other in node.neighbours for other in others))
+            for id_, node in nodes.items()
+        )
 
-    def _new_customer_id(self) -> bytes:
-        first = self.fields["identifiers"][0]
-        return new_customer_id(first["kind"], first["value"])
+    def _has_distinct_scopes(self) -> bool:
+        """Return whether no limit concerns the touchpoint: no two strong identifiers of one kind, and few weak ones."""
+        named, rules = self._named, self._rules
+        if len(named.nodes) == 1:
+            return True
+        strong = [
+            scope_of(kind, value) for kind, value in zip(named.kinds, named.values, strict=True) if not rules.of(kind).is_weak
+        ]
+        return len(strong) == len(set(strong)) and len(named.nodes) - len(strong) <= rules.anonymous_neighbours
 
-    def _add_edge(self, key: bytes, customer: bytes) -> Output:
-        kind, value = (self.identifiers[key][name] for name in ("kind", "value"))
-        edge = {"kind": kind, "value": value, "customer_id": customer, "rule": RULE, **self._evidence()}
-        self.rows.put(key, customer, bytes)
-        return Output(IDENTITY, 0, key, encode("edge", edge))
+    def _find_followed(self, old: dict[bytes, Node]) -> bytes | None:
+        """Return the one customer that new weak identifiers follow, or None if the groups must be loaded.
 
-    def _merge(self, loser: bytes, survivor: bytes) -> list[Output]:
-        """Point the loser and all its former customers directly at the survivor.
-
-        The survivor's own row comes first. If the changelog ends right after it, the replay merges again and loses no customer.
+        They follow it without a look at its group: they name one customer only, and never change the customer of other nodes.
+        Every 16th neighbour loads the group and checks its size.
         """
-        lost, kept = self._canonical(loser), self._canonical(survivor)
-        former = dict.fromkeys([*kept.former, loser, *lost.former])
-        self.rows.put(former_customers_key(survivor), CanonicalCustomer(list(former)), _encode_canonical)
-        outputs = []
-        for customer in (loser, *lost.former):
-            merge = {"from_customer": customer, "to_customer": survivor, "rule": RULE, **self._evidence()}
-            self.rows.put(merge_key(customer), survivor, bytes)
-            outputs.append(Output(IDENTITY, 0, merge_key(customer), encode("merge", merge)))
-        outputs.append(Output(RESOLVED, customer_partition(loser), loser, outputs[0].value))
+        unshared = {id_: node for id_, node in old.items() if not node.is_shared}
+        rule_of, new = self._rules.of, len(self._nodes) - len(old)
+        if (
+            len({node.owner for node in unshared.values()}) != 1
+            or all(rule_of(node.kind).is_weak for node in unshared.values())
+            or not all(rule_of(kind).is_weak for id_, kind in zip(self._nodes, self._named.kinds, strict=True) if id_ not in old)
+            or not self._is_linked(unshared, old)
+            or not self._has_distinct_scopes()
+        ):
+            return None
+        for node in unshared.values():
+            degree = len(node.neighbours)
+            may_be_shared = rule_of(node.kind).is_weak and degree + new > self._rules.anonymous_neighbours
+            if node.is_full or may_be_shared or degree // CHECK_DEGREE != (degree + new) // CHECK_DEGREE:
+                return None
+        return next(iter(unshared.values())).owner
+
+    def _create(self, customer: bytes) -> list[Output]:
+        """Create the new identifiers as nodes of one customer, without any other change."""
+        named, rows = self._named, self._rows
+        order = sorted(named.nodes)
+        created = {}
+        for id_, kind, value in zip(named.nodes, named.kinds, named.values, strict=True):
+            node = self._nodes[id_]
+            if node is None:
+                neighbours = [other for other in order if other != id_]
+                self._nodes[id_] = created[id_] = node = Node(kind, value, customer, neighbours=neighbours)
+                rows.put(NODE + id_, node, encode_row)
+            elif not node.is_shared and add_sorted(node.neighbours, [other for other in order if other != id_]):
+                rows.put(NODE + id_, node, encode_row)
+        cause = self._cause
+        if self._is_anonymous():
+            cause = cause._replace(rule=ANONYMOUS_RULE)
+        return self._finish([member_output(id_, node, cause) for id_, node in created.items()])
+
+    def _is_anonymous(self) -> bool:
+        return self._rules.is_anonymous(self._named.kinds[0])
+
+    def _repeat_anonymous(self, nodes: dict[bytes, Node]) -> list[Output]:
+        """Return the members again that never met a known identifier: the copy of a worker may have dropped them by age."""
+        if not self._is_anonymous():
+            return []
+        cause = self._cause._replace(rule=ANONYMOUS_RULE)
+        return [member_output(id_, node, cause) for id_, node in nodes.items() if not self._has_met_known(node)]
+
+    def _has_met_known(self, node: Node) -> bool:
+        around = [self._rows.get(NODE + id_, decode_node) for id_ in (node.owner, *node.neighbours)]
+        return any(other is not None and not self._rules.is_anonymous(other.kind) for other in around)
+
+    def _change(self, *, is_repetition: bool = False) -> list[Output]:
+        """Change the groups of all identifiers."""
+        named = self._named
+        change = Change(self._rows, self._rules)
+        for id_, kind, value in zip(named.nodes, named.kinds, named.values, strict=True):
+            self._nodes[id_] = change.create(id_, kind, value)
+        if is_repetition:
+            change.repair(named.nodes)
+        left_out = change.unite(named.nodes)
+        for id_ in named.nodes:
+            change.share(id_)
+        change.settle()
+        return self._finish(change_outputs(change, self._rules, self._cause), left_out, change.newly_shared)
+
+    def _finish(self, outputs: list[Output], left_out: Sequence[bytes] = (), newly_shared: Sequence[bytes] = ()) -> list[Output]:
+        """Return all outputs, with the evidence and its conflicts if they are new, and the touchpoint at the end."""
+        named, rows = self._named, self._rows
+        nodes = {id_: node for id_, node in self._nodes.items() if node is not None}
+        anchor = next((id_ for id_, node in nodes.items() if not node.is_shared), named.nodes[0])
+        if named.evidence_id:
+            is_new = rows.get(EVIDENCE + named.evidence_id, decode_bytes) is None
+            if is_new:
+                rows.put(EVIDENCE + named.evidence_id, KNOWN, bytes)
+            if is_new or self._is_anonymous():
+                outputs.append(self._evidence())
+            if is_new:
+                outputs += self._conflicts(anchor, nodes, left_out, newly_shared)
+        outputs.append(forward_to_customer(self._record.fields, self._record.value, nodes[anchor].owner, named.nodes))
         return outputs
 
-    def _evidence(self) -> Fields:
-        return {"event_id": self.fields["event_id"], "at": self.fields["occurred_at"]}
+    def _evidence(self) -> Output:
+        named = self._named
+        cause = self._cause._replace(rule=ANONYMOUS_RULE) if self._is_anonymous() else self._cause
+        verified = self._record.fields.get("verified") is not False
+        return evidence_output(named.evidence_id, named.nodes, named.kinds, cause, confidence=named.confidence, verified=verified)
+
+    def _conflicts(
+        self, anchor: bytes, nodes: dict[bytes, Node], left_out: Sequence[bytes], newly_shared: Sequence[bytes]
+    ) -> Iterator[Output]:
+        """Yield the identifiers that belong to another customer than the touchpoint."""
+        for id_, node in nodes.items():
+            if node.owner != nodes[anchor].owner and id_ not in newly_shared:
+                is_full = id_ in left_out or anchor in left_out
+                reason = "group_full" if is_full else find_reason(nodes[anchor], node, self._rules)
+                yield report_conflict(reason, anchor, nodes[anchor], id_, node, self._cause)
+        for id_ in self._named.ignored:
+            ignored: Node | None = self._rows.get(NODE + id_, decode_node)
+            if ignored is not None and ignored.owner != nodes[anchor].owner:
+                yield report_conflict("unverified", anchor, nodes[anchor], id_, ignored, self._cause)

@@ -30,13 +30,13 @@ from rich.table import Table
 from deploy.local.state import Stack
 from deploy.topics import ensure_topics
 from schemas.errors import FatalError, TouchlineError
+from schemas.records.identifiers import identifier_id
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import encode
 from schemas.wire.topics import CUSTOMER_STATE, PARTITIONS, RESOLVED
 from streams.contract import Output
 from streams.engine.store import rocksdb_options
 from streams.engine.worker import GROUP
-from streams.steps.identity import new_customer_id
 from streams.steps.resolved import forward_to_customer
 from tests.bench.plain.check import read
 from tests.bench.process import Figures, MeasuredProcess
@@ -44,6 +44,7 @@ from tests.bench.publish import publish
 from tests.harness.stack import running_stack
 
 SEED = 3
+SECRET = b"secret of the benchmark"
 SIZES = (10_000, 100_000, 1_000_000)
 EVENTS = 100_000
 RATE = 3_000
@@ -151,7 +152,8 @@ class Bench:
                 "identifiers": [identifier],
                 "attributes": {},
             }
-            yield forward_to_customer(fields, encode(source, fields), new_customer_id("email", identifier["value"]))
+            customer_id = identifier_id(SECRET, "email", identifier["value"])
+            yield forward_to_customer(fields, encode(source, fields), customer_id, (customer_id,))
 
     def recovery(self) -> float:
         """Return the changelog records per second that a worker with an empty folder recovers."""

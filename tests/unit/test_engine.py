@@ -22,6 +22,8 @@ from streams.engine.stage import MAX_CHUNKS_IN_FLIGHT, Stage
 from streams.engine.store import OFFSET_BYTES, Store, encode_stored_row, rocksdb_options
 from streams.engine.transport import Ledger, cut_chunks, order_by_timestamp
 from streams.engine.worker import build_app
+from streams.identity.naming import Naming
+from streams.identity.rules import Rules
 from streams.steps.link import Link
 
 
@@ -229,7 +231,9 @@ def test_recovery_keeps_the_row_with_the_higher_last_applied_offset(tmp_path: Pa
 
 def test_changelog_chunks_do_not_enter_the_commit_ledger(tmp_path: Path) -> None:
     """The ledger holds acknowledged topics; with the changelog, it would hold all of it in memory during recovery."""
-    app: Any = build_app([Link()], [], KafkaSettings(bootstrap_servers="127.0.0.1:1"), tmp_path)
+    app: Any = build_app(
+        [Link(Naming(b"secret of a unit test", Rules()))], [], KafkaSettings(bootstrap_servers="127.0.0.1:1"), tmp_path
+    )
     app.consumer._thread.thread_loop.close()
 
     async def acknowledged() -> set[str]:

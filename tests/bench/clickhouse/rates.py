@@ -23,12 +23,12 @@ from rich.table import Table
 
 from deploy.local.state import Stack
 from schemas.errors import FatalError
+from schemas.records.identifiers import identifier_id
 from schemas.wire.codec import encode
 from schemas.wire.registry import load_schema
 from schemas.wire.topics import PARTITIONS
 from sinks.clickhouse import ClickHouse
 from streams.contract import Output
-from streams.steps.identity import new_customer_id
 from streams.steps.resolved import forward_to_customer
 from tests.bench.clickhouse.bars import Bar
 from tests.bench.publish import publish
@@ -36,6 +36,7 @@ from tests.harness.sinks import COPIES
 from tests.harness.stack import TOUCHLINE
 
 BEGIN = 1_750_000_000_000
+SECRET = b"secret of the benchmark"
 CUSTOMERS = 20_000
 BLOCK = 50_000
 SPARE = 2 * BLOCK  # the engine ends a block with the poll of up to BLOCK records that fills it
@@ -113,7 +114,8 @@ def orders(count: int) -> Iterator[Output]:
         }
         value = encode("erp", fields)
         yield Output("touchline.erp", number % PARTITIONS, str(customer).encode(), value)
-        yield forward_to_customer(fields, value, new_customer_id("email", f"c{customer}@example.org"))
+        customer_id = identifier_id(SECRET, "email", f"c{customer}@example.org")
+        yield forward_to_customer(fields, value, customer_id, (customer_id,))
 
 
 def rate(client: ClickHouse, records: int, running: Callable[[], Any]) -> float:
