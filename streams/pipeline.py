@@ -18,8 +18,8 @@ from schemas.wire.topics import IDENTITY
 from streams.contract import Step
 from streams.engine.replica import Replica
 from streams.engine.worker import App, build_app
-from streams.identity.naming import Naming
-from streams.identity.rules import Rules
+from streams.identity.compound_keys import CompoundSettings
+from streams.identity.naming import build_naming
 from streams.identity.settings import IdentitySettings
 from streams.settings import StreamsSettings
 from streams.signals import load_signals
@@ -32,7 +32,8 @@ from streams.steps.link import Link
 def build_pipeline(settings: KafkaSettings, folder: Path) -> App:
     """Return the worker's app, which keeps its state below `folder`."""
     identity_settings = IdentitySettings()
-    naming = Naming(load_secret(), Rules.from_settings(identity_settings))
+    keys = CompoundSettings().load_keys()
+    naming = build_naming(load_secret(), identity_settings, keys)
     expire = partial(is_expired, days=identity_settings.anonymous_days)
     identity = Replica(IDENTITY, folder / "identity-members", read_copy_row, expire)
     streams_settings = StreamsSettings()

@@ -56,6 +56,7 @@ def settings_models() -> dict[str, type[EnvironmentSettings]]:
     from schemas.service.settings import ProcessSettings
     from sinks.connection import ClickHouseSettings
     from streams.identity.compound_keys import CompoundSettings
+    from streams.identity.settings import IdentitySettings
     from streams.settings import StreamsSettings
 
     return {
@@ -64,6 +65,7 @@ def settings_models() -> dict[str, type[EnvironmentSettings]]:
         "Workers": StreamsSettings,
         "Rebuild": RebuildSettings,
         "Identity": IdentitySecretSettings,
+        "Identity rules": IdentitySettings,
         "Compound keys": CompoundSettings,
         "Processes": ProcessSettings,
         "Local stack": LocalSettings,

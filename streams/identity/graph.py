@@ -160,6 +160,9 @@ class Change:
                     add_sorted(node.routes, (node.owner,))
                 node.owner = owner
                 self._dirty.add(id_)
+        for id_ in self.newly_shared:
+            add_sorted(self.nodes[id_].routes, (self._before[id_].owner or id_,))
+            self._dirty.add(id_)
         for id_ in (*self.newly_shared, *self._repaired):
             self._extend_routes(id_)
         self._mark_full(active)
@@ -171,17 +174,11 @@ class Change:
             self._rows.put(NODE + id_, self.nodes[id_], encode_row)
 
     def _extend_routes(self, id_: bytes) -> None:
-        """Let the routes that concern a newly shared node concern its neighbours, which its touchpoints now follow."""
+        """Let the routes that concern a shared node concern its neighbours, which its touchpoints now follow."""
         node = self.nodes[id_]
-        before = self._before[id_].owner
-        routes = [*node.routes, id_ if before is None else before]
-        for other_id in (id_, *node.neighbours):
+        for other_id in node.neighbours:
             other = self.nodes.get(other_id)
-            if (
-                other is not None
-                and (other_id == id_ or not self._before[other_id].is_shared)
-                and add_sorted(other.routes, routes)
-            ):
+            if other is not None and not self._before[other_id].is_shared and add_sorted(other.routes, node.routes):
                 self._dirty.add(other_id)
 
     def _mark_full(self, active: dict[bytes, Node]) -> None:

@@ -1,14 +1,16 @@
 """Nodes of a touchpoint: its identifiers and compound keys as keyed ids, the strongest first."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
 from schemas.records.identifiers import identifier_id
 from schemas.wire.codec import Fields
+from streams.identity.compound import CompoundKey, cache_compound_values
 from streams.identity.rows import NODE_ID_BYTES
 from streams.identity.rules import COMPOUND, Rules
+from streams.identity.settings import IdentitySettings
 
 MAX_CACHED = 100_000
 EXACT_RULE, COMPOUND_RULE = "exact-identifier", "compound-key"
@@ -73,3 +75,10 @@ class Naming:
         rule = COMPOUND_RULE if is_compound else EXACT_RULE
         confidence = min((self._confidences.get(kind, 1.0) for kind in kinds), default=1.0)
         return Named(nodes, kinds, tuple(found[id_][1] for id_ in nodes), ignored, evidence_id, rule, confidence)
+
+
+def build_naming(secret: bytes, settings: IdentitySettings, keys: Sequence[CompoundKey]) -> Naming:
+    """Return the naming of these settings and compound keys."""
+    rules = Rules.from_settings(settings, [key.kind for key in keys])
+    confidences = {key.kind: key.confidence for key in keys}
+    return Naming(secret, rules, cache_compound_values(keys) if keys else None, confidences)

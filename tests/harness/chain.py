@@ -126,7 +126,7 @@ class Chain:
         for at, store in self.stores.items():
             found[at] = {key: _without_revision(row) if at[0] == "join" and len(key) == 16 else row for key, row in store.items()}
             found[at] = {key: row for key, row in found[at].items() if row != encode_row(Customer())}
-        return found
+        return {at: rows for at, rows in found.items() if rows}
 
     def touchpoints(self) -> dict[bytes, list[Touchpoint]]:
         """Return the kept touchpoints of each customer."""

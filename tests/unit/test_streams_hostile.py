@@ -13,6 +13,8 @@ from schemas.wire.codec import HEADER, decode, encode
 from schemas.wire.topics import DEAD_LETTERS, RESOLVED, TICKS
 from streams.contract import Output, Step
 from streams.engine.stage import Stage
+from streams.identity.naming import Naming
+from streams.identity.rules import Rules
 from streams.signals import load_signals
 from streams.steps.customer import Customer, encode_row
 from streams.steps.identify import Identify
@@ -23,7 +25,8 @@ from tests.harness.avro_values import SCHEMA, values, written
 
 CUSTOMERS = [b"a" * 16, b"b" * 16]
 COPY: dict[bytes, bytes] = {}
-STEPS: dict[str, Step] = {"identify": Identify(COPY.get), "link": Link(), "join": Join(load_signals())}
+NAMING = Naming(b"secret of all unit tests", Rules())
+STEPS: dict[str, Step] = {"identify": Identify(COPY.get, NAMING), "link": Link(NAMING), "join": Join(load_signals())}
 
 
 class Memory:
