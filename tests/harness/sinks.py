@@ -140,6 +140,20 @@ def member(identifier: bytes, customer: bytes, **fields: Any) -> Fields:
     return {"identifier_id": identifier, "customer_id": customer, **common, **make_cause(), **fields}
 
 
+def conflict(one: bytes, other: bytes, **fields: Any) -> Fields:
+    """Return the conflict of two e-mail addresses, each owned by itself."""
+    values = {"value": f"{one.hex()}@example.org", "other_value": f"{other.hex()}@example.org"}
+    named = {"identifier_id": one, "kind": "email", "other_id": other, "other_kind": "email", **values}
+    common = {"conflict_id": uuid4().bytes, "reason": "limit", "event_id": uuid4().bytes, "at": NOW}
+    return {**common, **named, "customer_id": one, "other_customer": other, **fields}
+
+
+def decision(action: str, left: Iterable[bytes], right: Iterable[bytes] = (), **fields: Any) -> Fields:
+    """Return a decision of Ann on these identifiers."""
+    common = {"decision_id": uuid4().bytes, "undoes": None, "reason": "two people", "who": "ann", "confidence": 1.0, "at": NOW}
+    return {"action": action, "left": list(left), "right": list(right), **common, **fields}
+
+
 def revision(customer: bytes, number: int, **fields: Any) -> Fields:
     """Return the record of a customer whose rows were replaced `number` times."""
     return {"customer_id": customer, "revision": number, "is_complete": True, "touchpoints": 1, "at": NOW, **fields}

@@ -14,6 +14,7 @@ import pytest
 
 from deploy.local.state import Stack
 from schemas.wire.codec import Fields
+from sinks.clickhouse import ClickHouse
 from sinks.rights.masks import PARAMETER
 from sinks.scripts import load_migrations, load_views
 from tests.harness.chain import Chain
@@ -24,8 +25,11 @@ from tests.harness.sinks import (
     STATE,
     ask,
     ask_value,
+    conflict,
+    decision,
     declared,
     journey,
+    member,
     publish,
     reading,
     refresh,
@@ -130,6 +134,153 @@ def now_of(system: str, then: bytes) -> UUID:
     sql = f"SELECT customer_id FROM touchline.touchpoints WHERE system = '{system}' AND customer_id_then = {{then:UUID}}"
     found: UUID = ask_value(sql, {"then": str(to_uuid(then))})
     return found
+
+
+def test_split_shows_both_customers_again(name: str) -> None:
+    """The split removes the merge: each touchpoint, reading and journey is again where it was before."""
+    one, two = uuid4().bytes, uuid4().bytes
+    touched = [resolved(system=name, customer_id=each, nodes=[each]) for each in (one, two)]
+    feed(touched)
+    merged, apart = 1 << 40, 2 << 40
+    publish("touchline.satisfaction", "reading", [reading(customer_id=each, version=1, value=10.0) for each in (one, two)])
+    publish("touchline.identity", "route", [route(one, two)])
+    publish("touchline.customers", "customer", [revision(each, 1) for each in (one, two)])
+    publish("touchline.satisfaction", "reading", [reading(customer_id=two, version=merged + 2, value=20.0)])
+    store("satisfaction", "routes", "revisions")
+    assert scores(one, two) == {(to_uuid(two), 20.0)}
+    assert {now_of(name, each) for each in (one, two)} == {to_uuid(two)}
+    publish("touchline.identity", "route", [route(one, one), route(two, two, {one: one})])
+    publish("touchline.customers", "customer", [revision(each, 2) for each in (one, two)])
+    publish("touchline.satisfaction", "reading", [reading(customer_id=each, version=apart, value=30.0) for each in (one, two)])
+    late = reading(customer_id=two, version=merged + 3, value=40.0)
+    publish("touchline.satisfaction", "reading", [late])
+    store("satisfaction", "routes", "revisions")
+    assert scores(one, two) == {(to_uuid(one), 30.0), (to_uuid(two), 30.0)}
+    assert [now_of(name, each) for each in (one, two)] == [to_uuid(one), to_uuid(two)]
+    found = ask("SELECT customer_id, satisfaction FROM touchline.customers WHERE has(systems, {name:String})", {"name": name})
+    assert {(row["customer_id"], row["satisfaction"]) for row in found} == {(to_uuid(one), 30.0), (to_uuid(two), 30.0)}
+
+
+def scores(*customers: bytes) -> set[tuple[UUID, float]]:
+    """Return customer and score of each visible satisfaction reading, the same in the view of all and that of one customer."""
+    rows = [
+        row
+        for customer in customers
+        for row in ask(
+            "SELECT customer_id, score FROM touchline.satisfaction WHERE customer_id = {customer:UUID}",
+            {"customer": str(to_uuid(customer))},
+        )
+    ]
+    return {(row["customer_id"], row["score"]) for row in rows}
+
+
+def test_incomplete_customers_are_listed() -> None:
+    customer = uuid4().bytes
+    publish("touchline.customers", "customer", [revision(customer, 1, is_complete=False), revision(customer, 2)])
+    publish("touchline.customers", "customer", [revision(customer, 2, is_complete=False, touchpoints=7)])
+    store("revisions")
+    sql = "SELECT revision, is_complete, touchpoints FROM touchline.revisions WHERE customer_id = {customer:UUID}"
+    assert ask(sql, {"customer": str(to_uuid(customer))}) == [{"revision": 2, "is_complete": 0, "touchpoints": 7}]
+
+
+def test_identity_changes_are_the_merges_and_splits_of_members() -> None:
+    """One merges into two with its second identifier, which a person splits off later. Each record arrives twice."""
+    one, two, second = (uuid4().bytes for _ in range(3))
+    touch, split = uuid4().bytes, decision("split", [second], [two])
+    nothing = decision("split", [two], [one], reason="a mistake")
+    cause = {"event_id": touch, "at": NOW + 1}
+    history = [
+        *(member(each, one) for each in (one, second)),
+        member(two, two),
+        *(member(each, two, **cause) for each in (one, second)),
+        member(second, second, event_id=split["decision_id"], at=NOW + 2),
+    ]
+    publish("touchline.identity", "member", [each for each in history for _ in range(2)])
+    publish("touchline.identity", "route", [route(each, two, {second: second}) for each in (one, two)])
+    publish("touchline.identity", "decision", [split, nothing])
+    store("members", "routes", "decisions")
+    sql = (
+        "SELECT change, from_customer, to_customer, customer_id, who, reason, event_id FROM touchline.identity_changes"
+        " WHERE from_customer IN ({one:UUID}, {two:UUID}) ORDER BY at DESC, change"
+    )
+    found = [tuple(row.values()) for row in ask(sql, {"one": str(to_uuid(one)), "two": str(to_uuid(two))})]
+    ids = {each: to_uuid(each) for each in (one, two, second)}
+    assert found == [
+        ("split", ids[two], ids[second], ids[two], "ann", "two people", to_uuid(split["decision_id"])),
+        ("merge", ids[one], ids[two], ids[two], "", "", to_uuid(touch)),
+        ("split", ids[two], ids[two], ids[two], "ann", "a mistake", to_uuid(nothing["decision_id"])),
+    ]
+
+
+def test_undone_decision_names_the_decision_that_takes_it_back() -> None:
+    join = decision("join", [uuid4().bytes], [uuid4().bytes])
+    undo = decision("undo", [], undoes=join["decision_id"])
+    publish("touchline.identity", "decision", [join, undo])
+    store("decisions")
+    made = "SELECT action, undoes, undone_by FROM touchline.identity_decisions WHERE decision_id IN {ids:Array(UUID)}"
+    ids = [to_uuid(each["decision_id"]) for each in (join, undo)]
+    assert [tuple(row.values()) for row in ask(f"{made} ORDER BY action", {"ids": list(map(str, ids))})] == [
+        ("join", None, ids[1]),
+        ("undo", ids[0], None),
+    ]
+
+
+def test_conflict_shows_masked_identifiers_with_their_owners_then_and_now() -> None:
+    one, other, third = (uuid4().bytes for _ in range(3))
+    publish("touchline.identity", "member", [member(one, third), member(other, other)])
+    publish("touchline.identity", "conflict", [conflict(one, other)] * 2)
+    store("members", "conflicts")
+    sql = "SELECT * FROM touchline.identity_conflicts WHERE identifier_id = {one:UUID}"
+    (row,) = ask(sql, {"one": str(to_uuid(one))})
+    assert (row["customer_id"], row["customer_id_then"]) == (to_uuid(third), to_uuid(one))
+    assert (row["other_customer"], row["other_customer_then"]) == (to_uuid(other), to_uuid(other))
+    assert (row["identifier"], row["value"]) == (f"{one.hex()[0]}***@e***.org", f"{one.hex()}@example.org")
+    assert (row["reason"], row["kind"], row["other_kind"]) == ("limit", "email", "email")
+
+
+def test_evidence_counts_the_touchpoints_that_named_two_identifiers(name: str) -> None:
+    one, other, third = sorted(uuid4().bytes for _ in range(3))
+    sets = [[one, other], [other, one], [one, other, third], [third]]
+    touched = [resolved(system=name, customer_id=one, nodes=nodes, occurred_at=NOW + at) for at, nodes in enumerate(sets)]
+    feed([*touched, touched[0]])
+    kinds = {one: "email", other: "phone", third: "loyalty"}
+    publish("touchline.identity", "evidence", [
+        {"evidence_id": uuid4().bytes, "identifier_ids": nodes, "kinds": [kinds[node] for node in nodes], "rule": f"rule-{at}",
+         "confidence": 0.5 + at / 10, "verified": True, "event_id": touched[at]["event_id"], "at": NOW}
+        for at, nodes in ((0, sets[0]), (2, sets[2]))
+    ])  # fmt: skip
+    store("evidence")
+    ids = [to_uuid(each["event_id"]) for each in touched]
+    parameters = {"customer": str(to_uuid(one))}
+    found = ask("SELECT * FROM touchline.identity_evidence_of(customer_id = {customer:UUID}) ORDER BY ALL", parameters)
+    assert found == ask("SELECT * FROM touchline.identity_evidence WHERE customer_id = {customer:UUID} ORDER BY ALL", parameters)
+    pairs = {(row["kind"], row["other_kind"]): row for row in found}
+    assert set(pairs) == {("email", "phone"), ("email", "loyalty"), ("phone", "loyalty")}
+    row = pairs["email", "phone"]
+    assert (row["touchpoints"], row["first_event_id"], row["last_event_id"]) == (3, ids[0], ids[2])
+    assert (row["rule"], row["confidence"], row["is_verified"]) == ("rule-2", 0.7, 1)
+    assert pairs["email", "loyalty"]["touchpoints"] == 1
+
+
+def test_erased_identifiers_hide_their_customers_at_once(name: str) -> None:
+    """An unknown owner, as zeros, hides no one."""
+    former, current, other = (uuid4().bytes for _ in range(3))
+    feed([resolved(system=name, customer_id=each, nodes=[each]) for each in (former, current, other)])
+    publish("touchline.identity", "route", [route(former, current)])
+    publish("touchline.identity", "member", [member(each, current) for each in (former, current)])
+    store("routes", "members")
+    client = ClickHouse()
+    try:
+        columns = ("identifier_id", "customer_id", "reason", "who")
+        owners = {former: current, current: current, uuid4().bytes: bytes(16)}
+        rows: list[list[Any]] = [[*owners], [*owners.values()], ["request"] * 3, ["ann"] * 3]
+        client.insert("touchline_store.erasures", columns, rows, uuid4().hex)
+    finally:
+        client.close()
+    found = ask(f"SELECT customer_id FROM touchline.touchpoints WHERE system = '{name}'")
+    assert [row["customer_id"] for row in found] == [to_uuid(other)]
+    identifiers = "SELECT * FROM touchline.identifiers WHERE customer_id = {customer:UUID}"
+    assert ask(identifiers, {"customer": str(to_uuid(current))}) == []
 
 
 def test_retracted_row_stays_hidden_when_an_older_version_arrives_again() -> None:
