@@ -19,6 +19,8 @@ from schemas.records.touchpoint import NAMESPACE
 
 MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
 MAX_KEY_BYTES = 64 * 1024
+MAX_NAME_CHARACTERS = 200
+MAX_TEXT_CHARACTERS = 2_000
 SOFTWARE = importlib.metadata.version("touchline")
 OFFSET_HEADER = "touchline-offset"
 REPLAYS_HEADER = "touchline-replays"
@@ -91,17 +93,20 @@ class KafkaRecord(Protocol):
 def make_dead_letter(
     error: RecordError, payload: bytes, *, stage: str, origin: str, source: str = "", connector: str = ""
 ) -> DeadLetter:
-    """Return the dead letter of a payload that `stage` rejected. All fields but `at` are deterministic."""
+    """Return the dead letter of a payload that `stage` rejected. All fields but `at` are deterministic.
+
+    Long texts are cut, because they may come from the rejected record, and a dead letter must fit into a batch of Kafka.
+    """
     key = "\x1f".join((stage, connector, origin, sha256(payload).hexdigest()))
     return DeadLetter(
         letter_id=uuid5(NAMESPACE, key),
         at=datetime.now(UTC),
         stage=stage,
-        source=source,
-        connector=connector,
+        source=source[:MAX_NAME_CHARACTERS],
+        connector=connector[:MAX_NAME_CHARACTERS],
         reason=error.reason,
-        detail=error.detail,
-        origin=origin,
+        detail=error.detail[:MAX_TEXT_CHARACTERS],
+        origin=origin[:MAX_TEXT_CHARACTERS],
         payload=payload[:MAX_PAYLOAD_BYTES],
         size=len(payload),
         truncated=len(payload) > MAX_PAYLOAD_BYTES,

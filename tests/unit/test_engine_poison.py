@@ -11,10 +11,11 @@ import pytest
 import rocksdict
 from aiokafka.errors import MessageSizeTooLargeError
 
-from schemas.errors import FatalError
+from schemas.errors import FatalError, RecordError
+from schemas.records.dead_letter import MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, make_dead_letter
 from schemas.service import telemetry
 from schemas.service.exit_codes import FATAL
-from schemas.wire.codec import decode, encode
+from schemas.wire.codec import decode, encode, encode_model
 from schemas.wire.topics import CUSTOMER_STATE, DEAD_LETTERS, RESOLVED, TICKS
 from streams.contract import Output, Record, Refuse, Rows, StateError
 from streams.engine.crashes import FILE, MAX_RANGES, ChunkRange, CrashLog
@@ -151,6 +152,16 @@ def test_limits_follow_the_table_of_topics() -> None:
         at_limit = Output(topic, 0, b"", b"x" * TOPIC_BYTES[topic])
         assert describe_excess(step, [at_limit], []) == ""
         assert topic in describe_excess(step, [at_limit._replace(key=b"k")], [])
+
+
+def test_largest_dead_letter_fits_into_a_batch() -> None:
+    texts = dict.fromkeys(("stage", "source", "connector", "origin"), "\u20ac" * 5_000_000)
+    letter = make_dead_letter(RecordError("r", texts["source"]), b"x" * (MAX_PAYLOAD_BYTES + 1), **(texts | {"stage": "s"}))
+    full = letter.model_copy(update={"key": b"k" * MAX_KEY_BYTES, "topic": "t" * 249})
+    output = Output(DEAD_LETTERS, 0, letter.letter_id.bytes, encode_model("dead_letter", full))
+    step: Any = Step()
+    assert letter.truncated
+    assert describe_excess(step, [output], []) == ""
 
 
 def test_no_topic_has_less_than_the_default_limit() -> None:
