@@ -55,7 +55,6 @@ def command(
     """
     from deploy.rebuild.session import Session
     from deploy.services import name_services
-    from deploy.terminal.program import command as program
     from deploy.topics import require_topics
     from schemas.service.connection import KafkaSettings
     from sinks.clickhouse import ClickHouse
@@ -75,8 +74,7 @@ def command(
             return
         result = rebuild.publish()
         if not result.is_complete:
-            next_step = program("rebuild --resume")
-            click.echo(f"interrupted after {result.cursor.customers:,} customers; continue with `{next_step}`", err=True)
+            click.echo(f"interrupted after {result.cursor.customers:,} customers; {rebuild.next_step}", err=True)
             sys.exit(INCOMPLETE)
         show_end(result)
         if not no_wait:

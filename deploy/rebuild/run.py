@@ -60,9 +60,9 @@ class Rebuild:
         """Publish all customers after the cursor. A stop request ends the run behind the customer in progress."""
         for within in cut_ranges(buckets):
             for customer_id, stored in groupby(self._reader.touchpoints(within), attrgetter("customer_id")):
-                cursor = self._publish(customer_id, stored, cursor)
                 if self._hooks.should_stop():
                     return Result(self._save(cursor), is_complete=False, unreadable=self._unreadable)
+                cursor = self._publish(customer_id, stored, cursor)
         return Result(self._save(cursor), is_complete=True, unreadable=self._unreadable)
 
     def _publish(self, customer_id: bytes, stored: Iterator[StoredTouchpoint], cursor: Cursor) -> Cursor:

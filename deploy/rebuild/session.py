@@ -14,8 +14,9 @@ from deploy.rebuild.output import format_counts, progress
 from deploy.rebuild.publisher import open_publisher
 from deploy.rebuild.queries import HistoryReader
 from deploy.rebuild.run import Hooks, Rebuild, Result
-from deploy.rebuild.scope import Scope, count_all
+from deploy.rebuild.scope import Kind, Scope, count_all
 from deploy.rebuild.settings import RebuildSettings
+from deploy.terminal.program import command
 from schemas.errors import FatalError, RetryableError
 from schemas.records.fields import instant
 from schemas.service.connection import KafkaSettings
@@ -25,11 +26,12 @@ from sinks.connection import ClickHouseSettings
 from sinks.contract import load_tables
 from streams.settings import StreamsSettings
 
-RESUME = "continue with `touchline rebuild --resume`"
-
 
 class Session:
-    """A rebuild of a scope, or the interrupted one if `resume` is set. Raises ConfigError where there is none to resume."""
+    """A rebuild of a scope, or the interrupted one if `resume` is set. Raises ConfigError where there is none to resume.
+
+    The rebuild of one customer has no cursor, so it does not replace that of an interrupted rebuild.
+    """
 
     def __init__(self, settings: KafkaSettings, client: ClickHouse, scope: Scope | None, *, resume: bool) -> None:
         self._settings = settings
@@ -48,43 +50,51 @@ class Session:
         done = f"; {self._cursor.customers:,} customers are done" if self._cursor.customers else ""
         return f"{self._cursor.scope.text}: {format_counts(count_all(self._buckets))}{done}"
 
+    @property
+    def next_step(self) -> str:
+        """Return the command that continues the rebuild after an interruption."""
+        if self._cursor.scope.kind is Kind.CUSTOMER:
+            return "run the same command again"
+        return f"continue with `{command('rebuild --resume')}`"
+
     def publish(self) -> Result:
-        """Save the first cursor, then do steps 2 to 4 with a progress bar. Ctrl-C and SIGTERM end them behind the customer in progress."""
+        """Save the first cursor, then do steps 2 to 4. Ctrl-C and SIGTERM end them behind the customer in progress."""
         done = self._cursor.touchpoints
         total = done + count_all(self._buckets).touchpoints
-        save_cursor(self._cursor)
+        save = _ignore if self._cursor.scope.kind is Kind.CUSTOMER else save_cursor
+        save(self._cursor)
         try:
             with (
                 stop_requests() as stop,
                 open_publisher(self._settings, RebuildSettings().touchpoints_per_second) as publisher,
                 progress("touchpoints published:", total, done=done) as advance,
             ):
-                hooks = Hooks(save_cursor, advance, stop.is_set)
+                hooks = Hooks(save, advance, stop.is_set)
                 result = Rebuild(self._reader, publisher, hooks).run(self._buckets, self._cursor)
         except RetryableError as error:
-            raise RetryableError(f"{error}; {RESUME}") from error
+            raise RetryableError(f"{error}; {self.next_step}") from error
         except FatalError as error:
-            raise FatalError(f"{error}; {RESUME}") from error
+            raise FatalError(f"{error}; {self.next_step}") from error
         self._cursor = result.cursor
-        if result.is_complete:
+        if result.is_complete and save is save_cursor:
             delete_cursor()
         return result
 
     def wait(self) -> None:
         """Do steps 5 and 6. Raises RetryableError where no worker or sink reads the records."""
         self._wait_for_workers(self._cursor)
-        late = self._find_late()
-        buckets = late.buckets()
-        if not buckets:
+        if not self._large_customers(self._cursor.scope).buckets():
             return
         wait_until_read(self._settings, self._sink_waiting(self._cursor), "records stored by the sinks:")
+        began = instant(self._cursor.began)
+        since = max(began, self._cursor.scope.since or began)
+        late = self._large_customers(self._cursor.scope.model_copy(update={"since": since}))
         with open_publisher(self._settings, RebuildSettings().touchpoints_per_second) as publisher:
-            result = Rebuild(late, publisher, Hooks(_keep, _keep, _never)).run(late.buckets(), self._cursor)
+            result = Rebuild(late, publisher, Hooks(_ignore, _ignore, _never)).run(late.buckets(), self._cursor)
         self._wait_for_workers(result.cursor)
 
-    def _find_late(self) -> HistoryReader:
-        since = instant(self._cursor.began)
-        scope = self._cursor.scope.model_copy(update={"since": max(since, self._cursor.scope.since or since)})
+    def _large_customers(self, scope: Scope) -> HistoryReader:
+        """Return the reader of customers with more touchpoints than a state row keeps."""
         return HistoryReader(self._client, scope, min_touchpoints=StreamsSettings().kept_touchpoints)
 
     def _wait_for_workers(self, cursor: Cursor) -> None:
@@ -120,8 +130,8 @@ def _targets(cursor: Cursor) -> dict[TopicPartition, int]:
     return {TopicPartition(RESOLVED, partition): offset + 1 for partition, offset in cursor.ends.items()}
 
 
-def _keep(_value: object) -> None:
-    """Keep no cursor and show no progress: the repeated customers are few."""
+def _ignore(_value: object) -> None:
+    """Save no cursor and show no progress, because the rebuild is small."""
 
 
 def _never() -> bool:
