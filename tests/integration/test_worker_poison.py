@@ -1,6 +1,7 @@
 """Real workers and records that nobody can process: the worker continues, or ends once and then continues."""
 
 import asyncio
+import struct
 import subprocess
 import sys
 from collections import Counter
@@ -10,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.record.util import calc_crc32c
 
 from deploy.local import state
 from schemas.service.connection import KafkaSettings
@@ -56,6 +58,25 @@ def publish(topic: str, *records: tuple[bytes | None, bytes | None], partition: 
     return asyncio.run(send())
 
 
+def publish_with_invalid_header(topic: str, key: bytes, value: bytes) -> None:
+    """Publish a record whose header name is not UTF-8. Clients in other languages can; aiokafka's bytes are changed here."""
+
+    async def send() -> None:
+        producer = AIOKafkaProducer(**KafkaSettings().aiokafka())
+        await producer.start()
+        try:
+            batch: Any = producer.create_batch()
+            batch.append(timestamp=None, key=key, value=value, headers=[("header-name", b"x")])
+            made = bytearray(batch._build().replace(b"header-name", b"header-\xff\xfe\xfd\xfc"))
+            struct.pack_into(">I", made, 17, calc_crc32c(bytes(made[21:])))
+            batch._buffer = bytes(made)
+            await (await producer.send_batch(batch, topic, partition=0))
+        finally:
+            await producer.stop()
+
+    asyncio.run(send())
+
+
 def read_dead_letters(run: str = "") -> list[dict[str, Any]]:
     """Return the dead letters; with a run, those whose record contains its name."""
     letters = [fields for name, fields in (decode(each.value) for each in read_topic(DEAD_LETTERS)) if name == "dead_letter"]
@@ -88,6 +109,9 @@ def test_no_record_of_any_topic_ends_a_worker(tmp_path: Path, run: str) -> None:
             publish(topic, (JUNK, JUNK), (None, None), (JUNK, encode("tick", {"at": 1, "since": None})[:-1]))
         odd = {"customer_id": b"c" * 16, "stage": "", "seen": JUNK, "touchpoint": JUNK}
         publish(RESOLVED, (JUNK, encode("resolved", odd)))
+        odd_header = make_order(3_500, run, 3)
+        publish_with_invalid_header(ERP, b"k", encode("erp", odd_header))
+        publish_with_invalid_header(TICKS, b"k", JUNK)
         publish_orders([make_order(4_000 + number, run, number % 20) for number in range(100)])
         eventually(is_drained_with_ticks)
         assert process.poll() is None, log.read_text()
@@ -99,8 +123,8 @@ def test_no_record_of_any_topic_ends_a_worker(tmp_path: Path, run: str) -> None:
     assert sum(count for (_, reason), count in reasons.items() if reason == "too_large") == 25
     assert set(reasons) <= {("identify", "too_large"), ("link", "too_large")}
     resolved = set(read_resolved_ids(run))
-    assert {each["event_id"] for each in first} <= resolved
-    assert len(resolved) == 300
+    assert {each["event_id"] for each in (*first, odd_header)} <= resolved
+    assert len(resolved) == 301
 
     for topic in (CUSTOMER_STATE, IDENTITY_STATE):
         key = next(record.key for record in read_topic(topic))
@@ -113,7 +137,7 @@ def test_no_record_of_any_topic_ends_a_worker(tmp_path: Path, run: str) -> None:
         for topic in (CUSTOMER_STATE, IDENTITY_STATE):
             assert read_metric(other, f'touchline_skipped_records_total{{topic="{topic}"}}') == 4
         assert process.poll() is None, other.read_text()
-    assert len(set(read_resolved_ids(run))) == 400
+    assert len(set(read_resolved_ids(run))) == 401
 
 
 FAILING_STEP = """
