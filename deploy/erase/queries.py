@@ -15,6 +15,7 @@ from deploy.erase.spellings import Finder
 from deploy.erase.stores import DELETED, By, Erased, list_ids, make_conditions, names_any
 from schemas.errors import FatalError
 from schemas.records.fields import milliseconds
+from schemas.wire.codec import Fields
 from sinks.clickhouse import ClickHouse
 
 MAX_NEEDLES = 200  # ClickHouse searches at most 255 texts in one call
@@ -38,6 +39,18 @@ LEFT ANY JOIN touchline_store.current_customers AS now ON now.resolution = given
 WHERE {condition} AND UUIDToNum(owner) NOT IN ({ids})
 ORDER BY owner
 """
+CONFLICTS = """
+SELECT
+    conflict_id, reason, identifier_id, kind, value, other_id, other_kind, other_value, customer_id, other_customer, event_id,
+    toUnixTimestamp64Milli(at) AS at
+FROM touchline_store.conflicts FINAL
+WHERE {condition}
+"""
+CONFLICT_FIELDS = (
+    "conflict_id", "reason", "identifier_id", "kind", "value", "other_id", "other_kind", "other_value", "customer_id",
+    "other_customer", "event_id", "at",
+)  # fmt: skip
+CONFLICT_TEXTS = ("reason", "kind", "value", "other_kind", "other_value")
 DEAD_LETTERS = """
 SELECT letter_id, ifNull(key, ''), payload FROM touchline_store.dead_letters WHERE {condition} SETTINGS max_block_size = 64
 """
@@ -95,6 +108,15 @@ class ErasureStore:
         """Return other customers that had touchpoints with one of these identifiers, also after their deletion."""
         sql = OTHERS.format(condition=names_any("given.identifier_ids", ids), ids=list_ids(ids))
         return [row[0] for row in self._client.query(sql).rows]
+
+    def conflicts(self, ids: Sequence[bytes]) -> list[Fields]:
+        """Return the conflicts that name one of these identifiers, as the fields of their records."""
+        found = []
+        for condition in make_conditions(By.CONFLICT, Erased(ids, (), ())):
+            for row in self._client.stream(CONFLICTS.format(condition=condition)):
+                fields = dict(zip(CONFLICT_FIELDS, row, strict=True))
+                found.append({**fields, **{name: fields[name].decode() for name in CONFLICT_TEXTS}})
+        return found
 
     def dead_letters(self, finder: Finder, ids: Sequence[bytes]) -> list[bytes]:
         """Return the dead letters that contain one of the identifiers or ids, in key or payload."""

@@ -10,9 +10,10 @@ after everything was deleted.
    former ids, and wait until the workers have read it. It is behind all records of the person on `touchline.resolved`, so the
    state of the person is empty for good.
 4. Wait until the sinks have stored all records that were on their topics by then.
-5. Delete the rows from all tables (`stores.py`), touchpoints last, and wait until ClickHouse has rewritten their parts.
-6. Rebuild other customers that had touchpoints with one of these identifiers.
-7. Insert the proof row.
+5. Publish the conflicts of the person again, without the value, so that the compacted topic keeps none. Do step 4 again.
+6. Delete the rows from all tables (`stores.py`), touchpoints last, and wait until ClickHouse has rewritten their parts.
+7. Rebuild other customers that had touchpoints with one of these identifiers.
+8. Insert the proof row.
 
 Each step can be repeated. An interrupted erasure leaves the person hidden; the same command continues it.
 """
@@ -25,6 +26,7 @@ from uuid import UUID
 
 from kafka import TopicPartition
 
+from deploy.erase.conflicts import clear_conflict, publish_conflicts
 from deploy.erase.person import Person
 from deploy.erase.queries import ErasureStore, Proof
 from deploy.erase.spellings import Finder
@@ -92,6 +94,10 @@ class Erasure:
         self._empty_state(person)
         self._show("wait until the sinks have stored all records before this moment")
         self._wait_for_sinks()
+        if conflicts := self._store.conflicts(person.ids):
+            self._show("clear the values of conflicts")
+            publish_conflicts(self._settings, (clear_conflict(each, person.ids) for each in conflicts))
+            self._wait_for_sinks()
         fresh = make_plan(self._store, person)  # with the rows that the sinks have stored since the first plan
         erased = Erased(
             fresh.erased.ids,
@@ -138,7 +144,7 @@ class Erasure:
         wait_until_read(self._settings, Waiting(targets, "touchline sink"), "records stored by the sinks:")
 
     def _rebuild(self, customer: UUID) -> None:
-        """Do step 6 for one customer: its whole history replaces the kept touchpoints, too."""
+        """Do step 7 for one customer: its whole history replaces the kept touchpoints, too."""
         scope = Scope(kind=Kind.CUSTOMER, value=str(customer))
         reader = HistoryReader(self._client, scope)
         with open_publisher(self._settings, 0) as publisher:

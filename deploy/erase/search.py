@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 from connectors.runtime.publisher import translate_kafka_errors
 from deploy.erase.queries import find_coarsely
 from deploy.erase.spellings import Finder
-from deploy.erase.stores import KEYED_IDS_ONLY, list_chunks
+from deploy.erase.stores import CLEARED, KEYED_IDS_ONLY, list_chunks
 from deploy.erase.topics import Detector, Found, Record, TopicSearch, describe_retention
 from deploy.rebuild.lag import open_admin
 from deploy.rebuild.output import progress
@@ -88,7 +88,7 @@ class TableSearch:
         columns = split_columns(self._columns[table])
         keyed = self._count_ids(table, columns)
         clear = self._count_values(table, columns)
-        faults = clear + (0 if table in KEYED_IDS_ONLY or table == "members" else keyed)
+        faults = clear + (0 if table in KEYED_IDS_ONLY | CLEARED else keyed)
         until = "run the same erasure again" if faults else "for ever: keyed hashes only" if keyed else ""
         return Report(f"table {table}", Found(clear, keyed, faults), until)
 

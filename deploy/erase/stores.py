@@ -47,6 +47,8 @@ DELETED = {
 KEYED_IDS_ONLY = frozenset(
     {"decisions", "erasures", "erasure_proofs", "evidence", "member_owners", "resolutions", "revisions", "routes"}
 )
+# A sink that reads its topic again stores these rows again, without the values.
+CLEARED = frozenset({"conflicts", "members"})
 NO_PERSON = frozenset({"connector_state", "migrations", "replays"})
 
 
@@ -70,7 +72,7 @@ def make_conditions(by: By, erased: Erased) -> Iterator[str]:
         if by is By.MEMBER:
             yield f"identifier_id IN ({listed}) AND value != ''"
         elif by is By.CONFLICT:
-            yield f"(identifier_id IN ({listed}) OR other_id IN ({listed})) AND (value != '' OR other_value != '')"
+            yield f"identifier_id IN ({listed}) OR other_id IN ({listed})"
         else:
             yield f"{by.value} IN ({listed})"
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from deploy.commands import erase
 from deploy.erase import run as running
+from deploy.erase.conflicts import clear_conflict
 from deploy.erase.lookup import NEEDS_KIND, SHARED, find_person, hash_candidates
 from deploy.erase.person import KnownIdentifier, Person, digest_ids
 from deploy.erase.queries import ErasureStore, find_coarsely
@@ -27,7 +28,7 @@ from deploy.identity.lookup import parse_lookup
 from deploy.identity.queries import AMBIGUOUS, UNKNOWN_IDENTIFIER
 from schemas.errors import ConfigError
 from schemas.records.identifiers import identifier_id
-from schemas.wire.codec import encode
+from schemas.wire.codec import Fields, encode
 from schemas.wire.topics import CUSTOMER_STATE, IDENTITY
 from sinks.scripts import load_migrations
 from streams.steps.customer import Customer, encode_row
@@ -241,6 +242,13 @@ def test_recogniser_finds_an_erased_person_without_its_identifiers() -> None:
     assert not recogniser.has_id(None)
 
 
+def test_cleared_conflict_keeps_the_value_of_the_other_person() -> None:
+    conflict = {"identifier_id": IDS[0], "value": ANN, "other_id": IDS[1], "other_value": "bob@example.com", "reason": "limit"}
+    assert clear_conflict(conflict, IDS[:1]) == {**conflict, "value": ""}
+    assert clear_conflict(conflict, IDS[1:2]) == {**conflict, "other_value": ""}
+    assert clear_conflict(conflict, IDS) == {**conflict, "value": "", "other_value": ""}
+
+
 def test_columns_are_searched_by_their_type() -> None:
     found = split_columns(
         [
@@ -309,6 +317,9 @@ class Store:
         return self._events
 
     def dead_letters(self, finder: Finder, ids: Sequence[bytes]) -> list[bytes]:
+        return []
+
+    def conflicts(self, ids: Sequence[bytes]) -> list[Fields]:
         return []
 
     def other_customers(self, ids: Sequence[bytes]) -> list[UUID]:
@@ -435,4 +446,4 @@ def test_mutation_on_a_cluster_runs_on_the_shards() -> None:
 
 def test_steps_are_documented_in_their_order() -> None:
     assert running.__doc__ is not None
-    assert re.findall(r"^(\d)\. ", running.__doc__, re.MULTILINE) == [str(number) for number in range(1, 8)]
+    assert re.findall(r"^(\d)\. ", running.__doc__, re.MULTILINE) == [str(number) for number in range(1, 9)]
