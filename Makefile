@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -e -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-fast test-connectors crash demo up down status bench bench-intake bench-clickhouse format lock settings clean
+.PHONY: help setup check test test-fast test-connectors crash demo up down status bench bench-intake bench-clickhouse quality format lock settings clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,11 +21,12 @@ help: ## print this list
 setup: $(STAMP) ## create .venv, download Kafka and ClickHouse
 	@$(TOUCHLINE) up --download-only
 
-$(STAMP): deploy/requirements-dev.txt pyproject.toml
+$(STAMP): deploy/requirements-dev.txt tests/quality/requirements.txt pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is missing: apt-get install -y python3.11 python3.11-venv'; exit 1; }
 	@python3 -m venv $(VENV) || { echo 'the venv module is missing: apt-get install -y python3-venv'; exit 1; }
 	@echo 'download the packages of the lock file, install them into $(VENV)'
 	@$(BIN)/pip install --disable-pip-version-check --require-hashes -r deploy/requirements-dev.txt | $(PIP_PROGRESS)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/quality/requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $(STAMP)
 
@@ -74,6 +75,9 @@ bench-intake: setup ## measure the HTTP server of the intake (3 minutes)
 bench-clickhouse: setup ## measure queries at ten million touchpoints (17 minutes)
 	$(BIN)/python -m tests.bench.clickhouse
 
+quality: setup ## join people with a known truth, compare with limits (5 minutes)
+	$(BIN)/python -m tests.quality
+
 format: $(STAMP) ## format the code and apply ruff's fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -83,6 +87,7 @@ lock: $(STAMP) ## write the lock files from pyproject.toml
 	$(LOCK) pyproject.toml -o deploy/requirements.txt
 	$(LOCK) pyproject.toml --group dev --all-extras -o deploy/requirements-dev.txt
 	$(LOCK) tests/bench/requirements-quix.in -o tests/bench/requirements-quix.txt
+	$(LOCK) --no-deps tests/quality/requirements.in -o tests/quality/requirements.txt
 	for file in tests/*/*/requirements.in; do $(LOCK) $$file -o $${file%.in}.txt || exit 1; done
 
 settings: $(STAMP) ## write deploy/SETTINGS.md from the settings models

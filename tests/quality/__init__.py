@@ -1,0 +1,1 @@
+"""Quality of results against known truth: `make quality`."""
