@@ -12,10 +12,11 @@ import pytest
 
 from deploy.local.state import Stack
 from deploy.rebuild.cursor import cursor_file
-from tests.harness.sinks import ask, ask_value, end_sinks, except_columns, sink
+from tests.harness.running_line import running_line, wait_until_stored
+from tests.harness.sinks import ask, ask_value, except_columns
 from tests.harness.stack import TOUCHLINE
 from tests.harness.waiting import eventually
-from tests.harness.workers import get_page, is_drained, make_order, publish_orders, running_worker
+from tests.harness.workers import is_drained, make_order, publish_orders
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 KEPT = 64
@@ -29,13 +30,8 @@ Rows = dict[str, list[dict[str, Any]]]
 def line(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A worker that keeps 64 touchpoints per customer, and sinks."""
     os.environ["TOUCHLINE_STREAMS_KEPT_TOUCHPOINTS"] = str(KEPT)
-    subprocess.run([TOUCHLINE, "migrate"], check=True, capture_output=True, timeout=60)
-    log = tmp_path_factory.mktemp("rebuild") / "log"
-    with running_worker("rebuild", log):
-        eventually(lambda: get_page(log, "ready") == (200, "ok\n"))
-        sink()
+    with running_line("rebuild", tmp_path_factory.mktemp("rebuild") / "log"):
         yield
-        end_sinks()
 
 
 class Orders:
@@ -50,13 +46,9 @@ class Orders:
         self.count += count
         publish_orders(make_order(each, self.run, each % customers, at or START + each * HOUR) for each in numbers)
 
-    def is_stored(self) -> bool:
-        sql = "SELECT count() FROM touchline.touchpoints WHERE system = {run:String}"
-        return is_drained() and ask_value(sql, {"run": self.run}) == self.count
-
     def wait(self) -> None:
-        eventually(self.is_stored)
-        wait_for_sinks()
+        wait_until_stored()
+        assert ask_value("SELECT count() FROM touchline.touchpoints WHERE system = {run:String}", {"run": self.run}) == self.count
 
     def customers(self) -> list[str]:
         sql = "SELECT DISTINCT customer_id FROM touchline.touchpoints WHERE system = {run:String} ORDER BY customer_id"
@@ -69,18 +61,6 @@ class Orders:
             sql = f"SELECT *{except_columns(view)} FROM touchline.{view} WHERE customer_id IN {{ids:Array(UUID)}} ORDER BY ALL"
             found[view] = ask(sql, {"ids": self.customers()})
         return found
-
-
-def wait_for_sinks() -> None:
-    """Wait until the sinks have stored all records that are on their topics now."""
-    from deploy.rebuild.lag import Waiting, open_admin, read_ends, wait_until_read
-    from schemas.service.connection import KafkaSettings
-    from sinks.contract import load_tables
-
-    settings = KafkaSettings()
-    with open_admin(settings) as admin:
-        targets = {f"touchline-sink-{table.name}": read_ends(admin, table.topic) for table in load_tables().values()}
-    wait_until_read(settings, Waiting(targets, "touchline sink"), "records stored by the sinks:")
 
 
 def rebuild(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -111,7 +91,7 @@ def test_rebuild_of_one_customer_gives_the_same_rows(line: None) -> None:
     assert done.returncode == 0, done.stderr
     assert "1 customer with 45 touchpoints" in done.stdout
     assert "the workers have read all of it" in done.stdout
-    wait_for_sinks()
+    wait_until_stored()
     assert orders.rows() == before
     assert sorted(read_revision(customer) for customer in orders.customers()) == [(0, 1), (1, 1)]
 
@@ -143,7 +123,7 @@ def test_rebuild_of_all_beside_live_traffic_ends_in_the_rows_of_a_fresh_start(li
     assert sum(row["touchpoints"] for row in beside["journeys"]) == orders.count
     again = rebuild("--all")
     assert again.returncode == 0, again.stderr
-    wait_for_sinks()
+    wait_until_stored()
     assert orders.rows() == beside
 
 
@@ -163,7 +143,7 @@ def test_interrupted_rebuild_resumes_and_gives_the_same_rows(line: None, ending:
     done = rebuild("--resume")
     assert done.returncode == 0, done.stderr
     assert not cursor_file().exists()
-    wait_for_sinks()
+    wait_until_stored()
     assert orders.rows() == before
     assert {complete for _, complete in map(read_revision, orders.customers())} == {1}
 
@@ -178,7 +158,7 @@ def test_touchpoint_beyond_the_bound_is_folded_by_a_rebuild(line: None) -> None:
     assert sum(row["touchpoints"] for row in orders.rows()["journeys"]) < orders.count
     done = rebuild("--incomplete")
     assert done.returncode == 0, done.stderr
-    wait_for_sinks()
+    wait_until_stored()
     assert read_revision(customer)[1] == 1
     assert sum(row["touchpoints"] for row in orders.rows()["journeys"]) == orders.count
 
