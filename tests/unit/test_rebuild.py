@@ -29,7 +29,9 @@ from deploy.rebuild.scope import MAX_RANGE_TOUCHPOINTS, Bucket, Kind, Range, Sco
 from schemas.errors import ConfigError, RetryableError
 from schemas.wire.codec import decode, encode
 from schemas.wire.topics import RESOLVED, customer_partition
-from streams.touchpoint import NODE_BYTES, Touchpoint, decode_touchpoints, encode_touchpoints
+from streams.steps.resolved import forward_to_customer
+from streams.touchpoint import NODE_BYTES, Touchpoint, decode_touchpoint, decode_touchpoints, encode_touchpoints
+from tests.harness.joining import Joining
 from tests.harness.sinks import RESOLVED as RECORD
 
 CUSTOMER = bytes(range(16))
@@ -358,3 +360,40 @@ def test_groups_of_a_range_follow_the_order_of_customers() -> None:
     reader = Reader(make_histories([2, 3, 1]))
     found = [key for key, _ in groupby(reader.touchpoints(Range(0, 65_535)), attrgetter("customer_id"))]
     assert found == sorted(set(found))
+
+
+def test_rebuilt_touchpoint_is_the_one_that_the_workers_publish() -> None:
+    value, nodes = record(7), [bytes([number]) * 16 for number in range(3)]
+    published = decode(forward_to_customer(decode(value)[1], value, CUSTOMER, nodes).value)[1]
+    assert pack_touchpoint(published["touchpoint"], published["identifiers"]) == published["seen"]
+
+
+@pytest.mark.parametrize("max_bytes", [1, 500, MAX_PART_BYTES])
+def test_parts_of_any_size_replace_the_row_by_the_same_state(max_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.rebuild.history.MAX_PART_BYTES", max_bytes)
+    stored = [pack_touchpoint(record(number * 3_600_000), [CUSTOMER]) for number in range(1, 100)]
+    fresh, rebuilt = Joining(kept=64), Joining(kept=64)
+    for line in (fresh, rebuilt):
+        for each in stored:
+            line.resolve(CUSTOMER, decode_touchpoint(each))
+        line.run()
+    for part in cut_parts(CUSTOMER, stored):
+        rebuilt.log[customer_partition(CUSTOMER)].append(part.value)
+    rebuilt.run()
+    assert rebuilt.state() == fresh.state()
+    assert rebuilt.visible() == fresh.visible()
+    assert rebuilt.announced()[CUSTOMER]["is_complete"]
+    assert rebuilt.row(CUSTOMER).revision == 1
+
+
+def test_empty_history_removes_all_rows_of_a_customer() -> None:
+    line = Joining()
+    for number in range(1, 50):
+        line.resolve(CUSTOMER, decode_touchpoint(pack_touchpoint(record(number), [CUSTOMER])))
+    line.run()
+    assert line.visible()
+    (part,) = cut_parts(CUSTOMER, [], keep_existing=False)
+    line.log[customer_partition(CUSTOMER)].append(part.value)
+    line.run()
+    assert line.visible() == {}
+    assert line.state() == {}
