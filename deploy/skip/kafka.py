@@ -44,7 +44,7 @@ class Group:
         group = self._reader.group
         described = self._admin.describe_groups([group])[group]
         try:
-            committed = self._admin.list_group_offsets([group])[group]
+            committed = self._admin.list_group_offsets([group]).get(group, {})
         except CoordinatorNotAvailableError:
             committed = {}  # a new broker: no group has committed yet
         return Position(
