@@ -4,6 +4,9 @@
    to a file in the worker's folder. A chunk without an exception writes nothing.
 2. The next run reads the file. A stage processes each chunk that overlaps one of the ranges in isolation (`stage.py`).
 
+A process that the kernel kills writes no file. After a restart by the supervisor, the log therefore names the first chunks that
+the worker begins, so that a person can find the record and run `touchline skip`.
+
 The file keeps the newest `MAX_RANGES` ranges. An old range does no harm, because isolation gives the same results.
 """
 
@@ -18,6 +21,7 @@ from typing import NamedTuple
 log = logging.getLogger(__name__)
 FILE = "crashes.json"
 MAX_RANGES = 200
+MAX_LOGGED_CHUNKS = 100
 
 
 class ChunkRange(NamedTuple):
@@ -32,14 +36,22 @@ class ChunkRange(NamedTuple):
 class CrashLog:
     """Ranges of the last crashes, and the chunks in flight. Without a path it remembers nothing."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, is_restarted: bool = False) -> None:
         self.in_flight: set[ChunkRange] = set()
+        self._left_to_log = MAX_LOGGED_CHUNKS if is_restarted else 0
         self.isolation = asyncio.Lock()  # one chunk in isolation at a time: its batches hold no record of another one
         self._path = path
         self._crashed = _read(path) if path else []
         self._by_partition: defaultdict[tuple[str, int], list[ChunkRange]] = defaultdict(list)
         for each in self._crashed:
             self._by_partition[each.topic, each.partition].append(each)
+
+    def begin(self, chunk: ChunkRange, stage: str) -> None:
+        """Add a chunk in flight, and log it if it is one of the first after a restart."""
+        self.in_flight.add(chunk)
+        if self._left_to_log:
+            self._left_to_log -= 1
+            log.info("stage %s begins %s/%d offsets %d to %d", stage, *chunk)
 
     def covers(self, chunk: ChunkRange) -> bool:
         """Return whether a chunk overlaps one that was in flight when an earlier run crashed."""

@@ -105,7 +105,7 @@ class Stage:
         """Process one chunk after the previous one of its partition."""
         chunk, partition = event.value, event.message.partition
         place = ChunkRange(chunk[0].topic, partition, chunk[0].offset, chunk[-1].offset)
-        self._crashes.in_flight.add(place)
+        self._crashes.begin(place, self.step.name)
         try:
             if before is not None:
                 await before

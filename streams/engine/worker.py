@@ -23,6 +23,7 @@ from schemas.service.connection import KafkaConnection, KafkaSettings
 from schemas.service.exit_codes import DONE, FATAL
 from schemas.service.health import Heartbeat
 from schemas.service.process import start_last_resort
+from schemas.service.settings import ProcessSettings
 from schemas.wire.topics import TOPICS
 from streams.contract import Step
 from streams.engine.crashes import FILE, CrashLog
@@ -187,7 +188,7 @@ def build_app(
         PartitionAssignor=Assignor,
     )
     app.prepare(steps, settings, replicas, tick_seconds)
-    crashes = CrashLog(folder / FILE)
+    crashes = CrashLog(folder / FILE, is_restarted=ProcessSettings().restarts > 0)
     for step in steps:
         _add_step(app, step, crashes)
     return app

@@ -287,6 +287,18 @@ def test_crash_log_is_bounded_and_survives_damage(tmp_path: Path) -> None:
         assert not CrashLog(tmp_path / FILE).covers(ChunkRange("a", 0, 5, 5))
 
 
+def test_first_chunks_after_a_restart_are_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.engine.crashes.MAX_LOGGED_CHUNKS", 2)
+    caplog.set_level("INFO", logger="streams.engine.crashes")
+    CrashLog().begin(ChunkRange("a", 0, 1, 4), "join")
+    assert caplog.messages == []
+    restarted = CrashLog(is_restarted=True)
+    for first in (1, 5, 9):
+        restarted.begin(ChunkRange("a", 0, first, first + 3), "join")
+    assert caplog.messages == ["stage join begins a/0 offsets 1 to 4", "stage join begins a/0 offsets 5 to 8"]
+    assert len(restarted.in_flight) == 3
+
+
 def changelog(*rows: tuple[bytes | None, bytes | None]) -> Any:
     records = [SimpleNamespace(key=key, value=value) for key, value in rows]
     return SimpleNamespace(message=SimpleNamespace(topic=CUSTOMER_STATE, partition=2, offset=len(rows) - 1, value=records))
