@@ -25,6 +25,8 @@ from tests.harness.sinks import COPIES, STATE, Stored, refresh
 SEED, HOUSEHOLDS = 7, 200
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
 DAY = 86_400_000
+# The address of a shop, entered for callers instead of their own. It identifies no single person.
+CALLS, COUNTER = 40, {"kind": "email", "value": "counter@example.org", "raw": None, "rules": None}
 Topics = dict[tuple[str, int], list[bytes]]
 
 
@@ -34,6 +36,8 @@ class World:
     def __init__(self, folder: Path) -> None:
         generate(SEED, HOUSEHOLDS, UNTIL, folder)
         published = [touchpoint.model_dump() for _, touchpoint in map_drops(folder / "drops")]
+        for fields in [each for each in published if each["type"] == "call.logged"][:CALLS]:
+            fields["identifiers"].append(COUNTER)
         random.Random(SEED).shuffle(published)
         chain = Chain(SEED)
         for fields in published:

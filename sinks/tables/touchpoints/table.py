@@ -18,8 +18,11 @@ COLUMNS = (
     "product", "quantity", "order_id", "ticket_id", "delay_days", "wait_seconds", "attributes",
     "identifier_ids", "identifier_kinds", "identifier_values", "traits", "verified", "record",
 )  # fmt: skip
-CUSTOMER, STAGE, ATTRIBUTES = (COLUMNS.index(name) for name in ("customer_id", "stage", "attributes"))
-IDENTIFIERS, TRAITS, VERIFIED = (COLUMNS.index(name) for name in ("identifier_ids", "traits", "verified"))
+PLACE = {name: COLUMNS.index(name) for name in COLUMNS}
+CUSTOMER, STAGE, ATTRIBUTES, IDS = PLACE["customer_id"], PLACE["stage"], PLACE["attributes"], PLACE["identifier_ids"]
+KINDS, VALUES, TRAITS, VERIFIED, RECORD = range(IDS + 1, len(COLUMNS))
+# The source's identifiers are read into the place of their kinds.
+FIELDS = tuple("identifiers" if name == "identifier_kinds" else name for name in COLUMNS)
 KNOWN = {*COLUMNS, "identifiers"}
 ENVELOPE = {"event_id", "occurred_at", "identifiers", "attributes"}
 SCHEMA_FIELDS = {name: [field["name"] for field in load_schema(schema_id)["fields"]] for name, schema_id in newest_ids().items()}
@@ -28,7 +31,7 @@ OTHERS = {
     name: [field for field in fields if field not in KNOWN] for name, fields in SCHEMA_FIELDS.items() if set(fields) >= ENVELOPE
 }
 NESTED = frozenset(OTHERS)
-read = make_field_decoder({name: (*COLUMNS, "identifiers", *others) for name, others in OTHERS.items()})
+read = make_field_decoder({name: (*FIELDS, *others) for name, others in OTHERS.items()})
 
 
 def row(fields: Fields) -> tuple[Any, ...]:
@@ -40,18 +43,17 @@ def row(fields: Fields) -> tuple[Any, ...]:
     family, values = read(record)
     if family not in OTHERS:
         raise RecordError("unexpected_schema", f"field touchpoint holds a {family} record, which is no touchpoint")
-    row = list(values[: len(COLUMNS)])
-    row[CUSTOMER], row[STAGE] = fields["customer_id"], fields["stage"]
-    identifiers = values[len(COLUMNS)]
-    row[IDENTIFIERS:] = (
-        fields["identifiers"] or [],
-        [each["kind"] for each in identifiers],
-        [each["value"] for each in identifiers],
-        row[TRAITS] or {},
-        row[VERIFIED] is not False,
-        record,
-    )
-    for name, value in zip(OTHERS[family], values[len(COLUMNS) + 1 :], strict=True):
-        if value is not None:
-            row[ATTRIBUTES][name] = str(value)
+    row = list(values)
+    row[CUSTOMER], row[STAGE], row[RECORD] = fields["customer_id"], fields["stage"], record
+    identifiers = row[KINDS]
+    row[IDS] = fields["identifiers"] or []
+    row[KINDS] = [each["kind"] for each in identifiers]
+    row[VALUES] = [each["value"] for each in identifiers]
+    row[TRAITS] = row[TRAITS] or {}
+    row[VERIFIED] = row[VERIFIED] is not False
+    if others := OTHERS[family]:
+        for name, value in zip(others, values[len(COLUMNS) :], strict=True):
+            if value is not None:
+                row[ATTRIBUTES][name] = str(value)
+        del row[len(COLUMNS) :]
     return tuple(row)

@@ -52,7 +52,7 @@ TOUCHPOINTS = f"""
     (
         event_id, customer_id, source, system, connector, type, channel, stage, occurred_at, received_at, text, metric, answer,
         scale_low, scale_high, survey_id, question_id, amount, currency, product, quantity, order_id, ticket_id, attributes,
-        identifier_ids, record_partition, record_offset
+        identifier_ids, record, record_partition, record_offset
     )
     SELECT
         sipHash128('event', number), sipHash128('customer', customer), source, concat('sim-', source), source, type, channel,
@@ -65,6 +65,7 @@ TOUCHPOINTS = f"""
         if(source = 'support', concat('T-', toString(h % 5000000)), NULL),
         map('segment', segment, 'page', concat('/p/', toString(h % 100000))),
         if(h % 3 = 0, [sipHash128('customer', customer)], [sipHash128('customer', customer), sipHash128('email', customer)]),
+        repeat(hex(cityHash64('record', number)), 16),
         number % 8, intDiv(number, 8)
     FROM ({FACTS})
 """
