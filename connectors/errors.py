@@ -7,13 +7,15 @@
 | RetryableError     | the source is down, slow or sends half a response     | resumes at the saved cursor after a pause |
 | RateLimitedError   | the rate limit or the quota of the account is used up | waits as requested; this is no failure    |
 | CursorExpiredError | the source no longer accepts the cursor               | records a gap, resumes by time            |
-| RecordError        | one record is invalid                                 | writes a dead letter and continues        |
+| RecordError        | one record is invalid, or identifies no one           | writes a dead letter and continues        |
 """
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
-from schemas.errors import ConfigError, RetryableError
+from schemas.errors import ConfigError, RecordError, RetryableError
+from schemas.records.normalisation.refusal import RefusedIdentifier
 
 
 class AuthError(ConfigError):
@@ -34,3 +36,17 @@ class CursorExpiredError(RetryableError):
     def __init__(self, message: str, oldest: datetime | None = None) -> None:
         super().__init__(message)
         self.oldest = oldest
+
+
+class MissingIdentifierError(RecordError):
+    """A record none of whose `kinds` holds a value that identifies a customer. The text has kinds and reasons, never values."""
+
+    def __init__(self, kinds: Iterable[str], refused: Sequence[RefusedIdentifier] = ()) -> None:
+        reasons = f"; refused: {', '.join(f'{kind} ({reason})' for kind, reason in refused)}" if refused else ""
+        super().__init__("missing_identifier", f"none of {', '.join(kinds)} holds a value that identifies a customer{reasons}")
+        self.refused = tuple(refused)
+
+    def add_hint(self, text: str) -> Self:
+        """Add the next step to the text."""
+        self.detail += text
+        return self

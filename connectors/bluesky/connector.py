@@ -43,7 +43,8 @@ class Connector:
         self.settings = settings
         self._parse: Callable[[Any], Frame] = parse_jetstream if settings.protocol == "jetstream" else create_firehose_parser()
         mapping = load_mappings(Path(__file__).with_name("mapping.yaml"), settings.name)["posts"].mapping
-        self._posts = RecordMapping(settings.name, "posts", mapping.model_copy(update={"system": settings.system}))
+        own = {"system": settings.system, **settings.identifier_settings()}
+        self._posts = RecordMapping(settings.name, "posts", mapping.model_copy(update=own))
         self._url = re.sub("^http", "ws", settings.url).rstrip("/") + PATHS[settings.protocol]
 
     def check(self) -> str:

@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from connectors.mapping.identifier_settings import IdentifierSettings
 from connectors.settings import SourceSettings
 from schemas.records.fields import Name
 
 Did = Annotated[str, StringConstraints(pattern=r"^did:[a-z]+:[A-Za-z0-9._:%-]+$")]
 
 
-class BlueskySettings(SourceSettings):
+class BlueskySettings(IdentifierSettings, SourceSettings):
     """Settings of the `bluesky` connector."""
 
     protocol: Literal["firehose", "jetstream"] = Field(

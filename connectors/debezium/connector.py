@@ -17,7 +17,7 @@ from connectors.debezium.change import Change, parse_change
 from connectors.debezium.cluster import Cluster, Message, TopicInfo
 from connectors.debezium.formats import Registry, decode_json
 from connectors.debezium.settings import DebeziumSettings, Topic
-from connectors.errors import CursorExpiredError
+from connectors.errors import CursorExpiredError, MissingIdentifierError
 from connectors.http.rate_limit import RateLimit
 from connectors.mapping.touchpoint_mapping import TouchpointMapping
 from schemas.errors import RecordError, RetryableError
@@ -110,13 +110,9 @@ class Connector:
         mapping = self._snapshots[feed] if record.data["op"] == "r" else self._maps[feed]
         try:
             return mapping.create_touchpoint(record.key, record.version, record.data, record.read_at, {})
-        except RecordError as error:
-            if (
-                error.reason == "missing_identifier"
-                and record.is_deleted
-                and self._find_topic(feed).replica_identity == "default"
-            ):
-                raise RecordError(error.reason, error.detail + KEY_ONLY) from None
+        except MissingIdentifierError as error:
+            if record.is_deleted and self._find_topic(feed).replica_identity == "default":
+                error.add_hint(KEY_ONLY)
             raise
 
     def count(self, stream: str, window: Window) -> int | None:
@@ -137,6 +133,7 @@ class Connector:
             system=topic.system,
             columns=COLUMNS,
             fields=fields,
+            settings=topic,
         )
 
     def _find_topic(self, stream: str) -> Topic:

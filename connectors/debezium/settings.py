@@ -2,9 +2,10 @@
 
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from connectors.mapping.identifier_settings import IdentifierSettings
 from connectors.settings import secret_variable
 from schemas.records.families import FAMILIES
 from schemas.records.fields import Name
@@ -13,7 +14,7 @@ from schemas.service.connection import KafkaConnection, KafkaSecurity, KafkaSett
 Map = dict[str, str | dict[str, str]]
 
 
-class Topic(BaseModel):
+class Topic(IdentifierSettings):
     """The changes of one table. Expressions can read `op`, `key`, `before`, `after` and `source`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -34,6 +34,7 @@ class FeedReader:
             system=feed.system,
             columns=self.columns,
             fields=feed.map,
+            settings=feed,
         )
         self._key = compile_expression(feed.key, self.columns, f"feeds.{name}.key") if feed.key else None
         self._version = compile_expression(feed.version, self.columns, f"feeds.{name}.version") if feed.version else None

@@ -5,13 +5,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from connectors.mapping.identifier_settings import IdentifierSettings
 from connectors.mapping.touchpoint_mapping import Family
 from schemas.records.fields import Name
 
 Expression = Annotated[str, Field(min_length=1)]
 
 
-class Feed(BaseModel):
+class Feed(IdentifierSettings):
     """Files of one format, and the mapping of their records to touchpoints."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,7 +25,7 @@ class Feed(BaseModel):
         min_length=1, description="All columns that the mapping knows (top-level keys of JSON). Default: `header`."
     )
     map: dict[str, Expression | dict[str, Expression]] = Field(
-        description="Field of the event family to JMESPath expression; `identifiers` and `attributes` have one per entry."
+        description="Field of the event family to JMESPath expression; `identifiers`, `traits`, `attributes` have one per entry."
     )
     key: Expression | None = Field(
         default=None,

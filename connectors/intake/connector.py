@@ -120,6 +120,7 @@ def _create_mapping(connector: str, name: str, endpoint: Endpoint) -> Touchpoint
         system=endpoint.system,
         columns=frozenset(default["columns"]),
         fields={**default["map"], **occurred, **endpoint.map},
+        settings=endpoint,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connectors.intake.schemes import SCHEMES
+from connectors.mapping.identifier_settings import IdentifierSettings
 from connectors.settings import secret_variable
 from schemas.errors import ConfigError
 from schemas.records.fields import Name
@@ -18,7 +19,7 @@ Expression = Annotated[str, Field(min_length=1)]
 KEYLESS_PROTOCOLS = frozenset({"snowplow"})
 
 
-class Endpoint(BaseModel):
+class Endpoint(IdentifierSettings):
     """One endpoint. `source`, `map` and `key` override the protocol's entry in `mapping.yaml`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +34,13 @@ class Endpoint(BaseModel):
         default_factory=dict, description="Fields of the event family to JMESPath; they override those of `mapping.yaml`."
     )
     events_per_minute: int | None = Field(default=None, ge=1, description="Quota of each key; above it the server answers 429.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _distrust_keyless(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("verified") is None and data.get("protocol") in KEYLESS_PROTOCOLS:
+            return {**data, "verified": False}
+        return data
 
     @property
     def mapping(self) -> str:

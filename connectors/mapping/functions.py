@@ -19,6 +19,7 @@ from jmespath.functions import signature
 
 from schemas.errors import RecordError
 from schemas.records.fields import instant
+from schemas.records.normalisation.text import clean_text
 
 NUMBER = re.compile(r"[+-]?\d{1,20}([.,]\d{1,20})?", re.ASCII)
 TAG = re.compile(r"(<[^<>]*>)")
@@ -77,7 +78,7 @@ def email(value: Any) -> str | None:
     if value is None:
         return None
     text = _text(value, "email() expects a text").strip().lower()
-    return text if "@" in text else None
+    return text if "@" in clean_text(text) else None
 
 
 def html_text(value: Any) -> str | None:

@@ -3,6 +3,7 @@
 reviews:
   source: social                      # event family
   system: example-reviews             # the product it comes from
+  region: DE                          # country of phone numbers without a country code (identifier_settings.py has more)
   columns: [id, changed_at, ...]      # every known field; other fields become attributes
   key: id(id)                         # the item's id in its system; null: hash of the whole item
   version: changed_at                 # version of the item; null: hash of the whole item
@@ -10,7 +11,7 @@ reviews:
   late_seconds: 30                    # delay with which the source may show an item: each round reads this far back again
   deleted: deleted                    # true if the source has deleted the item
   snapshot: false                     # true: an item is a state, published only when its mapped content changes
-  map: {type: ..., channel: ..., occurred_at: ..., identifiers: {...}, attributes: {...}}
+  map: {type: ..., channel: ..., occurred_at: ..., identifiers: {...}, traits: {...}, attributes: {...}}
 """
 
 import json
@@ -21,11 +22,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from connectors.contract import Record, RejectedRecord, StreamSpec
 from connectors.mapping.expressions import compile_expression, evaluate
 from connectors.mapping.functions import to_identifier, to_text
+from connectors.mapping.identifier_settings import IdentifierSettings
 from connectors.mapping.touchpoint_mapping import Family, TouchpointMapping
 from connectors.settings import describe_validation_error, load_yaml
 from schemas.errors import ConfigError, RecordError
@@ -38,7 +40,7 @@ MAX_NAME_CHARACTERS, MAX_VALUE_CHARACTERS = 200, 4_096
 log = logging.getLogger(__name__)
 
 
-class StreamMapping(BaseModel):
+class StreamMapping(IdentifierSettings):
     """One entry of a `mapping.yaml`, as described above; entries with a default are optional."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,6 +98,7 @@ class RecordMapping:
             system=mapping.system,
             columns=self._columns,
             fields=mapping.map,
+            settings=mapping,
         )
         named = {name: getattr(mapping, name) for name in ("key", "version", "time", "deleted")}
         self._expressions = {

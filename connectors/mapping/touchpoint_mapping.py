@@ -4,21 +4,29 @@ Pure: the same record and settings give the same touchpoint. Each failure is a R
 value, never the value itself.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, ValidationError
 
+from connectors.errors import MissingIdentifierError
 from connectors.mapping.expressions import Expression, compile_expression, evaluate
 from connectors.mapping.functions import to_identifier, to_text
+from connectors.mapping.identifier_settings import IdentifierSettings
 from schemas.errors import ConfigError, RecordError
 from schemas.records.families import FAMILIES
-from schemas.records.identifiers import identify
+from schemas.records.fields import NAME
+from schemas.records.identifiers import Identifier
+from schemas.records.normalisation.refusal import RefusedIdentifier
+from schemas.records.normalisation.rules import identify
 from schemas.records.touchpoint import MAX_CLOCK_SKEW, MIN_OCCURRED_AT, Touchpoint, event_id
 
-OWN_FIELDS = frozenset({"event_id", "source", "system", "connector", "received_at"})
-GROUPS = frozenset({"identifiers", "attributes"})
+OWN_FIELDS = frozenset({"event_id", "source", "system", "connector", "received_at", "verified"})
+GROUPS = frozenset({"identifiers", "attributes", "traits"})
+MAX_TRAIT_CHARACTERS = 200
+ALL_RULES = IdentifierSettings()
 MAX_SHOWN_ERRORS = 3
 MESSAGES: dict[str, tuple[str, str]] = {
     "missing": ("missing_field", "is required, but its expression gives no value"),
@@ -50,8 +58,8 @@ Family = Annotated[str, AfterValidator(_check_family)]
 class TouchpointMapping:
     """Mapping of one feed's records to touchpoints of one event family.
 
-    `fields` maps each field name to an expression, `identifiers` and `attributes` to one expression per entry. `where` is the
-    place that errors name.
+    `fields` maps each field name to an expression, `identifiers`, `traits` and `attributes` to one expression per entry. `where`
+    is the place that errors name. `settings` are those of the identifiers.
     """
 
     def __init__(
@@ -64,16 +72,21 @@ class TouchpointMapping:
         system: str,
         columns: frozenset[str],
         fields: Mapping[str, str | Mapping[str, str]],
+        settings: IdentifierSettings = ALL_RULES,
     ) -> None:
         self.model = FAMILIES[source]
         self.prefix = f"{feed}:"
-        self.fixed = {"system": system, "connector": connector}
+        self.fixed: dict[str, Any] = {"system": system, "connector": connector}
+        if settings.verified is False:
+            self.fixed["verified"] = False
+        self.rules = settings.identifier_rules
         self.system = system
         _check_fields(self.model, fields, where)
         compiled = {name: _compile(name, text, columns, f"{where}.{name}") for name, text in fields.items()}
         self.fields = [one for name, group in compiled.items() if name not in GROUPS for one in group]
         self.identifiers = compiled["identifiers"]
         self.attributes = compiled.get("attributes", [])
+        self.traits = compiled.get("traits", [])
 
     def create_touchpoint(
         self, key: str, version: str, data: dict[str, Any], read_at: datetime, extra: Mapping[str, Any]
@@ -90,23 +103,38 @@ class TouchpointMapping:
             name: to_text(value) for name, value in (*attributes.items(), *extra.items()) if value is not None
         }
         try:
-            fields["identifiers"] = self._identifiers(data)
+            fields["identifiers"], refused = self._identify(data)
+            fields["traits"] = self._read_traits(data, refused)
             fields["event_id"] = event_id(self.system, self.prefix + key, version)
-            return self.model.model_validate(fields)
+            return self.model.model_validate(fields).set_refused(refused)
         except ValidationError as error:
             raise to_record_error(error) from None
         except UnicodeEncodeError:
             raise RecordError("invalid_utf8", "key or version holds a lone surrogate, which is invalid UTF-8") from None
 
-    def _identifiers(self, data: dict[str, Any]) -> list[Any]:
-        values = {}
-        for name, expression in self.identifiers:
-            value = evaluate(expression, data, f"identifiers.{name}")
-            values[name] = value if value is None or isinstance(value, str) else to_identifier(value)
-        identifiers = identify(self.system, values)
+    def _identify(self, data: dict[str, Any]) -> tuple[list[Identifier], list[RefusedIdentifier]]:
+        """Return the identifiers and the refused values. Raises RecordError if there is no identifier."""
+        values = {name: _evaluate_text(expression, data, f"identifiers.{name}") for name, expression in self.identifiers}
+        identifiers, refused = identify(self.system, values, self.rules)
         if not identifiers:
-            raise RecordError("missing_identifier", f"none of {', '.join(values)} holds a value that identifies a customer")
-        return identifiers
+            raise MissingIdentifierError(values, refused)
+        return identifiers, refused
+
+    def _read_traits(self, data: dict[str, Any], refused: list[RefusedIdentifier]) -> dict[str, str] | None:
+        """Return the traits with a value. A trait that is too long is refused; it does not reject the record."""
+        traits = {}
+        for name, expression in self.traits:
+            text = (_evaluate_text(expression, data, f"traits.{name}") or "").strip()
+            if len(text) > MAX_TRAIT_CHARACTERS:
+                refused.append(RefusedIdentifier(name, "too_long"))
+            elif text:
+                traits[name] = text
+        return traits or None
+
+
+def _evaluate_text(expression: Expression, data: dict[str, Any], field: str) -> str | None:
+    value = evaluate(expression, data, field)
+    return value if value is None or isinstance(value, str) else to_identifier(value)
 
 
 def to_record_error(error: ValidationError) -> RecordError:
@@ -138,6 +166,10 @@ def _check_fields(model: type[Touchpoint], fields: Mapping[str, Any], where: str
             raise ConfigError(
                 f"{where}.{name}: must be {'a mapping of names to expressions' if name in GROUPS else 'one expression'}"
             )
+    for group in ("identifiers", "traits"):
+        for name in fields.get(group, ()):
+            if not all(re.fullmatch(NAME, part) for part in name.split("@", 1)):
+                raise ConfigError(f"{where}.{group}.{name}: a name holds the letters a to z, digits, - and _")
     required = {name for name in usable if model.model_fields[name].is_required()}
     if missing := sorted(required - fields.keys()):
         raise ConfigError(f"{where}: {source} also needs {', '.join(missing)}")

@@ -45,7 +45,7 @@ class Connector(HttpConnector):
         fix = FIX.format(secret_variable(settings.name, "token"))
         super().__init__(settings, Path(__file__).with_name("mapping.yaml"), credentials_hint=fix)
         self.settings = settings
-        own = {"system": settings.system, "late_seconds": settings.recheck_hours * 3_600}
+        own = {"system": settings.system, "late_seconds": settings.recheck_hours * 3_600, **settings.identifier_settings()}
         self._posts = RecordMapping(settings.name, "statuses", self.mappings["statuses"].mapping.model_copy(update=own))
         feeds: list[Feed] = [*([Mentions()] if settings.mentions else []), *(Hashtag(tag) for tag in settings.tags)]
         self._feeds = {feed.stream: feed for feed in feeds}

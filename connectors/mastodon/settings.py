@@ -4,13 +4,14 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
+from connectors.mapping.identifier_settings import IdentifierSettings
 from connectors.settings import SourceSettings
 from schemas.records.fields import Name
 
 Tag = Annotated[str, StringConstraints(pattern=r"^\w{1,100}$", to_lower=True)]
 
 
-class MastodonSettings(SourceSettings):
+class MastodonSettings(IdentifierSettings, SourceSettings):
     """Settings of the `mastodon` connector."""
 
     token: SecretStr = Field(description="Access token of the account; only from the environment.")

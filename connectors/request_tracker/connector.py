@@ -53,7 +53,8 @@ class Connector(HttpConnector):
         self.fix = FIX.format(secret_variable(settings.name, "token"))
         super().__init__(settings, Path(__file__).with_name("mapping.yaml"), credentials_hint=self.fix)
         self.settings = settings
-        mapping = self.mappings["tickets"].mapping.model_copy(update={"system": settings.system})
+        own = {"system": settings.system, **settings.identifier_settings()}
+        mapping = self.mappings["tickets"].mapping.model_copy(update=own)
         self.mappings = {"tickets": RecordMapping(settings.name, "tickets", mapping)}
         self.client = Client(
             settings.url,

@@ -2,11 +2,12 @@
 
 from pydantic import Field, SecretStr
 
+from connectors.mapping.identifier_settings import IdentifierSettings
 from connectors.settings import SourceSettings
 from schemas.records.fields import Name
 
 
-class RequestTrackerSettings(SourceSettings):
+class RequestTrackerSettings(IdentifierSettings, SourceSettings):
     """Settings of the `request_tracker` connector."""
 
     token: SecretStr = Field(description="Authentication token; only from the environment.")

@@ -39,7 +39,8 @@ class Connector(HttpConnector):
         super().__init__(settings, Path(__file__).with_name("mapping.yaml"), credentials_hint=FIX)
         self.settings = settings
         mapping = self.mappings["entries"].mapping
-        own = {"system": settings.system, "map": {**mapping.map, "identifiers": settings.identifiers}}
+        map_ = {**mapping.map, "identifiers": settings.identifiers}
+        own = {"system": settings.system, "map": map_, **settings.identifier_settings()}
         self.mappings = {"entries": RecordMapping(settings.name, "entries", mapping.model_copy(update=own))}
 
     def check(self) -> str:

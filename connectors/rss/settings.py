@@ -2,11 +2,12 @@
 
 from pydantic import Field
 
+from connectors.mapping.identifier_settings import IdentifierSettings
 from connectors.settings import SourceSettings
 from schemas.records.fields import Name
 
 
-class RssSettings(SourceSettings):
+class RssSettings(IdentifierSettings, SourceSettings):
     """Settings of the `rss` connector."""
 
     system: Name = Field(description="Product that the feed comes from; part of every event id.")

@@ -17,18 +17,21 @@ from connectors.runtime.recent_ids import RecentIds
 from connectors.runtime.snapshots import Snapshots
 from schemas.records.connector_state import ConnectorState
 from schemas.records.dead_letter import DeadLetter
+from schemas.records.normalisation.refusal import RefusedIdentifier
 
 
 @dataclass(slots=True)
 class NewRecords:
     """New records of one batch: messages and dead letters to publish. Records read = touchpoints + dead letters + repeated.
 
-    `touchpoint_times` are the source times of the touchpoints, in a stream that is read by time. `last_event_at` is the newest
-    event time of a touchpoint, `position_at` the newest source time of a new record or of one that was read again.
+    `refused` are values of these records that became no identifier. `touchpoint_times` are the source times of the touchpoints,
+    in a stream that is read by time. `last_event_at` is the newest event time of a touchpoint, `position_at` the newest source
+    time of a new record or of one that was read again.
     """
 
     touchpoints: list[Message] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    refused: list[RefusedIdentifier] = field(default_factory=list)
     repeated: int = 0
     touchpoint_times: list[datetime] = field(default_factory=list)
     last_event_at: datetime | None = None
@@ -36,6 +39,7 @@ class NewRecords:
 
     def add(self, record: Encoded) -> None:
         """Add a record that was not published before."""
+        self.refused += record.refused
         if isinstance(record, EncodedDeadLetter):
             self.dead_letters.append(record.dead_letter)
             return

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from uuid import UUID
 
 from connectors.contract import Batch, Connector, Record, RejectedRecord, StreamSpec
-from connectors.errors import CursorExpiredError
+from connectors.errors import CursorExpiredError, MissingIdentifierError
 from connectors.runtime.snapshots import hash_content
 from schemas.errors import RecordError
 from schemas.records.connector_state import ConnectorState
 from schemas.records.dead_letter import DeadLetter, make_dead_letter
+from schemas.records.normalisation.refusal import RefusedIdentifier
 from schemas.records.touchpoint import Touchpoint
 from schemas.wire.codec import encode_model
 from schemas.wire.topics import TOPICS, source_topic
@@ -29,8 +30,8 @@ Message = tuple[bytes, bytes]
 class EncodedTouchpoint(NamedTuple):
     """A touchpoint as Kafka message; `id` is its event id.
 
-    `source_time` is set in a stream that is read by time, `content` is the hash of a snapshot. The touchpoint itself is not kept,
-    because thousands of live models slow down the garbage collector.
+    `source_time` is set in a stream that is read by time, `content` is the hash of a snapshot. `refused` are the values that
+    became no identifier. The touchpoint itself is not kept, because thousands of live models slow down the garbage collector.
     """
 
     id: UUID
@@ -39,6 +40,7 @@ class EncodedTouchpoint(NamedTuple):
     occurred_at: datetime
     source_time: datetime | None = None
     content: bytes | None = None
+    refused: tuple[RefusedIdentifier, ...] = ()
 
 
 class EncodedDeadLetter(NamedTuple):
@@ -47,6 +49,7 @@ class EncodedDeadLetter(NamedTuple):
     id: UUID
     dead_letter: DeadLetter
     source_time: datetime | None = None
+    refused: tuple[RefusedIdentifier, ...] = ()
 
 
 Encoded = EncodedTouchpoint | EncodedDeadLetter
@@ -72,10 +75,12 @@ def _encode_record(
         touchpoint = connector.map_record(record)
         message = _encode_touchpoint(spec.source, touchpoint)
         content = hash_content(touchpoint) if spec.is_snapshot else None
-        return EncodedTouchpoint(touchpoint.event_id, message, record.key, touchpoint.occurred_at, source_time, content)
+        at, refused = touchpoint.occurred_at, touchpoint.refused
+        return EncodedTouchpoint(touchpoint.event_id, message, record.key, at, source_time, content, refused)
     except RecordError as error:
         dead_letter = _create_dead_letter(error, record, f"{stream}:{record.position}", spec.source, connector.name)
-        return EncodedDeadLetter(dead_letter.letter_id, dead_letter, source_time)
+        refused = error.refused if isinstance(error, MissingIdentifierError) else ()
+        return EncodedDeadLetter(dead_letter.letter_id, dead_letter, source_time, refused)
 
 
 def _encode_touchpoint(source: str, touchpoint: Touchpoint) -> Message:

@@ -15,6 +15,7 @@ from schemas.service.telemetry import (
     CONNECTOR_SUCCESS,
     DEAD_LETTERS,
     RECORDS,
+    REFUSED_IDENTIFIERS,
 )
 
 
@@ -35,6 +36,8 @@ class ConnectorMetrics:
         RECORDS.labels(STAGE, "repeated").inc(new.repeated)
         for dead_letter in new.dead_letters:
             DEAD_LETTERS.labels(STAGE, dead_letter.reason).inc()
+        for kind, reason in new.refused:
+            REFUSED_IDENTIFIERS.labels(self._connector, kind, reason).inc()
 
     def set_last_event(self, at: datetime | None) -> None:
         """Raise the time of the newest event."""

@@ -186,7 +186,7 @@ def _create_database(settings: SqlSettings) -> Database:
 def _create_mapping(settings: SqlSettings, stream: str) -> StreamMapping:
     table = settings.tables[stream.removesuffix(GONE_SUFFIX)]
     key, changed = f"id({json.dumps(table.key)})", json.dumps(table.changed)
-    own = {"source": table.source, "system": table.system, "key": key}
+    own = {"source": table.source, "system": table.system, "key": key, **table.identifier_settings()}
     if stream.endswith(GONE_SUFFIX) and table.gone:
         columns = [table.key, "gone_at", "since"]
         return StreamMapping(**own, columns=columns, version="since", deleted="`true`", map=table.gone.map)

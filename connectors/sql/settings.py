@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from connectors.mapping.identifier_settings import IdentifierSettings
 from connectors.mapping.touchpoint_mapping import Family
 from connectors.settings import SourceSettings
 from schemas.records.fields import Name
@@ -25,7 +26,7 @@ class Gone(BaseModel):
     map: dict[str, str | dict[str, str]] = Field(description="Mapping of a deleted key to a touchpoint.")
 
 
-class SqlTable(BaseModel):
+class SqlTable(IdentifierSettings):
     """One table or view."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

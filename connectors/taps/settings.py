@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from connectors.mapping.identifier_settings import IdentifierSettings
 from schemas.errors import ConfigError
 from schemas.records.families import FAMILIES
 from schemas.records.fields import Name
@@ -16,7 +17,7 @@ SECRET = re.compile(r"(password|secret|token|api_?key|private_?key)$", re.IGNORE
 TEMPLATE = "{{"
 
 
-class TapStream(BaseModel):
+class TapStream(IdentifierSettings):
     """One of the tap's streams."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

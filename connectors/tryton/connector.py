@@ -40,7 +40,7 @@ class Connector(HttpConnector):
         super().__init__(settings, Path(__file__).with_name("mapping.yaml"), credentials_hint=fix)
         self.settings = settings
         self.rpc = Rpc(self.client)
-        own = {"system": settings.system}
+        own = {"system": settings.system, **settings.identifier_settings()}
         mappings = {stream: self.mappings[stream].mapping.model_copy(update=own) for stream in settings.streams}
         self.mappings = {stream: RecordMapping(settings.name, stream, mapping) for stream, mapping in mappings.items()}
 

@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, SecretStr
 
+from connectors.mapping.identifier_settings import IdentifierSettings
 from connectors.settings import SourceSettings
 from schemas.records.fields import Name
 
@@ -21,7 +22,7 @@ Stream = Literal[
 ]
 
 
-class TrytonSettings(SourceSettings):
+class TrytonSettings(IdentifierSettings, SourceSettings):
     """Settings of the `tryton` connector; `url` ends with the name of the database."""
 
     user: str = Field(min_length=1, description="Login of an administrator.")

@@ -89,7 +89,7 @@ def show_preview(connector: Connector, count: int) -> None:
             file = stream.partition(":")[2].rpartition("/")[2]
             rows.append(_cells(f"{file}:{position}" if file else position, found))
     for feed, rows in feeds.items():
-        preview = table("~position, time (UTC)", "~type, channel", "~identifiers, fields", title=feed)
+        preview = table("~position, time (UTC)", "~type, channel", "~identifiers, traits, fields", title=feed)
         for row in rows:
             preview.add_row(*row)
         on.print(preview)
@@ -122,7 +122,10 @@ def _cells(position: str, found: Touchpoint | RecordError) -> tuple[Text, ...]:
     own = [name for name in type(found).model_fields if name not in ENVELOPE and getattr(found, name) is not None]
     values = [f"{name} {_short(getattr(found, name))}" for name in own]
     values += [f"{name} {_short(value)}" for name, value in found.attributes.items()]
-    identifiers = [f"{one.kind} {one.value}" for one in found.identifiers]
+    identifiers = [f"{one.kind} {one.value}" + (f" (source: {one.raw})" if one.raw else "") for one in found.identifiers]
+    identifiers += [f"{kind} refused: {reason}" for kind, reason in found.refused]
+    identifiers += [f"{name} {_short(value)}" for name, value in (found.traits or {}).items()]
+    identifiers += ["not verified"] if found.verified is False else []
     texts = (
         f"{position}\n{found.occurred_at:%Y-%m-%d %H:%M:%S}",
         f"{found.type}\n{found.channel}",

@@ -5,7 +5,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from schemas.errors import ConfigError
-from schemas.records.identifiers import GLOBAL_KINDS, normalise
+from schemas.records.identifiers import GLOBAL_KINDS
+from schemas.records.normalisation.refusal import RefusedError
+from schemas.records.normalisation.rules import normalise
 
 PHONE_CHARACTERS = "+0123456789 ()/-."
 NO_IDENTIFIER = "this is no identifier: give a customer id, an e-mail address, a phone number, or kind:value"
@@ -37,15 +39,15 @@ def parse_lookup(text: str) -> Lookup:
         pass
     kind, colon, value = text.partition(":")
     found = list(_list_candidates(kind, value) if colon else _guess_candidates(text))
-    if kind not in GLOBAL_KINDS and (bare := normalise("", text)):
-        found.append(Candidate(None, bare))
+    if kind not in GLOBAL_KINDS:
+        found += [Candidate(None, bare) for bare in _normalise("", text)]
     if not found:
         raise ConfigError(NO_IDENTIFIER)
     return Lookup(None, tuple(found))
 
 
 def _list_candidates(kind: str, text: str) -> Iterator[Candidate]:
-    if kind and (value := normalise(kind, text)):
+    for value in _normalise(kind, text) if kind else ():
         yield Candidate(kind, value)
 
 
@@ -53,3 +55,11 @@ def _guess_candidates(text: str) -> Iterator[Candidate]:
     yield from _list_candidates("email", text)
     if not text.strip(PHONE_CHARACTERS):  # `A-1234567` has seven digits, too, but is no phone number
         yield from _list_candidates("phone", text)
+
+
+def _normalise(kind: str, text: str) -> list[str]:
+    """Return the normal spellings of a text, without the country of a feed; none for a text that identifies no one."""
+    try:
+        return [normal.value for normal in normalise(kind, text)]
+    except RefusedError:
+        return []

@@ -3,15 +3,17 @@
 All touchpoints share this envelope. Each event family (`schemas/records/families/<source>.py`) adds fields and has its own topic.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
 from schemas.records.fields import EventType, Id, Instant, Name, Text, Word
 from schemas.records.identifiers import Identifier
+from schemas.records.normalisation.refusal import RefusedIdentifier
 
 NAMESPACE = uuid5(NAMESPACE_URL, "https://touchline.dev/touchpoint")
 MIN_OCCURRED_AT = datetime(1970, 1, 2, tzinfo=UTC)
@@ -63,6 +65,17 @@ class Touchpoint(BaseModel):
     ]
     traits: Annotated[dict[Name, Word], Field(max_length=20)] | None = None
     verified: bool | None = None
+    _refused: tuple[RefusedIdentifier, ...] = PrivateAttr(())
+
+    @property
+    def refused(self) -> tuple[RefusedIdentifier, ...]:
+        """Values of the record that became no identifier. Connectors count them; they do not travel."""
+        return self._refused
+
+    def set_refused(self, refused: Iterable[RefusedIdentifier]) -> Self:
+        """Keep what was refused and return this touchpoint."""
+        self._refused = tuple(refused)
+        return self
 
     @model_validator(mode="after")
     def _plausible_time(self) -> Self:

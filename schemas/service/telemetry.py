@@ -32,6 +32,11 @@ CONNECTOR_RECONCILIATION = Gauge(
     "Records that the source counted in the window of the last backfill, minus the records read.",
     ["connector", "stream"],
 )
+REFUSED_IDENTIFIERS = Counter(
+    "touchline_connector_refused_identifiers",
+    "Values of source records that identify no one. The record is published if it has another identifier.",
+    ["connector", "kind", "reason"],
+)
 RECORDS = Counter("touchline_records", "Processed records by outcome.", ["stage", "outcome"])
 EVENT_AGE = Histogram(
     "touchline_event_age_seconds",

@@ -34,7 +34,11 @@ def test_mapping_file_defines_its_streams(tmp_path: Path) -> None:
     [
         ("source: support", "source: desk", "/mapping.yaml: claims: source: must be one of crm, erp"),
         ("  key: id(id)\n", "", "/mapping.yaml: claims: key: is required"),
-        ("columns:", "fields:", "fields: is not a setting; settings are source, system, columns, key"),
+        (
+            "columns:",
+            "fields:",
+            "fields: is not a setting; settings are region, programme, placeholders, verified, source, system, columns",
+        ),
         ("key: id(id)", "key: id(no)", "/mapping.yaml: claims.key: reads column no, which `columns` does not list"),
         ("email(mail)", "email(post)", "/mapping.yaml: claims.map.identifiers.email: reads column post"),
         ("key: id(id)", "key: 5", "claims: key: must be a text: put it into quotes"),

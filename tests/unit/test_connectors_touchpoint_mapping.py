@@ -5,13 +5,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from connectors.errors import MissingIdentifierError
 from connectors.mapping.expressions import compile_expression, evaluate
 from connectors.mapping.functions import html_text, number
-from connectors.mapping.touchpoint_mapping import TouchpointMapping
+from connectors.mapping.identifier_settings import IdentifierSettings
+from connectors.mapping.touchpoint_mapping import ALL_RULES, TouchpointMapping
 from schemas.errors import ConfigError, RecordError
+from schemas.records.normalisation.refusal import RefusedIdentifier
+from schemas.records.normalisation.rules import RULES_VERSION
 from schemas.records.touchpoint import Touchpoint, event_id
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -28,10 +34,13 @@ FIELDS: dict[str, Any] = {
 DATA = {"at": "2026-01-01T12:00:00Z", "party": 7, "mail": "Ann@Example.com", "total": "12,5", "state": "placed"}
 
 
-def mapping(**changes: Any) -> TouchpointMapping:
+KEYLESS = IdentifierSettings(verified=False)
+
+
+def mapping(settings: IdentifierSettings = ALL_RULES, **changes: Any) -> TouchpointMapping:
     fields = {name: value for name, value in {**FIELDS, **changes}.items() if value is not None}
-    own = {"connector": "c", "feed": "f", "where": "feeds.f.map", "system": "sap"}
-    return TouchpointMapping(**own, source="erp", columns=COLUMNS, fields=fields)
+    own: dict[str, Any] = {"connector": "c", "feed": "f", "where": "feeds.f.map", "system": "sap"}
+    return TouchpointMapping(**own, source="erp", columns=COLUMNS, fields=fields, settings=settings)
 
 
 def map_or_error(how: TouchpointMapping, data: dict[str, Any]) -> Touchpoint | RecordError:
@@ -118,6 +127,10 @@ def test_every_function_returns_null_for_null(call: str) -> None:
         ({"event_id": "id(party)"}, "erp has no field event_id"),
         ({"occurred_at": None}, "erp also needs occurred_at"),
         ({"identifiers": "id(party)"}, "must be a mapping of names to expressions"),
+        ({"traits": "id(party)"}, "must be a mapping of names to expressions"),
+        ({"traits": {"Given Name": "id(party)"}}, "feeds.f.map.traits.Given Name: a name holds the letters a to z"),
+        ({"identifiers": {"Email": "email(mail)"}}, "feeds.f.map.identifiers.Email: a name holds the letters a to z"),
+        ({"verified": "`true`"}, "erp has no field verified"),
         ({"amount": {"a": "id(party)"}}, "must be one expression"),
     ],
 )
@@ -138,7 +151,8 @@ def test_wrong_mapping_is_an_error_before_the_first_record(changes: dict[str, An
         ({"total": "1,234"}, "wrong_type", "thousands separator"),
         ({"total": "NaN"}, "wrong_type", "digits"),
         ({"party": None, "mail": "n/a"}, "missing_identifier", "erp_party, email"),
-        ({"party": "x" * 300}, "too_long", "200"),
+        ({"party": "ab" * 150, "mail": None}, "missing_identifier", "refused: erp_party (too_long)"),
+        ({"party": "guest", "mail": "x"}, "missing_identifier", "refused: erp_party (placeholder)"),
         ({"text": "x" * 5_000}, "too_long", "200"),
         ({"text": "half \ud83d"}, "invalid_utf8", "order_id"),
         ({"items": ["x" * 5_000]}, "too_long", "attributes.items"),
@@ -149,6 +163,64 @@ def test_invalid_record_is_rejected_with_reason_and_field(data: dict[str, Any], 
     error = error_of({**DATA, **data})
     assert error.reason == reason
     assert words in error.detail
+
+
+def test_refused_identifier_does_not_lose_the_record() -> None:
+    found = map_or_error(mapping(), {**DATA, "party": "4.91512E+12"})
+    assert isinstance(found, Touchpoint)
+    assert [(one.kind, one.value, one.raw, one.rules) for one in found.identifiers] == [
+        ("email", "ann@example.com", None, RULES_VERSION)
+    ]
+    assert found.refused == (RefusedIdentifier("erp_party", "exponent"),)
+    assert "refused" not in found.model_dump()
+
+
+def test_detail_of_missing_identifier_names_kinds_and_reasons_never_values() -> None:
+    error = error_of({**DATA, "party": "[object Object]", "mail": "no-reply@shop.example"})
+    assert isinstance(error, MissingIdentifierError)
+    refused = "refused: erp_party (placeholder), email (placeholder)"
+    assert error.detail == f"none of erp_party, email holds a value that identifies a customer; {refused}"
+    assert error.refused == (RefusedIdentifier("erp_party", "placeholder"), RefusedIdentifier("email", "placeholder"))
+
+
+def test_traits_and_verified_travel_with_the_touchpoint() -> None:
+    how = mapping(traits={"given_name": "text", "postcode": "id(party)", "surname": "state"}, settings=KEYLESS)
+    found = map_or_error(how, {**DATA, "text": "  Ann ", "state": "placed"})
+    assert isinstance(found, Touchpoint)
+    assert (found.traits, found.verified) == ({"given_name": "Ann", "postcode": "7", "surname": "placed"}, False)
+    bare = map_or_error(mapping(), DATA)
+    assert isinstance(bare, Touchpoint)
+    assert (bare.traits, bare.verified) == (None, None)
+
+
+def test_long_trait_is_refused_and_keeps_the_record() -> None:
+    found = map_or_error(mapping(traits={"surname": "text"}), {**DATA, "text": "x" * 201, "state": "placed"})
+    assert isinstance(found, RecordError)  # the order id of this mapping is the same text
+    found = map_or_error(mapping(traits={"surname": "text"}, order_id=None), {**DATA, "text": "x" * 201})
+    assert isinstance(found, Touchpoint)
+    assert (found.traits, found.refused) == (None, (RefusedIdentifier("surname", "too_long"),))
+
+
+def test_region_programme_and_placeholders_of_the_feed_apply() -> None:
+    settings = IdentifierSettings(region="DE", programme="payback", placeholders=("walk-in*",))
+    how = mapping(identifiers={"phone": "mail", "loyalty": "text", "erp_party": "state"}, type="'a.b'", settings=settings)
+    found = map_or_error(how, {**DATA, "mail": "0151 1234567", "text": "1234 5678", "state": "Walk-In 7"})
+    assert isinstance(found, Touchpoint)
+    assert [(one.value, one.raw) for one in found.identifiers] == [
+        ("+491511234567", "0151 1234567"),
+        ("payback/12345678", "1234 5678"),
+    ]
+    assert found.refused == (RefusedIdentifier("erp_party", "placeholder"),)
+
+
+@pytest.mark.parametrize("region", ["de", "XX", "GERMANY", ""])
+def test_unknown_region_is_refused(region: str) -> None:
+    with pytest.raises(ValidationError, match="must be a country of two capital letters"):
+        IdentifierSettings(region=region)
+
+
+def test_norway_survives_yaml() -> None:
+    assert IdentifierSettings.model_validate(yaml.safe_load("region: NO")).region == "NO"
 
 
 def test_failing_expression_rejects_the_record() -> None:
@@ -177,7 +249,8 @@ def test_any_record_becomes_a_touchpoint_or_an_error(data: dict[str, Any]) -> No
 def test_error_never_contains_a_value(column: str, field: str) -> None:
     secret = "Sécret-4711 " * 30
     for value in (secret, [secret], {"a": secret}):
-        found = map_or_error(mapping(**{field: column}), {**DATA, column: value})
+        changes: dict[str, Any] = {field: column}
+        found = map_or_error(mapping(**changes), {**DATA, column: value})
         assert "cret" not in (found.detail if isinstance(found, RecordError) else "")
 
 

@@ -26,7 +26,6 @@ from schemas.records.dead_letter import (
 )
 from schemas.records.families import FAMILIES
 from schemas.records.fields import instant, milliseconds, money
-from schemas.records.identifiers import identify, normalise
 from schemas.records.touchpoint import event_id
 from schemas.wire import registry
 from schemas.wire.avro import derive
@@ -156,35 +155,6 @@ def test_event_id_depends_on_system_record_and_version() -> None:
     assert (
         len({event_id(*parts) for parts in (("shop", "1", "a"), ("shop", "1", "b"), ("crm", "1", "a"), ("shop", "1a", ""))}) == 4
     )
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "normal"),
-    [
-        ("email", "  Ann@Example.COM ", "ann@example.com"),
-        ("email", "nobody", None),
-        ("email", "test@test.com", None),
-        ("phone", "+49 (170) 123-4567", "+491701234567"),
-        ("phone", "0049 170 1234567", "+491701234567"),
-        ("phone", "123", None),
-        ("phone", "0000000", None),
-        ("crm_contact", " 0031 ", "0031"),
-        ("crm_contact", "N/A", None),
-        ("crm_contact", "-1", None),
-        ("crm_contact", None, None),
-    ],
-)
-def test_identifiers_are_normalised_and_placeholders_dropped(kind: str, value: str | None, normal: str | None) -> None:
-    assert normalise(kind, value) == normal
-
-
-def test_identifier_value_begins_with_its_system() -> None:
-    found = identify("shop", {"email": "a@b.org", "erp_party": "42", "crm_contact@salesforce": "42", "phone": None})
-    assert [(each.kind, each.value) for each in found] == [
-        ("email", "a@b.org"),
-        ("erp_party", "shop/42"),
-        ("crm_contact", "salesforce/42"),
-    ]
 
 
 def test_dead_letter_keeps_payload_and_has_deterministic_id() -> None:
