@@ -211,13 +211,18 @@ class Change:
         return bool(node.kind) or node.is_erased
 
     def update_routes(self) -> list[tuple[bytes, RouteRow]]:
-        """Write the routes that concern the loaded groups, and return those that changed."""
+        """Write the routes that concern the loaded groups. Return those that changed, and those of customers that gained nodes.
+
+        A crash may have lost the row of a route that was published. The new owner of a node must not send its touchpoints away
+        by such a route, so its route is published again.
+        """
         members = sorted(self._members)
+        gained = {self.nodes[id_].owner for id_ in members if self._before[id_].owner not in (None, self.nodes[id_].owner)}
         routes = {customer_id for id_ in members for customer_id in self.nodes[id_].routes}
         changed = []
-        for customer_id in sorted(routes):
-            route = update_route(self._rows, customer_id, self.nodes, members)
-            if route is not None:
+        for customer_id in sorted(routes | gained):
+            route, is_changed = update_route(self._rows, customer_id, self.nodes, members)
+            if is_changed or customer_id in gained:
                 changed.append((customer_id, route))
         return changed
 

@@ -13,8 +13,8 @@ from streams.identity.rows import MAX_EXCEPTIONS, MAX_MEMBERS, Node, RouteRow, d
 ROUTE = b"r"
 
 
-def update_route(rows: Rows, customer_id: bytes, nodes: Mapping[bytes, Node], members: Iterable[bytes]) -> RouteRow | None:
-    """Write the route of a customer id after a change of `members`; return it if it changed.
+def update_route(rows: Rows, customer_id: bytes, nodes: Mapping[bytes, Node], members: Iterable[bytes]) -> tuple[RouteRow, bool]:
+    """Write the route of a customer id after a change of `members`. Return it, and whether it changed.
 
     `nodes` holds the members and their shared neighbours. Nodes without an entry belong to the current customer. When that one
     changes, all of them are among the members, because they were in one cluster with the node of `customer_id`.
@@ -39,6 +39,6 @@ def update_route(rows: Rows, customer_id: bytes, nodes: Mapping[bytes, Node], me
     exceptions = {id_: owner for id_, owner in sorted(exceptions.items())[:MAX_EXCEPTIONS] if owner != current}
     new = RouteRow(current, exceptions, sorted(shared)[:MAX_MEMBERS])
     if new == (stored or RouteRow(customer_id)):
-        return None
+        return new, False
     rows.put(ROUTE + customer_id, new, encode_row)
-    return new
+    return new, True
