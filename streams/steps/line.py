@@ -119,11 +119,11 @@ class Line:
         fields = {"customer_id": owner, "from_customer": self.customer_id, "touchpoints": packed, "lost": lost}
         self._outputs.append(Output(RESOLVED, customer_partition(owner), owner, encode("moved", fields)))
 
-    def announce(self) -> None:
+    def announce(self, *, always: bool = False) -> None:
         """Publish the `customer` record if the revision has changed, or whether the row is complete."""
         customer = self.customer
         found = customer.revision, customer.is_complete()
-        if found == self._announced:
+        if found == self._announced and not always:
             return
         if customer.lost and self._announced[1]:
             telemetry.INCOMPLETE.inc()
@@ -131,7 +131,7 @@ class Line:
         fields = {
             "customer_id": self.customer_id,
             "revision": customer.revision,
-            "is_complete": customer.is_complete(),
+            "is_complete": found[1],
             "touchpoints": customer.folded,
             "at": customer.newest[0] if customer.newest else 0,
         }

@@ -44,9 +44,10 @@ def _leaves_any(route: Route | None, customer_id: bytes, nodes: Sequence[bytes])
 
 
 def replay_part(line: Line, fields: Fields) -> None:
-    """Fold one `history` record. The first one empties the row; after the last one, the row is complete.
+    """Fold one `history` record. The first one empties the row; the last one publishes whether it is complete.
 
-    Parts come in event-time order. A touchpoint beyond the bound that is not newer than an earlier part is a repetition.
+    Parts come in event-time order. A touchpoint beyond the bound that is not newer than an earlier part is a repetition. A part
+    after the last one is a repetition as well.
     """
     touchpoints = decode_touchpoints(fields["touchpoints"])
     if fields["is_first"]:
@@ -63,4 +64,4 @@ def replay_part(line: Line, fields: Fields) -> None:
     line.forget_surplus()
     if replayed is not None:
         line.add_lost(each.nodes for each in late if each.order_key() > replayed)
-    line.announce()
+    line.announce(always=fields["is_last"])

@@ -47,4 +47,5 @@ def _row(customer_id: bytes, rows: dict[bytes, bytes]) -> Row:
         kept = History(customer, lambda slot: decode_block(rows.get(block_key(customer_id, slot)))).load_touchpoints()
     except FatalError:
         return Row([], states, journeys, whole=False)
-    return Row([each.id for each in kept], states, journeys, moved_to=customer.moved_to)
+    moved_to = customer.route.current if customer.route is not None and customer.route.current != customer_id else None
+    return Row([each.id for each in kept], states, journeys, moved_to=moved_to)

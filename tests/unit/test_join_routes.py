@@ -10,6 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.service import telemetry
+from schemas.wire.codec import encode
+from schemas.wire.topics import CUSTOMERS, customer_partition
+from streams.signals import load_signals
+from streams.steps.join import Join
 from streams.steps.route import MAX_LOST, Route, add_lost, read_route
 from streams.touchpoint import NODE_BYTES, Touchpoint
 from tests.harness.joining import Joining
@@ -209,7 +214,148 @@ def test_touchpoints_that_arrive_during_a_rebuild_are_kept(
 
 def route_fields(customer_id: bytes, current: bytes, exceptions: dict[bytes, bytes], shared: Sequence[bytes]) -> dict[str, Any]:
     listed = [{"identifier_id": node, "customer_id": owner} for node, owner in exceptions.items()]
-    return {"customer_id": customer_id, "current": current, "shared": shared, "exceptions": listed}
+    fields = {"customer_id": customer_id, "current": current, "shared": shared, "exceptions": listed}
+    return {**fields, "rule": "test", "event_id": bytes(16), "at": START}
+
+
+def of_node(node: bytes, touchpoints: Touchpoints) -> Touchpoints:
+    return [msgspec.structs.replace(each, nodes=node[:NODE_BYTES]) for each in touchpoints]
+
+
+A, B = sorted(NODES[:2])
+
+
+def joined(touchpoints: Touchpoints, **options: Any) -> Joining:
+    """Return a join step after the touchpoints of customer A."""
+    joining = Joining(1, kept=32, **options)
+    for each in touchpoints:
+        joining.resolve(A, each)
+    joining.run()
+    return joining
+
+
+def test_repeated_chunks_of_a_long_history_do_not_make_it_incomplete() -> None:
+    joining = joined(make_touchpoints(300, 1), max_chunk=50)
+    before = joining.state()
+    joining.position.clear()
+    joining.run()
+    assert joining.state() == before
+    assert not joining.announced()
+
+
+def test_late_touchpoint_beyond_the_bound_makes_its_customer_incomplete_once() -> None:
+    touchpoints = of_node(A, make_touchpoints(300, 1))
+    joining = joined(touchpoints[2:], max_chunk=50)
+    counted = telemetry.INCOMPLETE._value.get()
+    for each in touchpoints[:2]:
+        joining.resolve(A, each)
+        joining.run()
+    assert [(each["revision"], each["is_complete"]) for each in joining.published[CUSTOMERS]] == [(0, False)]
+    assert telemetry.INCOMPLETE._value.get() == counted + 1
+    assert joining.row(A).lost == [A[:NODE_BYTES]]
+
+
+def test_route_that_takes_forgotten_touchpoints_only_asks_for_rebuilds_of_both_customers() -> None:
+    touchpoints = make_touchpoints(300, 1)
+    owned = {B: of_node(B, touchpoints[:100]), A: of_node(A, touchpoints[100:])}
+    joining = joined([*owned[B], *owned[A]], max_chunk=50)
+    joining.send("route", route_fields(A, A, {B: B}, []))
+    joining.run()
+    assert joining.announced()[A]["revision"] == 1
+    assert [joining.announced()[each]["is_complete"] for each in (A, B)] == [False, False]
+    assert [joining.row(each).lost for each in (A, B)] == [[A[:NODE_BYTES]], [B[:NODE_BYTES]]]
+    for customer_id, own in owned.items():
+        joining.rebuild(customer_id, own, size=90, keep_existing=True)
+    joining.run()
+    assert_equal(joining, fold_directly(owned, 32))
+
+
+@pytest.mark.parametrize("keep_existing", [True, False])
+def test_rebuild_keeps_touchpoints_that_it_does_not_have_if_asked_to(keep_existing: bool) -> None:  # noqa: FBT001
+    touchpoints = make_touchpoints(300, 1)
+    joining = joined(touchpoints)
+    joining.rebuild(A, touchpoints[:280], size=100, keep_existing=keep_existing)
+    joining.run()
+    assert_equal(joining, fold_directly({A: touchpoints if keep_existing else touchpoints[:280]}, 32))
+
+
+def test_repeated_rebuild_still_notes_the_late_touchpoint_that_follows_it() -> None:
+    touchpoints = of_node(A, make_touchpoints(300, 1))
+    joining = joined([], max_chunk=50)
+    joining.rebuild(A, touchpoints[1:], size=500, keep_existing=False)
+    joining.resolve(A, touchpoints[0])
+    joining.run()
+    assert not joining.announced()[A]["is_complete"]
+    joining.position.clear()
+    joining.run()
+    assert not joining.announced()[A]["is_complete"]
+    assert joining.row(A).lost == [A[:NODE_BYTES]]
+
+
+def test_route_during_a_rebuild_leaves_the_rebuild_in_progress() -> None:
+    touchpoints = make_touchpoints(400, 1)
+    own, other = of_node(A, touchpoints[:390]), of_node(B, touchpoints[390:])
+    joining = joined([*own[300:], *other])
+    joining.send_part(A, own[:100], is_first=True, is_last=False, keep_existing=True)
+    joining.send("route", route_fields(A, A, {B: B}, []))
+    joining.send_part(A, own[100:300], is_first=False, is_last=False, keep_existing=True)
+    joining.run()
+    assert joining.row(A).replayed == own[299].order_key()
+    joining.send_part(A, own[300:], is_first=False, is_last=True, keep_existing=True)
+    joining.run()
+    assert joining.announced()[A] == {
+        "customer_id": A, "revision": 2, "is_complete": False, "touchpoints": joining.row(A).folded, "at": own[-1].at,
+    }  # fmt: skip
+    joining.rebuild(A, own, size=100, keep_existing=True)
+    joining.run()
+    assert_equal(joining, fold_directly({A: own, B: other}, 32))
+
+
+def test_rebuild_without_touchpoints_empties_the_row() -> None:
+    joining = joined(make_touchpoints(300, 1))
+    joining.rebuild(A, [], size=100, keep_existing=False)
+    joining.run()
+    assert (joining.state(), joining.visible()) == ({}, {})
+    assert (joining.announced()[A]["revision"], joining.announced()[A]["touchpoints"]) == (1, 0)
+
+
+def test_more_live_touchpoints_than_the_slots_hold_end_a_rebuild_as_incomplete() -> None:
+    touchpoints = of_node(A, make_touchpoints(10_000, 1))
+    joining = joined([], max_chunk=2_000)
+    joining.send_part(A, touchpoints[:100], is_first=True, is_last=False, keep_existing=True)
+    for each in touchpoints[1_000:]:
+        joining.resolve(A, each)
+    joining.send_part(A, touchpoints[100:1_000], is_first=False, is_last=True, keep_existing=True)
+    joining.run()
+    assert not joining.announced()[A]["is_complete"]
+    joining.rebuild(A, touchpoints, size=3_000, keep_existing=True)
+    joining.run()
+    assert_equal(joining, fold_directly({A: touchpoints}, 32))
+
+
+def test_changed_definition_makes_customers_with_forgotten_touchpoints_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
+    touchpoints = make_touchpoints(301, 1)
+    long, short = joined(touchpoints[:300]), joined(touchpoints[:30])
+    for module in ("streams.steps.fold", "streams.journeys.journey"):
+        monkeypatch.setattr(f"{module}.DEFINITION", "relationship-2")
+    for joining, complete in ((long, False), (short, True)):
+        joining.step = Join(load_signals(), 32)
+        joining.resolve(A, touchpoints[300])
+        joining.run()
+        assert joining.row(A).is_complete() == complete
+    long.rebuild(A, touchpoints, size=70, keep_existing=True)
+    long.run()
+    assert_equal(long, fold_directly({A: touchpoints}, 32))
+
+
+def test_record_of_a_merge_moves_everything_to_the_other_customer() -> None:
+    touchpoints = make_touchpoints(40, 1)
+    joining = joined(touchpoints[:39])
+    merge = {"from_customer": A, "to_customer": B, "rule": "test", "event_id": bytes(16), "at": START}
+    joining.log[customer_partition(A)].append(encode("merge", merge))
+    joining.resolve(A, touchpoints[39])
+    joining.run()
+    assert_equal(joining, fold_directly({B: touchpoints}, 32))
 
 
 def test_touchpoint_goes_to_the_owner_of_its_first_unshared_node() -> None:
@@ -245,28 +391,22 @@ def test_nodes_of_lost_touchpoints_are_bounded_and_independent_of_order(pieces: 
 
 @pytest.mark.parametrize("count", [50, 2_000])
 def test_merge_and_split_leave_both_customers_as_before(count: int) -> None:
-    a, b = sorted(NODES[:2])
-    first, second = make_touchpoints(count, 1), make_touchpoints(count, 2)
-    owned = {
-        a: [msgspec.structs.replace(each, nodes=a[:NODE_BYTES]) for each in first],
-        b: [msgspec.structs.replace(each, nodes=b[:NODE_BYTES]) for each in second],
-    }
+    owned = {A: of_node(A, make_touchpoints(count, 1)), B: of_node(B, make_touchpoints(count, 2))}
     joining = Joining(3, max_chunk=100)
     for customer_id, touchpoints in owned.items():
         for each in touchpoints:
             joining.resolve(customer_id, each)
     joining.run()
-    joining.send("route", {**route_fields(a, b, {}, []), "rule": "test", "event_id": bytes(16), "at": START})
+    joining.send("route", route_fields(A, B, {}, []))
     joining.run()
     is_long = count > 1_040
-    assert joining.announced()[a]["is_complete"]
-    assert (b in joining.announced()) == is_long, "the merged customer needs a rebuild when the other one had forgotten some"
-    for customer_id, other in ((a, b), (b, a)):
-        fields = route_fields(customer_id, customer_id, {other: other}, [])
-        joining.send("route", {**fields, "rule": "test", "event_id": bytes(16), "at": START})
+    assert joining.announced()[A]["is_complete"]
+    assert (B in joining.announced()) == is_long, "the merged customer needs a rebuild when the other one had forgotten some"
+    joining.send("route", route_fields(A, A, {B: B}, []))
+    joining.send("route", route_fields(B, B, {A: A}, []))
     joining.run()
     if is_long:
-        assert not joining.announced()[a]["is_complete"]
+        assert not joining.announced()[A]["is_complete"]
         for customer_id, touchpoints in owned.items():
             joining.rebuild(customer_id, touchpoints, size=300, keep_existing=True)
         joining.run()
