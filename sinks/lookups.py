@@ -15,7 +15,8 @@ FORMER_CUSTOMERS = """(
             SELECT UUIDToNum({customer_id:UUID})
             UNION ALL
             SELECT customer_id FROM touchline_store.routes
-            WHERE has(arrayConcat([current], exception_customers, shared), UUIDToNum({customer_id:UUID}))
+            WHERE current = UUIDToNum({customer_id:UUID})
+                OR has(exception_customers, UUIDToNum({customer_id:UUID})) OR has(shared, UUIDToNum({customer_id:UUID}))
         )"""
 TOUCHPOINTS_OF_ONE = """(
     SELECT * FROM touchline_store.touchpoints_by_event

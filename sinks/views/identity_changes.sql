@@ -44,7 +44,7 @@ WITH
         -- The id of a customer is that of one of its identifiers. In a merge, this identifier itself gets another owner.
         SELECT
             owner_before AS from_id, customer_id AS to_id, event_id,
-            if(countIf(identifier_id = owner_before) > 0, 'merge', 'split') AS change, any(moves.rule) AS rule, max(moves.at) AS at
+            if(countIf(identifier_id = owner_before) > 0, 'merge', 'split') AS change, min(moves.rule) AS rule, max(moves.at) AS at
         FROM moves
         WHERE owner_before != customer_id AND owner_before != toFixedString('', 16)
         GROUP BY from_id, to_id, event_id

@@ -35,7 +35,7 @@ WITH
     ),
     changed AS
     (
-        SELECT DISTINCT arrayJoin([customer_id_then, customer_id]) AS customer_id FROM moved
+        SELECT arrayJoin(arrayConcat([customer_id, current], exception_customers, shared)) AS customer_id FROM touchline_store.routes
     ),
     segments AS
     (

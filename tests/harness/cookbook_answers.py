@@ -295,8 +295,22 @@ def conflicts(world: World) -> Rows:
     return sorted(rows, key=lambda row: (-row[3], *row[:3]))
 
 
+def identity_changes(world: World) -> Rows:
+    """Count moves of identifiers between two customers by one touchpoint. In a merge, the customer's own identifier moves."""
+    owners: dict[bytes, bytes] = {}
+    moved: defaultdict[tuple[bytes, bytes, bytes], dict[bytes, str]] = defaultdict(dict)
+    for each in world.owners:
+        node, owner = each["identifier_id"], each["customer_id"]
+        before = owners.get(node, owner)
+        if before != owner:
+            moved[before, owner, each["event_id"]][node] = each["rule"]
+        owners[node] = owner
+    changes = Counter(("merge" if key[0] in nodes else "split", min(nodes.values())) for key, nodes in moved.items())
+    return sorted((*key, count, 0) for key, count in changes.items())
+
+
 ANSWERS: tuple[Callable[[World], Rows], ...] = (
     installation_steps, silent_after_a_stock_out, weekly_nps, paths_to_churn, funnel, waits, csat_by_stage, ces_by_month,
     nps_by_segment, late_products, endings, valuable_and_leaving, falls, troubled_tickets, order_to_installation, support_again,
-    cancelled_orders, identifiers, completeness, refusals, conflicts,
+    cancelled_orders, identifiers, completeness, refusals, conflicts, identity_changes,
 )  # fmt: skip

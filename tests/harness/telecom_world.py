@@ -53,6 +53,7 @@ class World:
         self.chain = chain
         self.members = self._last(IDENTITY, "member", "identifier_id")
         self.routes = self._last(IDENTITY, "route", "customer_id")
+        self.owners = [fields for name, fields in self._records(IDENTITY) if name == "member"]
         self.conflicts = self._last(IDENTITY, "conflict", "conflict_id")
         revisions = self._last(CUSTOMERS, "customer", "customer_id")
         self.first_versions = {customer: each["revision"] << 40 for customer, each in revisions.items()}
