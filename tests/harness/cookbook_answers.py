@@ -301,7 +301,7 @@ def identity_changes(world: World) -> Rows:
     moved: defaultdict[tuple[bytes, bytes, bytes], dict[bytes, str]] = defaultdict(dict)
     for each in world.owners:
         node, owner = each["identifier_id"], each["customer_id"]
-        before = owners.get(node, owner)
+        before: bytes = owners.get(node, owner)
         if before != owner:
             moved[before, owner, each["event_id"]][node] = each["rule"]
         owners[node] = owner
