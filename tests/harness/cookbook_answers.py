@@ -300,8 +300,9 @@ def identity_changes(world: World) -> Rows:
     owners: dict[bytes, bytes] = {}
     moved: defaultdict[tuple[bytes, bytes, bytes], dict[bytes, str]] = defaultdict(dict)
     for each in world.owners:
-        node, owner = each["identifier_id"], each["customer_id"]
-        before: bytes = owners.get(node, owner)
+        node: bytes = each["identifier_id"]
+        owner: bytes = each["customer_id"]
+        before = owners.get(node, owner)
         if before != owner:
             moved[before, owner, each["event_id"]][node] = each["rule"]
         owners[node] = owner
