@@ -15,14 +15,14 @@ from tests.harness.workers import get_page, is_drained, running_worker
 
 
 @contextmanager
-def running_line(name: str, log: Path) -> Iterator[None]:
-    """Run a worker and the sinks of all tables on the stack of this process."""
+def running_line(name: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker and the sinks of all tables on the stack of this process, and yield the worker."""
     subprocess.run([TOUCHLINE, "migrate"], check=True, capture_output=True, timeout=60)
-    with running_worker(name, log):
+    with running_worker(name, log) as worker:
         eventually(lambda: get_page(log, "ready") == (200, "ok\n"))
         sink()
         try:
-            yield
+            yield worker
         finally:
             end_sinks()
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID, uuid4
 
 import psutil
@@ -15,30 +15,23 @@ from deploy.local.state import Stack
 from schemas.errors import RetryableError
 from schemas.records.identity import Action
 from schemas.service.connection import KafkaSettings
-from tests.harness.sinks import ask, store
+from tests.harness.running_line import running_line, wait_until_stored
+from tests.harness.sinks import ask, except_columns
 from tests.harness.stack import TOUCHLINE
-from tests.harness.waiting import eventually
-from tests.harness.workers import get_page, is_drained, make_order, publish_orders, running_worker
+from tests.harness.workers import make_order, publish_orders
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 HOUR = 3_600_000
+KEPT = 64
 START = 1_760_000_000_000
 
 
-class Line(NamedTuple):
-    """A stack with a worker."""
-
-    stack: Stack
-    worker: psutil.Process
-
-
 @pytest.fixture(scope="module")
-def line(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    subprocess.run([TOUCHLINE, "migrate"], check=True, capture_output=True, timeout=60)
-    log = tmp_path_factory.mktemp("identity") / "log"
-    with running_worker("identity", log) as process:
-        eventually(lambda: get_page(log, "ready") == (200, "ok\n"))
-        yield Line(own_stack, psutil.Process(process.pid))
+def line(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[psutil.Process]:
+    """A worker that keeps 64 touchpoints per customer, and sinks. Yields the process of the worker."""
+    os.environ["TOUCHLINE_STREAMS_KEPT_TOUCHPOINTS"] = str(KEPT)
+    with running_line("identity", tmp_path_factory.mktemp("identity") / "log") as worker:
+        yield psutil.Process(worker.pid)
 
 
 class Person:
@@ -59,8 +52,7 @@ class Person:
             order = make_order(self.number, self.run, 0, START + self.number * HOUR)
             orders.append({**order, "identifiers": [{"kind": kind, "value": value} for kind, value in identifiers]})
         publish_orders(orders)
-        eventually(is_drained)
-        store()
+        wait_until_stored()
         return [str(UUID(bytes=order["event_id"])) for order in orders]
 
 
@@ -90,7 +82,17 @@ def count_touchpoints() -> dict[str, int]:
     return {str(row["customer_id"]): row["touchpoints"] for row in rows}
 
 
-def test_split_holds_against_the_same_evidence_until_it_is_undone(line: Line) -> None:
+def read_rows(customer: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a customer in all views, without columns that depend on the run."""
+    return {
+        view: ask(
+            f"SELECT *{except_columns(view)} FROM touchline.{view} WHERE customer_id = {{id:UUID}} ORDER BY ALL", {"id": customer}
+        )
+        for view in ("touchpoints", "journeys", "satisfaction", "churn", "signals")
+    }
+
+
+def test_split_holds_against_the_same_evidence_until_it_is_undone(line: psutil.Process) -> None:
     who = Person()
     first, second = who.send((who.party, who.email), (who.contact, who.phone))
     assert customer_of(who.email) != customer_of(who.phone)
@@ -106,8 +108,7 @@ def test_split_holds_against_the_same_evidence_until_it_is_undone(line: Line) ->
 
     split = run_json("identity", "split", name(who.phone), name(who.contact), "--reason", "two people", "--who", "eve")
     assert split["is_complete"]
-    eventually(is_drained)
-    store()
+    wait_until_stored()
     ann, bob = customer_of(who.email), customer_of(who.phone)
     assert ann != bob
     assert (customer_of(who.party), customer_of(who.contact)) == (ann, bob)
@@ -124,8 +125,7 @@ def test_split_holds_against_the_same_evidence_until_it_is_undone(line: Line) ->
     assert f"identity undo {split['decision_id']}" in refused.stderr
 
     undone = run_json("identity", "undo", split["decision_id"][:8], "--reason", "one person", "--who", "eve")
-    eventually(is_drained)
-    store()
+    wait_until_stored()
     linked = run_json("identity", "show", name(who.phone))
     assert linked["customer_id"] == customer_of(who.email) == customer_of(who.party) == merged
     assert count_touchpoints()[merged] == 4
@@ -135,23 +135,45 @@ def test_split_holds_against_the_same_evidence_until_it_is_undone(line: Line) ->
     assert (again_undone.returncode, "took it back already" in again_undone.stderr) == (2, True)
 
 
-def test_join_links_customers_that_no_touchpoint_links(line: Line) -> None:
+@pytest.mark.parametrize("is_rebuilt", [False, True])
+def test_rows_after_split_and_rebuild_equal_those_before_the_merge(line: psutil.Process, *, is_rebuilt: bool) -> None:
+    """The merged customer has more touchpoints than its state keeps, so the split alone cannot restore the rows."""
+    who = Person()
+    who.send(*[(who.party, who.email)] * 50, *[(who.contact, who.phone)] * 50)
+    bob = customer_of(who.phone)
+    before = read_rows(bob)
+    who.send((who.email, who.phone))
+    assert read_rows(customer_of(who.email)) != before
+    options = ("--reason", "two people", *(("--rebuild",) if is_rebuilt else ()))
+    done = run("identity", "split", name(who.phone), name(who.contact), *options)
+    assert done.returncode == 0, done.stderr
+    wait_until_stored()
+    assert customer_of(who.phone) == bob
+    if not is_rebuilt:
+        command = f"rebuild --customer {bob}"
+        assert command in done.stderr
+        assert run(*command.split()).returncode == 0
+        wait_until_stored()
+    assert read_rows(bob) == before
+    found = ask("SELECT is_complete FROM touchline.revisions WHERE customer_id = {id:UUID}", {"id": bob})
+    assert found == [{"is_complete": 1}]
+
+
+def test_join_links_customers_that_no_touchpoint_links(line: psutil.Process) -> None:
     who = Person()
     who.send((who.party, who.email), (who.contact, who.phone))
     joined = run_json("identity", "join", name(who.party), customer_of(who.phone), "--reason", "confirmed by phone")
     assert joined["is_complete"]
-    eventually(is_drained)
-    store()
+    wait_until_stored()
     assert len({customer_of(each) for each in (who.party, who.email, who.contact, who.phone)}) == 1
     assert count_touchpoints()[customer_of(who.phone)] == 2
     assert not run_json("identity", "show", name(who.phone))["conflicts"]
     run_json("identity", "undo", joined["decision_id"], "--reason", "mistake")
-    eventually(is_drained)
-    store()
+    wait_until_stored()
     assert customer_of(who.phone) != customer_of(who.email)
 
 
-def test_evidence_counts_the_touchpoints_of_each_pair(line: Line) -> None:
+def test_evidence_counts_the_touchpoints_of_each_pair(line: psutil.Process) -> None:
     who = Person()
     events = who.send(*[(who.party, who.email)] * 3, (who.email, who.phone))
     found = {
@@ -164,23 +186,22 @@ def test_evidence_counts_the_touchpoints_of_each_pair(line: Line) -> None:
     }
 
 
-def test_decision_without_a_worker_is_stored_and_takes_effect_later(line: Line) -> None:
+def test_decision_without_a_worker_is_stored_and_takes_effect_later(line: psutil.Process) -> None:
     who = Person()
     who.send((who.party, who.email))
     one, other = (UUID(each["identifier_id"]) for each in run_json("identity", "show", name(who.email))["identifiers"])
     decision = make_decision(Action.SPLIT, [one], [other], reason="two people", who="eve")
-    line.worker.suspend()
+    line.suspend()
     try:
         with pytest.raises(RetryableError, match=r"no worker reads .*: start `touchline work`"):
             send_decisions(KafkaSettings(), [decision], wait_seconds=3)
     finally:
-        line.worker.resume()
-    eventually(is_drained)
-    store()
+        line.resume()
+    wait_until_stored()
     assert customer_of(who.party) != customer_of(who.email)
 
 
-def test_decision_names_unknown_customers_and_wrong_arguments(line: Line) -> None:
+def test_decision_names_unknown_customers_and_wrong_arguments(line: psutil.Process) -> None:
     who = Person()
     who.send((who.party, who.email), (who.contact,))
     why = ("--reason", "two people")
