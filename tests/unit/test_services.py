@@ -127,3 +127,12 @@ def test_command_outside_of_any_stack_says_which_setting_is_missing(home: Path, 
     assert done.stderr.startswith("touchline: no cluster is set: set TOUCHLINE_")
     assert done.stderr.count("\n") == 1
     assert list(home.iterdir()) == []
+
+
+def test_worker_without_secret_ends_with_the_setting_to_change(home: Path) -> None:
+    cluster = {"TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": "broker.invalid:9092"}
+    done = subprocess.run(
+        [TOUCHLINE, "work"], capture_output=True, text=True, timeout=60, cwd=home, env={**os.environ, **cluster}, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "set TOUCHLINE_IDENTITY_SECRET or TOUCHLINE_IDENTITY_SECRET_FILE" in done.stderr.splitlines()[-1]
