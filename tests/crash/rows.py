@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from schemas.errors import FatalError
+from schemas.errors import RecordError
 from schemas.wire.topics import CUSTOMER_STATE
 from streams.engine.store import OFFSET_BYTES, decode_stored_row
 from streams.signals import load_signals
@@ -45,7 +45,7 @@ def _row(customer_id: bytes, rows: dict[bytes, bytes]) -> Row:
     journeys = [journey_row(each) for each in codec.unpack_journeys(customer.states).journeys]
     try:
         kept = History(customer, lambda slot: decode_block(rows.get(block_key(customer_id, slot)))).load_touchpoints()
-    except FatalError:
+    except RecordError:
         return Row([], states, journeys, whole=False)
     moved_to = customer.route.current if customer.route is not None and customer.route.current != customer_id else None
     return Row([each.id for each in kept], states, journeys, moved_to=moved_to)
