@@ -20,7 +20,7 @@ from streams.steps.fold import StateCodec, encode_reading
 from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS
 from streams.steps.line import LATE, Folding, Line
 from streams.steps.replacement import change_route, replay_part
-from streams.steps.route import Route, read_route
+from streams.steps.route import read_route
 from streams.touchpoint import Touchpoint, decode_touchpoint, decode_touchpoints
 
 UNREADABLE = (MsgspecError, RecordError)  # errors of a state row whose bytes are no row
@@ -92,8 +92,6 @@ class _Chunk:
                 line.announce()
         elif name == "route":
             change_route(self._line_to_replace(fields["customer_id"]), read_route(fields))
-        elif name == "merge":
-            change_route(self._line_to_replace(fields["from_customer"]), Route(fields["to_customer"]))
         elif name == "history":
             replay_part(self._line_to_replace(fields["customer_id"]), fields)
         else:

@@ -14,6 +14,7 @@ from schemas.wire.codec import decode
 from schemas.wire.topics import CONNECTOR_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED, source_topic
 from sinks.clickhouse import ClickHouse
 from sinks.contract import load_tables
+from streams.steps.route import read_route
 from tests.crash.log import Committed, Entry, Log
 from tests.crash.rows import customer_rows
 from tests.harness.sinks import row_key
@@ -83,16 +84,19 @@ def _resolved(log: Log) -> set[bytes]:
 def _join(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
     customers = customer_rows(log)
     holds = {customer: set(row.ids) for customer, row in customers.items()}
-    merged = {customer for customer, row in customers.items() if row.moved_to is not None}
+    last_routes = {each.fields["customer_id"]: each for each in committed_records(work, log, RESOLVED) if each.name == "route"}
     gave: defaultdict[bytes, set[bytes]] = defaultdict(set)
     for each in log.entries[RESOLVED]:
         if each.name == "moved":
             gave[each.fields["from_customer"]] |= each.ids()
     for each in committed_records(work, log, RESOLVED):
-        if each.name == "merge":
-            done = each.fields["from_customer"] in merged
+        customer = each.fields.get("customer_id", b"")
+        if each.name == "route":
+            stored = customers[customer].route if customer in customers else None
+            done = each is not last_routes[customer] or stored == read_route(each.fields)
+        elif each.name == "history":
+            done = customer in customers and customers[customer].revision > 0
         elif each.name:
-            customer = each.fields["customer_id"]
             done = each.ids() <= holds.get(customer, set()) | gave[customer]
         else:
             done = ("join", each.origin) in letters

@@ -10,6 +10,7 @@ from streams.steps.customer import CUSTOMER_ID_BYTES, decode_block, decode_custo
 from streams.steps.fold import StateCodec
 from streams.steps.history import History
 from streams.steps.line import block_key
+from streams.steps.route import Route
 from tests.crash.log import Log
 from tests.crash.model import journey_row
 
@@ -17,14 +18,15 @@ from tests.crash.model import journey_row
 class Row(NamedTuple):
     """One customer: event ids in order, the state of each signal by definition, and the journeys that the row still holds.
 
-    `whole` is false if a block of the row is missing; the row then has no ids.
+    `whole` is false if a block of the row is missing; the row then has no ids. `revision` counts replacements of the row.
     """
 
     ids: list[bytes]
     states: dict[str, Any]
     journeys: list[tuple[Any, ...]]
     whole: bool = True
-    moved_to: bytes | None = None
+    route: Route | None = None
+    revision: int = 0
 
 
 def customer_rows(log: Log) -> dict[bytes, Row]:
@@ -47,5 +49,4 @@ def _row(customer_id: bytes, rows: dict[bytes, bytes]) -> Row:
         kept = History(customer, lambda slot: decode_block(rows.get(block_key(customer_id, slot)))).load_touchpoints()
     except RecordError:
         return Row([], states, journeys, whole=False)
-    moved_to = customer.route.current if customer.route is not None and customer.route.current != customer_id else None
-    return Row([each.id for each in kept], states, journeys, moved_to=moved_to)
+    return Row([each.id for each in kept], states, journeys, route=customer.route, revision=customer.revision)

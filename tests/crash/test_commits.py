@@ -13,6 +13,7 @@ from sinks.contract import load_tables
 from streams.engine.store import encode_stored_row
 from streams.steps.customer import Customer, encode_row
 from streams.steps.resolved import forward_to_customer
+from streams.steps.route import Route
 from streams.touchpoint import Touchpoint, decode_touchpoint, encode_touchpoint, encode_touchpoints, pack_touchpoints
 from tests.crash.commits import KEYS, Stored, find_commits_ahead
 from tests.crash.log import Committed, Log, decode_entry
@@ -32,7 +33,7 @@ ORDER = {
     "identifiers": [{"kind": "email", "value": "a@example.org"}],
     "attributes": {},
 }
-MERGE = {"from_customer": GONE, "to_customer": HERE, "rule": "test", "event_id": NEW, "at": 0}
+ROUTE = {"customer_id": GONE, "current": HERE, "shared": [], "exceptions": [], "rule": "test", "event_id": NEW, "at": 0}
 STATE = {"connector": "crash", "stream": "orders:1", "cursor": json.dumps({"rows": 2}), "last_event_at": 0, "last_success_at": 0}
 TOTALS = dict.fromkeys(("read", "published", "dead_lettered", "repeated"), 2)
 ROWS = {"orders:1": [NEW, OLD, b"not yet read"]}
@@ -79,9 +80,9 @@ def log() -> Log:
     log = Log()
     put(log, SOURCE, order(NEW), order(OLD), b"poison")
     put(log, IDENTITY_REQUESTS, order(NEW), b"poison")
-    put(log, RESOLVED, resolved(NEW, HERE), resolved(OLD, GONE), encode("merge", MERGE), moved(OLD), b"poison")
+    put(log, RESOLVED, resolved(NEW, HERE), resolved(OLD, GONE), encode("route", ROUTE), moved(OLD), b"poison")
     put(log, CUSTOMER_STATE, row(3, NEW, OLD), key=HERE)
-    put(log, CUSTOMER_STATE, row(1, OLD), encode_stored_row(2, encode_row(Customer(moved_to=HERE))), key=GONE)
+    put(log, CUSTOMER_STATE, row(1, OLD), encode_stored_row(2, encode_row(Customer(route=Route(HERE)))), key=GONE)
     put(log, CONNECTOR_STATE, encode("connector_state", {**STATE, **TOTALS}))
     put(log, DEAD_LETTERS, *(letter(*each) for each in LETTERS))
     return log

@@ -53,7 +53,7 @@ def read_results(client: ClickHouse, log: Log) -> Results:
         each.update(event_id=each["event_id"].bytes, customer_id=each["customer_id"].bytes)
     letters = client.query("SELECT stage, origin, hex(payload) FROM touchline.dead_letters").rows
     customers = client.query("SELECT customer_id, touchpoints FROM touchline.customers").rows
-    rows = {customer: row for customer, row in customer_rows(log).items() if row.moved_to is None}
+    rows = {customer: row for customer, row in customer_rows(log).items() if row.ids or not row.whole}
     totals = ("read", "published", "dead_lettered", "repeated")
     return Results(
         touchpoints=touchpoints,
