@@ -9,7 +9,8 @@ decides which of them belong to the customer. The result is the same.
 import re
 from collections.abc import Mapping
 
-CUSTOMER_VIEWS = ("touchpoints", "journey_steps", "customers", "identity_evidence")
+CUSTOMER_VIEWS = ("touchpoints", "journey_steps", "customers", "identifiers", "identities", "identity_evidence")
+FILTERED = ("touchpoints", "identifiers")
 ALL_TOUCHPOINTS = "(SELECT * FROM touchline_store.touchpoints_by_event FINAL)"
 FORMER_CUSTOMERS = """(
             SELECT UUIDToNum({customer_id:UUID})
@@ -30,7 +31,15 @@ CURRENT_OF_ALL = "LEFT ANY JOIN touchline_store.current_customers AS now"
 CURRENT_OF_ONE = """LEFT ANY JOIN (
     SELECT * FROM touchline_store.current_customers WHERE customer_id_then IN FORMER
 ) AS now""".replace("FORMER", FORMER_CUSTOMERS)
-TOUCHPOINTS_VIEW = re.compile(r"touchline\.touchpoints\b")
+MEMBERS_OF_ALL = "(SELECT * FROM touchline_store.members FINAL)"
+MEMBERS_OF_ONE = """(
+    SELECT * FROM touchline_store.members FINAL
+    WHERE toUUID(UUIDNumToString(identifier_id)) IN (
+        SELECT toUUID(UUIDNumToString(identifier_id)) FROM touchline_store.member_owners
+        WHERE customer_id = UUIDToNum({customer_id:UUID})
+    )
+)"""
+FILTERED_VIEWS = re.compile(rf"touchline\.({'|'.join(FILTERED)})\b")
 STATE_VIEWS = re.compile(r"touchline\.(satisfaction|churn|journeys)\b")
 NOT_ERASED = "stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erased_customers)"
 OF_ONE_CUSTOMER = "toUUID(UUIDNumToString(stored.customer_id)) = {customer_id:UUID}"
@@ -44,9 +53,10 @@ def make_customer_view(name: str, views: Mapping[str, str]) -> str:
     """
     columns, select, comment = _split_view(views[name])
     select = select.replace(ALL_TOUCHPOINTS, TOUCHPOINTS_OF_ONE).replace(CURRENT_OF_ALL, CURRENT_OF_ONE)
-    select = TOUCHPOINTS_VIEW.sub(r"\g<0>_of(customer_id = {customer_id:UUID})", select)
+    select = select.replace(MEMBERS_OF_ALL, MEMBERS_OF_ONE)
+    select = FILTERED_VIEWS.sub(r"\g<0>_of(customer_id = {customer_id:UUID})", select)
     select = STATE_VIEWS.sub(lambda found: f"({_split_view(views[found[1]])[1].replace(NOT_ERASED, OF_ONE_CUSTOMER)})", select)
-    if name == "touchpoints":
+    if name in FILTERED:
         select = f"SELECT * FROM\n(\n{select}\n)\nWHERE customer_id = {{customer_id:UUID}}"
     return f"CREATE OR REPLACE VIEW touchline.{name}_of\n{columns}\nAS\n{select}\nCOMMENT 'One customer: {comment}'"
 

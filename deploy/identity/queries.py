@@ -36,8 +36,9 @@ WHERE identifier_id IN {ids:Array(UUID)}
 ORDER BY at, kind, value
 """
 OF_CUSTOMER = """
-SELECT identifier_id, kind, value, customer_id, is_shared, rule, event_id, at FROM touchline.identifiers
-WHERE customer_id = {customer:UUID} AND at <= fromUnixTimestamp64Milli({at:Int64})
+SELECT identifier_id, kind, value, customer_id, is_shared, rule, event_id, at
+FROM touchline.identifiers_of(customer_id = {customer:UUID})
+WHERE at <= fromUnixTimestamp64Milli({at:Int64})
 ORDER BY at, kind, value
 """
 PAIRS = """
