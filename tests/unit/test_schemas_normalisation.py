@@ -179,7 +179,7 @@ def test_placeholders_of_a_feed_are_added_and_lifted() -> None:
         ("zoe\u0308@example.com", "zo\u00eb@example.com"),  # NFD
         ("zo\u00eb@example.com", "zo\u00eb@example.com"),  # NFC
         ("ann@B\u00fccher.example", "ann@xn--bcher-kva.example"),
-        ("ann@bu\u0308cher.example", "ann@xn--bcher-kva.example"),
+        ("ann@ko\u0308ln.example", "ann@xn--kln-sna.example"),
         ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
         ("ann@my_shop.example", "ann@my_shop.example"),
     ],
