@@ -21,7 +21,7 @@ LATE = telemetry.LATE.labels("join")
 
 
 class Folding(NamedTuple):
-    """What to fold, and the number of blocks to keep."""
+    """Signals with the codec of their states, and the number of blocks to keep."""
 
     signals: Sequence[Signal]
     codec: StateCodec
