@@ -182,7 +182,7 @@ def export_addresses() -> None:
         return
     os.environ.setdefault("TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{stack.kafka_port}")
     is_local = os.environ["TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS"] == f"127.0.0.1:{stack.kafka_port}"
-    if is_local and not os.environ.get(SECRET):
+    if is_local and not os.environ.get(SECRET) and secret_file(home()).exists():
         os.environ.setdefault(SECRET_FILE, str(secret_file(home())))
     if "TOUCHLINE_CLICKHOUSE_HOST" not in os.environ:
         os.environ["TOUCHLINE_CLICKHOUSE_HOST"] = "127.0.0.1"

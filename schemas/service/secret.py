@@ -41,7 +41,9 @@ def load_secret() -> bytes:
     if settings.secret is not None:
         return _check(settings.secret.get_secret_value(), SECRET)
     if settings.secret_file is None:
-        raise ConfigError(f"set {SECRET} or {SECRET_FILE}: the secret of this installation, the same for all workers")
+        raise ConfigError(
+            f"set {SECRET} or {SECRET_FILE} to the secret of this installation; `touchline up` makes that of a local stack"
+        )
     try:
         return _check(settings.secret_file.read_text(), f"{SECRET_FILE} ({settings.secret_file})")
     except OSError as error:

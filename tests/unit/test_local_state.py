@@ -166,6 +166,7 @@ def test_secret_of_the_stack_is_private_and_stays(tmp_path: Path) -> None:
 
 def test_secret_is_exported_with_the_kafka_of_the_local_stack_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state.write(home, stack())
+    state.make_secret(home)
     monkeypatch.setattr(os, "environ", {**os.environ, "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": "elsewhere:9092"})
     state.export_addresses()
     assert SECRET_FILE not in os.environ
@@ -176,6 +177,7 @@ def test_secret_is_exported_with_the_kafka_of_the_local_stack_only(home: Path, m
 
 def test_secret_of_the_environment_counts_before_that_of_the_stack(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state.write(home, stack())
+    state.make_secret(home)
     monkeypatch.setattr(os, "environ", {**os.environ, SECRET: "a secret of one's own"})
     state.export_addresses()
     assert SECRET_FILE not in os.environ

@@ -120,11 +120,11 @@ def _cut_extension(text: str) -> tuple[str, str]:
 def _parse_international(digits: str) -> PhoneNumber | None:
     """Return the number of country code and digits, also with a superfluous national prefix, as in `+49 (0)151`."""
     number = _parse(f"+{digits}", None)
-    if number is None or is_valid_number(number):
-        return _check_length(number)
+    if number is None:
+        return None
     metadata = PhoneMetadata.metadata_for_region(region_code_for_country_code(number.country_code or 0))
     prefix, national = metadata and metadata.national_prefix, national_significant_number(number)
-    if prefix and national.startswith(prefix):
+    if prefix and national.startswith(prefix) and not is_valid_number(number):
         bare = _parse(f"+{number.country_code}{national.removeprefix(prefix)}", None)
         return _check_length(bare) or _check_length(number)
     return _check_length(number)
@@ -160,8 +160,8 @@ def _check_length(number: PhoneNumber | None) -> PhoneNumber | None:
     """Return the number if its length is possible in its country. A number within a town has no area code and is not."""
     if number is None:
         return None
-    is_possible = is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
-    return number if is_possible and _count_digits(format_number(number, PhoneNumberFormat.E164)) >= MIN_DIGITS else None
+    is_long = len(str(number.country_code)) + len(national_significant_number(number)) >= MIN_DIGITS
+    return number if is_long and is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE else None
 
 
 def _is_mobile(number: PhoneNumber) -> bool:
