@@ -7,11 +7,13 @@ import click
 from rich.console import Console
 
 from streams.identity.compound_keys import parse_keys
+from tests.quality.adversarial import UNDECIDABLE, make_adversarial
 from tests.quality.customers import read_chain, run_chain
 from tests.quality.febrl import load_febrl
-from tests.quality.figures import Figure, show_figures, write_results
+from tests.quality.figures import Figure, show_figures, show_kinds, write_results
 from tests.quality.histories import count_differences
-from tests.quality.pairs import score
+from tests.quality.pairs import confuse, score, total
+from tests.quality.union import unite
 
 HISTORIES, ORDERS = 1_000, 3
 SEED = 12
@@ -30,6 +32,36 @@ def measure_febrl(console: Console) -> list[Figure]:
     ]
 
 
+def measure_adversarial(console: Console) -> list[Figure]:
+    """Join people who look alike, and print false merges and missed links by kind of case."""
+    keys = parse_keys("people")
+    labelled = make_adversarial(SEED)
+    customers, naive = read_chain(run_chain(labelled, keys, SEED)), unite(labelled, keys)
+    judged = [each for each in labelled if each.person]
+    kinds = confuse(judged, customers)
+    show_kinds(console, kinds, confuse(judged, naive))
+    decidable = total(each for kind, each in kinds.items() if not kind.endswith(UNDECIDABLE))
+    everyone = total(kinds.values())
+    union = score(judged, naive)
+    return [
+        Figure(
+            "adversarial_false_merges",
+            score(judged, customers).false_share,
+            f"{union.false_share:.4f} union-find",
+            0.001,
+            is_maximum=True,
+        ),
+        Figure(
+            "adversarial_false_in_cases",
+            decidable.false / decidable.judged,
+            "pairs within decidable cases",
+            0.001,
+            is_maximum=True,
+        ),
+        Figure("adversarial_missed_links", everyone.missed / everyone.same, "", 0.01, is_maximum=True),
+    ]
+
+
 def measure_ids(console: Console) -> list[Figure]:
     """Run random histories in several orders, and compare customers with their ids."""
     differences = count_differences(HISTORIES, ORDERS)
@@ -37,7 +69,11 @@ def measure_ids(console: Console) -> list[Figure]:
     return [Figure("id_differences", differences, "221 of 300 where the first identifier names a customer", 0, is_maximum=True)]
 
 
-PARTS: dict[str, Callable[[Console], list[Figure]]] = {"febrl": measure_febrl, "ids": measure_ids}
+PARTS: dict[str, Callable[[Console], list[Figure]]] = {
+    "febrl": measure_febrl,
+    "adversarial": measure_adversarial,
+    "ids": measure_ids,
+}
 
 
 @click.command()

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 
+from deploy.terminal.table import table
 from tests.quality.pairs import Confusion
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -29,26 +29,29 @@ class Figure(NamedTuple):
 
 def show_figures(console: Console, figures: Sequence[Figure]) -> None:
     """Print the table of figures."""
-    table = Table("figure", "reference", title="Quality")
-    for name in ("value", "limit", "pass"):
-        table.add_column(name, justify="right")
+    made = table("figure", ">value", ">limit", "pass", "~reference")
     for each in figures:
         sign = "at most" if each.is_maximum else "at least"
         result = "[green]yes[/]" if each.has_passed else "[red]no[/]"
-        table.add_row(each.name, each.reference, f"{each.value:.6g}", f"{sign} {each.limit:g}", result)
-    console.print(table)
+        made.add_row(each.name, f"{each.value:.6g}", f"{sign} {each.limit:g}", result, each.reference)
+    console.print(made)
 
 
 def show_kinds(console: Console, kinds: dict[str, Confusion], naive: dict[str, Confusion]) -> None:
     """Print false merges and missed links by kind of adversarial case, with the false merges of union-find."""
-    table = Table("kind of case", title="Adversarial cases: pairs of touchpoints within one case")
-    for name in ("touchpoints", "of two people", "merged", "by union-find", "of one person", "missed"):
-        table.add_column(name, justify="right")
+    made = table(
+        "pairs within one case",
+        ">two people",
+        ">merged",
+        ">union-find",
+        ">one person",
+        ">missed",
+        note="Red: false or missed pairs.",
+    )
     for kind, each in sorted(kinds.items()):
-        style = "red" if each.false or each.missed else ""
-        row = (each.touchpoints, each.judged, each.false, naive[kind].false, each.same, each.missed)
-        table.add_row(kind, *(f"{number:,}" for number in row), style=style)
-    console.print(table)
+        row = (each.judged, each.false, naive[kind].false, each.same, each.missed)
+        made.add_row(kind, *(f"{number:,}" for number in row), style="red" if each.false or each.missed else "")
+    console.print(made)
 
 
 def write_results(figures: Sequence[Figure]) -> None:

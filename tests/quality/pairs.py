@@ -9,8 +9,9 @@ from tests.quality.labelled import Labelled
 
 
 class Score(NamedTuple):
-    """Numbers of pairs: of one person, in one customer, and both."""
+    """Numbers of pairs: all, of one person, in one customer, and both."""
 
+    all: int
     true: int
     linked: int
     correct: int
@@ -24,6 +25,11 @@ class Score(NamedTuple):
         return self.correct / self.true if self.true else 1.0
 
     @property
+    def false_share(self) -> float:
+        """Pairs of two people in one customer, as a share of all pairs of two people."""
+        return (self.linked - self.correct) / (self.all - self.true)
+
+    @property
     def f1(self) -> float:
         return 2 * self.correct / (self.true + self.linked) if self.true + self.linked else 1.0
 
@@ -32,7 +38,12 @@ def score(labelled: Sequence[Labelled], customers: Mapping[bytes, Hashable]) -> 
     """Return the numbers of pairs. `customers` holds the customer of each event id."""
     people = [each.person for each in labelled]
     found = [customers[each.event_id] for each in labelled]
-    return Score(_count_pairs(people), _count_pairs(found), _count_pairs(zip(people, found, strict=True)))
+    return Score(
+        len(people) * (len(people) - 1) // 2,
+        _count_pairs(people),
+        _count_pairs(found),
+        _count_pairs(zip(people, found, strict=True)),
+    )
 
 
 def _count_pairs(labels: Iterable[Hashable]) -> int:
@@ -53,6 +64,11 @@ class Confusion(NamedTuple):
     missed: int
 
 
+def total(kinds: Iterable[Confusion]) -> Confusion:
+    """Return the sum over several kinds."""
+    return Confusion(*map(sum, zip((0,) * 5, *kinds, strict=True)))
+
+
 def confuse(labelled: Sequence[Labelled], customers: Mapping[bytes, Hashable]) -> dict[str, Confusion]:
     """Return the confusion of each kind, in the order of the kinds."""
     cases: defaultdict[tuple[str, str], list[Labelled]] = defaultdict(list)
@@ -70,7 +86,7 @@ def confuse(labelled: Sequence[Labelled], customers: Mapping[bytes, Hashable]) -
             counts[True, False] + counts[True, True],
             counts[True, False],
         )
-        found[kind] = Confusion(*map(sum, zip(found.get(kind, (0,) * 5), one, strict=True)))
+        found[kind] = total([found[kind], one]) if kind in found else one
     return found
 
 
