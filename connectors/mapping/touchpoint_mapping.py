@@ -121,10 +121,15 @@ class TouchpointMapping:
         return identifiers, refused
 
     def _read_traits(self, data: dict[str, Any], refused: list[RefusedIdentifier]) -> dict[str, str] | None:
-        """Return the traits with a value. A trait that is too long is refused; it does not reject the record."""
+        """Return the traits with a value. A trait that is no text or too long is refused; it does not reject the record."""
         traits = {}
         for name, expression in self.traits:
-            text = (_evaluate_text(expression, data, f"traits.{name}") or "").strip()
+            try:
+                text = (_evaluate_text(expression, data, f"traits.{name}") or "").strip()
+                text.encode()
+            except (RecordError, UnicodeEncodeError):
+                refused.append(RefusedIdentifier(name, "malformed"))
+                continue
             if len(text) > MAX_TRAIT_CHARACTERS:
                 refused.append(RefusedIdentifier(name, "too_long"))
             elif text:

@@ -201,6 +201,13 @@ def test_long_trait_is_refused_and_keeps_the_record() -> None:
     assert (found.traits, found.refused) == (None, (RefusedIdentifier("surname", "too_long"),))
 
 
+@pytest.mark.parametrize("value", [["Ann"], {"first": "Ann"}, "\ud800"])
+def test_trait_without_text_is_refused_and_keeps_the_record(value: object) -> None:
+    found = map_or_error(mapping(traits={"surname": "id(items)"}, attributes=None), {**DATA, "items": value})
+    assert isinstance(found, Touchpoint)
+    assert (found.traits, found.refused) == (None, (RefusedIdentifier("surname", "malformed"),))
+
+
 def test_region_programme_and_placeholders_of_the_feed_apply() -> None:
     settings = IdentifierSettings(region="DE", programme="payback", placeholders=("walk-in*",))
     how = mapping(identifiers={"phone": "mail", "loyalty": "text", "erp_party": "state"}, type="'a.b'", settings=settings)
