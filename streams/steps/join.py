@@ -115,13 +115,15 @@ class _Chunk:
         return self._line(customer_id)
 
     def _fold(self, customer_id: bytes, touchpoints: list[Touchpoint]) -> None:
-        line = self._line(customer_id)
+        line = Line(self._folding, self._rows, customer_id, self.outputs)
         if line.customer.route is not None:
             touchpoints = line.forward(touchpoints)
-        if late := line.fold(touchpoints):
+        late = line.fold(touchpoints)
+        if late:
             LATE.inc(len(late))
             line.add_lost(each.nodes for each in self._select_unknown(customer_id, late))
-        line.announce()
+        if line.customer.lost:
+            line.announce()
 
     def _select_unknown(self, customer_id: bytes, late: list[Touchpoint]) -> list[Touchpoint]:
         """Leave out the touchpoints of a repeated chunk, which the row already contains.

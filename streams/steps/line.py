@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from schemas.service import telemetry
 from schemas.wire.codec import encode
@@ -31,13 +31,16 @@ class Folding(NamedTuple):
 class Line:
     """Rows of one customer. Each method appends its records to `outputs` and puts the changed rows into `rows`."""
 
+    __slots__ = ("_folding", "_outputs", "_revision", "_rows", "_was_complete", "customer", "customer_id")
+
     def __init__(self, folding: Folding, rows: Rows, customer_id: bytes, outputs: list[Output]) -> None:
         self.customer_id = customer_id
-        self.customer: Customer = rows.get(customer_id, decode_customer)
+        self.customer = customer = cast(Customer, rows.get(customer_id, decode_customer))
         self._folding = folding
         self._rows = rows
         self._outputs = outputs
-        self._announced = self.customer.revision, self.customer.is_complete()
+        self._revision = customer.revision
+        self._was_complete = not customer.lost and customer.replayed is None
 
     def load_block(self, slot: int) -> Block:
         """Return the block in a slot."""
@@ -54,9 +57,9 @@ class Line:
         new, late = history.select_new(arrived)
         if new:
             signals, codec, max_blocks = self._folding
-            result = fold(signals, codec, self.customer_id, history, new, max_blocks, is_atomic=is_atomic)
-            self._outputs += result.outputs
-            self.put(result.blocks)
+            outputs, blocks = fold(signals, codec, self.customer_id, history, new, max_blocks, is_atomic=is_atomic)
+            self._outputs += outputs
+            self.put(blocks)
         return late
 
     def forget_surplus(self) -> None:
@@ -122,16 +125,16 @@ class Line:
     def announce(self, *, always: bool = False) -> None:
         """Publish the `customer` record if the revision has changed, or whether the row is complete."""
         customer = self.customer
-        found = customer.revision, customer.is_complete()
-        if found == self._announced and not always:
+        is_complete = customer.is_complete()
+        if (customer.revision, is_complete) == (self._revision, self._was_complete) and not always:
             return
-        if customer.lost and self._announced[1]:
+        if customer.lost and self._was_complete:
             telemetry.INCOMPLETE.inc()
-        self._announced = found
+        self._revision, self._was_complete = customer.revision, is_complete
         fields = {
             "customer_id": self.customer_id,
             "revision": customer.revision,
-            "is_complete": found[1],
+            "is_complete": is_complete,
             "touchpoints": customer.folded,
             "at": customer.newest[0] if customer.newest else 0,
         }
