@@ -14,7 +14,7 @@ AS
 SELECT
     identifier_id,
     kind,
-    if(kind IN ('email', 'phone', 'loyalty'), '', extract(value, '^[^/]*/')) AS system,
+    if(kind = 'email', '', extract(value, '^[^/]*/')) AS system,
     substring(value, length(system) + 1) AS own,
     if(
         kind = 'email',

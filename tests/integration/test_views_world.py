@@ -175,7 +175,7 @@ def mask(kind: str, value: str) -> str:
     if kind == "email":
         name, _, domain = value.partition("@")
         return f"{name[0]}***@{domain[0]}***.{domain.rpartition('.')[2]}"
-    system, slash, own = ("", "", value) if kind in ("phone", "loyalty") else value.partition("/")
+    system, slash, own = value.partition("/") if "/" in value else ("", "", value)
     return f"{system}{slash}***{own[-2:] if len(own) > 5 else ''}"
 
 

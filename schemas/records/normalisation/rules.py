@@ -70,7 +70,7 @@ def identify(system: str, values: Mapping[str, str | None], rules: IdentifierRul
     return Identified(list(found.values()), refused)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def normalise(kind: str, raw: str, rules: IdentifierRules = NO_RULES) -> tuple[Normal, ...]:
     """Return the normal spellings of a value: one, or each number of a text with several phone numbers. Raises RefusedError."""
     if len(raw) > MAX_RAW_CHARACTERS:
