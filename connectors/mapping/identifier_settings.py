@@ -1,4 +1,4 @@
-"""Settings of the identifiers of a feed: they stand next to `system`, with the same names in every connector."""
+"""Settings that stand next to `system`, with the same names in every connector: country, programme, placeholders, trust."""
 
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ Placeholder = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class IdentifierSettings(BaseModel):
-    """How a feed's identifiers are read."""
+    """Settings of the identifiers of a feed."""
 
     region: Region | None = Field(
         default=None,

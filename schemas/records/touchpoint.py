@@ -73,7 +73,7 @@ class Touchpoint(BaseModel):
         return self._refused
 
     def set_refused(self, refused: Iterable[RefusedIdentifier]) -> Self:
-        """Keep what was refused and return this touchpoint."""
+        """Set the refused values of the record and return this touchpoint."""
         self._refused = tuple(refused)
         return self
 

@@ -157,7 +157,9 @@ def test_real_value_is_no_placeholder(kind: str, value: str) -> None:
 
 
 def test_placeholders_of_a_feed_are_added_and_lifted() -> None:
-    own = ("walk-in*", "*@till.shop.example", "!999999", "!noreply@shop.example")
+    own = ("walk-in*", "*@till.shop.example", "[none given]", "!999999", "!noreply@shop.example")
+    assert reason("erp_party", "[None given]", placeholders=own) == "placeholder"
+    assert normal("erp_party", "n", placeholders=own) == ["~n"]
     assert reason("erp_party", "Walk-In customer", placeholders=own) == "placeholder"
     assert reason("email", "pos7@till.shop.example", placeholders=own) == "placeholder"
     assert normal("erp_party", "999999", placeholders=own) == ["~999999"]

@@ -6,7 +6,6 @@ people use them.
 
 import re
 from collections.abc import Sequence
-from fnmatch import translate
 from functools import cache
 
 from schemas.records.normalisation.text import clean_text
@@ -82,4 +81,4 @@ def _compile(own: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def _join(texts: list[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(translate, texts)) or r"(?!)")
+    return re.compile("|".join(re.escape(each).replace(r"\*", ".*") for each in texts) or r"(?!)")

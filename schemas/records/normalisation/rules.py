@@ -34,7 +34,7 @@ class Normal(NamedTuple):
 
 
 class Identified(NamedTuple):
-    """Identifiers of a record, and what was refused of it."""
+    """Identifiers of a record, and its refused values."""
 
     identifiers: list[Identifier]
     refused: list[RefusedIdentifier]
