@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from schemas.records.identity import Decision
 
 NOT_APPLIED = 1
+PROBABILITY = click.FloatRange(0.5, 1)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -199,6 +200,53 @@ def undo(*, decision_id: str, **options: Any) -> None:
     if not mode.as_json:
         show_undo(console(), made)
     apply(decision, identifiers, mode, {"undoes": made})
+
+
+@command.command()
+@click.option("--minimum", default=0.9, show_default=True, type=PROBABILITY, help="List pairs with at least this probability.")
+@click.option("--apply", "threshold", type=PROBABILITY, help="Join pairs with at least this probability, without a question.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1), help="List or ask about at most N pairs.")
+@click.option("--reason", metavar="TEXT", default="review of traits", show_default=True, help="Reason, kept with each decision.")
+@click.option("--who", metavar="NAME", help="Person who decides. Default: your user name.")
+@click.option("--dry-run", is_flag=True, help="List the pairs and decide nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per pair.")
+def review(
+    *, minimum: float, threshold: float | None, limit: int, reason: str, who: str | None, dry_run: bool, as_json: bool
+) -> None:
+    """Find customers that are probably one person.
+
+    Splink compares the traits of all customers, such as name, birth date and address, and learns from the records which of them
+    count. Each pair of customers is printed with its evidence. On a terminal, the command then asks about each pair. A confirmed
+    pair becomes a decision. `touchline identity undo` takes it back. Pairs that a split keeps apart are left out.
+
+    The command needs the extra `review`. Its output is customer data: do not paste it anywhere.
+
+    Exit codes: 0 done; 1 Kafka or ClickHouse is away, or no worker runs; 2 an option is wrong, or the traits do not suffice.
+
+    Example: touchline identity review --apply 0.99 --dry-run
+    """
+    from deploy.identity.plan import check_reason
+    from deploy.identity.review.output import show_proposals, to_object
+    from deploy.identity.review.proposals import choose
+    from deploy.identity.review.run import confirm, find_proposals, join_customers
+    from deploy.services import name_services
+    from deploy.terminal.console import console
+
+    reason = check_reason(reason)
+    asks = threshold is None and not dry_run and not as_json and sys.stdin.isatty()
+    name_services("identity", kafka=asks or (threshold is not None and not dry_run), clickhouse=True)
+    found = find_proposals(minimum if threshold is None else min(minimum, threshold))
+    listed = choose(found, minimum)[:limit]
+    if asks:
+        join_customers(confirm(console(), listed), reason=reason, who=who)
+        return
+    if as_json:
+        for each in listed:
+            _print_json(to_object(each))
+    else:
+        show_proposals(console(), listed, len(choose(found, minimum)))
+    if threshold is not None and not dry_run:
+        join_customers(choose(found, threshold), reason=reason, who=who)
 
 
 def name_identity_services(mode: Mode | None = None) -> None:

@@ -12,11 +12,12 @@ from deploy.terminal.table import table
 from deploy.terminal.text import format_count, printable
 
 
-def show_proposals(on: Console, proposals: Sequence[Proposal]) -> None:
-    """Print every proposal with its evidence."""
+def show_proposals(on: Console, proposals: Sequence[Proposal], total: int) -> None:
+    """Print proposals with their evidence, and the number of all."""
     for each in proposals:
         show_proposal(on, each)
-    print_line(on, f"{format_count(len(proposals), 'pair')} of customers may be one person.")
+    rest = f", the first {len(proposals):,} are listed" if len(proposals) < total else ""
+    print_line(on, f"{format_count(total, 'pair')} of customers may be one person{rest}.")
 
 
 def show_proposal(on: Console, proposal: Proposal) -> None:

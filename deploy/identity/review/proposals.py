@@ -1,6 +1,6 @@
 """Proposals of a review: pairs of customers that are probably one person, and the decisions that join them. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,15 +19,20 @@ class Proposal(NamedTuple):
     agreements: list[Agreement]
 
 
-def make_proposals(records: Sequence[Record], matches: Iterable[Match]) -> list[Proposal]:
+def make_proposals(
+    records: Sequence[Record], matches: Iterable[Match], apart: Collection[frozenset[UUID]] = ()
+) -> list[Proposal]:
     """Return one proposal for each pair of customers, the most probable first.
 
-    A pair is left out that follows from more probable ones: with A and B, and B and C, also A and C are joined.
+    Two kinds of pairs are left out: those in `apart`, and those that follow from more probable ones. With A and B, and B and C,
+    also A and C are joined.
     """
     best: dict[tuple[UUID, UUID], Proposal] = {}
     for match in matches:
         one, other = sorted((records[match.left], records[match.right]), key=lambda record: record.customer_id)
         key = one.customer_id, other.customer_id
+        if frozenset(key) in apart:
+            continue
         if key not in best or match.probability > best[key].probability:
             best[key] = Proposal(one, other, match.probability, match.agreements)
     return list(_keep_needed(best[key] for key in sorted(best, key=lambda key: (-best[key].probability, key))))

@@ -24,6 +24,18 @@ ORDER BY customer_id, newest
 LIMIT {limit:UInt64}
 """
 
+SPLITS = """
+SELECT DISTINCT one.customer_id, other.customer_id
+FROM
+(
+    SELECT arrayJoin(arrayFlatten(arrayMap(left -> arrayMap(right -> (left, right), right_ids), left_ids))) AS pair
+    FROM touchline.identity_decisions
+    WHERE action = 'split' AND undone_by IS NULL
+) AS splits
+INNER JOIN touchline.identifiers AS one ON one.identifier_id = splits.pair.1
+INNER JOIN touchline.identifiers AS other ON other.identifier_id = splits.pair.2
+"""
+
 
 class Record(NamedTuple):
     """Distinct traits of one customer. `event_id` is the newest touchpoint with them."""
@@ -41,6 +53,11 @@ def read_records(client: ClickHouse) -> list[Record]:
     if len(records) > MAX_RECORDS:
         raise ConfigError(f"more than {MAX_RECORDS:,} records with traits: a review compares at most so many")
     return records
+
+
+def read_splits(client: ClickHouse) -> set[frozenset[UUID]]:
+    """Return the pairs of customers that a split keeps apart."""
+    return {frozenset(row) for row in client.query(SPLITS).rows}
 
 
 def choose_traits(traits: Mapping[str, str], identifiers: Iterable[tuple[str, str]]) -> dict[str, str]:
