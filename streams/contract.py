@@ -15,13 +15,14 @@ class StateError(FatalError):
 
 
 class Record(NamedTuple):
-    """One decoded record of a chunk: schema name, fields, bytes, position in the chunk (from 0), Kafka offset."""
+    """One decoded record of a chunk: schema name, fields, bytes, position in the chunk (from 0), Kafka offset and time (ms)."""
 
     name: str
     fields: Fields
     value: bytes
     position: int
     offset: int
+    timestamp: int = 0
 
 
 class Output(NamedTuple):

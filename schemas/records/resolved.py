@@ -87,8 +87,8 @@ class CustomerRevision(BaseModel):
     """Revision of a customer's rows. Topic `touchline.customers`, key: customer id bytes.
 
     Rows whose version is below `revision` * 2**40 were replaced. With `is_complete` false, the customer has touchpoints that its
-    journeys and signals do not include, and needs a rebuild. `touchpoints` is the number of folded touchpoints. `at` is the time
-    of the newest one, or 1970. The last record of a customer in the topic counts.
+    journeys and signals do not include, and needs a rebuild. `touchpoints` is the number of folded touchpoints. `at` is the Kafka
+    time of the record that caused the change. The last record of a customer in the topic counts.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -4,7 +4,7 @@ CREATE OR REPLACE VIEW touchline.revisions
     revision UInt64 COMMENT 'number of times that its journeys and readings were replaced',
     is_complete UInt8 COMMENT '1: journeys and readings include all touchpoints; 0: the customer needs touchline rebuild',
     touchpoints UInt64 COMMENT 'number of touchpoints in its journeys and readings at that time',
-    at DateTime64(3, 'UTC') COMMENT 'time of the newest touchpoint at the last replacement or change of is_complete, UTC'
+    at DateTime64(3, 'UTC') COMMENT 'time of the last replacement or change of is_complete, UTC'
 )
 AS
 SELECT toUUID(UUIDNumToString(stored.customer_id)) AS customer_id, revision, is_complete, touchpoints, at

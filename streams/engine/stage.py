@@ -189,7 +189,7 @@ class Stage:
         for position, raw in enumerate(chunk):
             try:
                 name, fields = decode(raw.value)
-                records.append(Record(name, fields, raw.value, position, raw.offset))
+                records.append(Record(name, fields, raw.value, position, raw.offset, raw.timestamp))
             except RecordError as error:
                 refusals.append((Record("", {}, raw.value or b"", position, raw.offset), error))
         return records

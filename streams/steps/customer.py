@@ -39,6 +39,7 @@ class Customer(msgspec.Struct, array_like=True):
     - `revision`: number of times that the row was emptied. Published rows of an earlier revision are no longer valid.
     - `lost`: the nodes of the touchpoints that belong to the customer but are not folded. The customer then needs a rebuild.
     - `forgotten_nodes`: the nodes of the folded touchpoints that are no longer kept.
+    - `replaced_at`: Kafka time of the record that last emptied the row or continued its rebuild, in milliseconds.
     - `replayed`: order key of the newest touchpoint of the `history` records, from the first of them to the last.
     """
 
@@ -55,6 +56,7 @@ class Customer(msgspec.Struct, array_like=True):
     lost: list[bytes] = []
     forgotten_nodes: list[bytes] = []
     replayed: OrderKey | None = None
+    replaced_at: int = 0
 
     def version(self) -> int:
         """Return the version of published rows: it rises with each touchpoint, and above all earlier ones with each revision."""

@@ -49,7 +49,7 @@ class Join:
                 chunk.arrived[record.fields["customer_id"]].append(decode_touchpoint(record.fields["seen"]))
             elif record.name == "tick":
                 chunk.outputs += self._tick(rows, record.fields)
-            elif not chunk.apply(record.name, record.fields):
+            elif not chunk.apply(record):
                 refuse(record, unexpected_schema(record, self.name))
         chunk.fold_arrived()
         return chunk.outputs
@@ -62,9 +62,16 @@ class Join:
                     yield from self._read_silence(key, decode_customer(value), tick)
 
     def _read_silence(self, customer_id: bytes, customer: Customer, tick: Fields) -> Iterator[Output]:
+        """Read each signal. A tick soon after a replacement reads as the first one, because earlier readings are hidden.
+
+        The order of a tick and a replacement is not known. Replacements of the last two intervals therefore count.
+        """
+        since = tick["since"]
+        if since is not None and customer.replaced_at >= 2 * since - tick["at"]:
+            since = None
         for signal in self._signals:
             state = self._codec.unpack_state(customer.states, signal.definition)
-            reading = None if state is None else signal.read(state, tick["at"], None, tick["since"])
+            reading = None if state is None else signal.read(state, tick["at"], None, since)
             if reading is not None:
                 key = f"at/{tick['at']}"
                 value = encode_reading(signal, customer_id, key, tick["at"], None, customer.version(), reading)
@@ -82,18 +89,19 @@ class _Chunk:
         self._rows = rows
         self._replaced: set[bytes] = set()
 
-    def apply(self, name: str, fields: Fields) -> bool:
+    def apply(self, record: Record) -> bool:
         """Apply a record other than `resolved`. Return false for an unknown one."""
+        name, fields = record.name, record.fields
         if name == "moved":
             self.arrived[fields["customer_id"]].extend(decode_touchpoints(fields["touchpoints"]))
             if fields["lost"]:
-                line = self._line(fields["customer_id"])
+                line = self._line(record)
                 line.add_lost(line.forward_lost(fields["lost"]))
                 line.announce()
         elif name == "route":
-            change_route(self._line_to_replace(fields["customer_id"]), read_route(fields))
+            change_route(self._line_to_replace(record), read_route(fields))
         elif name == "history":
-            replay_part(self._line_to_replace(fields["customer_id"]), fields)
+            replay_part(self._line_to_replace(record), fields)
         else:
             return False
         return True
@@ -105,17 +113,18 @@ class _Chunk:
             self._fold(customer_id, touchpoints)
         self.arrived.clear()
 
-    def _line(self, customer_id: bytes) -> Line:
-        return Line(self._folding, self._rows, customer_id, self.outputs)
+    def _line(self, record: Record) -> Line:
+        return Line(self._folding, self._rows, record.fields["customer_id"], self.outputs, record.timestamp)
 
-    def _line_to_replace(self, customer_id: bytes) -> Line:
-        """Return the line of a customer after its arrived touchpoints were folded."""
+    def _line_to_replace(self, record: Record) -> Line:
+        """Return the line of a record's customer after the customer's arrived touchpoints were folded."""
+        customer_id = record.fields["customer_id"]
         self._fold(customer_id, self.arrived.pop(customer_id, []))
         self._replaced.add(customer_id)
-        return self._line(customer_id)
+        return self._line(record)
 
     def _fold(self, customer_id: bytes, touchpoints: list[Touchpoint]) -> None:
-        line = Line(self._folding, self._rows, customer_id, self.outputs)
+        line = Line(self._folding, self._rows, customer_id, self.outputs, self._records[-1].timestamp)
         if line.customer.route is not None:
             touchpoints = line.forward(touchpoints)
         late = line.fold(touchpoints)

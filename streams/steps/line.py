@@ -31,9 +31,11 @@ class Folding(NamedTuple):
 class Line:
     """Rows of one customer. Each method appends its records to `outputs` and puts the changed rows into `rows`."""
 
-    __slots__ = ("_folding", "_outputs", "_revision", "_rows", "_was_complete", "customer", "customer_id")
+    __slots__ = ("_folding", "_outputs", "_revision", "_rows", "_was_complete", "at", "customer", "customer_id")
 
-    def __init__(self, folding: Folding, rows: Rows, customer_id: bytes, outputs: list[Output]) -> None:
+    def __init__(self, folding: Folding, rows: Rows, customer_id: bytes, outputs: list[Output], at: int) -> None:
+        """`at` is the Kafka time of the change, in milliseconds since 1970."""
+        self.at = at
         self.customer_id = customer_id
         self.customer = customer = cast(Customer, rows.get(customer_id, decode_customer))
         self._folding = folding
@@ -136,7 +138,7 @@ class Line:
             "revision": customer.revision,
             "is_complete": is_complete,
             "touchpoints": customer.folded,
-            "at": customer.newest[0] if customer.newest else 0,
+            "at": self.at,
         }
         value = encode("customer", fields)
         self._outputs.append(Output(CUSTOMERS, customer_partition(self.customer_id), self.customer_id, value))

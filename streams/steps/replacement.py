@@ -31,7 +31,9 @@ def change_route(line: Line, route: Route | None) -> None:
     lost = add_lost(before.lost, before.forgotten_nodes) if is_changed else before.lost
     lost = line.forward_lost(lost)
     if is_changed:
-        line.replace(Customer(route=route, revision=before.revision + 1, lost=lost, replayed=before.replayed))
+        line.replace(
+            Customer(route=route, revision=before.revision + 1, lost=lost, replayed=before.replayed, replaced_at=line.at)
+        )
         line.fold(staying, is_atomic=True)
     else:
         before.lost = lost
@@ -60,6 +62,7 @@ def replay_part(line: Line, fields: Fields) -> None:
     if replayed is not None:
         newest = max(map(Touchpoint.order_key, decode_touchpoints(fields["touchpoints"])), default=replayed)
         customer.replayed = None if fields["is_last"] else max(replayed, newest)
+        customer.replaced_at = line.at
     late = line.fold(arrived, is_atomic=True)
     line.forget_surplus()
     if replayed is not None:

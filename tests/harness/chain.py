@@ -34,7 +34,7 @@ def read_kept(customer_id: bytes, rows: Mapping[bytes, bytes]) -> list[Touchpoin
 
 def _without_revision(row: bytes) -> bytes:
     customer = decode_customer(row)
-    customer.route, customer.revision = None, 0
+    customer.route, customer.revision, customer.replaced_at = None, 0, 0
     return encode_row(customer)
 
 

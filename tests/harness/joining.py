@@ -51,7 +51,7 @@ class Joining:
         self.committed: defaultdict[int, int] = defaultdict(int)
         self.stores: defaultdict[int, Store] = defaultdict(dict)
         self.published: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-        self.bounces = 0
+        self.now = 0
 
     def send(self, name: str, fields: dict[str, Any]) -> None:
         self.log[customer_partition(fields["customer_id"])].append(encode(name, fields))
@@ -87,7 +87,7 @@ class Joining:
         chunk = self.log[at][begin : begin + self.chance.randint(1, self.max_chunk)]
         self.position[at] += len(chunk)
         rows = Rows(lambda keys: [store.get(key) for key in keys])
-        records = [Record(*decode(value), value, number, begin + number) for number, value in enumerate(chunk)]
+        records = [Record(*decode(value), value, number, begin + number, self.now) for number, value in enumerate(chunk)]
         self._publish(self.step.process(records, rows, self._refuse))
         changes = list(rows.changes())
         if self.crashes and self.chance.random() < 0.2:
@@ -101,13 +101,21 @@ class Joining:
             if row:
                 store[key] = (begin + len(chunk) - 1, row)
 
+    def tick(self, at: int, since: int | None) -> list[dict[str, Any]]:
+        """Return the readings of a tick."""
+        record = Record("tick", {"at": at, "since": since}, b"", 0, 0)
+        found: list[dict[str, Any]] = []
+        for store in self.stores.values():
+            rows = Rows(lambda keys: [], lambda rows=store: ((key, row) for key, (_, row) in rows.items()))  # type: ignore[misc]
+            found += [decode(output.value)[1] for output in self.step.process([record], rows, self._refuse)]
+        return found
+
     def _refuse(self, record: Record, error: Exception) -> None:
         raise AssertionError(error)
 
     def _publish(self, outputs: Iterable[Output]) -> None:
         for output in outputs:
             if output.topic == RESOLVED:
-                self.bounces += 1
                 self.log[output.partition].append(output.value)
             else:
                 self.published[output.topic].append(decode(output.value)[1])
@@ -124,7 +132,7 @@ class Joining:
                 row = value
                 if len(key) == CUSTOMER_ID_BYTES:
                     customer = decode_customer(value)
-                    customer.route, customer.revision = None, 0
+                    customer.route, customer.revision, customer.replaced_at = None, 0, 0
                     row = encode_row(customer)
                 if row != encode_row(Customer()):
                     found.setdefault(key[:CUSTOMER_ID_BYTES], []).append((key, row))

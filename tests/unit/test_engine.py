@@ -28,7 +28,7 @@ from streams.steps.link import Link
 
 
 def record(value: bytes | None, offset: int = 0, headers: Headers = ()) -> Any:
-    return SimpleNamespace(key=b"k", value=value, topic="touchline.erp", partition=3, offset=offset, headers=headers)
+    return SimpleNamespace(key=b"k", value=value, topic="touchline.erp", partition=3, offset=offset, timestamp=0, headers=headers)
 
 
 @given(st.lists(st.booleans(), max_size=30), st.randoms(use_true_random=False))

@@ -304,11 +304,27 @@ def test_route_during_a_rebuild_leaves_the_rebuild_in_progress() -> None:
     joining.send_part(A, own[300:], is_first=False, is_last=True, keep_existing=True)
     joining.run()
     assert joining.announced()[A] == {
-        "customer_id": A, "revision": 2, "is_complete": False, "touchpoints": joining.row(A).folded, "at": own[-1].at,
+        "customer_id": A, "revision": 2, "is_complete": False, "touchpoints": joining.row(A).folded, "at": 0,
     }  # fmt: skip
     joining.rebuild(A, own, size=100, keep_existing=True)
     joining.run()
     assert_equal(joining, fold_directly({A: own, B: other}, 32))
+
+
+def test_tick_after_a_replacement_reads_a_silent_customer_as_the_first_tick_does() -> None:
+    touchpoints = [Touchpoint(START, b"t" * 16, "erp", "order.placed", "web")]
+    joining, day = joined(touchpoints), START + 100 * DAY
+    first = joining.tick(day, None)
+    assert len(first) == 1
+    assert joining.tick(day, day - 1) == [], "the risk is within the same hundredth"
+    joining.now = day - 10
+    joining.rebuild(A, touchpoints, size=10, keep_existing=False)
+    joining.run()
+    (again,) = joining.tick(day, day - 5)
+    assert {**again, "version": 0} == {**first[0], "version": 0}
+    assert again["version"] == joining.row(A).version() > first[0]["version"]
+    assert joining.tick(day + 15, day + 10) == []
+    assert joining.announced()[A]["at"] == day - 10
 
 
 def test_rebuild_without_touchpoints_empties_the_row() -> None:
