@@ -74,7 +74,7 @@ def show_result(on: Console, decision: Decision, result: Result, texts: Mapping[
     for customer, identifiers in sorted(by_customer.items()):
         made.add_row(str(customer), printable("\n".join(sorted(identifiers))))
     on.print(made)
-    print_line(on, f"Decision {decision.decision_id}: {decision.action}")
+    print_line(on, f"Decision {decision.decision_id}: {decision.action}. The views show it once the sinks have stored it.")
     if decision.action in ("split", "join"):
         print_line(on, f"Take it back: {command(f'identity undo {decision.decision_id} --reason TEXT')}")
 
