@@ -154,7 +154,8 @@ def split(*, identifiers: tuple[str, ...], rebuild: bool, **options: Any) -> Non
 def join(*, one: str, other: str, **options: Any) -> None:
     """Join two customers that are one person.
 
-    The limits on identifiers of a kind still hold: a join beyond a limit links nothing, and the command prints the reason.
+    A join may exceed the limits on identifiers of a kind. It links nothing if an identifier is shared by too many people, if a
+    split keeps the customers apart, or if both have more than 512 identifiers together.
 
     Exit codes: 0 the join took effect; 1 it did not, or Kafka or ClickHouse is away; 2 an argument is wrong.
 
