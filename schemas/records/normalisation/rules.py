@@ -49,28 +49,36 @@ def identify(system: str, values: Mapping[str, str | None], rules: IdentifierRul
     A missing or blank value is neither usable nor refused.
     """
     found: dict[tuple[str, str], Identifier] = {}
-    refused = []
+    refused: list[RefusedIdentifier] = []
     for name, raw in values.items():
+        if not raw or raw.isspace():
+            continue
         kind, _, owner = name.partition("@")
-        if raw is None or not raw.strip():
+        usable = _identify_value(kind, raw, owner or (kind == "loyalty" and rules.programme) or system, rules)
+        if isinstance(usable, RefusedIdentifier):
+            refused.append(usable)
             continue
-        try:
-            normals = normalise(kind, raw, rules)
-        except RefusedError as error:
-            refused.append(RefusedIdentifier(kind, error.reason))
-            continue
-        scope = owner or (kind == "loyalty" and rules.programme) or system
-        for value, is_global in normals:
-            scoped = value if is_global else f"{scope}/{value}"
-            if len(scoped) > MAX_VALUE_CHARACTERS:
-                refused.append(RefusedIdentifier(kind, "too_long"))
-                continue
-            own = None if raw == value else raw
-            found.setdefault((kind, scoped), Identifier(kind=kind, value=scoped, raw=own, rules=RULES_VERSION))
+        for each in usable:
+            found.setdefault((kind, each.value), each)
     return Identified(list(found.values()), refused)
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
+def _identify_value(kind: str, raw: str, scope: str, rules: IdentifierRules) -> tuple[Identifier, ...] | RefusedIdentifier:
+    """Return the identifiers of one value. A customer's records often follow each other, and placeholders repeat."""
+    try:
+        normals = normalise(kind, raw, rules)
+    except RefusedError as error:
+        return RefusedIdentifier(kind, error.reason)
+    scoped = [value if is_global else f"{scope}/{value}" for value, is_global in normals]
+    if any(len(each) > MAX_VALUE_CHARACTERS for each in scoped):
+        return RefusedIdentifier(kind, "too_long")
+    spellings = [None if raw == value else raw for value, _ in normals]
+    return tuple(
+        Identifier(kind=kind, value=value, raw=own, rules=RULES_VERSION) for value, own in zip(scoped, spellings, strict=True)
+    )
+
+
 def normalise(kind: str, raw: str, rules: IdentifierRules = NO_RULES) -> tuple[Normal, ...]:
     """Return the normal spellings of a value: one, or each number of a text with several phone numbers. Raises RefusedError."""
     if len(raw) > MAX_RAW_CHARACTERS:
