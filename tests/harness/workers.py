@@ -50,6 +50,15 @@ def publish_orders(orders: Iterable[Mapping[str, Any]]) -> None:
     asyncio.run(_publish([Output(ERP, crc32(key) % PARTITIONS[ERP], key, value) for key, value in keyed]))
 
 
+def publish_touchpoints(touchpoints: Iterable[Mapping[str, Any]]) -> None:
+    """Publish touchpoints of any source and wait until Kafka has all of them. They spread over the partitions by event id."""
+    outputs = []
+    for fields in touchpoints:
+        topic, key = source_topic(fields["source"]), fields["event_id"]
+        outputs.append(Output(topic, crc32(key) % PARTITIONS[topic], key, encode(fields["source"], dict(fields))))
+    asyncio.run(_publish(outputs))
+
+
 async def _publish(outputs: list[Output]) -> None:
     producer = await Producer.open(KafkaSettings())
     try:

@@ -1,7 +1,9 @@
 """`make quality`: join people with a known truth, print a table and write `tests/quality/results.json`."""
 
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -13,7 +15,7 @@ from tests.quality.febrl import load_febrl
 from tests.quality.figures import Figure, show_figures, show_kinds, write_results
 from tests.quality.histories import count_differences
 from tests.quality.pairs import confuse, score, total
-from tests.quality.review import apply, review
+from tests.quality.real_line import join_touchpoints, quality_line, read_customers, review_customers
 from tests.quality.union import unite
 
 HISTORIES, ORDERS = 1_000, 3
@@ -21,20 +23,16 @@ SEED = 12
 
 
 def measure_febrl(console: Console) -> list[Figure]:
-    """Join FEBRL dataset 3 in random order by the pure steps, then apply a review."""
+    """Join FEBRL dataset 3 in random order on the real line, then apply a review."""
     labelled = load_febrl(3, seed=SEED)
-    chain = run_chain(labelled, parse_keys("people"), SEED)
-    customers = read_chain(chain)
-    found = score(labelled, customers)
+    with tempfile.TemporaryDirectory() as folder, quality_line(Path(folder)):
+        found = score(labelled, join_touchpoints(labelled))
+        proposals = review_customers()
+        reviewed = score(labelled, read_customers())
     console.print(
         f"{len(labelled):,} records, {found.true:,} pairs of one person: {found.linked:,} joined, {found.correct:,} right"
     )
-    proposals = review(labelled, customers)
-    apply(chain, proposals)
-    reviewed = score(labelled, read_chain(chain))
-    console.print(
-        f"{len(proposals)} pairs of customers joined by a review: {reviewed.linked:,} joined, {reviewed.correct:,} right"
-    )
+    console.print(f"{proposals} pairs of customers joined by a review: {reviewed.linked:,} joined, {reviewed.correct:,} right")
     return [
         Figure("febrl3_f1", found.f1, "0.923 national id alone, 0.987 with four keys", 0.990),
         Figure("febrl3_precision", found.precision, "1.000 national id alone", 0.999),
