@@ -1,6 +1,6 @@
 """Journeys as a fold over a customer's touchpoints in event-time order. The id of a journey is that of its first touchpoint."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -69,14 +69,20 @@ def _extend(journey: Journey, touchpoint: Touchpoint) -> None:
         journey.status, journey.outcome = "closed", OUTCOME_OF_CLOSING_TYPE[touchpoint.type]
 
 
-def find_starts(before: State, touchpoints: Iterable[Touchpoint]) -> Iterator[Touchpoint]:
-    """Yield the touchpoints at which `fold` begins a journey after the state `before`."""
-    last = before.journeys[-1] if before.journeys else None
-    last_at = last.last_at if last is not None and last.status == "open" else None
-    for each in touchpoints:
-        if last_at is None or each.at - last_at > SILENCE_MS:
-            yield each
-        last_at = None if each.type in OUTCOME_OF_CLOSING_TYPE else each.at
+def find_open_end(state: State) -> int | None:
+    """Return the time of the last touchpoint of the open journey, or None without an open journey."""
+    last = state.journeys[-1] if state.journeys else None
+    return last.last_at if last is not None and last.status == "open" else None
+
+
+def find_open_end_after(touchpoint: Touchpoint) -> int | None:
+    """Return the same for the journey that a touchpoint has just extended."""
+    return None if touchpoint.type in OUTCOME_OF_CLOSING_TYPE else touchpoint.at
+
+
+def begins_journey(touchpoint: Touchpoint, open_end: int | None) -> bool:
+    """Return whether `fold` begins a journey at a touchpoint that follows an open journey with this end."""
+    return open_end is None or touchpoint.at - open_end > SILENCE_MS
 
 
 def count_finished(state: State) -> int:

@@ -1,6 +1,6 @@
 """Fold of new touchpoints into a customer's row: journeys and every signal, in event-time order, and the records that change."""
 
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -180,16 +180,20 @@ def _journeys_before(
     """Return the journeys of a refold range before the new touchpoints, and the possible retractions.
 
     A possible retraction is a journey after any first part of the new touchpoints: an attempt with a smaller chunk may have
-    published it before it crashed.
+    published it before it crashed. An inserted touchpoint may begin a journey, and so may the touchpoint after it.
     """
-    so_far, possible_retractions = list(kept), dict[bytes, journey.Journey]()
+    so_far, begins = list(kept), dict[bytes, Touchpoint]()
+    open_end = journey.find_open_end(state)
     for each in arrived[:-1]:
-        insort(so_far, each, key=Touchpoint.order_key)
-        starts = journey.find_starts(state, so_far)
-        possible_retractions.update((start.id, journey.Journey(start.id, start.at, start.at)) for start in starts)
+        at = bisect_left(so_far, each.order_key(), key=Touchpoint.order_key)
+        if journey.begins_journey(each, journey.find_open_end_after(so_far[at - 1]) if at else open_end):
+            begins[each.id] = each
+        if at < len(so_far) and journey.begins_journey(so_far[at], journey.find_open_end_after(each)):
+            begins[so_far[at].id] = so_far[at]
+        so_far.insert(at, each)
     for each in kept:
         state = journey.fold(state, each)
-    return state.journeys, list(possible_retractions.values())
+    return state.journeys, [journey.Journey(each.id, each.at, each.at) for each in begins.values()]
 
 
 def encode_reading(
