@@ -19,7 +19,7 @@ class StreamsSettings(EnvironmentSettings):
         Field(
             ge=BLOCK_SIZE,
             le=(SLOT_COUNT - 1) * BLOCK_SIZE,
-            description="Minimum number of touchpoints that a customer's history keeps: 32 to 8160, each about 75 bytes before"
+            description="Minimum number of touchpoints that a customer's history keeps: 32 to 8160, each about 100 bytes before"
             " compression. A touchpoint newer than the oldest kept one may arrive late, repeatedly and in any order.",
         ),
     ] = BLOCK_SIZE * DEFAULT_MAX_BLOCKS

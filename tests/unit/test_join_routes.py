@@ -364,6 +364,22 @@ def test_changed_definition_makes_customers_with_forgotten_touchpoints_incomplet
     assert_equal(long, fold_directly({A: touchpoints}, 32))
 
 
+def test_definition_that_changes_between_the_parts_of_a_rebuild_asks_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    touchpoints = make_touchpoints(400, 1)
+    joining = joined([])
+    joining.send_part(A, touchpoints[:200], is_first=True, is_last=False, keep_existing=True)
+    joining.run()
+    for module in ("streams.steps.fold", "streams.journeys.journey"):
+        monkeypatch.setattr(f"{module}.DEFINITION", "relationship-2")
+    joining.step = Join(load_signals(), 32)
+    joining.send_part(A, touchpoints[200:], is_first=False, is_last=True, keep_existing=True)
+    joining.run()
+    assert not joining.announced()[A]["is_complete"]
+    joining.rebuild(A, touchpoints, size=150, keep_existing=True)
+    joining.run()
+    assert_equal(joining, fold_directly({A: touchpoints}, 32))
+
+
 def test_row_that_an_older_version_merged_away_forwards_to_the_other_customer() -> None:
     touchpoints = make_touchpoints(40, 1)
     joining = Joining(1)
