@@ -14,6 +14,7 @@ from streams.identity.forms import FORMS
 KIND_PREFIX = "key:"
 MAX_CACHED = 10_000
 SEPARATOR = "|"  # no form keeps this character
+Compounds = Callable[[Mapping[str, str]], list[tuple[str, str]]]
 
 
 class Piece(NamedTuple):
@@ -39,17 +40,30 @@ class CompoundKey(NamedTuple):
 
 def compound_values(traits: Mapping[str, str], keys: Sequence[CompoundKey]) -> list[tuple[str, str]]:
     """Return the kind and value of each key whose traits are all present, in the order of `keys`."""
-    found = []
-    for key in keys:
-        pieces = [_read(piece, traits) for piece in key.pieces]
-        if all(pieces):
-            found.append((key.kind, SEPARATOR.join(pieces)))
-    return found
+    return compile_keys(keys)(traits)
 
 
-def cache_compound_values(keys: Sequence[CompoundKey]) -> Callable[[Mapping[str, str]], list[tuple[str, str]]]:
+def compile_keys(keys: Sequence[CompoundKey]) -> Compounds:
+    """Return `compound_values` for these keys. It reads a piece that several keys have only once."""
+    pieces = list(dict.fromkeys(piece for key in keys for piece in key.pieces))
+    compiled = [(key.kind, [pieces.index(piece) for piece in key.pieces]) for key in keys]
+
+    def read(traits: Mapping[str, str]) -> list[tuple[str, str]]:
+        values = [_read(piece, traits) for piece in pieces]
+        found = []
+        for kind, places in compiled:
+            parts = [values[place] for place in places]
+            if all(parts):
+                found.append((kind, SEPARATOR.join(parts)))
+        return found
+
+    return read
+
+
+def cache_compound_values(keys: Sequence[CompoundKey]) -> Compounds:
     """Return `compound_values` for these keys. Recent traits are answered from memory."""
-    cached = lru_cache(MAX_CACHED)(lambda traits: compound_values(dict(traits), keys))
+    read = compile_keys(keys)
+    cached = lru_cache(MAX_CACHED)(lambda traits: read(dict(traits)))
     return lambda traits: cached(tuple(traits.items()))
 
 

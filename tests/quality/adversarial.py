@@ -249,6 +249,15 @@ def father_and_son(case: Case) -> None:
         case.add(person, case.own(person, "phone"), traits)
 
 
+def placeholder_traits(case: Case) -> None:
+    """Three people at one address whose name or birth date a system made up."""
+    for person in range(3):
+        made_up = ({"birth_date": "1900-01-01"}, {"given_name": "Unknown"}, {"birth_date": "1970-01-01", "surname": "N/A"})
+        for traits in made_up:
+            known = _traits(case, given_name="Kim", surname="Lee", year=1900) | {"birth_date": "1970-01-01"}
+            case.add(person, case.own(person, "email"), known | traits)
+
+
 def phone_spellings(case: Case) -> None:
     """One number in three spellings, in each of six countries."""
     for person, (region, spellings) in enumerate(PHONES.items()):
@@ -292,7 +301,7 @@ KINDS: Sequence[Callable[[Case], None]] = (
     *(shared_tablet, shared_browser, family_phone, crowded_phone, couple_phone_undecidable, family_phone_undecidable),
     *(role_mailbox, role_mailbox_of_two, role_mailbox_undecidable, recycled_number, recycled_number_undecidable),
     *(mistyped_email, mistyped_email_undecidable, phone_of_two_countries, loyalty_of_two_programmes, keyless_web, chain),
-    *(namesakes, namesakes_undecidable, twins, father_and_son),
+    *(namesakes, namesakes_undecidable, twins, father_and_son, placeholder_traits),
     *(phone_spellings, email_spellings, several_addresses, repeated_contact),
 )
 
