@@ -13,6 +13,7 @@ the version of its layout.
 """
 
 import msgspec
+from msgspec import MsgspecError
 
 from schemas.errors import RecordError
 from streams.contract import StateError
@@ -23,6 +24,7 @@ LAYOUT = b"\x01"
 MAX_LAYOUT = b"\x1f"
 CUSTOMER_ID_BYTES = 16
 REVISION_SHIFT = 40
+UNREADABLE = (MsgspecError, RecordError)  # errors of a state row whose bytes are no row
 States = dict[str, msgspec.Raw]
 
 

@@ -8,22 +8,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from msgspec import MsgspecError
-
-from schemas.errors import RecordError
 from schemas.wire.codec import Fields
 from schemas.wire.topics import CUSTOMER_STATE, RESOLVED, TICKS, customer_partition
 from streams.contract import Output, Record, Refuse, Rows, unexpected_schema
 from streams.signals.contract import Signal
-from streams.steps.customer import CUSTOMER_ID_BYTES, Customer, decode_customer
+from streams.steps.customer import CUSTOMER_ID_BYTES, UNREADABLE, Customer, decode_customer
 from streams.steps.fold import StateCodec, encode_reading
 from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS
 from streams.steps.line import LATE, Folding, Line
-from streams.steps.replacement import change_route, replay_part
+from streams.steps.replacement import change_route, drop_unreadable_row, replay_part
 from streams.steps.route import read_route
 from streams.touchpoint import Touchpoint, decode_touchpoint, decode_touchpoints
-
-UNREADABLE = (MsgspecError, RecordError)  # errors of a state row whose bytes are no row
 
 
 class Join:
@@ -101,6 +96,8 @@ class _Chunk:
         elif name == "route":
             change_route(self._line_to_replace(record), read_route(fields))
         elif name == "history":
+            if fields["is_first"]:
+                drop_unreadable_row(self._rows, fields["customer_id"], record.timestamp)
             replay_part(self._line_to_replace(record), fields)
         else:
             return False
@@ -119,7 +116,8 @@ class _Chunk:
     def _line_to_replace(self, record: Record) -> Line:
         """Return the line of a record's customer after the customer's arrived touchpoints were folded."""
         customer_id = record.fields["customer_id"]
-        self._fold(customer_id, self.arrived.pop(customer_id, []))
+        if customer_id in self.arrived:
+            self._fold(customer_id, self.arrived.pop(customer_id))
         self._replaced.add(customer_id)
         return self._line(record)
 

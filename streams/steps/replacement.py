@@ -5,13 +5,16 @@ versions, and a `customer` record announces the revision. Readers ignore the rec
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from schemas.wire.codec import Fields
-from streams.steps.customer import Customer
+from streams.contract import Rows
+from streams.steps.customer import UNREADABLE, Customer, decode_customer, encode_row
 from streams.steps.line import Line
 from streams.steps.route import Route, add_lost
 from streams.touchpoint import OrderKey, Touchpoint, decode_touchpoints
 
+HOUR_MS = 3_600_000
 BEFORE_ALL: OrderKey = (-(2**63), b"")
 
 
@@ -45,16 +48,29 @@ def _leaves_any(route: Route | None, customer_id: bytes, nodes: Sequence[bytes])
     return route is not None and any(route.find_owner(each) != customer_id for each in nodes)
 
 
+def drop_unreadable_row(rows: Rows, customer_id: bytes, at: int) -> None:
+    """Replace a row that cannot be read by an empty one, which a rebuild then fills.
+
+    Its revision is unknown. The new one counts hours since 1970, which is above any number of replacements.
+    """
+    try:
+        rows.get(customer_id, decode_customer)
+    except UNREADABLE:
+        rows.put(customer_id, Customer(revision=at // HOUR_MS), encode_row)
+
+
 def replay_part(line: Line, fields: Fields) -> None:
     """Fold one `history` record. The first one empties the row; the last one publishes whether it is complete.
 
     Parts come in event-time order. A touchpoint beyond the bound that is not newer than an earlier part is a repetition. A part
-    after the last one is a repetition as well.
+    after the last one is a repetition as well. Blocks that cannot be read are not kept.
     """
     touchpoints = decode_touchpoints(fields["touchpoints"])
     if fields["is_first"]:
         before = line.customer
-        existing = line.load_touchpoints() if fields["keep_existing"] else []
+        existing: list[Touchpoint] = []
+        with suppress(*UNREADABLE):
+            existing = line.load_touchpoints() if fields["keep_existing"] else []
         line.replace(Customer(route=before.route, revision=before.revision + 1, replayed=BEFORE_ALL))
         touchpoints = [*existing, *touchpoints]
     customer, replayed = line.customer, line.customer.replayed

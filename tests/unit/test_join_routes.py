@@ -327,6 +327,22 @@ def test_tick_after_a_replacement_reads_a_silent_customer_as_the_first_tick_does
     assert joining.announced()[A]["at"] == day - 10
 
 
+@pytest.mark.parametrize("damaged", [b"\x01garbage", b"garbage", b"block"])
+def test_rebuild_repairs_a_row_that_cannot_be_read(damaged: bytes) -> None:
+    touchpoints = make_touchpoints(300, 1)
+    joining = joined(touchpoints)
+    store = joining.stores[customer_partition(A)]
+    if damaged == b"block":
+        store.update({key: (0, b"garbage") for key in store if key != A})
+    else:
+        store[A] = (0, damaged)
+    joining.now = 1_800_000_000_000
+    joining.rebuild(A, touchpoints, size=400, keep_existing=True)
+    joining.run()
+    assert_equal(joining, fold_directly({A: touchpoints}, 32))
+    assert joining.row(A).version() < 2**64
+
+
 def test_rebuild_without_touchpoints_empties_the_row() -> None:
     joining = joined(make_touchpoints(300, 1))
     joining.rebuild(A, [], size=100, keep_existing=False)
