@@ -55,8 +55,8 @@ class Customer(msgspec.Struct, array_like=True):
     states: States = {}
     route: Route | None = None
     revision: int = 0
-    lost: list[bytes] = []
-    forgotten_nodes: list[bytes] = []
+    lost: tuple[bytes, ...] = ()
+    forgotten_nodes: tuple[bytes, ...] = ()
     replayed: OrderKey | None = None
     replaced_at: int = 0
 
@@ -94,7 +94,7 @@ def decode_customer(value: bytes | None) -> Customer:
     if row.moved_to is not None:
         row.route, row.moved_to = Route(row.moved_to), None
     if row.forgotten is not None and not row.forgotten_nodes:  # a row of an older version
-        row.forgotten_nodes = [b""]
+        row.forgotten_nodes = (b"",)
     return row
 
 

@@ -13,8 +13,8 @@ from streams.contract import Output
 from streams.journeys import journey
 from streams.journeys.definition import DEFINITION
 from streams.signals.contract import Reading, Signal
-from streams.steps.customer import Block, Customer, States
-from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS, History, RefoldRange, count_full_blocks
+from streams.steps.customer import Block, States
+from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS, History, RefoldRange
 from streams.steps.route import add_lost
 from streams.touchpoint import Touchpoint
 
@@ -76,17 +76,17 @@ def fold(
     `is_atomic`: no crashed attempt can have folded a part of `new`.
     """
     customer = history.customer
-    ordered = sorted(new, key=Touchpoint.order_key)
+    ordered = sorted(new, key=Touchpoint.order_key) if len(new) > 1 else new
     definitions_changed = customer.folded > 0 and not codec.is_complete(customer.states)
     if definitions_changed:
         customer.lost = add_lost(customer.lost, customer.forgotten_nodes)
     refold = history.find_refold_range(ordered[0].order_key(), len(new), everything=definitions_changed)
     touchpoints = sorted([*refold.touchpoints, *ordered], key=Touchpoint.order_key) if refold.touchpoints else ordered
     in_order = refold.first == customer.folded and (is_atomic or new == ordered)
-    folding = _Fold(signals, codec, customer_id, customer, len(new))
-    new_ids = None if definitions_changed else {each.id for each in new}
+    folding = _Fold(signals, codec, customer_id, customer.version() + len(new))
+    new_ids = None if definitions_changed or not refold.touchpoints else {each.id for each in new}
     customer.states = codec.pack(folding.run(refold, touchpoints, new_ids))
-    blocks = history.update_row(refold.first, touchpoints, folding.bases, max_blocks)
+    blocks = history.update_row(refold, touchpoints, folding.bases, max_blocks)
     if in_order:
         changes = journey.journey_records(customer_id, folding.version, folding.journeys[folding.finished :])
     else:
@@ -109,14 +109,11 @@ class _Fold:
       touchpoint can change an earlier one.
     """
 
-    def __init__(
-        self, signals: Sequence[Signal], codec: StateCodec, customer_id: bytes, customer: Customer, new_count: int
-    ) -> None:
+    def __init__(self, signals: Sequence[Signal], codec: StateCodec, customer_id: bytes, version: int) -> None:
         self._signals = signals
         self._codec = codec
         self._customer_id = customer_id
-        self._folded = customer.folded + new_count
-        self.version = customer.version() + new_count
+        self.version = version
         self.partition = customer_partition(customer_id)
         self.outputs: list[Output] = []
         self.journeys: list[journey.Journey] = []
@@ -128,12 +125,12 @@ class _Fold:
 
         If a new touchpoint leaves the state of a signal unchanged, the signal's later readings are unchanged as well.
         """
-        first, end = refold.first, count_full_blocks(self._folded) * BLOCK_SIZE
+        first, end = refold.first, refold.full_blocks * BLOCK_SIZE
         states = self._codec.unpack(refold.base)
         self.finished = journey.count_finished(states[0])
         if first <= end:
             self.bases[first] = refold.base
-        changed = [new_ids is None or not refold.touchpoints] * len(states)
+        changed = [new_ids is None] * len(states)
         for index, each in enumerate(touchpoints):
             if index and first + index <= end and (first + index) % BLOCK_SIZE == 0:
                 self.journeys += states[0].journeys[:-1]

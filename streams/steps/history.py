@@ -29,12 +29,14 @@ SHORT_ID_BYTES = 2
 class RefoldRange(NamedTuple):
     """The part of a history that must be folded again: the kept touchpoints from number `first` on, and the states before them.
 
-    For a touchpoint that arrives in order, it begins after the newest touchpoint and is empty.
+    For a touchpoint that arrives in order, it begins after the newest touchpoint and is empty. `full_blocks` counts the full
+    blocks after the fold.
     """
 
     first: int
     base: States
     touchpoints: list[Touchpoint]
+    full_blocks: int
 
 
 def count_full_blocks(folded: int) -> int:
@@ -83,34 +85,35 @@ class History:
 
     def load_touchpoints(self) -> list[Touchpoint]:
         """Return all kept touchpoints in event-time order."""
-        return self._range_from(0).touchpoints
+        return self._range_from(0, self._full_blocks).touchpoints
 
     def find_refold_range(self, oldest: OrderKey, count: int, *, everything: bool) -> RefoldRange:
         """Return the part to fold again for `count` new touchpoints, of which the first one has the order key `oldest`."""
         customer = self.customer
         in_order = customer.newest is None or oldest > customer.newest
-        if in_order and not everything and count_full_blocks(customer.folded + count) == self._full_blocks:
-            return RefoldRange(customer.folded, customer.states, [])
-        return self._range_from(0 if everything else sum(oldest > end for end, _ in customer.blocks))
+        full_blocks = count_full_blocks(customer.folded + count)
+        if in_order and not everything and full_blocks == self._full_blocks:
+            return RefoldRange(customer.folded, customer.states, [], full_blocks)
+        return self._range_from(0 if everything else sum(oldest > end for end, _ in customer.blocks), full_blocks)
 
-    def _range_from(self, index: int) -> RefoldRange:
+    def _range_from(self, index: int, full_blocks: int) -> RefoldRange:
         """Return the range from the kept block `index` to the end. The tail follows the last block."""
         customer = self.customer
         blocks = [self._block(each) for each in range(index, len(customer.blocks))]
         touchpoints = [each for block in blocks for each in unpack_touchpoints(block.touchpoints, BLOCK_SIZE)]
         touchpoints += unpack_touchpoints(customer.tail, customer.folded - self._full_blocks * BLOCK_SIZE)
-        return RefoldRange((self._oldest + index) * BLOCK_SIZE, blocks[0].base if blocks else customer.base, touchpoints)
+        base = blocks[0].base if blocks else customer.base
+        return RefoldRange((self._oldest + index) * BLOCK_SIZE, base, touchpoints, full_blocks)
 
     def update_row(
-        self, first: int, touchpoints: Sequence[Touchpoint], bases: dict[int, States], max_blocks: int
+        self, refold: RefoldRange, touchpoints: Sequence[Touchpoint], bases: dict[int, States], max_blocks: int
     ) -> dict[int, Block | None]:
-        """Put the folded touchpoints from number `first` on into the row. Return the changed blocks by slot, None for deleted.
+        """Put the folded touchpoints of a refold range into the row. Return the changed blocks by slot, None for deleted.
 
         `bases` holds the states before touchpoint number n for each n at which a block or the tail begins (none before 0).
         """
-        customer = self.customer
+        customer, first, end = self.customer, refold.first, refold.full_blocks
         customer.folded, customer.newest = first + len(touchpoints), touchpoints[-1].order_key()
-        end = count_full_blocks(customer.folded)
         if first > end * BLOCK_SIZE:
             customer.tail += pack_touchpoints(touchpoints)
             return {}

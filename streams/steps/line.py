@@ -106,18 +106,18 @@ class Line:
                 self._move(owner, moved[start : start + MAX_MOVED_PER_RECORD], None)
         return staying
 
-    def forward_lost(self, lost: Iterable[bytes]) -> list[bytes]:
+    def forward_lost(self, lost: Iterable[bytes]) -> tuple[bytes, ...]:
         """Move the nodes of lost touchpoints that belong to another customer. Return the others."""
         route = self.customer.route
         if route is None:
-            return list(lost)
+            return tuple(lost)
         owned: defaultdict[bytes, list[bytes]] = defaultdict(list)
         for nodes in lost:
             owned[route.find_owner(nodes)].append(nodes)
         staying = owned.pop(self.customer_id, [])
         for owner, moved in sorted(owned.items()):
             self._move(owner, [], moved)
-        return staying
+        return tuple(staying)
 
     def _move(self, owner: bytes, touchpoints: Sequence[Touchpoint], lost: list[bytes] | None) -> None:
         packed = encode_touchpoints(touchpoints)

@@ -42,7 +42,7 @@ def read_route(fields: Fields) -> Route | None:
     return None if route == Route(fields["customer_id"]) else route
 
 
-def add_lost(known: Iterable[bytes], more: Iterable[bytes]) -> list[bytes]:
+def add_lost(known: Iterable[bytes], more: Iterable[bytes]) -> tuple[bytes, ...]:
     """Return the sorted union of two sets of nodes. Empty nodes stand for those above `MAX_LOST`."""
     union = sorted({*known, *more})
-    return union if len(union) <= MAX_LOST else sorted({b"", *union})[:MAX_LOST]
+    return tuple(union if len(union) <= MAX_LOST else sorted({b"", *union})[:MAX_LOST])

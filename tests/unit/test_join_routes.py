@@ -252,7 +252,7 @@ def test_late_touchpoint_beyond_the_bound_makes_its_customer_incomplete_once() -
         joining.run()
     assert [(each["revision"], each["is_complete"]) for each in joining.published[CUSTOMERS]] == [(0, False)]
     assert telemetry.INCOMPLETE._value.get() == counted + 1
-    assert joining.row(A).lost == [A[:NODE_BYTES]]
+    assert joining.row(A).lost == (A[:NODE_BYTES],)
 
 
 def test_route_that_takes_forgotten_touchpoints_only_asks_for_rebuilds_of_both_customers() -> None:
@@ -263,7 +263,7 @@ def test_route_that_takes_forgotten_touchpoints_only_asks_for_rebuilds_of_both_c
     joining.run()
     assert joining.announced()[A]["revision"] == 1
     assert [joining.announced()[each]["is_complete"] for each in (A, B)] == [False, False]
-    assert [joining.row(each).lost for each in (A, B)] == [[A[:NODE_BYTES]], [B[:NODE_BYTES]]]
+    assert [joining.row(each).lost for each in (A, B)] == [(A[:NODE_BYTES],), (B[:NODE_BYTES],)]
     for customer_id, own in owned.items():
         joining.rebuild(customer_id, own, size=90, keep_existing=True)
     joining.run()
@@ -289,7 +289,7 @@ def test_repeated_rebuild_still_notes_the_late_touchpoint_that_follows_it() -> N
     joining.position.clear()
     joining.run()
     assert not joining.announced()[A]["is_complete"]
-    assert joining.row(A).lost == [A[:NODE_BYTES]]
+    assert joining.row(A).lost == (A[:NODE_BYTES],)
 
 
 def test_route_during_a_rebuild_leaves_the_rebuild_in_progress() -> None:
@@ -426,8 +426,8 @@ def test_route_without_effect_is_not_stored() -> None:
 @given(st.lists(st.lists(st.binary(min_size=8, max_size=9), max_size=200), max_size=6))
 @settings(max_examples=40, deadline=None)
 def test_nodes_of_lost_touchpoints_are_bounded_and_independent_of_order(pieces: list[list[bytes]]) -> None:
-    def add_all(pieces: Iterable[list[bytes]]) -> list[bytes]:
-        found: list[bytes] = []
+    def add_all(pieces: Iterable[list[bytes]]) -> tuple[bytes, ...]:
+        found: tuple[bytes, ...] = ()
         for piece in pieces:
             found = add_lost(found, piece)
         return found
