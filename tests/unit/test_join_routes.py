@@ -175,7 +175,15 @@ def test_rebuild_ends_as_a_fresh_start(
         world.joining.rebuild(customer_id, owned.get(customer_id, []), size=size, keep_existing=keep_existing)
         world.joining.run_some(world.chance.randint(0, 3))
     world.joining.run()
-    assert_equal(world.joining, fold_directly(owned, 32))
+    expected = fold_directly(owned, 32)
+    assert world.joining.visible() == expected.visible()
+    if crashes:  # a crash may move old touchpoints again, and a repetition beyond the bound looks late
+        world.joining.crashes = False
+        for customer_id, fields in world.joining.announced().items():
+            if not fields["is_complete"]:
+                world.joining.rebuild(customer_id, owned.get(customer_id, []), size=size, keep_existing=keep_existing)
+        world.joining.run()
+    assert_equal(world.joining, expected)
 
 
 @settings(max_examples=60, deadline=None)
