@@ -28,7 +28,9 @@ TOPIC = "touchline.erp"
 
 def record(kind: str, offset: int) -> Any:
     fields = {"kind": kind, "value": "v", "customer_id": b"c" * 16, "rule": "r", "event_id": b"e" * 16, "at": 1}
-    return SimpleNamespace(key=b"k", value=encode("edge", fields), topic=TOPIC, partition=3, offset=offset, headers=())
+    return SimpleNamespace(
+        key=b"k", value=encode("edge", fields), topic=TOPIC, partition=3, offset=offset, timestamp=0, headers=()
+    )
 
 
 def chunk(*kinds: str) -> list[Any]:

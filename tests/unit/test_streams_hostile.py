@@ -61,7 +61,7 @@ class Memory:
 
 def process(step: Step, memory: Memory, values: list[bytes], topic: str = RESOLVED) -> None:
     records = [
-        SimpleNamespace(key=b"k", value=value, topic=topic, partition=0, offset=offset, headers=())
+        SimpleNamespace(key=b"k", value=value, topic=topic, partition=0, offset=offset, timestamp=0, headers=())
         for offset, value in enumerate(values)
     ]
     either: Any = lambda: memory  # noqa: E731 - the fake is store and producer
