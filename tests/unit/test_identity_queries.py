@@ -66,6 +66,7 @@ def test_former_id_leads_to_the_customer_of_today() -> None:
         ("42", False, "more than one customer has this identifier"),
         (str(uuid4()), False, "no customer with an identifier has this id"),
     ],
+    ids=["unknown", "masked", "ambiguous", "unknown id"],
 )
 def test_search_without_one_customer_names_the_next_step(text: str, error: str, *, is_masked: bool) -> None:
     with pytest.raises(ConfigError, match=error):
@@ -82,7 +83,7 @@ def test_identifiers_of_two_customers_are_refused() -> None:
         read(Server(EMAIL, PHONE)).identity_of_all(["ann@example.com", "phone:+49151234567"])
 
 
-@pytest.mark.parametrize("text", ["ann@example.com", str(EMAIL.identifier_id)])
+@pytest.mark.parametrize("text", ["ann@example.com", str(EMAIL.identifier_id)], ids=["value", "id"])
 def test_identifier_of_a_join_is_found_by_value_and_id(text: str) -> None:
     node, identity = read(Server(EMAIL, PARTY)).node(text)
     assert (node, identity.customer_id) == (EMAIL.identifier_id, ANN)
