@@ -174,7 +174,7 @@ class Stage:
         published = await producer.publish(result.outputs)  # 3
         await producer.publish(result.dead_letters)  # 4
         if result.changes and self._store:
-            rows = [(key, encode_stored_row(chunk[-1].offset, row)) for key, row in result.changes]
+            rows = self._encode_rows(result.changes, partition, chunk[-1].offset)
             first, last = await producer.publish_rows(self.step.changelog, partition, rows, self.step.row_group_prefix_bytes)  # 5
             if not self._store().is_next(partition, first):
                 raise FatalError(
@@ -183,6 +183,21 @@ class Stage:
             self._store().write(partition, rows, last)  # 6
             self._measure_rows(result.changes)
         self._count(len(chunk), published, result.records)
+
+    def _encode_rows(self, changes: Sequence[Change], partition: int, offset: int) -> list[Change]:
+        """Return the rows with their last applied offset, which never decreases: recovery keeps the row with the higher one.
+
+        A row of a chunk that a crash broke off may be ahead of this chunk, if the chunks begin at other offsets now.
+        """
+        assert self._store is not None
+        store = self._store()
+        if store.recovered_offset(partition) <= offset:
+            return [(key, encode_stored_row(offset, row)) for key, row in changes]
+        stored = store.load(partition, [key for key, _ in changes])
+        return [
+            (key, encode_stored_row(max(offset, -1 if held is None else held[0]), row))
+            for (key, row), held in zip(changes, stored, strict=True)
+        ]
 
     def _decode(self, chunk: Sequence[Any], refusals: list[Refusal]) -> list[Record]:
         records = []
@@ -230,7 +245,9 @@ class Stage:
                 refusals.append((record, reason))
             else:
                 outputs += new_outputs
-                changed.update(changes)
+                for key, row in changes.items():
+                    changed.pop(key, None)  # a step may rely on the order of the last changes
+                    changed[key] = row
         return list(changed.items()), outputs
 
     def _check_sizes(self, outputs: list[Output], changes: dict[bytes, bytes], changed: dict[bytes, bytes]) -> None:

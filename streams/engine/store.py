@@ -59,6 +59,14 @@ def decode_stored_row(value: bytes | None) -> tuple[int, bytes] | None:
 class Store(StockStore):
     """RocksDB store of Faust with own options, recovery in chunks, and one atomic write per chunk."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._recovered: dict[int, int] = {}
+
+    def recovered_offset(self, partition: int) -> int:
+        """Return the highest last applied offset of the rows that this process recovered, -1 if it recovered none."""
+        return self._recovered.get(partition, -1)
+
     def _open_for_partition(self, partition: int) -> rocksdict.Rdict:
         path = self.partition_path(partition)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +87,8 @@ class Store(StockStore):
                 if record.value[:OFFSET_BYTES] >= (newest[record.key] or b"")[:OFFSET_BYTES]:
                     newest[record.key] = record.value
             self.write(partition, newest.items(), event.message.offset)
+            applied = [int.from_bytes(record.value[:OFFSET_BYTES], "big") for record in records]
+            self._recovered[partition] = max([self.recovered_offset(partition), *applied])
             if len(records) < len(chunk):
                 self._report_skipped(event.message, len(chunk) - len(records))
 

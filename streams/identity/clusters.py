@@ -22,7 +22,46 @@ Nodes = Mapping[bytes, Node]
 
 def find_owners(nodes: Nodes, rules: Rules) -> dict[bytes, bytes]:
     """Return the customer id of each node. Neighbours outside of `nodes` are ignored."""
-    return _Clustering(nodes, rules).owners()
+    owner = _find_only_owner(nodes, rules)
+    return _Clustering(nodes, rules).owners() if owner is None else dict.fromkeys(nodes, owner)
+
+
+def _find_only_owner(nodes: Nodes, rules: Rules) -> bytes | None:
+    """Return the customer id if all nodes certainly belong to one customer: the usual case.
+
+    They do if no decision concerns them, no limit is exceeded, the strong nodes are connected, and the weak ones with them.
+    """
+    counts: dict[Scope, int] = {}
+    best: tuple[int, bytes] | None = None
+    strong, weak = set(), set()
+    for id_, node in nodes.items():
+        rule = rules.of(node.kind)
+        if node.splits or node.joins:
+            return None
+        if rule.is_weak:
+            weak.add(id_)
+            continue
+        strong.add(id_)
+        scope = node.scope
+        count = counts[scope] = counts.get(scope, 0) + 1
+        if count > rule.limit:
+            return None
+        if best is None or (-rule.rank, id_) > best:
+            best = -rule.rank, id_
+    if best is None or not _is_connected(nodes, best[1], strong) or (weak and not _is_connected(nodes, best[1], strong | weak)):
+        return None
+    return best[1]
+
+
+def _is_connected(nodes: Nodes, start: bytes, members: set[bytes]) -> bool:
+    """Return whether all members are connected over edges between members."""
+    found, waiting = {start}, [start]
+    while waiting:
+        for other in nodes[waiting.pop()].neighbours:
+            if other in members and other not in found:
+                found.add(other)
+                waiting.append(other)
+    return len(found) == len(members)
 
 
 class _Clustering:

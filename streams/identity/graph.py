@@ -1,16 +1,15 @@
 """Graph of the identity map, and the change that one request makes to it."""
 
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from streams.contract import Rows
 from streams.identity.clusters import find_owners
+from streams.identity.committed import CommittedRows
 from streams.identity.routes import update_route
-from streams.identity.rows import MAX_EDGES, MAX_MEMBERS, Node, RouteRow, add_sorted, decode_node, encode_row
+from streams.identity.rows import MAX_EDGES, MAX_MEMBERS, NODE, Node, RouteRow, add_sorted, decode_node, encode_row
 from streams.identity.rules import Rules
-
-NODE = b"n"
 
 
 class Before(NamedTuple):
@@ -31,7 +30,7 @@ class Change:
     customers that the request divides. The shared nodes around a group are loaded with it and do not belong to it.
     """
 
-    def __init__(self, rows: Rows, rules: Rules) -> None:
+    def __init__(self, rows: CommittedRows, rules: Rules) -> None:
         self._rows = rows
         self._rules = rules
         self.nodes: dict[bytes, Node] = {}
@@ -40,7 +39,6 @@ class Change:
         self._groups: list[set[bytes]] = []
         self._dirty: set[bytes] = set()
         self.newly_shared: list[bytes] = []
-        self._repaired: list[bytes] = []
 
     def get(self, id_: bytes) -> Node | None:
         """Return a node, or None for a new one."""
@@ -71,18 +69,21 @@ class Change:
 
     def load_group(self, start: bytes) -> set[bytes]:
         """Load the group of a node and return its members; a shared node has none."""
-        known = next((group for group in self._groups if start in group), None)
-        if known is not None:
-            return known
+        for known in self._groups:
+            if start in known:
+                return known
         group: set[bytes] = set()
         waiting = [start]
         while waiting:
             id_ = waiting.pop()
-            node = None if id_ in group else self.get(id_)
+            if id_ in group:
+                continue
+            node = self.get(id_)
             if node is not None and not node.is_shared:
                 group.add(id_)
                 waiting += node.neighbours
-                waiting += [other for _, other, _ in node.joins]
+                if node.joins:
+                    waiting += [other for _, other, _ in node.joins]
         if group:
             self._groups.append(group)
             self._members |= group
@@ -91,16 +92,18 @@ class Change:
     def unite(self, ids: Sequence[bytes]) -> list[bytes]:
         """Record that one touchpoint named these nodes together. Return the nodes that are left out because a group is full."""
         unshared = [id_ for id_ in ids if not self.nodes[id_].is_shared]
-        frozen = [id_ for id_ in unshared if self.nodes[id_].is_full and self._is_new_link(id_, unshared)]
+        frozen = {id_ for id_ in unshared if self.nodes[id_].is_full and self._is_new_link(id_, unshared)}
+        loaded: set[bytes] = set()
         groups: list[set[bytes]] = []
         for id_ in unshared:
-            if id_ not in frozen and not any(id_ in group for group in groups):
+            if id_ not in loaded and id_ not in frozen:
                 groups.append(self.load_group(id_))
+                loaded |= groups[-1]
         groups.sort(key=len, reverse=True)
         united: set[bytes] = set()
         edges = 0
         for group in groups:
-            added = sum(len(self.nodes[id_].neighbours) for id_ in group) // 2 + len(ids)
+            added = sum([len(self.nodes[id_].neighbours) for id_ in group]) // 2 + len(ids)
             if not united or (len(united) + len(group) <= MAX_MEMBERS and edges + added <= MAX_EDGES):
                 united |= group
                 edges += added
@@ -123,7 +126,8 @@ class Change:
         return any(other != id_ and other not in neighbours for other in others)
 
     def _link(self, id_: bytes, node: Node, other: bytes) -> None:
-        if not node.is_shared and add_sorted(node.neighbours, (other,)):
+        if not node.is_shared and other not in node.neighbours:
+            insort(node.neighbours, other)
             self._dirty.add(id_)
 
     def share(self, id_: bytes) -> None:
@@ -135,19 +139,6 @@ class Change:
             node.is_shared = True
             self._dirty.add(id_)
             self.newly_shared.append(id_)
-
-    def repair(self, ids: Sequence[bytes]) -> None:
-        """Load all groups that a shared node divided when it was seen with another one of `ids`.
-
-        A crash may have kept the row of the shared node and lost the rows of the groups.
-        """
-        for id_ in ids:
-            node = self.nodes[id_]
-            if node.is_shared and any(other in node.neighbours for other in ids):
-                self._repaired.append(id_)
-                self._members.add(id_)
-                for other in node.neighbours:
-                    self.load_group(other)
 
     def settle(self) -> None:
         """Find the owners of all loaded groups, and write the nodes that changed."""
@@ -163,7 +154,7 @@ class Change:
         for id_ in self.newly_shared:
             add_sorted(self.nodes[id_].routes, (self._before[id_].owner or id_,))
             self._dirty.add(id_)
-        for id_ in (*self.newly_shared, *self._repaired):
+        for id_ in self.newly_shared:
             self._extend_routes(id_)
         self._mark_full(active)
         self.write()
@@ -174,15 +165,15 @@ class Change:
             self._rows.put(NODE + id_, self.nodes[id_], encode_row)
 
     def _extend_routes(self, id_: bytes) -> None:
-        """Let the routes that concern a shared node concern its neighbours, which its touchpoints now follow."""
+        """Let the routes that concern a shared node concern its unshared neighbours, which its touchpoints now follow."""
         node = self.nodes[id_]
         for other_id in node.neighbours:
             other = self.nodes.get(other_id)
-            if other is not None and not self._before[other_id].is_shared and add_sorted(other.routes, node.routes):
+            if other is not None and not other.is_shared and add_sorted(other.routes, node.routes):
                 self._dirty.add(other_id)
 
     def _mark_full(self, active: dict[bytes, Node]) -> None:
-        edges = sum(len(node.neighbours) for node in active.values()) // 2
+        edges = sum([len(node.neighbours) for node in active.values()]) // 2
         may_be_full = len(active) >= MAX_MEMBERS or edges >= MAX_EDGES
         if not may_be_full and not any(node.is_full for node in active.values()):
             return
@@ -211,18 +202,13 @@ class Change:
         return bool(node.kind) or node.is_erased
 
     def update_routes(self) -> list[tuple[bytes, RouteRow]]:
-        """Write the routes that concern the loaded groups. Return those that changed, and those of customers that gained nodes.
-
-        A crash may have lost the row of a route that was published. The new owner of a node must not send its touchpoints away
-        by such a route, so its route is published again.
-        """
+        """Write the routes that concern the loaded groups, and return those that changed."""
         members = sorted(self._members)
-        gained = {self.nodes[id_].owner for id_ in members if self._before[id_].owner not in (None, self.nodes[id_].owner)}
         routes = {customer_id for id_ in members for customer_id in self.nodes[id_].routes}
         changed = []
-        for customer_id in sorted(routes | gained):
-            route, is_changed = update_route(self._rows, customer_id, self.nodes, members)
-            if is_changed or customer_id in gained:
+        for customer_id in sorted(routes):
+            route = update_route(self._rows, customer_id, self.nodes, members)
+            if route is not None:
                 changed.append((customer_id, route))
         return changed
 

@@ -8,11 +8,12 @@ from typing import NamedTuple
 from schemas.records.identifiers import identifier_id
 from schemas.wire.codec import Fields
 from streams.identity.compound import CompoundKey, cache_compound_values
-from streams.identity.rows import NODE_ID_BYTES
-from streams.identity.rules import COMPOUND, Rules
+from streams.identity.rows import EVIDENCE, NODE, NODE_ID_BYTES
+from streams.identity.rules import Rules, scope_of
 from streams.identity.settings import IdentitySettings
 
 MAX_CACHED = 100_000
+UNVERIFIED, VERIFIED = b"\x00", b"\x01"
 EXACT_RULE, COMPOUND_RULE = "exact-identifier", "compound-key"
 Pairs = tuple[tuple[str, str], ...]
 Compounds = Callable[[Mapping[str, str]], Iterable[tuple[str, str]]]
@@ -25,6 +26,8 @@ class Named(NamedTuple):
       weak ones; `ignored` holds its other identifiers.
     - `evidence_id`: digest of all nodes, empty for a single one.
     - `confidence`: that of the weakest compound key, 1 without one.
+    - `has_distinct_scopes`: no limit concerns the touchpoint, because it names at most one strong identifier of each kind.
+    - `keys` and `evidence_key`: row keys of the nodes and of the evidence.
     """
 
     nodes: tuple[bytes, ...]
@@ -34,6 +37,9 @@ class Named(NamedTuple):
     evidence_id: bytes
     rule: str
     confidence: float
+    has_distinct_scopes: bool
+    keys: tuple[bytes, ...]
+    evidence_key: bytes
 
 
 class Naming:
@@ -59,22 +65,41 @@ class Naming:
         return self._named(pairs, fields.get("verified") is not False)
 
     def _name(self, pairs: Pairs, is_verified: object) -> Named:
-        found = {identifier_id(self._secret, kind, value): (kind, value) for kind, value in pairs}
-        rule_of = self.rules.of
-        order = sorted(found, reverse=True)
-        order.sort(key=lambda id_: rule_of(found[id_][0]).rank)
+        rule_of, secret = self.rules.of, self._secret
+        ranked = [(-rule_of(kind).rank, identifier_id(secret, kind, value), kind, value) for kind, value in pairs]
+        if len(ranked) > 1:
+            ranked = sorted(set(ranked), reverse=True)
+        evidence_id, ids = b"", [id_ for _, id_, _, _ in ranked]
+        if len(ids) > 1:
+            prefix = VERIFIED if is_verified else UNVERIFIED
+            evidence_id = blake2b(prefix + b"".join(sorted(ids)), digest_size=NODE_ID_BYTES).digest()
         ignored: tuple[bytes, ...] = ()
         if not is_verified:
-            ignored = tuple([id_ for id_ in order if not rule_of(found[id_][0]).is_weak][1:])
-        nodes = tuple(id_ for id_ in order if id_ not in ignored)
-        kinds = tuple(found[id_][0] for id_ in nodes)
-        evidence_id = b""
-        if len(order) > 1:
-            evidence_id = blake2b(bytes((bool(is_verified),)) + b"".join(sorted(order)), digest_size=NODE_ID_BYTES).digest()
-        is_compound = any(rule_of(kind).edge_class == COMPOUND for kind in kinds)
-        rule = COMPOUND_RULE if is_compound else EXACT_RULE
-        confidence = min((self._confidences.get(kind, 1.0) for kind in kinds), default=1.0)
-        return Named(nodes, kinds, tuple(found[id_][1] for id_ in nodes), ignored, evidence_id, rule, confidence)
+            ignored = tuple([id_ for _, id_, kind, _ in ranked if not rule_of(kind).is_weak][1:])
+            ranked = [each for each in ranked if each[1] not in ignored]
+        _, nodes, kinds, values = zip(*ranked, strict=True)
+        is_compound = not self._confidences.keys().isdisjoint(kinds)
+        return Named(
+            nodes,
+            kinds,
+            values,
+            ignored,
+            evidence_id,
+            COMPOUND_RULE if is_compound else EXACT_RULE,
+            min([self._confidences.get(kind, 1.0) for kind in kinds]) if is_compound else 1.0,
+            self._has_distinct_scopes(kinds, values),
+            tuple([NODE + id_ for id_ in nodes]),
+            EVIDENCE + evidence_id if evidence_id else b"",
+        )
+
+    def _has_distinct_scopes(self, kinds: Sequence[str], values: Sequence[str]) -> bool:
+        rules = self.rules
+        if len(kinds) > rules.anonymous_neighbours:
+            return False
+        if len(set(kinds)) == len(kinds):
+            return True
+        strong = [scope_of(kind, value) for kind, value in zip(kinds, values, strict=True) if not rules.of(kind).is_weak]
+        return len(strong) == len(set(strong))
 
 
 def build_naming(secret: bytes, settings: IdentitySettings, keys: Sequence[CompoundKey]) -> Naming:

@@ -7,14 +7,14 @@ follow their next node, so the route knows the neighbours of that node as well.
 
 from collections.abc import Iterable, Mapping
 
-from streams.contract import Rows
-from streams.identity.rows import MAX_EXCEPTIONS, MAX_MEMBERS, Node, RouteRow, decode_route, encode_row
-
-ROUTE = b"r"
+from streams.identity.committed import CommittedRows
+from streams.identity.rows import MAX_EXCEPTIONS, MAX_MEMBERS, ROUTE, Node, RouteRow, decode_route, encode_row
 
 
-def update_route(rows: Rows, customer_id: bytes, nodes: Mapping[bytes, Node], members: Iterable[bytes]) -> tuple[RouteRow, bool]:
-    """Write the route of a customer id after a change of `members`. Return it, and whether it changed.
+def update_route(
+    rows: CommittedRows, customer_id: bytes, nodes: Mapping[bytes, Node], members: Iterable[bytes]
+) -> RouteRow | None:
+    """Write the route of a customer id after a change of `members`. Return it if it changed.
 
     `nodes` holds the members and their shared neighbours. Nodes without an entry belong to the current customer. When that one
     changes, all of them are among the members, because they were in one cluster with the node of `customer_id`.
@@ -39,6 +39,6 @@ def update_route(rows: Rows, customer_id: bytes, nodes: Mapping[bytes, Node], me
     exceptions = {id_: owner for id_, owner in sorted(exceptions.items())[:MAX_EXCEPTIONS] if owner != current}
     new = RouteRow(current, exceptions, sorted(shared)[:MAX_MEMBERS])
     if new == (stored or RouteRow(customer_id)):
-        return new, False
+        return None
     rows.put(ROUTE + customer_id, new, encode_row)
-    return new, True
+    return new

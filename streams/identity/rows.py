@@ -7,8 +7,8 @@
 | `e` + evidence id  | one byte: the sequencer published this evidence                            |
 | `d` + decision id  | the `decision` record, after a byte that is 1 once it was undone           |
 
-A node row depends on the touchpoints that name the node, and on nothing else but its owner. A replay therefore repairs any rows
-that a crash kept or lost. No row grows beyond 64 kB: a group has at most `MAX_MEMBERS` nodes and `MAX_EDGES` edges.
+A row is stored with its previous value (`streams/identity/committed.py`). Both together stay below 64 kB: a group has at most
+`MAX_MEMBERS` nodes and `MAX_EDGES` edges.
 """
 
 from collections.abc import Iterable
@@ -22,10 +22,11 @@ from streams.identity.rules import Scope, scope_of
 LAYOUT = b"\x01"
 MAX_LAYOUT = b"\x1f"
 NODE_ID_BYTES = 16
+NODE, ROUTE, EVIDENCE, DECISION = b"n", b"r", b"e", b"d"
 MAX_MEMBERS = 512
 MAX_EDGES = 2_048
 MAX_ROUTES = 256
-MAX_EXCEPTIONS = 1_024
+MAX_EXCEPTIONS = 512
 
 
 class Node(msgspec.Struct, array_like=True):

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from schemas.errors import RecordError
 from schemas.wire.codec import Fields, decode, encode
 from schemas.wire.topics import RESOLVED, customer_partition
-from streams.contract import Output, Record, Refuse, Rows
+from streams.contract import Output, Record, Refuse
+from streams.identity.committed import CommittedRows
 from streams.identity.graph import Change
-from streams.identity.rows import MAX_MEMBERS, decode_bytes
+from streams.identity.rows import DECISION, MAX_MEMBERS, decode_bytes
 from streams.identity.rules import Rules
-from streams.steps.identity import DECISION, Cause, decision_output
+from streams.steps.identity import Cause, decision_output
 from streams.steps.identity_changes import change_outputs, find_reason, report_conflict
 from streams.touchpoint import encode_touchpoints
 
@@ -24,7 +25,7 @@ LINKING = ("join", "review")
 class Decide:
     """One decision against the current identity map."""
 
-    def __init__(self, record: Record, rows: Rows, rules: Rules, refuse: Refuse) -> None:
+    def __init__(self, record: Record, rows: CommittedRows, rules: Rules, refuse: Refuse) -> None:
         self._record = record
         self._fields: Fields = record.fields
         self._rows = rows

@@ -12,7 +12,8 @@ from schemas.service import telemetry
 from schemas.wire.topics import IDENTITY_REQUESTS, source_topic
 from streams.contract import Output, Record, Refuse, Rows, unexpected_schema
 from streams.identity.naming import Named, Naming
-from streams.steps.identity import ERASED, EVIDENCE, FLAGS_AT, MEMBER, SHARED
+from streams.identity.rows import NODE
+from streams.steps.identity import ERASED, FLAGS_AT, SHARED
 from streams.steps.resolved import forward_to_customer
 
 Lookup = Callable[[bytes], bytes | None]
@@ -56,21 +57,21 @@ class Identify:
         """Return the customer of a touchpoint, None if `link` must decide, or an empty id for an erased identifier."""
         lookup = self._lookup
         owner, first, is_known = b"", b"", True
-        for id_ in named.nodes:
-            row = lookup(MEMBER + id_)
+        for key in named.keys:
+            row = lookup(key)
             if not row:
                 is_known = False
                 continue
             flags = row[FLAGS_AT]
             if flags & ERASED:
                 return b""
-            if not owner and not flags & SHARED:
-                owner = row[:FLAGS_AT]
-            first = first or row[:FLAGS_AT]
-        for id_ in named.ignored:
-            row = lookup(MEMBER + id_)
-            if row and row[FLAGS_AT] & ERASED:
-                return b""
-        if not is_known or (named.evidence_id and not lookup(EVIDENCE + named.evidence_id)):
+            if not owner:
+                if not flags & SHARED:
+                    owner = row[:FLAGS_AT]
+                elif not first:
+                    first = row[:FLAGS_AT]
+        if named.ignored and any((row := lookup(NODE + id_)) and row[FLAGS_AT] & ERASED for id_ in named.ignored):
+            return b""
+        if not is_known or (named.evidence_key and not lookup(named.evidence_key)):
             return None
         return owner or first

@@ -9,16 +9,16 @@
 | `d` + decision id | `decision` | none                                                                  |
 """
 
-from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
 from schemas.wire.codec import Fields, decode, encode
 from schemas.wire.topics import IDENTITY, RESOLVED, customer_partition
 from streams.contract import Output
-from streams.identity.rows import Node, RouteRow
+from streams.identity.naming import Named
+from streams.identity.rows import DECISION, NODE, Node, RouteRow
 
-MEMBER, EVIDENCE, ROUTE, CONFLICT, DECISION = b"n", b"e", b"c", b"x", b"d"
+ROUTE, CONFLICT = b"c", b"x"
 SHARED, ERASED = 1, 2
 FLAGS_AT = 16
 DAY_MILLISECONDS = 86_400_000
@@ -46,24 +46,22 @@ def member_output(id_: bytes, node: Node, cause: Cause) -> Output:
         "event_id": cause.event_id,
         "at": cause.at,
     }
-    return Output(IDENTITY, 0, MEMBER + id_, encode("member", fields))
+    return Output(IDENTITY, 0, NODE + id_, encode("member", fields))
 
 
-def evidence_output(
-    evidence_id: bytes, ids: Sequence[bytes], kinds: Sequence[str], cause: Cause, *, confidence: float, verified: bool
-) -> Output:
+def evidence_output(named: Named, cause: Cause, *, verified: bool) -> Output:
     """Return the record of identifiers that one touchpoint named together."""
     fields = {
-        "evidence_id": evidence_id,
-        "identifier_ids": list(ids),
-        "kinds": list(kinds),
+        "evidence_id": named.evidence_id,
+        "identifier_ids": list(named.nodes),
+        "kinds": list(named.kinds),
         "rule": cause.rule,
-        "confidence": confidence,
+        "confidence": named.confidence,
         "verified": verified,
         "event_id": cause.event_id,
         "at": cause.at,
     }
-    return Output(IDENTITY, 0, EVIDENCE + evidence_id, encode("evidence", fields))
+    return Output(IDENTITY, 0, named.evidence_key, encode("evidence", fields))
 
 
 def route_outputs(customer_id: bytes, route: RouteRow, cause: Cause) -> tuple[Output, Output]:

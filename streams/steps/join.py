@@ -85,7 +85,10 @@ class _Chunk:
         self._replaced: set[bytes] = set()
 
     def apply(self, record: Record) -> bool:
-        """Apply a record other than `resolved`. Return false for an unknown one."""
+        """Apply a record other than `resolved`. Return false for an unknown one.
+
+        A repeated route that the row already contains is left out: later touchpoints would follow the older route.
+        """
         name, fields = record.name, record.fields
         if name == "moved":
             self.arrived[fields["customer_id"]].extend(decode_touchpoints(fields["touchpoints"]))
@@ -93,6 +96,8 @@ class _Chunk:
                 line = self._line(record)
                 line.add_lost(line.forward_lost(fields["lost"]))
                 line.announce()
+        elif name == "route" and record.offset <= self._rows.last_applied_offset(fields["customer_id"]):
+            return True
         elif name == "route":
             change_route(self._line_to_replace(record), read_route(fields))
         elif name == "history":

@@ -8,8 +8,8 @@ customers with the same ids. The outputs of a touchpoint follow this order:
 3. identifiers that were not linked, and the reason
 4. the touchpoint itself, to the owner of its strongest unshared identifier
 
-A repeated request gives the same result, even if a crash kept only part of the rows of the first attempt: rows of nodes are sets
-that only grow, and a request that a stored row already contains (by its last applied offset) computes everything again.
+A crash may keep only a part of the rows of a chunk. The step then reads the rows as of the last complete chunk
+(`streams/identity/committed.py`), and takes the same decisions again.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,12 +18,13 @@ from schemas.records.families import FAMILIES
 from schemas.service import telemetry
 from schemas.wire.topics import IDENTITY_REQUESTS, IDENTITY_STATE
 from streams.contract import Output, Record, Refuse, Rows, unexpected_schema
-from streams.identity.graph import NODE, Change
+from streams.identity.committed import CommittedRows
+from streams.identity.graph import Change
 from streams.identity.naming import Named, Naming
-from streams.identity.rows import Node, add_sorted, decode_bytes, decode_node, encode_row
-from streams.identity.rules import Rules, scope_of
+from streams.identity.rows import NODE, Node, add_sorted, decode_bytes, decode_node, encode_row
+from streams.identity.rules import Rules
 from streams.steps.decide import Decide
-from streams.steps.identity import ANONYMOUS_RULE, EVIDENCE, Cause, evidence_output, member_output
+from streams.steps.identity import ANONYMOUS_RULE, Cause, evidence_output, member_output
 from streams.steps.identity_changes import change_outputs, find_reason, report_conflict
 from streams.steps.resolved import forward_to_customer
 
@@ -49,18 +50,24 @@ class Link:
     def process(self, records: Sequence[Record], rows: Rows, refuse: Refuse) -> list[Output]:
         outputs: list[Output] = []
         named = {record.position: self._naming.name(record.fields) for record in records if record.name in FAMILIES}
-        rows.fetch({key for each in named.values() for key in _keys(each)})
+        committed = CommittedRows(rows, records[-1].offset if records else -1)
+        committed.fetch({key for each in named.values() for key in _keys(each)})
         for record in records:
             if record.position in named:
-                outputs += self._link(record, named[record.position], rows)
+                outputs += self._link(record, named[record.position], committed)
             elif record.name == "decision":
-                outputs += Decide(record, rows, self._rules, refuse).outputs()
+                outputs += Decide(record, committed, self._rules, refuse).outputs()
             else:
                 refuse(record, unexpected_schema(record, self.name))
+        if outputs:
+            committed.complete()
         return outputs
 
-    def _link(self, record: Record, named: Named, rows: Rows) -> Iterable[Output]:
-        request = Request(record, named, rows, self._rules)
+    def _link(self, record: Record, named: Named, rows: CommittedRows) -> Iterable[Output]:
+        nodes: list[Node | None] = [rows.get(key, decode_node) for key in named.keys]
+        if named.has_distinct_scopes and not named.ignored and not any(nodes):
+            return create_customer(record, named, rows, self._rules)
+        request = Request(record, named, rows, self._rules, dict(zip(named.nodes, nodes, strict=True)))
         if request.is_erased():
             self._erased.inc()
             return ()
@@ -69,20 +76,39 @@ class Link:
 
 def _keys(named: Named) -> Iterable[bytes]:
     """Return the row keys that a touchpoint certainly needs."""
-    yield from [NODE + id_ for id_ in named.nodes]
-    if named.evidence_id:
-        yield EVIDENCE + named.evidence_id
+    return (*named.keys, named.evidence_key) if named.evidence_key else named.keys
+
+
+def create_customer(record: Record, named: Named, rows: CommittedRows, rules: Rules) -> list[Output]:
+    """Return the outputs of a touchpoint that names new identifiers only: one new customer. This is the usual request."""
+    fields, nodes = record.fields, named.nodes
+    owner = nodes[0]
+    rule = ANONYMOUS_RULE if rules.is_anonymous(named.kinds[0]) else named.rule
+    cause = Cause(rule, fields["event_id"], fields["occurred_at"])
+    order = sorted(nodes)
+    outputs = []
+    for id_, key, kind, value in zip(nodes, named.keys, named.kinds, named.values, strict=True):
+        node = Node(kind, value, owner, neighbours=[other for other in order if other != id_])
+        rows.put(key, node, encode_row)
+        outputs.append(member_output(id_, node, cause))
+    if named.evidence_key:
+        if rows.get(named.evidence_key, decode_bytes) is None:
+            rows.put(named.evidence_key, KNOWN, bytes)
+        outputs.append(evidence_output(named, cause, verified=fields.get("verified") is not False))
+    outputs.append(forward_to_customer(fields, record.value, owner, nodes))
+    return outputs
 
 
 class Request:
     """One touchpoint against the current identity map."""
 
-    def __init__(self, record: Record, named: Named, rows: Rows, rules: Rules) -> None:
+    def __init__(self, record: Record, named: Named, rows: CommittedRows, rules: Rules, nodes: dict[bytes, Node | None]) -> None:
+        """`nodes` holds the stored nodes of the touchpoint, by rank."""
         self._record = record
         self._named = named
         self._rows = rows
         self._rules = rules
-        self._nodes: dict[bytes, Node | None] = {id_: rows.get(NODE + id_, decode_node) for id_ in named.nodes}
+        self._nodes = nodes
         self._cause = Cause(named.rule, record.fields["event_id"], record.fields["occurred_at"])
 
     def is_erased(self) -> bool:
@@ -92,19 +118,13 @@ class Request:
 
     def outputs(self) -> list[Output]:
         """Choose the cheapest way that gives the result of `_change`."""
-        if self._is_repetition():
-            return self._change(is_repetition=True)
         old = {id_: node for id_, node in self._nodes.items() if node is not None}
         if len(old) == len(self._nodes) and self._is_linked(old, old):
             return self._finish(self._repeat_anonymous(old))
-        if all(node.is_shared for node in old.values()) and len(old) < len(self._nodes) and self._has_distinct_scopes():
+        if all(node.is_shared for node in old.values()) and len(old) < len(self._nodes) and self._named.has_distinct_scopes:
             return self._create(next(id_ for id_ in self._nodes if id_ not in old))
         customer = self._find_followed(old)
         return self._change() if customer is None else self._create(customer)
-
-    def _is_repetition(self) -> bool:
-        offset, rows = self._record.offset, self._rows
-        return any(offset <= rows.last_applied_offset(NODE + id_) for id_ in self._nodes)
 
     @staticmethod
     def _is_linked(nodes: dict[bytes, Node], others: Iterable[bytes]) -> bool:
@@ -113,16 +133,6 @@ class Request:
             node.kind and (node.is_shared or all(other == id_ or other in node.neighbours for other in others))
             for id_, node in nodes.items()
         )
-
-    def _has_distinct_scopes(self) -> bool:
-        """Return whether no limit concerns the touchpoint: no two strong identifiers of one kind, and few weak ones."""
-        named, rules = self._named, self._rules
-        if len(named.nodes) == 1:
-            return True
-        strong = [
-            scope_of(kind, value) for kind, value in zip(named.kinds, named.values, strict=True) if not rules.of(kind).is_weak
-        ]
-        return len(strong) == len(set(strong)) and len(named.nodes) - len(strong) <= rules.anonymous_neighbours
 
     def _find_followed(self, old: dict[bytes, Node]) -> bytes | None:
         """Return the one customer that new weak identifiers follow, or None if the groups must be loaded.
@@ -137,7 +147,7 @@ class Request:
             or all(rule_of(node.kind).is_weak for node in unshared.values())
             or not all(rule_of(kind).is_weak for id_, kind in zip(self._nodes, self._named.kinds, strict=True) if id_ not in old)
             or not self._is_linked(unshared, old)
-            or not self._has_distinct_scopes()
+            or not self._named.has_distinct_scopes
         ):
             return None
         for node in unshared.values():
@@ -179,14 +189,12 @@ class Request:
         around = [self._rows.get(NODE + id_, decode_node) for id_ in (node.owner, *node.neighbours)]
         return any(other is not None and not self._rules.is_anonymous(other.kind) for other in around)
 
-    def _change(self, *, is_repetition: bool = False) -> list[Output]:
+    def _change(self) -> list[Output]:
         """Change the groups of all identifiers."""
         named = self._named
         change = Change(self._rows, self._rules)
         for id_, kind, value in zip(named.nodes, named.kinds, named.values, strict=True):
             self._nodes[id_] = change.create(id_, kind, value)
-        if is_repetition:
-            change.repair(named.nodes)
         left_out = change.unite(named.nodes)
         for id_ in named.nodes:
             change.share(id_)
@@ -198,10 +206,10 @@ class Request:
         named, rows = self._named, self._rows
         nodes = {id_: node for id_, node in self._nodes.items() if node is not None}
         anchor = next((id_ for id_, node in nodes.items() if not node.is_shared), named.nodes[0])
-        if named.evidence_id:
-            is_new = rows.get(EVIDENCE + named.evidence_id, decode_bytes) is None
+        if named.evidence_key:
+            is_new = rows.get(named.evidence_key, decode_bytes) is None
             if is_new:
-                rows.put(EVIDENCE + named.evidence_id, KNOWN, bytes)
+                rows.put(named.evidence_key, KNOWN, bytes)
             if is_new or self._is_anonymous():
                 outputs.append(self._evidence())
             if is_new:
@@ -210,10 +218,8 @@ class Request:
         return outputs
 
     def _evidence(self) -> Output:
-        named = self._named
         cause = self._cause._replace(rule=ANONYMOUS_RULE) if self._is_anonymous() else self._cause
-        verified = self._record.fields.get("verified") is not False
-        return evidence_output(named.evidence_id, named.nodes, named.kinds, cause, confidence=named.confidence, verified=verified)
+        return evidence_output(self._named, cause, verified=self._record.fields.get("verified") is not False)
 
     def _conflicts(
         self, anchor: bytes, nodes: dict[bytes, Node], left_out: Sequence[bytes], newly_shared: Sequence[bytes]

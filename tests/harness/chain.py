@@ -10,6 +10,7 @@ from schemas.wire.codec import decode, encode
 from schemas.wire.topics import CUSTOMERS, IDENTITY, IDENTITY_REQUESTS, TICKS, source_topic
 from streams.contract import Record, Rows, Step
 from streams.engine.producer import group_rows
+from streams.identity.committed import MARK, read_value
 from streams.identity.naming import Naming
 from streams.identity.rules import Rules
 from streams.signals import load_signals
@@ -52,6 +53,7 @@ class Chain:
         self.position: defaultdict[tuple[str, int], int] = defaultdict(int)
         self.committed: defaultdict[tuple[str, int], int] = defaultdict(int)
         self.stored: defaultdict[tuple[str, int], Store] = defaultdict(dict)
+        self.changelog: defaultdict[tuple[str, int], list[tuple[bytes, tuple[int, bytes]]]] = defaultdict(list)
         self.copy: dict[bytes, bytes] = {}
         self._uncopied: list[tuple[bytes, bytes]] = []
         self.refused: list[tuple[Record, RecordError]] = []
@@ -98,18 +100,28 @@ class Chain:
             self.topics[output.topic, output.partition].append(output.value)
             if output.topic == IDENTITY:
                 self._uncopied.append((output.key, output.value))
-        last = self.position[at] - 1
-        is_first = at[0] == step.topics[0]
-        changes = [(key, (last if is_first else -1, row)) for key, row in rows.changes()]
+        last = self.position[at] - 1 if at[0] == step.topics[0] else -1
+        changes = [(key, (max(last, store.get(key, (-1, b""))[0]), row)) for key, row in rows.changes()]
         if self.crashes and self.chance.random() < 0.2:
             groups = group_rows(changes, step.row_group_prefix_bytes)  # type: ignore[arg-type]
-            for group in groups[: self.chance.randint(0, len(groups))]:  # a crash keeps or loses a row group
-                store.update(group)  # type: ignore[arg-type]
-            self.position[at] = self.committed[at]  # all chunks since the last commit come again
+            kept = [row for group in groups[: self.chance.randint(0, len(groups))] for row in group]
+            self._recover(at, [*self.changelog[step.name, at[1]], *kept])  # type: ignore[list-item]
         else:
             store.update(changes)
+            self.changelog[step.name, at[1]] += changes
             if self.chance.random() < 0.5:
                 self.committed[at] = self.position[at]
+
+    def _recover(self, at: tuple[str, int], changelog: list[tuple[bytes, tuple[int, bytes]]]) -> None:
+        """Begin again at the last commit with the rows of the changelog, as another worker does. Higher offsets win."""
+        step = self.step_of[at[0]]
+        store = self.stored[step.name, at[1]]
+        store.clear()
+        for key, row in changelog:
+            if row[0] >= store.get(key, (-1, b""))[0]:
+                store[key] = row
+        self.changelog[step.name, at[1]] = changelog
+        self.position[at] = self.committed[at]  # all chunks since the last commit come again
 
     def _follow_identity(self) -> None:
         """Let the copy of the identity map follow by a random number of records."""
@@ -121,11 +133,14 @@ class Chain:
         del self._uncopied[:count]
 
     def rows(self) -> dict[tuple[str, int], dict[bytes, bytes]]:
-        """Return all stored rows, the customers' without revision and route."""
+        """Return the newest values of all stored rows, those of customers without revision and route."""
         found = {}
         for at, store in self.stores.items():
-            found[at] = {key: _without_revision(row) if at[0] == "join" and len(key) == 16 else row for key, row in store.items()}
-            found[at] = {key: row for key, row in found[at].items() if row != encode_row(Customer())}
+            if at[0] == "link":
+                found[at] = {key: read_value(row) for key, row in store.items() if key != MARK}
+            else:
+                kept = {key: _without_revision(row) if len(key) == 16 else row for key, row in store.items()}
+                found[at] = {key: row for key, row in kept.items() if row != encode_row(Customer())}
         return {at: rows for at, rows in found.items() if rows}
 
     def touchpoints(self) -> dict[bytes, list[Touchpoint]]:

@@ -19,7 +19,7 @@ from schemas.wire.codec import decode, encode
 from schemas.wire.topics import DEAD_LETTERS
 from streams.contract import Output, Record, Refuse, Rows
 from streams.engine.stage import MAX_CHUNKS_IN_FLIGHT, Stage
-from streams.engine.store import OFFSET_BYTES, Store, encode_stored_row, rocksdb_options
+from streams.engine.store import OFFSET_BYTES, Store, decode_stored_row, encode_stored_row, rocksdb_options
 from streams.engine.transport import Ledger, cut_chunks, order_by_timestamp
 from streams.engine.worker import build_app
 from streams.identity.naming import Naming
@@ -104,6 +104,9 @@ class Effects:
     async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]], prefix: int) -> tuple[int, int]:
         self.record_effect("changelog")
         return self.first, self.first + len(rows) - 1
+
+    def recovered_offset(self, partition: int) -> int:
+        return -1
 
     def is_next(self, partition: int, offset: int) -> bool:
         return offset == 41
@@ -215,6 +218,7 @@ def changelog(partition: int, *rows: tuple[bytes, bytes], offset: int) -> Any:
 
 def test_recovery_keeps_the_row_with_the_higher_last_applied_offset(tmp_path: Path) -> None:
     store = Store.__new__(Store)
+    store._recovered = {}
     store._dbs = {2: rocksdict.Rdict(str(tmp_path / "rows"), rocksdb_options())}
     records = [
         (b"a", encode_stored_row(7, b"new")),
@@ -268,6 +272,7 @@ def test_chunk_that_fails_only_as_a_whole_is_processed_record_by_record() -> Non
 
 def test_store_detects_changelog_writes_of_other_workers(tmp_path: Path) -> None:
     store = Store.__new__(Store)
+    store._recovered = {}
     store._dbs = {0: rocksdict.Rdict(str(tmp_path / "rows"), rocksdb_options())}
     assert store.is_next(0, 0)
     store.write(0, [(b"a", encode_stored_row(1, b"row"))], 9)
@@ -360,3 +365,21 @@ def count_event_ages() -> float:
     """Return how many event ages the stage `count` has observed."""
     histogram = telemetry.EVENT_AGE.labels("count")
     return float(sum(bucket.get() for bucket in histogram._buckets))
+
+
+def test_repeated_chunk_keeps_the_higher_offset_of_a_recovered_row() -> None:
+    """Recovery keeps the row with the higher offset: without it, another worker would go back to the row of the crash."""
+    applied = [(encode_stored_row(9, b"crash"), b"a"), (encode_stored_row(2, b"old"), b"b")]
+
+    class Recovered:
+        def recovered_offset(self, partition: int) -> int:
+            return 9
+
+        def load(self, partition: int, keys: list[bytes]) -> list[tuple[int, bytes] | None]:
+            held = {key: decode_stored_row(value) for value, key in applied}
+            return [held.get(key) for key in keys]
+
+    either: Any = Recovered
+    stage = Stage(Link(Naming(b"secret of a unit test", Rules())), either, either)
+    rows = stage._encode_rows([(b"a", b"again"), (b"b", b"new"), (b"c", b"new")], 0, 5)
+    assert [decode_stored_row(row) for _, row in rows] == [(9, b"again"), (5, b"new"), (5, b"new")]

@@ -93,6 +93,9 @@ class Effects:
     async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]], prefix: int) -> tuple[int, int]:
         return 0, len(rows) - 1
 
+    def recovered_offset(self, partition: int) -> int:
+        return -1
+
     def is_next(self, partition: int, offset: int) -> bool:
         return True
 
@@ -308,6 +311,7 @@ def changelog(*rows: tuple[bytes | None, bytes | None]) -> Any:
 
 def test_recovery_skips_and_counts_tombstones_and_junk(tmp_path: Path) -> None:
     store = Store.__new__(Store)
+    store._recovered = {}
     store._dbs = {2: rocksdict.Rdict(str(tmp_path / "rows"), rocksdb_options())}
     before = telemetry.SKIPPED.labels(CUSTOMER_STATE)._value.get()
     good = encode_stored_row(7, b"row")
@@ -328,6 +332,7 @@ def test_recovery_skips_and_counts_tombstones_and_junk(tmp_path: Path) -> None:
 
 def test_recovery_of_nothing_but_junk_reaches_its_end(tmp_path: Path) -> None:
     store = Store.__new__(Store)
+    store._recovered = {}
     store._dbs = {2: rocksdict.Rdict(str(tmp_path / "rows"), rocksdb_options())}
     store.apply_changelog_batch([changelog((b"a", None), (b"b", b""))], bytes, bytes)
     assert list(store.scan(2)) == []
@@ -336,6 +341,7 @@ def test_recovery_of_nothing_but_junk_reaches_its_end(tmp_path: Path) -> None:
 
 def test_error_of_the_disk_is_an_error_of_the_state() -> None:
     store = Store.__new__(Store)
+    store._recovered = {}
     broken: Any = SimpleNamespace(get=_fail_to_read)
     store._dbs = {2: broken}
     with pytest.raises(StateError, match="partition 2"):

@@ -43,6 +43,9 @@ class Memory:
     async def publish_rows(self, topic: str, partition: int, rows: list[tuple[bytes, bytes]], prefix: int) -> tuple[int, int]:
         return 0, len(rows) - 1
 
+    def recovered_offset(self, partition: int) -> int:
+        return -1
+
     def is_next(self, partition: int, offset: int) -> bool:
         return True
 
