@@ -21,6 +21,7 @@ from streams.identity.rows import DECISION, NODE, Node, RouteRow
 ROUTE, CONFLICT = b"c", b"x"
 SHARED, ERASED = 1, 2
 FLAGS_AT = 16
+MAX_DAY = 2**32 - 1
 DAY_MILLISECONDS = 86_400_000
 ANONYMOUS_RULE = "anonymous"
 
@@ -110,12 +111,17 @@ def decision_output(fields: Fields) -> Output:
 def read_copy_row(value: bytes) -> bytes | None:
     """Return the row of the copy from a record of `touchline.identity`, or None for a record that the copy does not keep."""
     name, fields = decode(value)
-    day = (fields["at"] // DAY_MILLISECONDS).to_bytes(4, "big") if fields.get("rule") == ANONYMOUS_RULE else b""
+    day = _encode_day(fields["at"]) if fields.get("rule") == ANONYMOUS_RULE else b""
     if name == "member":
         flags = SHARED * fields["is_shared"] | ERASED * fields["is_erased"]
         row: bytes = fields["customer_id"] + bytes((flags,)) + day
         return row
     return b"1" + day if name == "evidence" else None
+
+
+def _encode_day(at: int) -> bytes:
+    """Return a day since 1970 in 4 bytes. Sources may send times before 1970 and in any far year."""
+    return min(max(at // DAY_MILLISECONDS, 0), MAX_DAY).to_bytes(4, "big")
 
 
 def is_expired(row: bytes, now: int, days: int) -> bool:

@@ -18,6 +18,7 @@ from streams.identity.rules import Rules
 from streams.signals import load_signals
 from streams.steps.customer import Customer, encode_row
 from streams.steps.identify import Identify
+from streams.steps.identity import ANONYMOUS_RULE, is_expired, read_copy_row
 from streams.steps.join import Join
 from streams.steps.link import Link
 from streams.touchpoint import Touchpoint, encode_touchpoints
@@ -116,6 +117,16 @@ def test_no_record_of_a_released_schema_ends_a_stage(schema_id: int, data: st.Da
         memory = Memory()
         process(step, memory, records)
         process(step, memory, records)
+
+
+@pytest.mark.parametrize("name", ["member", "evidence"])
+@given(data=st.data())
+def test_copy_takes_every_member_and_evidence_at_any_time(name: str, data: st.DataObject) -> None:
+    fields = data.draw(values(registry.load_schema(registry.newest_ids()[name])))
+    fields["rule"] = data.draw(st.sampled_from([ANONYMOUS_RULE, "exact"]))
+    row = read_copy_row(encode(name, fields))
+    assert row is not None
+    is_expired(row, data.draw(times), 90)
 
 
 @given(st.lists(st.tuples(st.sampled_from(CUSTOMERS), touchpoints), min_size=1, max_size=5), times, st.none() | times)
