@@ -29,6 +29,7 @@ from deploy.local.ports import Ports
 from deploy.local.state import ADMIN, Stack
 from deploy.local.tools import fetch_tools
 from schemas.errors import ConfigError
+from schemas.service.secret import MIN_CHARACTERS
 from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.xdist_group("standard ports")]
@@ -239,7 +240,9 @@ def test_home_folder_is_private(secret_home: Path) -> None:
     assert secret_home.stat().st_mode & 0o777 == 0o700
     assert logs
     assert segments
-    assert [file for file in (password, *logs, *segments) if file.stat().st_mode & 0o077] == []
+    secret = state.secret_file(secret_home)
+    assert len(secret.read_text().strip()) >= MIN_CHARACTERS
+    assert [file for file in (password, secret, *logs, *segments) if file.stat().st_mode & 0o077] == []
 
 
 FILES = (
@@ -247,6 +250,7 @@ FILES = (
     "/proc/1/environ",
     "/etc/passwd",
     "{home}/clickhouse/password",
+    "{home}/identity.secret",
     "{home}/stack.json",
     "{home}/log/kafka.log",
 )
