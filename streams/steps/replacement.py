@@ -63,24 +63,27 @@ def replay_part(line: Line, fields: Fields) -> None:
     """Fold one `history` record. The first one empties the row; the last one publishes whether it is complete.
 
     Parts come in event-time order. A touchpoint beyond the bound that is not newer than an earlier part is a repetition. A part
-    after the last one is a repetition as well. Blocks that cannot be read are not kept.
+    after the last one is a repetition as well.
     """
-    touchpoints = decode_touchpoints(fields["touchpoints"])
-    if fields["is_first"]:
-        before = line.customer
-        existing: list[Touchpoint] = []
-        with suppress(*UNREADABLE):
-            existing = line.load_touchpoints() if fields["keep_existing"] else []
-        line.replace(Customer(route=before.route, revision=before.revision + 1, replayed=BEFORE_ALL))
-        touchpoints = [*existing, *touchpoints]
+    part = decode_touchpoints(fields["touchpoints"])
+    existing = _begin_replay(line, keep_existing=fields["keep_existing"]) if fields["is_first"] else []
     customer, replayed = line.customer, line.customer.replayed
-    arrived = line.forward(touchpoints)
     if replayed is not None:
-        newest = max(map(Touchpoint.order_key, decode_touchpoints(fields["touchpoints"])), default=replayed)
+        newest = max(map(Touchpoint.order_key, part), default=replayed)
         customer.replayed = None if fields["is_last"] else max(replayed, newest)
         customer.replaced_at = line.at
-    late = line.fold(arrived, is_atomic=True)
+    late = line.fold(line.forward([*existing, *part]), is_atomic=True)
     line.forget_surplus()
     if replayed is not None:
         line.add_lost(each.nodes for each in late if each.order_key() > replayed)
     line.announce(always=fields["is_last"])
+
+
+def _begin_replay(line: Line, *, keep_existing: bool) -> list[Touchpoint]:
+    """Empty the row, and return its touchpoints if they are to stay. A row with an unreadable block returns none."""
+    before = line.customer
+    existing: list[Touchpoint] = []
+    with suppress(*UNREADABLE):
+        existing = line.load_touchpoints() if keep_existing else []
+    line.replace(Customer(route=before.route, revision=before.revision + 1, replayed=BEFORE_ALL))
+    return existing

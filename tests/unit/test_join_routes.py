@@ -124,7 +124,7 @@ def live(seed: int, count: int, changes: int, *, disorder: float, **options: Any
     return world, touchpoints
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, count=st.integers(1, 120), changes=st.integers(0, 6), crashes=st.booleans())
 def test_changing_routes_end_as_if_the_last_ones_had_always_held(seed: int, count: int, changes: int, *, crashes: bool) -> None:
     world, touchpoints = live(seed, count, changes, disorder=200, crashes=crashes)
@@ -132,7 +132,7 @@ def test_changing_routes_end_as_if_the_last_ones_had_always_held(seed: int, coun
     assert_equal(world.joining, fold_directly(world.owned(touchpoints), 1024))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=SEEDS,
     count=st.integers(60, 400),
@@ -156,7 +156,7 @@ def test_complete_customer_beyond_the_bound_has_lost_nothing(
     assert {key: row for key, row in visible.items() if row["customer_id"] in complete} == of_complete
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=SEEDS,
     count=st.integers(1, 400),
@@ -186,7 +186,7 @@ def test_rebuild_ends_as_a_fresh_start(
     assert_equal(world.joining, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=SEEDS,
     count=st.integers(1, 300),
