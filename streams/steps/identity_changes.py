@@ -8,8 +8,24 @@ from streams.identity.rules import Rules
 from streams.steps.identity import ANONYMOUS_RULE, Cause, conflict_output, member_output, route_outputs
 
 
+class _Largest:
+    """Largest customer that this process has changed."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def note(self, size: int) -> None:
+        if size > self._size:
+            self._size = size
+            telemetry.LARGEST_CUSTOMER.set(size)
+
+
+_largest = _Largest()
+
+
 def change_outputs(change: Change, rules: Rules, cause: Cause) -> list[Output]:
     """Return the members and routes that changed, and the former links of nodes that became shared."""
+    _largest.note(change.largest_cluster())
     anonymous = cause._replace(rule=ANONYMOUS_RULE)
     outputs = [
         member_output(id_, change.nodes[id_], anonymous if _is_anonymous(change, id_, rules) else cause)

@@ -70,14 +70,8 @@ class Log:
 
     def identities(self) -> dict[tuple[str, str], bytes]:
         """Return the current customer of each identifier."""
-        named = [each for each in self.entries[IDENTITY] if each.name]
-        merged = {each.fields["from_customer"]: each.fields["to_customer"] for each in named if each.name == "merge"}
-
-        def now(customer: bytes) -> bytes:
-            return now(merged[customer]) if customer in merged else customer
-
-        edges = [each.fields for each in named if each.name == "edge"]
-        return {(edge["kind"], edge["value"]): now(edge["customer_id"]) for edge in edges}
+        members = [each.fields for each in self.entries[IDENTITY] if each.name == "member"]
+        return {(member["kind"], member["value"]): member["customer_id"] for member in members}
 
 
 def decode_entry(record: Any) -> Entry:
