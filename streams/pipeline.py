@@ -24,7 +24,7 @@ from streams.identity.settings import IdentitySettings
 from streams.settings import StreamsSettings
 from streams.signals import load_signals
 from streams.steps.identify import Identify
-from streams.steps.identity import is_expired, read_copy_row
+from streams.steps.identity import is_expired, is_final, read_copy_row
 from streams.steps.join import Join
 from streams.steps.link import Link
 
@@ -35,7 +35,7 @@ def build_pipeline(settings: KafkaSettings, folder: Path) -> App:
     keys = CompoundSettings().load_keys()
     naming = build_naming(load_secret(), identity_settings, keys)
     expire = partial(is_expired, days=identity_settings.anonymous_days)
-    identity = Replica(IDENTITY, folder / "identity-members", read_copy_row, expire)
+    identity = Replica(IDENTITY, folder / "identity-members", read_copy_row, expire, is_final)
     streams_settings = StreamsSettings()
     steps: Sequence[Step] = [
         Identify(identity.get, naming),

@@ -11,7 +11,7 @@ once a day those that expired since are dropped.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 OWN_KEYS = b"\x00"  # first byte of the keys that are no rows
 POSITION = OWN_KEYS + b"position"
 EXPIRED_AT = OWN_KEYS + b"expired"
+FINAL = OWN_KEYS + b"final"
 MAX_CACHED_KEYS = 100_000
 MAX_FETCH_BYTES = 8 * 1024 * 1024
 LOADING_RECORDS, FOLLOWING_RECORDS = 20_000, 5_000  # applied at once: a follower must not block the event loop for long
@@ -33,15 +34,24 @@ EXPIRY_SECONDS = 24 * 3600
 EXPIRY_ROWS = 10_000
 Extract = Callable[[bytes], bytes | None]
 Expire = Callable[[bytes, int], bool]
+IsFinal = Callable[[bytes], bool]
 
 
 class Replica:
     """Local copy: `get` reads it, `follow` updates it until cancelled, and `is_loaded` holds from the first end on."""
 
-    def __init__(self, topic: str, path: Path, extract: Extract, expire: Expire | None = None) -> None:
+    def __init__(
+        self,
+        topic: str,
+        path: Path,
+        extract: Extract,
+        expire: Expire | None = None,
+        is_final: Callable[[bytes], bool] | None = None,
+    ) -> None:
         """Open the copy.
 
         - `extract(value)` returns the row of a record, or None for a record whose row is not kept.
+        - `is_final(row)` returns whether only a row of which this is true as well may replace the row.
         - `expire(row, now)` returns whether a row has expired; `now` is in milliseconds since 1970.
         """
         self.topic = topic
@@ -49,9 +59,11 @@ class Replica:
         self._partition = TopicPartition(topic, 0)
         self._extract = extract
         self._expire = expire
+        self._is_final = is_final
         self._cache: dict[bytes, bytes | None] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._rows = rocksdict.Rdict(str(path), rocksdb_options())
+        self._final = set(self._load_final()) if is_final else set()
         self._first = self._position = 0
         self._target: int | None = None
 
@@ -120,8 +132,13 @@ class Replica:
             if key is None or key.startswith(OWN_KEYS):
                 skipped += 1
             else:
+                if key in self._final and not (is_kept and self._is_final_row(row)):
+                    continue
                 if is_kept:
                     batch.put(key, row)
+                    if self._is_final_row(row) and key not in self._final:
+                        self._final.add(key)
+                        batch.put(FINAL + key, b"1")
                 else:
                     batch.delete(key)
                 self._cache.pop(key, None)
@@ -131,6 +148,16 @@ class Replica:
             telemetry.SKIPPED.labels(self.topic).inc(skipped)
             first, last = records[0].offset, records[-1].offset
             log.error("skipped %d unreadable records of %s/0 between offsets %d and %d", skipped, self.topic, first, last)
+
+    def _is_final_row(self, row: bytes | None) -> bool:
+        return self._is_final is not None and row is not None and self._is_final(row)
+
+    def _load_final(self) -> Iterator[bytes]:
+        """Yield the keys of all final rows, which are few."""
+        for key in self._rows.keys(from_key=FINAL):
+            if not cast(bytes, key).startswith(FINAL):
+                return
+            yield cast(bytes, key)[len(FINAL) :]
 
     def _is_expiry_due(self) -> bool:
         if self._expire is None or not self.is_loaded:

@@ -124,6 +124,15 @@ def _encode_day(at: int) -> bytes:
     return min(max(at // DAY_MILLISECONDS, 0), MAX_DAY).to_bytes(4, "big")
 
 
+def is_final(row: bytes) -> bool:
+    """Return whether a row of the copy is shared or erased, which never ends.
+
+    A sequencer that begins again after a crash repeats its older records. A copy that went back to an unshared identifier would
+    resolve touchpoints to a customer whose route does not know them.
+    """
+    return len(row) > FLAGS_AT and bool(row[FLAGS_AT] & (SHARED | ERASED))
+
+
 def is_expired(row: bytes, now: int, days: int) -> bool:
     """Return whether a row of the copy belongs to anonymous identifiers that last changed more than `days` before `now`.
 

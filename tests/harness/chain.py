@@ -17,7 +17,7 @@ from streams.signals import load_signals
 from streams.steps.customer import REVISION_SHIFT, Customer, decode_block, decode_customer, encode_row
 from streams.steps.history import History
 from streams.steps.identify import Identify
-from streams.steps.identity import read_copy_row
+from streams.steps.identity import is_final, read_copy_row
 from streams.steps.join import Join
 from streams.steps.line import block_key
 from streams.steps.link import Link
@@ -128,7 +128,7 @@ class Chain:
         count = self.chance.randint(0, len(self._uncopied))
         for key, value in self._uncopied[:count]:
             row = read_copy_row(value)
-            if row is not None:
+            if row is not None and not (is_final(self.copy.get(key, b"")) and not is_final(row)):
                 self.copy[key] = row
         del self._uncopied[:count]
 
