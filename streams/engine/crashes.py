@@ -3,11 +3,13 @@
 1. An unexpected exception ends the process. Before the end, `CrashLog.record` writes the offset ranges of all chunks in flight
    to a file in the worker's folder. A chunk without an exception writes nothing.
 2. The next run reads the file. A stage processes each chunk that overlaps one of the ranges in isolation (`stage.py`).
+3. A record that fails in isolation becomes a dead letter, and the file keeps a digest of its bytes. A step before this stage may
+   have published it twice, because the crash came before its commit. The copy has another offset and the same bytes.
 
 A process that the kernel kills writes no file. After a restart by the supervisor, the log therefore names the first chunks that
 the worker begins, so that a person can find the record and run `touchline skip`.
 
-The file keeps the newest `MAX_RANGES` ranges. An old range does no harm, because isolation gives the same results.
+The file keeps the newest `MAX_RANGES` ranges and digests. An old range does no harm, because isolation gives the same results.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ import json
 import logging
 import os
 from collections import defaultdict
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +25,7 @@ log = logging.getLogger(__name__)
 FILE = "crashes.json"
 MAX_RANGES = 200
 MAX_LOGGED_CHUNKS = 100
+DIGEST_BYTES = 16
 
 
 class ChunkRange(NamedTuple):
@@ -41,7 +45,7 @@ class CrashLog:
         self._left_to_log = MAX_LOGGED_CHUNKS if is_restarted else 0
         self.isolation = asyncio.Lock()  # one chunk in isolation at a time: its batches hold no record of another one
         self._path = path
-        self._crashed = _read(path) if path else []
+        self._crashed, self._digests = _read(path) if path else ([], [])
         self._by_partition: defaultdict[tuple[str, int], list[ChunkRange]] = defaultdict(list)
         for each in self._crashed:
             self._by_partition[each.topic, each.partition].append(each)
@@ -58,15 +62,30 @@ class CrashLog:
         ranges = self._by_partition.get((chunk.topic, chunk.partition)) if self._by_partition else None
         return ranges is not None and any(each.first <= chunk.last and chunk.first <= each.last for each in ranges)
 
+    def remember(self, value: bytes | None) -> None:
+        """Write the digest of a record that became a dead letter to the file."""
+        self._digests = list(dict.fromkeys([*self._digests, _digest(value)]))[-MAX_RANGES:]
+        self._write(self._crashed)
+
+    def knows_any(self) -> bool:
+        """Return whether any record has become a dead letter in isolation."""
+        return bool(self._digests)
+
+    def knows(self, value: bytes | None) -> bool:
+        """Return whether a record with these bytes has become a dead letter in isolation."""
+        return _digest(value) in self._digests
+
     def record(self) -> None:
         """Write the chunks in flight to the file, after those of earlier crashes. Called right before the process ends."""
+        self._write(list(dict.fromkeys([*self._crashed, *sorted(self.in_flight)]))[-MAX_RANGES:])
+
+    def _write(self, ranges: list[ChunkRange]) -> None:
         if self._path is None:
             return
-        ranges = list(dict.fromkeys([*self._crashed, *sorted(self.in_flight)]))[-MAX_RANGES:]
         temporary = self._path.with_suffix(".new")
         try:
             with temporary.open("w") as out:
-                json.dump(ranges, out)
+                json.dump({"ranges": ranges, "digests": self._digests}, out)
                 out.flush()
                 os.fsync(out.fileno())
             temporary.replace(self._path)
@@ -74,18 +93,18 @@ class CrashLog:
             log.critical("cannot remember the chunks in flight in %s (%s)", self._path, error.strerror)
 
 
-def _read(path: Path) -> list[ChunkRange]:
-    """Return the ranges of the file, none for a file that is missing or damaged."""
+def _digest(value: bytes | None) -> str:
+    return blake2b(value or b"", digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _read(path: Path) -> tuple[list[ChunkRange], list[str]]:
+    """Return the ranges and digests of the file, none for a file that is missing or damaged."""
     try:
-        found = [ChunkRange(str(topic), int(number), int(first), int(last)) for topic, number, first, last in _load(path)]
+        content = json.loads(path.read_text())
+        ranges = [ChunkRange(str(topic), int(part), int(first), int(last)) for topic, part, first, last in content["ranges"]]
+        return ranges, [str(each) for each in content["digests"]]
     except FileNotFoundError:
-        return []
-    except (OSError, TypeError, ValueError) as error:
+        return [], []
+    except (LookupError, OSError, TypeError, ValueError) as error:
         log.warning("cannot read %s (%s): chunks of earlier crashes are processed like all others", path, type(error).__name__)
-        return []
-    return found
-
-
-def _load(path: Path) -> list[list[str]]:
-    loaded: list[list[str]] = json.loads(path.read_text())
-    return loaded
+        return [], []

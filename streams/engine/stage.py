@@ -15,7 +15,8 @@ leads to a replay with the same result:
 
 No exception leaves the agent. An unknown exception ends the process, because Faust would commit past it. After the restart,
 the stage processes the chunks that were in flight in isolation: it cuts a chunk that fails again into halves, until single
-records are left, and makes a dead letter of each record that still fails (`crashes.py`). Errors of Kafka, of the disk or of
+records are left, and makes a dead letter of each record that still fails (`crashes.py`). A later copy of such a record becomes a
+dead letter at once. Errors of Kafka, of the disk or of
 state that newer software wrote are no fault of a record: they end the process also in isolation.
 """
 
@@ -23,7 +24,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -56,6 +57,7 @@ class Result(NamedTuple):
     records: list[Record]
     outputs: list[Output]
     dead_letters: list[Output]
+    reasons: list[str]
     changes: list[Change]
 
 
@@ -110,10 +112,7 @@ class Stage:
             if before is not None:
                 await before
             with self._seconds.time():
-                if self._crashes.covers(place):
-                    await self.process_isolated(chunk, partition)
-                else:
-                    await self.process_chunk(chunk, partition)
+                await self._process(chunk, partition, place)
             event.message.is_done = True  # 7
             event.ack()
             free.release()
@@ -125,6 +124,36 @@ class Stage:
             os._exit(FATAL)
         finally:
             self._crashes.in_flight.discard(place)
+
+    async def _process(self, chunk: Sequence[Any], partition: int, place: ChunkRange) -> None:
+        """Run steps 1 to 6, in isolation for a chunk of an earlier crash and for copies of records that ended a worker."""
+        if self._crashes.covers(place):
+            await self.process_isolated(chunk, partition)
+            return
+        try:
+            await self.process_chunk(chunk, partition)
+        except Exception:
+            if not self._is_known(chunk, partition):
+                raise
+            await self.process_isolated(chunk, partition)
+
+    def _is_known(self, chunk: Sequence[Any], partition: int) -> bool:
+        """Return whether copies of records that ended a worker make this chunk fail, and no other records do."""
+        failing = list(self._find_failing(chunk, partition)) if self._crashes.knows_any() else []
+        return bool(failing) and all(self._crashes.knows(raw.value) for raw in failing)
+
+    def _find_failing(self, chunk: Sequence[Any], partition: int) -> Iterator[Any]:
+        try:
+            self._compute(chunk, partition)
+        except StateError:
+            raise
+        except Exception:  # noqa: BLE001 - any exception of a record
+            middle = len(chunk) // 2
+            if middle == 0:
+                yield chunk[0]
+            else:
+                yield from self._find_failing(chunk[:middle], partition)
+                yield from self._find_failing(chunk[middle:], partition)
 
     async def process_chunk(self, chunk: Sequence[Any], partition: int) -> None:
         """Run steps 1 to 6 for one chunk of Kafka records."""
@@ -153,6 +182,8 @@ class Stage:
         if len(chunk) == 1:
             log.error("stage %s makes a dead letter of %s/%d offset %d: %s", *self._name_record(chunk[0]), reason.detail)
             await producer.publish([self._dead_letter(chunk[0], reason)])
+            telemetry.DEAD_LETTERS.labels(self.step.name, reason.reason).inc()
+            self._crashes.remember(chunk[0].value)
             return
         middle = len(chunk) // 2
         await self._isolate(chunk[:middle], partition, producer)
@@ -167,12 +198,14 @@ class Stage:
         records = self._decode(chunk, refusals)  # 1
         changes, outputs = self._fold(records, partition, refusals)  # 2
         dead_letters = [self._dead_letter(chunk[record.position], error) for record, error in refusals]
-        return Result(records, outputs, dead_letters, changes)
+        return Result(records, outputs, dead_letters, [error.reason for _, error in refusals], changes)
 
     async def _publish(self, result: Result, chunk: Sequence[Any], partition: int, producer: Producer) -> None:
         """Run steps 3 to 6."""
         published = await producer.publish(result.outputs)  # 3
         await producer.publish(result.dead_letters)  # 4
+        for reason in result.reasons:
+            telemetry.DEAD_LETTERS.labels(self.step.name, reason).inc()
         if result.changes and self._store:
             rows = self._encode_rows(result.changes, partition, chunk[-1].offset)
             first, last = await producer.publish_rows(self.step.changelog, partition, rows, self.step.row_group_prefix_bytes)  # 5
@@ -270,7 +303,6 @@ class Stage:
         return Rows(load if changed else partial(store.load, partition), lambda: store.scan(partition))
 
     def _dead_letter(self, raw: Any, error: RecordError) -> Output:
-        telemetry.DEAD_LETTERS.labels(self.step.name, error.reason).inc()
         source, connector = extract_source_and_connector(raw.value)
         dead_letter = make_record_dead_letter(error, raw, stage=self.step.name, source=source, connector=connector)
         return Output(DEAD_LETTERS, 0, dead_letter.letter_id.bytes, encode_model("dead_letter", dead_letter))

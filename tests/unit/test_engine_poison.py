@@ -239,9 +239,10 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return codes
 
 
-def run_worker(step: Step, effects: Effects, folder: Path, *kinds: str) -> None:
+def run_worker(step: Step, effects: Effects, folder: Path, *kinds: str, offset: int = 0) -> None:
     """Process one chunk as a new run of a worker with this folder."""
-    event: Any = SimpleNamespace(value=chunk(*kinds), message=SimpleNamespace(partition=3, is_done=False), ack=lambda: None)
+    records = [record(kind, number) for number, kind in enumerate(kinds, offset)]
+    event: Any = SimpleNamespace(value=records, message=SimpleNamespace(partition=3, is_done=False), ack=lambda: None)
     stage = make_stage(step, effects, CrashLog(folder / FILE))
     try:
         asyncio.run(stage._process_after(None, event, asyncio.Semaphore(1)))
@@ -249,6 +250,21 @@ def run_worker(step: Step, effects: Effects, folder: Path, *kinds: str) -> None:
         assert not event.message.is_done
     else:
         assert event.message.is_done
+
+
+def test_later_copies_of_a_record_that_ended_a_worker_do_not_end_it_again(exits: list[int], tmp_path: Path) -> None:
+    """A crash before the commit of an earlier step lets that step publish the record again, at another offset."""
+    step, effects = Step(bad=RuntimeError("a defect"), other=RuntimeError("another defect")), Effects()
+    for _ in range(2):
+        run_worker(step, effects, tmp_path, "output", "bad")
+    for _ in range(2):
+        run_worker(step, effects, tmp_path, *["output"] * 9, "bad", "output", offset=100)
+    assert exits == [FATAL]
+    assert set(effects.dead_letters) == {(1, "crash"), (109, "crash")}
+    run_worker(step, effects, tmp_path, "bad", "other", offset=200)
+    assert exits == [FATAL, FATAL]
+    run_worker(step, effects, tmp_path, "bad", "other", offset=200)
+    assert exits == [FATAL, FATAL]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("defect"), MemoryError(), RecursionError(), FatalError("cannot continue")])
@@ -287,7 +303,7 @@ def test_crash_log_is_bounded_and_survives_damage(tmp_path: Path) -> None:
     kept = CrashLog(tmp_path / FILE)
     assert not kept.covers(ChunkRange("a", 0, 4, 4))
     assert kept.covers(ChunkRange("a", 0, 5, 5))
-    for damage in ("", "[[1]]", "{}", '[["a", "x", 1, 2]]', "\x00\xff"):
+    for damage in ("", "[[1]]", "{}", '{"ranges": [["a", "x", 1, 2]], "digests": []}', '{"ranges": []}', "\x00\xff"):
         (tmp_path / FILE).write_text(damage)
         assert not CrashLog(tmp_path / FILE).covers(ChunkRange("a", 0, 5, 5))
 
