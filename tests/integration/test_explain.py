@@ -38,7 +38,7 @@ def ann(migrated: Stack) -> Ann:
     """Store an order at 0 h, a delay at 24 h, a complaint of another id at 50 h, a merge at 60 h and a survey at 100 h."""
     one, other, contact = uuid4().bytes, uuid4().bytes, uuid4().bytes
     mark = uuid4().hex[:8]
-    email, phone = f"ann.{mark}@example.org", f"+49{int(mark, 16):010d}"
+    email, phone = f"ann.{mark}@example.org", f"+49151{int(mark, 16) % 10**8:08d}"
     crm = {"source": "support", "type": "ticket.opened", "stage": "support", "channel": "phone", "system": "sim-zendesk"}
     complaint = "The new router blinks red and no one calls back. 😞 [bold]Do something[/bold]\x1b[31m!"
     survey = {"source": "feedback", "survey_id": "s", "question_id": "q", "metric": "nps", "scale_low": 0, "scale_high": 10}
