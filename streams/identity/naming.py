@@ -13,6 +13,7 @@ from streams.identity.rules import Rules, scope_of
 from streams.identity.settings import IdentitySettings
 
 MAX_CACHED = 100_000
+FINGERPRINT_BYTES = 4
 UNVERIFIED, VERIFIED = b"\x00", b"\x01"
 EXACT_RULE, COMPOUND_RULE = "exact-identifier", "compound-key"
 Pairs = tuple[tuple[str, str], ...]
@@ -43,7 +44,7 @@ class Named(NamedTuple):
 
 
 class Naming:
-    """Nodes of touchpoints under the installation's secret. Recent answers come from memory.
+    """Nodes of touchpoints under the installation's secret. Recent answers come from memory. `fingerprint` identifies the secret.
 
     `compounds` returns the kinds and values of the compound keys of a touchpoint's traits; `confidences` are those of the kinds.
     """
@@ -52,6 +53,7 @@ class Naming:
         self, secret: bytes, rules: Rules, compounds: Compounds | None = None, confidences: Mapping[str, float] | None = None
     ) -> None:
         self._secret = secret
+        self.fingerprint = blake2b(secret, person=b"check").digest()[:FINGERPRINT_BYTES]
         self.rules = rules
         self._compounds = compounds
         self._confidences = confidences or {}

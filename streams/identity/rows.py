@@ -6,6 +6,7 @@
 | `r` + customer id  | `RouteRow`: where the touchpoints of a customer id belong now              |
 | `e` + evidence id  | one byte: the sequencer published this evidence                            |
 | `d` + decision id  | the `decision` record, after a byte that is 1 once it was undone           |
+| `f`                | fingerprint of the secret                                                  |
 
 A row is stored with its previous value (`streams/identity/committed.py`). Both together stay below 64 kB: a group has at most
 `MAX_MEMBERS` nodes and `MAX_EDGES` edges.
@@ -22,7 +23,7 @@ from streams.identity.rules import Scope, scope_of
 LAYOUT = b"\x01"
 MAX_LAYOUT = b"\x1f"
 NODE_ID_BYTES = 16
-NODE, ROUTE, EVIDENCE, DECISION = b"n", b"r", b"e", b"d"
+NODE, ROUTE, EVIDENCE, DECISION, FINGERPRINT = b"n", b"r", b"e", b"d", b"f"
 MAX_MEMBERS = 512
 MAX_EDGES = 2_048
 MAX_ROUTES = 256

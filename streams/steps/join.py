@@ -16,7 +16,7 @@ from streams.steps.customer import CUSTOMER_ID_BYTES, UNREADABLE, Customer, deco
 from streams.steps.fold import StateCodec, encode_reading
 from streams.steps.history import BLOCK_SIZE, DEFAULT_MAX_BLOCKS
 from streams.steps.line import LATE, Folding, Line
-from streams.steps.replacement import change_route, drop_unreadable_row, replay_part
+from streams.steps.replacement import change_route, drop_unreadable_row, repeat_route, replay_part
 from streams.steps.route import read_route
 from streams.touchpoint import Touchpoint, decode_touchpoint, decode_touchpoints
 
@@ -87,7 +87,7 @@ class _Chunk:
     def apply(self, record: Record) -> bool:
         """Apply a record other than `resolved`. Return false for an unknown one.
 
-        A repeated route that the row already contains is left out: later touchpoints would follow the older route.
+        A repeated route that the row already contains is not applied: later touchpoints would follow the older route.
         """
         name, fields = record.name, record.fields
         if name == "moved":
@@ -97,7 +97,7 @@ class _Chunk:
                 line.add_lost(line.forward_lost(fields["lost"]))
                 line.announce()
         elif name == "route" and record.offset <= self._rows.last_applied_offset(fields["customer_id"]):
-            return True
+            repeat_route(self._line_to_replace(record))
         elif name == "route":
             change_route(self._line_to_replace(record), read_route(fields))
         elif name == "history":

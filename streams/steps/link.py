@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from schemas.records.families import FAMILIES
 from schemas.service import telemetry
 from schemas.wire.topics import IDENTITY_REQUESTS, IDENTITY_STATE
-from streams.contract import Output, Record, Refuse, Rows, unexpected_schema
+from streams.contract import Output, Record, Refuse, Rows, StateError, unexpected_schema
 from streams.identity.committed import CommittedRows
 from streams.identity.graph import Change
 from streams.identity.naming import Named, Naming
-from streams.identity.rows import NODE, Node, add_sorted, decode_bytes, decode_node, encode_row
+from streams.identity.rows import FINGERPRINT, NODE, Node, add_sorted, decode_bytes, decode_node, encode_row
 from streams.identity.rules import Rules
 from streams.steps.decide import Decide
 from streams.steps.identity import ANONYMOUS_RULE, Cause, evidence_output, member_output
@@ -51,6 +51,7 @@ class Link:
         outputs: list[Output] = []
         named = {record.position: self._naming.name(record.fields) for record in records if record.name in FAMILIES}
         committed = CommittedRows(rows, records[-1].offset if records else -1)
+        self._check_secret(committed)
         committed.fetch({key for each in named.values() for key in _keys(each)})
         for record in records:
             if record.position in named:
@@ -62,6 +63,16 @@ class Link:
         if outputs:
             committed.complete()
         return outputs
+
+    def _check_secret(self, rows: CommittedRows) -> None:
+        """Raise StateError for another secret than that of the identity map: all customers would get other ids."""
+        stored = rows.get(FINGERPRINT, decode_bytes)
+        if stored is None:
+            rows.put(FINGERPRINT, self._naming.fingerprint, bytes)
+        elif stored != self._naming.fingerprint:
+            raise StateError(
+                "the identity map began with another secret: set TOUCHLINE_IDENTITY_SECRET or …_SECRET_FILE to that one"
+            )
 
     def _link(self, record: Record, named: Named, rows: CommittedRows) -> Iterable[Output]:
         nodes: list[Node | None] = [rows.get(key, decode_node) for key in named.keys]

@@ -9,7 +9,7 @@ from schemas.records.identifiers import identifier_id
 from schemas.records.touchpoint import event_id
 from schemas.wire.codec import decode, encode
 from schemas.wire.topics import IDENTITY, RESOLVED
-from streams.contract import Output, Record, Rows
+from streams.contract import Output, Record, Rows, StateError
 from streams.identity.naming import Naming
 from streams.identity.rows import MAX_MEMBERS
 from streams.identity.rules import Rules
@@ -28,8 +28,8 @@ def node(name: str) -> bytes:
 class Sequencer:
     """The link step on a store in memory. Names are `kind:value`."""
 
-    def __init__(self, rules: Rules | None = None) -> None:
-        self.step = Link(Naming(SECRET, rules or Rules()))
+    def __init__(self, rules: Rules | None = None, secret: bytes = SECRET) -> None:
+        self.step = Link(Naming(secret, rules or Rules()))
         self.store: dict[bytes, tuple[int, bytes]] = {}
         self.offset = 0
         self.members: dict[bytes, dict[str, Any]] = {}
@@ -259,3 +259,11 @@ def test_erasure_of_an_identifier_that_never_came_keeps_it_out() -> None:
     sequencer.decide("erase", ["email:a"])
     assert sequencer.members[node("email:a")]["is_erased"]
     assert sequencer.see("email:a", "phone:1") == []
+
+
+def test_map_of_another_secret_ends_the_process() -> None:
+    sequencer, other = Sequencer(), Sequencer(secret=b"another secret of a test")
+    sequencer.see("email:a")
+    other.store = sequencer.store
+    with pytest.raises(StateError, match="TOUCHLINE_IDENTITY_SECRET"):
+        other.see("email:a")

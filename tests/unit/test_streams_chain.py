@@ -213,6 +213,34 @@ def test_crashes_between_changelog_rows_end_in_the_same_customers_and_rows(
     assert_equal(run(touchpoints, seed, decisions), run(touchpoints, seed, decisions, crashes=True))
 
 
+@settings(max_examples=60, deadline=None)
+@given(TOUCHPOINTS, DECISIONS, TOUCHPOINTS, st.integers(0, 99), st.booleans())
+def test_undone_decisions_end_as_if_they_had_never_been(
+    touchpoints: list[dict[str, Any]],
+    decisions: list[dict[str, Any]],
+    later: list[dict[str, Any]],
+    seed: int,
+    crashes: bool,  # noqa: FBT001
+) -> None:
+    """Also with evidence that arrives while they hold, and with the same evidence again after the undo."""
+    while_held = [{**fields, "event_id": event_id("test", fields["event_id"].hex(), "2").bytes} for fields in later]
+    plain = run([*touchpoints, *while_held], seed)
+    chain = run(touchpoints, seed, decisions, crashes=crashes)
+    for fields in while_held:
+        chain.feed(fields)
+    chain.run()
+    for number, each in enumerate(decisions, 100):
+        chain.decide(decision(number, "undo", [], [], each["decision_id"][0]))
+    chain.feed(touchpoints[0])
+    chain.run()
+    assert_equal(plain, chain)
+    assert customer_rows(plain) == customer_rows(chain)
+
+
+def customer_rows(chain: Chain) -> dict[tuple[str, int], dict[bytes, bytes]]:
+    return {at: rows for at, rows in chain.rows().items() if at[0] == "join"}
+
+
 @settings(max_examples=30, deadline=None)
 @given(TOUCHPOINTS, st.integers(0, 99), st.integers(0, 99), st.lists(st.integers(1, 900), min_size=1, max_size=6, unique=True))
 def test_replay_of_the_same_log_with_the_same_ticks_gives_the_same_rows(
