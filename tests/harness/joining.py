@@ -97,9 +97,9 @@ class Joining:
         elif self.chance.random() < 0.5:
             self.committed[at] = self.position[at]
         for key, row in changes:
-            store.pop(key, None)
+            applied, _ = store.pop(key, (-1, b""))
             if row:
-                store[key] = (begin + len(chunk) - 1, row)
+                store[key] = (max(applied, begin + len(chunk) - 1), row)
 
     def tick(self, at: int, since: int | None) -> list[dict[str, Any]]:
         """Return the readings of a tick."""
