@@ -49,10 +49,17 @@ def read_records(client: ClickHouse) -> list[Record]:
     """Return the records of all customers. Raises ConfigError for more than a million."""
     records = []
     for customer, traits, kinds, values, event in client.stream(READ, {"limit": MAX_RECORDS + 1}):
-        records.append(Record(customer, event, choose_traits(traits, zip(kinds, values, strict=True))))
+        decoded = {_decode(name): _decode(value) for name, value in traits.items()}
+        identifiers = zip(map(_decode, kinds), map(_decode, values), strict=True)
+        records.append(Record(customer, event, choose_traits(decoded, identifiers)))
     if len(records) > MAX_RECORDS:
         raise ConfigError(f"more than {MAX_RECORDS:,} records with traits: a review compares at most so many")
     return records
+
+
+def _decode(value: bytes) -> str:
+    """Return a text of a stream, which has bytes."""
+    return value.decode(errors="replace")
 
 
 def read_splits(client: ClickHouse) -> set[frozenset[UUID]]:
