@@ -9,6 +9,8 @@ decides which of them belong to the customer. The result is the same.
 import re
 from collections.abc import Mapping
 
+from sinks.rights.masks import COLUMN
+
 CUSTOMER_VIEWS = ("touchpoints", "journey_steps", "customers", "identifiers", "identities", "identity_evidence")
 FILTERED = ("touchpoints", "identifiers")
 ALL_TOUCHPOINTS = "(SELECT * FROM touchline_store.touchpoints_by_event FINAL)"
@@ -49,15 +51,18 @@ VIEW_FORM = re.compile(r"CREATE OR REPLACE VIEW touchline\.\w+\n(.*?\n\))\nAS\n(
 def make_customer_view(name: str, views: Mapping[str, str]) -> str:
     """Return the statement of the view of one customer; `views` holds the text of all views by name.
 
-    A customer with visible touchpoints is not erased, so its readings and journeys need no second check.
+    A customer with visible touchpoints is not erased, so its readings and journeys need no second check. A view with a parameter
+    shows all columns of its query, so the query selects the declared ones.
     """
     columns, select, comment = _split_view(views[name])
     select = select.replace(ALL_TOUCHPOINTS, TOUCHPOINTS_OF_ONE).replace(CURRENT_OF_ALL, CURRENT_OF_ONE)
     select = select.replace(MEMBERS_OF_ALL, MEMBERS_OF_ONE)
     select = FILTERED_VIEWS.sub(r"\g<0>_of(customer_id = {customer_id:UUID})", select)
     select = STATE_VIEWS.sub(lambda found: f"({_split_view(views[found[1]])[1].replace(NOT_ERASED, OF_ONE_CUSTOMER)})", select)
+    names = ", ".join(column for column, _, _ in COLUMN.findall(columns))
+    select = f"SELECT {names} FROM\n(\n{select}\n)"
     if name in FILTERED:
-        select = f"SELECT * FROM\n(\n{select}\n)\nWHERE customer_id = {{customer_id:UUID}}"
+        select += "\nWHERE customer_id = {customer_id:UUID}"
     return f"CREATE OR REPLACE VIEW touchline.{name}_of\n{columns}\nAS\n{select}\nCOMMENT 'One customer: {comment}'"
 
 
