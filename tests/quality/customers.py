@@ -25,9 +25,9 @@ class Identities(NamedTuple):
     customers: dict[bytes, list[bytes]]
 
 
-def run_chain(labelled: Sequence[Labelled], keys: Sequence[CompoundKey], seed: int) -> Chain:
-    """Run the pure steps on the touchpoints, in random interleaving."""
-    chain = Chain(seed, naming=build_naming(SECRET, IdentitySettings(), keys))
+def run_chain(labelled: Sequence[Labelled], keys: Sequence[CompoundKey], seed: int, *, crashes: bool = False) -> Chain:
+    """Run the pure steps on the touchpoints, in random interleaving. With `crashes`, chunks break off and are repeated."""
+    chain = Chain(seed, crashes=crashes, naming=build_naming(SECRET, IdentitySettings(), keys))
     for each in labelled:
         chain.feed(each.fields)
     chain.run()

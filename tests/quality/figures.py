@@ -55,5 +55,6 @@ def show_kinds(console: Console, kinds: dict[str, Confusion], naive: dict[str, C
 
 
 def write_results(figures: Sequence[Figure]) -> None:
-    """Write all figures to `results.json`, by name."""
-    RESULTS.write_text(json.dumps({each.name: each.value for each in figures}, indent=1) + "\n")
+    """Write the figures to `results.json`, by name. Figures of other parts stay as the last run wrote them."""
+    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**before, **{each.name: each.value for each in figures}}, indent=1) + "\n")
