@@ -12,7 +12,7 @@
 from hashlib import blake2b
 from typing import NamedTuple
 
-from schemas.wire.codec import Fields, decode, encode
+from schemas.wire.codec import Fields, encode, make_field_decoder
 from schemas.wire.topics import IDENTITY, RESOLVED, customer_partition
 from streams.contract import Output
 from streams.identity.naming import Named
@@ -108,20 +108,27 @@ def decision_output(fields: Fields) -> Output:
     return Output(IDENTITY, 0, DECISION + fields["decision_id"], encode("decision", fields))
 
 
+_decode_for_copy = make_field_decoder(
+    {
+        "member": ("rule", "at", "customer_id", "is_shared", "is_erased"),
+        "evidence": ("rule", "at"),
+        **dict.fromkeys(("route", "conflict", "decision"), ()),
+    }
+)
+
+
 def read_copy_row(value: bytes) -> bytes | None:
     """Return the row of the copy from a record of `touchline.identity`, or None for a record that the copy does not keep."""
-    name, fields = decode(value)
-    day = _encode_day(fields["at"]) if fields.get("rule") == ANONYMOUS_RULE else b""
-    if name == "member":
-        flags = SHARED * fields["is_shared"] | ERASED * fields["is_erased"]
-        row: bytes = fields["customer_id"] + bytes((flags,)) + day
-        return row
-    return b"1" + day if name == "evidence" else None
-
-
-def _encode_day(at: int) -> bytes:
-    """Return a day since 1970 in 4 bytes. Sources may send times before 1970 and in any far year."""
-    return min(max(at // DAY_MILLISECONDS, 0), MAX_DAY).to_bytes(4, "big")
+    name, fields = _decode_for_copy(value)
+    if name not in ("member", "evidence"):
+        return None
+    rule, at, *member = fields
+    day = (at // DAY_MILLISECONDS).to_bytes(4, "big") if rule == ANONYMOUS_RULE else b""
+    if not member:
+        return b"1" + day
+    customer_id, is_shared, is_erased = member
+    row: bytes = customer_id + bytes((SHARED * is_shared | ERASED * is_erased,)) + day
+    return row
 
 
 def is_final(row: bytes) -> bool:
