@@ -115,8 +115,8 @@ def _strip_layout(value: bytes) -> bytes:
     A field added at the end with a default needs no new version, because older rows get the default. Any other change needs
     the next number, and a function here that converts the old form.
     """
+    if value[:1] == LAYOUT:
+        return value[1:]
     if LAYOUT < value[:1] <= MAX_LAYOUT:
         raise StateError(f"a row of join has layout {value[0]}, this software knows {LAYOUT[0]}: update every worker")
-    if value[:1] != LAYOUT:
-        raise RecordError("unreadable_state", "the state of join has bytes that are no row: rebuild the customer, then replay it")
-    return value[1:]
+    raise RecordError("unreadable_state", "the state of join has bytes that are no row: rebuild the customer, then replay it")

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from schemas.service import telemetry
 from schemas.wire.codec import encode
@@ -37,7 +37,8 @@ class Line:
         """`at` is the Kafka time of the change, in milliseconds since 1970."""
         self.at = at
         self.customer_id = customer_id
-        self.customer = customer = cast(Customer, rows.get(customer_id, decode_customer))
+        customer: Customer = rows.get(customer_id, decode_customer)
+        self.customer = customer
         self._folding = folding
         self._rows = rows
         self._outputs = outputs
