@@ -8,7 +8,7 @@ from typing import NamedTuple
 from streams.identity.clusters import find_owners
 from streams.identity.committed import CommittedRows
 from streams.identity.routes import update_route
-from streams.identity.rows import MAX_EDGES, MAX_MEMBERS, NODE, Node, RouteRow, add_sorted, decode_node, encode_row
+from streams.identity.rows import MAX_EDGES, MAX_MEMBERS, MAX_ROUTES, NODE, Node, RouteRow, add_sorted, decode_node, encode_row
 from streams.identity.rules import Rules
 
 
@@ -148,11 +148,11 @@ class Change:
             node, owner = self.nodes[id_], owners.get(id_, id_)
             if node.owner != owner:
                 if self._before[id_].owner is not None:
-                    add_sorted(node.routes, (node.owner,))
+                    _add_routes(node, (node.owner,))
                 node.owner = owner
                 self._dirty.add(id_)
         for id_ in self.newly_shared:
-            add_sorted(self.nodes[id_].routes, (self._before[id_].owner or id_,))
+            _add_routes(self.nodes[id_], (self._before[id_].owner or id_,))
             self._dirty.add(id_)
         for id_ in self.newly_shared:
             self._extend_routes(id_)
@@ -169,7 +169,7 @@ class Change:
         node = self.nodes[id_]
         for other_id in node.neighbours:
             other = self.nodes.get(other_id)
-            if other is not None and not other.is_shared and add_sorted(other.routes, node.routes):
+            if other is not None and not other.is_shared and _add_routes(other, node.routes):
                 self._dirty.add(other_id)
 
     def _mark_full(self, active: dict[bytes, Node]) -> None:
@@ -219,3 +219,8 @@ class Change:
             owner = self.nodes[id_].owner
             counts[owner] = counts.get(owner, 0) + 1
         return max(counts.values(), default=0)
+
+
+def _add_routes(node: Node, customer_ids: Sequence[bytes]) -> bool:
+    """Let routes concern a node, and return whether they are new. With `MAX_ROUTES`, further ones are left out."""
+    return len(node.routes) + len(customer_ids) <= MAX_ROUTES and add_sorted(node.routes, customer_ids)

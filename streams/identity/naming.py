@@ -12,7 +12,7 @@ from streams.identity.rows import EVIDENCE, NODE, NODE_ID_BYTES
 from streams.identity.rules import Rules, scope_of
 from streams.identity.settings import IdentitySettings
 
-MAX_CACHED = 100_000
+MAX_CACHED = 30_000  # about 1 kB each
 FINGERPRINT_BYTES = 4
 UNVERIFIED, VERIFIED = b"\x00", b"\x01"
 EXACT_RULE, COMPOUND_RULE = "exact-identifier", "compound-key"

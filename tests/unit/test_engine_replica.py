@@ -1,6 +1,7 @@
 """Local copy of a compacted topic: newest values, unreadable records, expiry, progress."""
 
 import asyncio
+import gc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,6 +69,22 @@ def test_record_without_a_row_removes_the_row_of_its_key(tmp_path: Path) -> None
     assert copy.get(b"a") == b"7"
     copy._apply([record(b"a", b"0", 1)], 0)
     assert copy.get(b"a") is None
+
+
+def test_final_row_is_replaced_by_final_rows_only_and_after_a_restart(tmp_path: Path) -> None:
+    def open_copy() -> Replica:
+        return Replica(TOPIC, tmp_path / "copy", read_number, is_final=lambda row: row.endswith(b"9"))
+
+    copy = open_copy()
+    copy._apply([record(b"a", b"9"), record(b"a", b"7"), record(b"b", b"7"), record(b"a", None)], 0)
+    assert (copy.get(b"a"), copy.get(b"b")) == (b"9", b"7")
+    del copy
+    gc.collect()  # closes the database
+    copy = open_copy()
+    copy._apply([record(b"a", b"7"), record(b"b", b"8")], 0)
+    assert (copy.get(b"a"), copy.get(b"b")) == (b"9", b"8")
+    copy._apply([record(b"a", b"29")], 0)
+    assert copy.get(b"a") == b"29"
 
 
 def test_expired_rows_are_not_loaded_and_are_dropped_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,12 @@ from streams.contract import Output, Record, Rows, StateError
 from streams.identity.naming import Naming
 from streams.identity.rows import MAX_MEMBERS
 from streams.identity.rules import Rules
+from streams.steps.identity import is_expired, read_copy_row
 from streams.steps.link import Link
 
 SECRET = b"secret of all unit tests"
 MAX_ROW_BYTES = 64 * 1024
+DAY = 86_400_000
 Names = list[str]
 
 
@@ -267,3 +269,22 @@ def test_map_of_another_secret_ends_the_process() -> None:
     other.store = sequencer.store
     with pytest.raises(StateError, match="TOUCHLINE_IDENTITY_SECRET"):
         other.see("email:a")
+
+
+def test_copy_forgets_anonymous_identifiers_that_never_met_a_known_one() -> None:
+    sequencer = Sequencer()
+    outputs = [*sequencer.see("cookie:t/x", "device:t/y"), *sequencer.see("cookie:t/z", "email:a"), *sequencer.see("email:b")]
+    rows = {each.key: read_copy_row(each.value) for each in outputs if each.topic == IDENTITY}
+    expired = {key for key, row in rows.items() if row is not None and is_expired(row, 91 * DAY, 90)}
+    assert {node("cookie:t/x"), node("device:t/y")} == {key[1:] for key in expired if key.startswith(b"n")}
+    assert len(expired) == 3, "the evidence of both expires as well"
+    assert not any(row is not None and is_expired(row, 90 * DAY, 90) for row in rows.values())
+
+
+def test_sequencer_repeats_what_the_copy_may_have_forgotten() -> None:
+    sequencer = Sequencer()
+    first = sequencer.see("cookie:t/x", "device:t/y")
+    again = sequencer.see("cookie:t/x", "device:t/y")
+    assert {each.key for each in again if each.topic == IDENTITY} == {each.key for each in first if each.topic == IDENTITY}
+    sequencer.see("email:a", "cookie:t/x")
+    assert [each.topic for each in sequencer.see("email:a", "cookie:t/x")] == [RESOLVED]
