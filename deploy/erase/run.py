@@ -146,7 +146,7 @@ class Erasure:
     def _rebuild(self, customer: UUID) -> None:
         """Do step 7 for one customer: its whole history replaces the kept touchpoints, too."""
         scope = Scope(kind=Kind.CUSTOMER, value=str(customer))
-        reader = HistoryReader(self._client, scope)
+        reader = HistoryReader(self._client, scope, 1)
         with open_publisher(self._settings, 0) as publisher:
             hooks = Hooks(lambda _cursor: None, lambda _count: None, lambda: False)
-            Rebuild(reader, publisher, hooks, keep_existing=False).run(reader.buckets(), Cursor(scope=scope, servers="", began=0))
+            Rebuild(reader, publisher, hooks, keep_existing=False).run(reader.work(), Cursor(scope=scope, servers="", began=0))

@@ -17,7 +17,7 @@ FILE = "rebuild.json"
 
 
 class Cursor(BaseModel):
-    """Position of a rebuild. All customers up to `last_customer` (hexadecimal) are on Kafka.
+    """Position of a rebuild. Large customers up to `last_large` and others up to `last_customer` (hexadecimal) are on Kafka.
 
     `began` is in milliseconds since 1970. `ends` maps a partition of `touchline.resolved` to the offset of its last `history`
     record.
@@ -28,6 +28,7 @@ class Cursor(BaseModel):
     scope: Scope
     servers: str
     began: int
+    last_large: str = ""
     last_customer: str = ""
     customers: int = 0
     touchpoints: int = 0

@@ -6,8 +6,9 @@ source's record. ClickHouse sorts one range of customers at a time, on disk if n
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+from uuid import UUID
 
-from deploy.rebuild.scope import Bucket, Kind, Range, Scope
+from deploy.rebuild.scope import Bucket, Kind, Large, Range, Scope, Work
 from schemas.errors import ConfigError
 from sinks.clickhouse import ClickHouse
 
@@ -27,7 +28,7 @@ OF_DEFINITION = "\nUNION ALL\n".join(
 )
 INCOMPLETE = "SELECT toUUID(UUIDNumToString(customer_id)) FROM touchline_store.revisions FINAL WHERE NOT is_complete"
 STORED_SINCE = "SELECT customer_id FROM touchline.touchpoints WHERE stored_at >= fromUnixTimestamp64Milli({since:Int64})"
-LARGE = "SELECT customer_id FROM touchline.touchpoints GROUP BY customer_id HAVING count() >= {min_touchpoints:UInt64}"
+LARGE = "SELECT customer_id FROM touchline.touchpoints GROUP BY customer_id HAVING count() >= {large:UInt64}"
 CONDITIONS = {
     Kind.ALL: "1",
     Kind.CUSTOMER: "1",
@@ -38,6 +39,11 @@ SOURCES = {Kind.CUSTOMER: "touchline.touchpoints_of(customer_id = {value:UUID})"
 BUCKETS = """
 SELECT {bucket} AS bucket, uniqExact(customer_id), count() FROM ({selected}) GROUP BY bucket ORDER BY bucket
 """
+LARGE_CUSTOMERS = """
+SELECT {customer} AS customer, count() AS touchpoints FROM ({selected})
+GROUP BY customer HAVING touchpoints >= {{large:UInt64}} ORDER BY customer
+"""
+ANY = "1"
 WITHIN = f"{BUCKET} BETWEEN {{first:UInt16}} AND {{last:UInt16}}"
 ROWS = """
 SELECT selected.customer AS customer, stored.identifier_ids, stored.record
@@ -62,47 +68,61 @@ class StoredTouchpoint(NamedTuple):
 
 
 class HistoryReader:
-    """Reader of histories over one connection. Only customers with an id greater than `after` (hexadecimal) and with
-    at least `min_touchpoints` are read.
+    """Reader of the histories of a scope over one connection. A customer with `large` touchpoints or more is large,
+    and so is the customer of a scope of one.
 
-    Raises RetryableError while ClickHouse is away.
+    Customers up to `after`, and large ones up to `after_large` (hexadecimal ids), are left out. Raises RetryableError while
+    ClickHouse is away.
     """
 
-    def __init__(self, client: ClickHouse, scope: Scope, after: str = "", min_touchpoints: int = 0) -> None:
+    def __init__(self, client: ClickHouse, scope: Scope, large: int, *, after: str = "", after_large: str = "") -> None:
         self._client = client
-        self._selected = select_touchpoints(scope, after, min_touchpoints)
+        self._scope = scope
+        self._after, self._after_large = after, after_large
         self._params: Mapping[str, Any] = {
             "value": scope.value,
             "since": int(scope.since.timestamp() * 1000) if scope.since else 0,
-            "after": after,
-            "min_touchpoints": min_touchpoints,
+            "large": 1 if scope.kind is Kind.CUSTOMER else large,
         }
 
-    def buckets(self) -> list[Bucket]:
-        """Return the customers and touchpoints of the scope by the first two bytes of the customer id."""
-        sql = BUCKETS.format(bucket=BUCKET, selected=self._selected)
-        return [Bucket(*row) for row in self._client.query(sql, self._used(sql)).rows]
+    def work(self) -> Work:
+        """Return the customers to read: large ones by id, and all others by the first two bytes of their ids."""
+        sql = LARGE_CUSTOMERS.format(customer=CUSTOMER, selected=select_touchpoints(self._scope, self._after_large))
+        large = [Large(*row) for row in self._client.stream(sql, self._used(sql))]
+        if self._scope.kind is Kind.CUSTOMER:
+            return Work(large, [])
+        sql = BUCKETS.format(bucket=BUCKET, selected=self._select_small())
+        return Work(large, [Bucket(*row) for row in self._client.query(sql, self._used(sql)).rows])
 
     def touchpoints(self, within: Range) -> Iterator[StoredTouchpoint]:
-        """Yield the touchpoints of a range by customer id, and in event-time order within a customer."""
-        sql = ROWS.format(within=WITHIN, customer=CUSTOMER, selected=self._selected)
-        params = {**self._used(sql), **within._asdict()}
+        """Yield the touchpoints of the small customers of a range by id, and in event-time order within a customer."""
+        sql = ROWS.format(within=WITHIN, customer=CUSTOMER, selected=self._select_small())
+        return self._read(sql, {**self._used(sql), **within._asdict()})
+
+    def touchpoints_of(self, customer_id: bytes) -> Iterator[StoredTouchpoint]:
+        """Yield the touchpoints of one customer in event-time order."""
+        customer = Scope(kind=Kind.CUSTOMER, value=str(UUID(bytes=customer_id)))
+        sql = ROWS.format(within=ANY, customer=CUSTOMER, selected=select_touchpoints(customer))
+        return self._read(sql, {"value": customer.value})
+
+    def _read(self, sql: str, params: Mapping[str, Any]) -> Iterator[StoredTouchpoint]:
         return (StoredTouchpoint(*row) for row in self._client.stream(sql, params))
+
+    def _select_small(self) -> str:
+        return f"{select_touchpoints(self._scope, self._after)} AND customer_id NOT IN ({LARGE})"
 
     def _used(self, sql: str) -> dict[str, Any]:
         """Return the parameters that a query names: the server refuses others."""
         return {name: value for name, value in self._params.items() if f"{{{name}:" in sql}
 
 
-def select_touchpoints(scope: Scope, after: str = "", min_touchpoints: int = 0) -> str:
-    """Return the query of event ids and customers of a scope, of customers with at least so many touchpoints."""
+def select_touchpoints(scope: Scope, after: str = "") -> str:
+    """Return the query of event ids and customers of a scope, of customers with an id greater than `after` (hexadecimal)."""
     conditions = [CONDITIONS[scope.kind]]
     if scope.since:
         conditions.append(f"customer_id IN ({STORED_SINCE})")
-    if min_touchpoints:
-        conditions.append(f"customer_id IN ({LARGE})")
     if after:
-        conditions.append(f"{CUSTOMER} > unhex({{after:String}})")
+        conditions.append(f"{CUSTOMER} > unhex('{bytes.fromhex(after).hex()}')")
     source = SOURCES.get(scope.kind, "touchline.touchpoints")
     return f"SELECT event_id, customer_id FROM {source} WHERE {' AND '.join(conditions)}"  # noqa: S608
 

@@ -1,15 +1,18 @@
-"""Rebuild of the customers of a scope, in the order of their ids.
+"""Rebuild of the customers of a scope, in the order of their ids: first the large ones, then all others.
 
 The order of the steps is the guarantee: a customer up to the cursor is on Kafka, and a crash repeats customers but skips none.
 
-1. Count the customers of the scope, and cut their ids into ranges.
-2. Per customer: read its touchpoints in event-time order, and publish them as the parts of a `history` record.
+1. List the large customers of the scope, and cut the ids of all others into ranges.
+2. Per customer: read its touchpoints in event-time order, and publish them as the parts of a `history` record. A query reads one
+   large customer or one range.
 3. After each 4 MiB, and after the last customer: wait for every acknowledgement.
 4. Save the cursor: the last customer whose parts are all acknowledged.
 5. After the last customer, wait until the workers have read the last `history` record of each partition.
 6. Publish again the customers that have more touchpoints than a state row keeps, and got some since step 1. A touchpoint that
    arrived after its customer was read, and is older than the kept ones, would be missing otherwise.
 
+A row keeps its newest touchpoints during a rebuild. It loses some only if it gets more than it keeps between the query and the
+`history` record. Large customers have at least half of this number. A query of their own makes this time short.
 A repeated history gives the same rows. Live records of a customer may arrive between two parts: the worker folds them, too.
 A customer whose parts were interrupted by a crash stays incomplete until the rebuild is resumed.
 """
@@ -23,9 +26,10 @@ from deploy.rebuild.cursor import Cursor
 from deploy.rebuild.history import cut_parts, pack_touchpoint
 from deploy.rebuild.publisher import HistoryPublisher
 from deploy.rebuild.queries import HistoryReader, StoredTouchpoint
-from deploy.rebuild.scope import Bucket, cut_ranges
+from deploy.rebuild.scope import Work, cut_ranges
 from schemas.errors import RecordError
 
+LAST_LARGE, LAST_CUSTOMER = "last_large", "last_customer"
 Save = Callable[[Cursor], None]
 Advance = Callable[[int], None]
 
@@ -56,21 +60,28 @@ class Rebuild:
         self._keep_existing = keep_existing
         self._unreadable = 0
 
-    def run(self, buckets: list[Bucket], cursor: Cursor) -> Result:
+    def run(self, work: Work, cursor: Cursor) -> Result:
         """Publish all customers after the cursor. A stop request ends the run behind the customer in progress."""
-        for within in cut_ranges(buckets):
-            for customer_id, stored in groupby(self._reader.touchpoints(within), attrgetter("customer_id")):
-                if self._hooks.should_stop():
-                    return Result(self._save(cursor), is_complete=False, unreadable=self._unreadable)
-                cursor = self._publish(customer_id, stored, cursor)
+        for position, customer_id, stored in self._read(work):
+            if self._hooks.should_stop():
+                return Result(self._save(cursor), is_complete=False, unreadable=self._unreadable)
+            cursor = self._publish(customer_id, stored, cursor, position)
         return Result(self._save(cursor), is_complete=True, unreadable=self._unreadable)
 
-    def _publish(self, customer_id: bytes, stored: Iterator[StoredTouchpoint], cursor: Cursor) -> Cursor:
+    def _read(self, work: Work) -> Iterator[tuple[str, bytes, Iterator[StoredTouchpoint]]]:
+        """Yield the field of the cursor, the customer and its touchpoints. The query of a customer begins with its first row."""
+        for large in work.large:
+            yield LAST_LARGE, large.customer_id, self._reader.touchpoints_of(large.customer_id)
+        for within in cut_ranges(work.buckets):
+            for customer_id, stored in groupby(self._reader.touchpoints(within), attrgetter("customer_id")):
+                yield LAST_CUSTOMER, customer_id, stored
+
+    def _publish(self, customer_id: bytes, stored: Iterator[StoredTouchpoint], cursor: Cursor, position: str) -> Cursor:
         parts = cut_parts(customer_id, self._pack(stored), keep_existing=self._keep_existing)
         touchpoints = self._publisher.publish(customer_id, parts)
         self._hooks.advance(touchpoints)
         done = {
-            "last_customer": customer_id.hex(),
+            position: customer_id.hex(),
             "customers": cursor.customers + 1,
             "touchpoints": cursor.touchpoints + touchpoints,
         }

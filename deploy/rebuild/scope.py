@@ -1,6 +1,6 @@
 """Customers of a rebuild, and the ranges of ids in which they are read. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -44,6 +44,20 @@ class Bucket(NamedTuple):
     touchpoints: int
 
 
+class Large(NamedTuple):
+    """One customer with many touchpoints."""
+
+    customer_id: bytes
+    touchpoints: int
+
+
+class Work(NamedTuple):
+    """Customers to read: large ones one by one, all others by buckets."""
+
+    large: list[Large]
+    buckets: list[Bucket]
+
+
 class Range(NamedTuple):
     """Buckets from `first` to `last`, both included."""
 
@@ -54,20 +68,15 @@ class Range(NamedTuple):
 class Counts(NamedTuple):
     """Number of customers and of touchpoints."""
 
-    customers: int = 0
-    touchpoints: int = 0
-
-    def add(self, customers: int, touchpoints: int) -> "Counts":
-        """Return the sum."""
-        return Counts(self.customers + customers, self.touchpoints + touchpoints)
+    customers: int
+    touchpoints: int
 
 
-def count_all(buckets: Iterable[Bucket]) -> Counts:
-    """Return the number of customers and touchpoints in all buckets."""
-    total = Counts()
-    for bucket in buckets:
-        total = total.add(bucket.customers, bucket.touchpoints)
-    return total
+def count_all(work: Work) -> Counts:
+    """Return the number of customers and touchpoints."""
+    customers = len(work.large) + sum(bucket.customers for bucket in work.buckets)
+    touchpoints = sum(each.touchpoints for each in work.large) + sum(bucket.touchpoints for bucket in work.buckets)
+    return Counts(customers, touchpoints)
 
 
 def cut_ranges(buckets: Sequence[Bucket]) -> list[Range]:

@@ -14,7 +14,7 @@ from deploy.rebuild.output import format_counts, progress
 from deploy.rebuild.publisher import open_publisher
 from deploy.rebuild.queries import HistoryReader
 from deploy.rebuild.run import Hooks, Rebuild, Result
-from deploy.rebuild.scope import Kind, Scope, count_all
+from deploy.rebuild.scope import Kind, Scope, Work, count_all
 from deploy.rebuild.settings import RebuildSettings
 from deploy.terminal.program import command
 from schemas.errors import FatalError, RetryableError
@@ -42,13 +42,19 @@ class Session:
             self._cursor = find_resumed(scope, servers)
         else:
             self._cursor = Cursor(scope=scope, servers=servers, began=time.time_ns() // 1_000_000)
-        self._reader = HistoryReader(client, self._cursor.scope, self._cursor.last_customer)
-        self._buckets = self._reader.buckets()
+        self._reader = HistoryReader(
+            client,
+            self._cursor.scope,
+            StreamsSettings().kept_touchpoints // 2,
+            after=self._cursor.last_customer,
+            after_large=self._cursor.last_large,
+        )
+        self._work = self._reader.work()
 
     def plan(self) -> str:
         """Return one line with the scope, its customers and touchpoints."""
         done = f"; {self._cursor.customers:,} customers are done" if self._cursor.customers else ""
-        return f"{self._cursor.scope.text}: {format_counts(count_all(self._buckets))}{done}"
+        return f"{self._cursor.scope.text}: {format_counts(count_all(self._work))}{done}"
 
     @property
     def next_step(self) -> str:
@@ -60,7 +66,7 @@ class Session:
     def publish(self) -> Result:
         """Save the first cursor, then do steps 2 to 4. Ctrl-C and SIGTERM end them behind the customer in progress."""
         done = self._cursor.touchpoints
-        total = done + count_all(self._buckets).touchpoints
+        total = done + count_all(self._work).touchpoints
         save = _ignore if self._cursor.scope.kind is Kind.CUSTOMER else save_cursor
         save(self._cursor)
         try:
@@ -70,7 +76,7 @@ class Session:
                 progress("touchpoints published:", total, done=done) as advance,
             ):
                 hooks = Hooks(save, advance, stop.is_set)
-                result = Rebuild(self._reader, publisher, hooks).run(self._buckets, self._cursor)
+                result = Rebuild(self._reader, publisher, hooks).run(self._work, self._cursor)
         except RetryableError as error:
             raise RetryableError(f"{error}; {self.next_step}") from error
         except FatalError as error:
@@ -83,19 +89,17 @@ class Session:
     def wait(self) -> None:
         """Do steps 5 and 6. Raises RetryableError where no worker or sink reads the records."""
         self._wait_for_workers(self._cursor)
-        if not self._large_customers(self._cursor.scope).buckets():
+        kept = StreamsSettings().kept_touchpoints
+        if not HistoryReader(self._client, self._cursor.scope, kept).work().large:
             return
         wait_until_read(self._settings, self._sink_waiting(self._cursor), "records stored by the sinks:")
         began = instant(self._cursor.began)
         since = max(began, self._cursor.scope.since or began)
-        late = self._large_customers(self._cursor.scope.model_copy(update={"since": since}))
+        reader = HistoryReader(self._client, self._cursor.scope.model_copy(update={"since": since}), kept)
         with open_publisher(self._settings, RebuildSettings().touchpoints_per_second) as publisher:
-            result = Rebuild(late, publisher, Hooks(_ignore, _ignore, _never)).run(late.buckets(), self._cursor)
+            again = Work(reader.work().large, [])
+            result = Rebuild(reader, publisher, Hooks(_ignore, _ignore, _never)).run(again, self._cursor)
         self._wait_for_workers(result.cursor)
-
-    def _large_customers(self, scope: Scope) -> HistoryReader:
-        """Return the reader of customers with more touchpoints than a state row keeps."""
-        return HistoryReader(self._client, scope, min_touchpoints=StreamsSettings().kept_touchpoints)
 
     def _wait_for_workers(self, cursor: Cursor) -> None:
         from streams.engine.worker import GROUP  # late: it imports Faust

@@ -41,7 +41,13 @@ class People:
         for identifiers in touchpoints:
             number = len(self.sent)
             order = make_order(number, self.run, 0, START + number * HOUR)
-            self.sent.append({**order, "identifiers": [{"kind": kind, "value": value} for kind, value in identifiers]})
+            self.sent.append(
+                {
+                    **order,
+                    "type": "payment.failed",
+                    "identifiers": [{"kind": kind, "value": value} for kind, value in identifiers],
+                }
+            )
         publish_orders(self.sent[-len(touchpoints) :])
         wait_until_stored()
 

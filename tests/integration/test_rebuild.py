@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,8 +21,10 @@ from tests.harness.workers import is_drained, make_order, publish_orders
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 KEPT = 64
+PAUSE_SECONDS = 0.3
 HOUR = 3_600_000
 START = 1_760_000_000_000
+TYPES = ("order.placed", "payment.failed", "contract.renewed")
 VIEWS = ("touchpoints", "journeys", "satisfaction", "churn", "signals")
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -44,7 +47,10 @@ class Orders:
     def publish(self, count: int, customers: int = 1, at: int | None = None) -> None:
         numbers = range(self.count, self.count + count)
         self.count += count
-        publish_orders(make_order(each, self.run, each % customers, at or START + each * HOUR) for each in numbers)
+        publish_orders(
+            {**make_order(each, self.run, each % customers, at or START + each * HOUR), "type": TYPES[each % len(TYPES)]}
+            for each in numbers
+        )
 
     def wait(self) -> None:
         wait_until_stored()
@@ -115,6 +121,7 @@ def test_rebuild_of_all_beside_live_traffic_ends_in_the_rows_of_a_fresh_start(li
     process = start("--all", rate=100)
     while process.poll() is None:
         orders.publish(20, customers=20)
+        time.sleep(PAUSE_SECONDS)
     out, log = process.communicate(timeout=120)
     assert process.returncode == 0, log
     assert "the workers have read all of it" in out
