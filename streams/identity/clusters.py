@@ -1,6 +1,6 @@
 """Clusters: the customers of a group of nodes, as a pure function of their evidence.
 
-1. Shared and erased nodes are no part of it: the caller passes unshared nodes only.
+1. Shared nodes are no part of it: the caller passes unshared nodes only. Erased nodes count like all others.
 2. Strong nodes unite over their edges in a fixed order: joins by hand, exact links by rank, links by compound keys, reviews. A
    union that exceeds the limit of a kind, or brings both sides of a split together, is refused. A join may exceed a limit.
 3. A component of weak (anonymous) nodes follows the one customer next to it. With several customers next to it, each weak node

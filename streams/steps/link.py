@@ -151,12 +151,13 @@ class Request:
         They follow it without a look at its group: they name one customer only, and never change the customer of other nodes.
         Every 16th neighbour loads the group and checks its size.
         """
-        unshared = {id_: node for id_, node in old.items() if not node.is_shared}
         rule_of, new = self._rules.of, len(self._nodes) - len(old)
+        if not all(rule_of(kind).is_weak for id_, kind in zip(self._nodes, self._named.kinds, strict=True) if id_ not in old):
+            return None
+        unshared = {id_: node for id_, node in old.items() if not node.is_shared}
         if (
             len({node.owner for node in unshared.values()}) != 1
             or all(rule_of(node.kind).is_weak for node in unshared.values())
-            or not all(rule_of(kind).is_weak for id_, kind in zip(self._nodes, self._named.kinds, strict=True) if id_ not in old)
             or not self._is_linked(unshared, old)
             or not self._named.has_distinct_scopes
         ):
