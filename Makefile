@@ -75,7 +75,7 @@ bench-intake: setup ## measure the HTTP server of the intake (3 minutes)
 bench-clickhouse: setup ## measure queries at ten million touchpoints (17 minutes)
 	$(BIN)/python -m tests.bench.clickhouse
 
-quality: setup ## join people with a known truth, compare with limits (5 minutes)
+quality: setup ## join people of a known truth, check limits (5 minutes)
 	$(BIN)/python -m tests.quality
 
 format: $(STAMP) ## format the code and apply ruff's fixes
