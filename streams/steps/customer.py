@@ -42,6 +42,7 @@ class Customer(msgspec.Struct, array_like=True):
     - `lost`: the nodes of the touchpoints that belong to the customer but are not folded. The customer then needs a rebuild.
     - `forgotten_nodes`: the nodes of the folded touchpoints that are no longer kept.
     - `replaced_at`: Kafka time of the record that last emptied the row or continued its rebuild, in milliseconds.
+    - `expected`: order key of the newest forgotten touchpoint before a rebuild. The rebuild must include it.
     - `replayed`: order key of the newest touchpoint of the `history` records, from the first of them to the last.
     """
 
@@ -59,6 +60,7 @@ class Customer(msgspec.Struct, array_like=True):
     forgotten_nodes: tuple[bytes, ...] = ()
     replayed: OrderKey | None = None
     replaced_at: int = 0
+    expected: OrderKey | None = None
 
     def version(self) -> int:
         """Return the version of published rows: it rises with each touchpoint, and above all earlier ones with each revision."""

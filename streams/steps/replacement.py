@@ -95,6 +95,8 @@ def replay_part(line: Line, fields: Fields) -> None:
     line.forget_surplus()
     if replayed is not None:
         line.add_lost(each.nodes for each in late if each.order_key() > replayed)
+        if fields["is_last"]:
+            _check_end(line, max([replayed, *map(Touchpoint.order_key, part)]))
     line.announce(always=fields["is_last"])
 
 
@@ -104,5 +106,15 @@ def _begin_replay(line: Line, *, keep_existing: bool) -> list[Touchpoint]:
     existing: list[Touchpoint] = []
     with suppress(*UNREADABLE):
         existing = line.load_touchpoints() if keep_existing else []
-    line.replace(Customer(route=before.route, revision=before.revision + 1, replayed=BEFORE_ALL))
+    expected = max(filter(None, (before.forgotten, before.expected)), default=None) if keep_existing else None
+    line.replace(Customer(route=before.route, revision=before.revision + 1, replayed=BEFORE_ALL, expected=expected))
     return existing
+
+
+def _check_end(line: Line, newest: OrderKey) -> None:
+    """Note a lost touchpoint if the rebuild ends before one that the row had forgotten: its source was not up to date."""
+    expected = line.customer.expected
+    if expected is not None and newest < expected:
+        line.add_lost([b""])
+    else:
+        line.customer.expected = None

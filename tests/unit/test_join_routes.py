@@ -335,6 +335,17 @@ def test_tick_after_a_replacement_reads_a_silent_customer_as_the_first_tick_does
     assert joining.announced()[A]["at"] == day - 10
 
 
+@pytest.mark.parametrize("size", [70, 500])
+def test_rebuild_that_ends_before_a_forgotten_touchpoint_leaves_the_customer_incomplete(size: int) -> None:
+    touchpoints = make_touchpoints(300, 1)
+    joining = joined(touchpoints)
+    for known, is_complete in ((100, False), (150, False), (290, True)):
+        joining.rebuild(A, touchpoints[:known], size=size, keep_existing=True)
+        joining.run()
+        assert joining.announced()[A]["is_complete"] == is_complete
+    assert_equal(joining, fold_directly({A: touchpoints}, 32))
+
+
 @pytest.mark.parametrize("damaged", [b"\x01garbage", b"garbage", b"block"])
 def test_rebuild_repairs_a_row_that_cannot_be_read(damaged: bytes) -> None:
     touchpoints = make_touchpoints(300, 1)
