@@ -123,7 +123,8 @@ def read_copy_row(value: bytes) -> bytes | None:
     if name not in ("member", "evidence"):
         return None
     rule, at, *member = fields
-    day = (at // DAY_MILLISECONDS).to_bytes(4, "big") if rule == ANONYMOUS_RULE else b""
+    # sources may send times before 1970 and of any far year
+    day = min(max(at // DAY_MILLISECONDS, 0), MAX_DAY).to_bytes(4, "big") if rule == ANONYMOUS_RULE else b""
     if not member:
         return b"1" + day
     customer_id, is_shared, is_erased = member
