@@ -76,7 +76,8 @@ def test_records_carry_their_key_and_dead_letters_their_bytes_and_place(tmp_path
     assert good[b"erp_party:sap/7"]["amount"] == 125_000
     letters = {letter["origin"]: letter for letter in records(kafka, DEAD_LETTERS, name)}
     assert letters["orders:orders.csv:3"]["payload"] == huge
-    assert letters["orders:orders.csv:3"]["reason"] == "too_long"
+    assert letters["orders:orders.csv:3"]["reason"] == "missing_identifier"
+    assert "erp_party (too_long)" in letters["orders:orders.csv:3"]["detail"]
     assert letters["orders:orders.csv:4"]["payload"] == b"3,2026-01-01,\xff,1\n"
     assert letters["orders:orders.csv:4"]["reason"] == "invalid_utf8"
 
