@@ -227,7 +227,7 @@ def test_terminal_output_has_same_facts_and_no_control_characters(ann: Ann) -> N
 @pytest.mark.parametrize(
     ("customer", "error"),
     [
-        ("nobody@example.org", "no customer has this identifier"),
+        ("zoe.weber@example.org", "no customer has this identifier"),
         ("email:nonsense", "this is no identifier"),
         ("-", "this is no identifier"),
         (str(UUID(int=1)), "no customer with an identifier has this id"),
