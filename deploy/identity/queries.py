@@ -110,7 +110,10 @@ class IdentityReader:
         The views hide an erased person, who counts as no customer.
         """
         if lookup.id is not None:
-            return self._identity(self._canonical(lookup.id))
+            identity = self._identity(self._canonical(lookup.id))
+            if not identity.identifiers and not identity.changes:
+                raise ConfigError(UNKNOWN_ID)
+            return identity
         customers = {each.customer_id for each in self._search(lookup.candidates)}
         if len(customers) > 1:
             raise ConfigError(AMBIGUOUS)
@@ -181,8 +184,6 @@ class IdentityReader:
     def _identity(self, customer: UUID) -> Identity:
         identifiers = [_identifier(row) for row in self._rows(OF_CUSTOMER, customer)]
         changes = [Change(*row) for row in self._rows(CHANGES, customer)]
-        if not identifiers and not changes:
-            raise ConfigError(UNKNOWN_ID)
         ids = _ids([each.identifier_id for each in identifiers])
         return Identity(
             customer,

@@ -22,13 +22,14 @@ class Server:
 
     def __init__(self, *identifiers: Identifier, is_masked: bool = False) -> None:
         self.identifiers = list(identifiers)
+        self.is_before_all = False
         self.others: dict[str, Rows] = {queries.CAN_SEARCH: [(not is_masked,)]}
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> Answer:
         known: dict[str, Callable[[Identifier], bool]] = {
             queries.BY_VALUE: lambda each: (params or {})["kind"] in ("", each.kind) and each.value == (params or {})["value"],
             queries.BY_IDS: lambda each: str(each.identifier_id) in (params or {})["ids"],
-            queries.OF_CUSTOMER: lambda each: str(each.customer_id) == (params or {})["customer"],
+            queries.OF_CUSTOMER: lambda each: str(each.customer_id) == (params or {})["customer"] and not self.is_before_all,
         }
         if sql in known:
             return Answer([], [tuple(each) for each in self.identifiers if known[sql](each)])
@@ -49,6 +50,13 @@ LOYALTY = make_identifier("loyalty", "42", BOB)
 def test_customer_has_all_of_its_identifiers() -> None:
     identity = read(Server(EMAIL, PARTY, PHONE)).identity(parse_lookup("ann@example.com"))
     assert (identity.customer_id, identity.identifiers) == (ANN, [EMAIL, PARTY])
+
+
+def test_known_customer_may_have_no_identifier_as_of_a_time() -> None:
+    server = Server(EMAIL)
+    server.is_before_all = True
+    identity = read(server).identity(parse_lookup("ann@example.com"))
+    assert (identity.customer_id, identity.identifiers) == (ANN, [])
 
 
 def test_former_id_leads_to_the_customer_of_today() -> None:
