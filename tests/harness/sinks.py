@@ -256,13 +256,10 @@ def declared(view: str) -> dict[str, tuple[str, str]]:
 
 
 def row_key(table: str) -> tuple[str, ...]:
-    """Return the columns that identify a row of a table: the sort key that its first migration declares."""
-    (key,) = (
-        re.findall(r"^ORDER BY \(?(.+?)\)?$", each.sql, re.MULTILINE)
-        for each in load_migrations()
-        if each.name == f"{table}/0001_create"
-    )
-    return tuple(key[0].split(", "))
+    """Return the columns that identify a row of a table: the columns of the sort key that it is created with."""
+    created = re.compile(rf"^CREATE TABLE IF NOT EXISTS {load_tables()[table].stored}\b.*?^ORDER BY (.+?)$", re.MULTILINE | re.DOTALL)
+    key = next(found[1] for each in load_migrations() if (found := created.search(each.sql)))
+    return tuple(re.findall(r"\w+\b(?!\()", key))
 
 
 def except_columns(view: str, *omitted: str) -> str:
