@@ -13,7 +13,7 @@ from streams.contract import Output, Record, Refuse
 from streams.identity.committed import CommittedRows
 from streams.identity.graph import Change
 from streams.identity.rows import DECISION, MAX_MEMBERS, decode_bytes
-from streams.identity.rules import Rules
+from streams.identity.rules import COMPOUND, Rules
 from streams.steps.identity import Cause, decision_output
 from streams.steps.identity_changes import change_outputs, find_reason, report_conflict
 from streams.touchpoint import encode_touchpoints
@@ -131,15 +131,23 @@ class Decide:
         return outputs
 
     def _erase(self) -> list[Output]:
-        """Erase the customers of all nodes in `left`. Erased nodes keep their neighbours, so no other customer changes."""
+        """Erase the customers of all nodes in `left`. Erased nodes keep their neighbours, so no other customer changes.
+
+        A compound key is no property of one person: it becomes shared, because touchpoints of a namesake may name it later.
+        """
         self._load(self._fields["left"])
         self._change.settle()
         nodes = self._change.nodes
         customers = list(dict.fromkeys(nodes[id_].owner for id_ in self._fields["left"]))
         for id_, node in nodes.items():
-            if node.owner in customers and not (node.is_erased and not node.value):
-                node.is_erased, node.value = True, ""
-                self._change.mark(id_)
+            if node.owner not in customers or (node.is_erased and not node.value):
+                continue
+            if self._rules.of(node.kind).edge_class == COMPOUND:
+                node.is_shared, node.owner = True, id_
+            else:
+                node.is_erased = True
+            node.value = ""
+            self._change.mark(id_)
         self._change.write()
         outputs = change_outputs(self._change, self._rules, self._cause)
         return [*outputs, *(_empty_history(customer_id) for customer_id in customers)]

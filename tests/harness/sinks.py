@@ -257,7 +257,9 @@ def declared(view: str) -> dict[str, tuple[str, str]]:
 
 def row_key(table: str) -> tuple[str, ...]:
     """Return the columns that identify a row of a table: the columns of the sort key that it is created with."""
-    created = re.compile(rf"^CREATE TABLE IF NOT EXISTS {load_tables()[table].stored}\b.*?^ORDER BY (.+?)$", re.MULTILINE | re.DOTALL)
+    created = re.compile(
+        rf"^CREATE TABLE IF NOT EXISTS {load_tables()[table].stored}\b.*?^ORDER BY (.+?)$", re.MULTILINE | re.DOTALL
+    )
     key = next(found[1] for each in load_migrations() if (found := created.search(each.sql)))
     return tuple(re.findall(r"\w+\b(?!\()", key))
 

@@ -23,7 +23,7 @@ Names = list[str]
 
 
 def node(name: str) -> bytes:
-    kind, _, value = name.partition(":")
+    kind, _, value = name.rpartition(":")
     return identifier_id(SECRET, kind, value)
 
 
@@ -86,7 +86,7 @@ def touchpoint(number: int, names: tuple[str, ...] | Names, *, verified: bool = 
         "channel": "web",
         "occurred_at": number,
         "received_at": number,
-        "identifiers": [dict(zip(("kind", "value"), name.split(":"), strict=True)) for name in names],
+        "identifiers": [dict(zip(("kind", "value"), name.rsplit(":", 1), strict=True)) for name in names],
         "attributes": {},
         "verified": verified,
     }
@@ -254,6 +254,18 @@ def test_erasure_clears_the_values_of_one_customer_and_drops_its_later_touchpoin
     assert erased == {node("email:a"), node("phone:1")}
     assert sequencer.see("phone:1", "email:c") == []
     assert sequencer.see("email:b") != []
+
+
+def test_erasure_keeps_out_no_namesake_of_the_person() -> None:
+    sequencer = Sequencer(Rules(compounds=("key:name",)))
+    sequencer.see("email:a", "key:name:ann")
+    sequencer.see("email:b", "key:name:ann")
+    assert sequencer.owner("email:a") == sequencer.owner("email:b")
+    sequencer.decide("erase", ["email:a"])
+    assert sequencer.see("email:b") == []
+    assert sequencer.see("email:c", "key:name:ann") != []
+    assert sequencer.owner("email:c") == node("email:c")
+    assert sequencer.members[node("key:name:ann")]["value"] == ""
 
 
 def test_erasure_of_an_identifier_that_never_came_keeps_it_out() -> None:
