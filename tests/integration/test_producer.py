@@ -48,13 +48,13 @@ def test_rows_are_acknowledged_with_the_offsets_of_the_first_and_the_last_one(ow
 
 @pytest.mark.parametrize(("prefix_bytes", "rejected"), [(0, False), (16, True)], ids=["single rows", "one row group"])
 def test_only_a_row_group_must_fit_into_one_batch(own_topics: Stack, *, prefix_bytes: int, rejected: bool) -> None:
-    rows = [(b"icrm_contact\x1fsales/%d" % number, b"x" * 400_000) for number in range(15)]
+    rows = [(b"icrm_contact\x1fsales/%d" % number, b"x" * 400_000) for number in range(20)]
     if rejected:
         with pytest.raises(FatalError, match="one row group of"):
             asyncio.run(publish_rows(rows, prefix_bytes))
     else:
         first, last = asyncio.run(publish_rows(rows, prefix_bytes))
-        assert last - first == 14
+        assert last - first == 19
 
 
 def test_record_that_the_broker_rejects_raises(own_topics: Stack) -> None:

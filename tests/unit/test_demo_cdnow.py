@@ -8,6 +8,8 @@ from connectors.contract import Record
 from connectors.settings import open_connector
 from deploy.demo.cdnow import CUSTOMERS, SETTINGS, TRANSACTIONS, verify
 from schemas.errors import ConfigError
+from schemas.records.identifiers import Identifier
+from schemas.records.normalisation.rules import RULES_VERSION
 
 HEADER = b" customer_id  date number_of_cds  dollar_value\r\n"
 LINE = b" 00001 19970101  1   11.77\r\n"
@@ -32,4 +34,4 @@ def test_repeated_purchases_are_separate_events(tmp_path: Path) -> None:
     assert len({order.event_id for order in orders}) == len(records) == 3
     assert [order.occurred_at.date().isoformat() for order in orders] == ["1997-01-01", "1997-01-01", "1998-06-30"]
     assert [order.model_dump()["amount"] for order in orders] == [117_700, 117_700, 1_640_000]
-    assert orders[2].identifiers[0].model_dump() == {"kind": "erp_party", "value": "cdnow/00002"}
+    assert orders[2].identifiers[0] == Identifier(kind="erp_party", value="cdnow/00002", rules=RULES_VERSION)

@@ -167,6 +167,7 @@ SERVICES = {
     "TOUCHLINE_CLICKHOUSE_HOST": "127.0.0.1",
     "TOUCHLINE_CLICKHOUSE_PORT": "1",
 }
+SECRET = {"TOUCHLINE_IDENTITY_SECRET": "secret of this test"}
 FILES = ["connect", "files", "--settings", "settings.yaml"]
 
 
@@ -179,7 +180,8 @@ FILES = ["connect", "files", "--settings", "settings.yaml"]
         (["sink"], {"TOUCHLINE_METRICS_PORT": "abc"}, "TOUCHLINE_METRICS_PORT"),
         (["sink"], {"TOUCHLINE_TARGETS": "settings.yaml"}, "TOUCHLINE_TARGETS"),
         (["work"], {"TOUCHLINE_METRICS_PORT": "99999"}, "TOUCHLINE_METRICS_PORT"),
-        (["work"], {"TOUCHLINE_STREAMS_TICK_SECONDS": "often"}, "TOUCHLINE_STREAMS_TICK_SECONDS"),
+        (["work"], {}, "TOUCHLINE_IDENTITY_SECRET"),
+        (["work"], {**SECRET, "TOUCHLINE_STREAMS_TICK_SECONDS": "often"}, "TOUCHLINE_STREAMS_TICK_SECONDS"),
         (["work"], {"TOUCHLINE_KAFKA_SECURITY_PROTOCOL": "TLS"}, "TOUCHLINE_KAFKA_SECURITY_PROTOCOL"),
         (["work"], {"TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": "broker:https"}, "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS"),
         (["sink"], {"TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": "broker:"}, "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS"),

@@ -12,7 +12,8 @@ import msgspec
 
 from schemas.wire.reader import compile_reader
 
-SCHEMA = Path(__file__).parents[3] / "schemas" / "wire" / "avsc" / "erp-1.avsc"
+SCHEMAS = Path(__file__).parents[3] / "schemas" / "wire" / "avsc"
+SCHEMA = max(SCHEMAS.glob("erp-*.avsc"), key=lambda path: int(path.stem.removeprefix("erp-")))  # the newest version
 HEADER_BYTES = 5
 DECAY = 0.9
 
