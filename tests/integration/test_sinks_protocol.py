@@ -32,7 +32,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 SIGNALS = load_tables()["signals"]
 BEGUN = "sink signals finishes a started chunk"
 CRASH = """
-import os, sys
+import asyncio, os, sys
+from sinks.ownership import Ownership
 from sinks.runner import Runner
 
 async def after_intent(self, intent, intend=Runner._commit_intent):
@@ -42,10 +43,15 @@ async def after_intent(self, intent, intend=Runner._commit_intent):
 async def before_commit(self, offsets):
     os._exit(137)
 
+async def wait(self, arguments):
+    await asyncio.sleep(600)
+
 if sys.argv[1] == "after intent":
     Runner._commit_intent = after_intent
-else:
+elif sys.argv[1] == "before commit":
     Runner._commit = before_commit
+else:
+    Runner._commit = Ownership.on_partitions_revoked = wait
 sys.argv = ["touchline", "sink", "touchpoints", "--no-restart"]
 from deploy.cli import main
 main()
@@ -83,16 +89,25 @@ def test_crash_around_the_insert_stores_each_row_once(moment: str, stored_by_the
 
 
 def test_chunk_whose_partitions_move_to_two_sinks_is_stored_once(name: str, tmp_path: Path) -> None:
-    """Both sinks read all ranges of the chunk, including the partitions of the other."""
+    """Both sinks read all ranges of the chunk, including the partitions of the other.
+
+    The first owner stays in the group until both have joined, so that one rebalance gives partitions to each.
+    """
     store("touchpoints")
     publish("touchline.resolved", "resolved", [resolved(system=name) for _ in range(5_000)])
-    crash("before commit")
     logs = [tmp_path / "one", tmp_path / "other"]
     command = [str(TOUCHLINE), "sink", "touchpoints", "--until-idle", "2"]
     processes = []
-    for log in logs:
-        with log.open("wb") as out:
-            processes.append(subprocess.Popen(command, stdout=out, stderr=out))
+    owner = subprocess.Popen([sys.executable, "-c", CRASH, "no commit"], stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: count_rows("touchpoints", name)[0] > 0)
+        for log in logs:
+            with log.open("wb") as out:
+                processes.append(subprocess.Popen(command, stdout=out, stderr=out))
+        eventually(lambda: all("sink touchpoints started" in log.read_text() for log in logs))
+    finally:
+        owner.kill()
+        owner.wait()
     assert [process.wait(60) for process in processes] == [0, 0]
     found = [re.findall(r"finishes a started chunk: (.*)", log.read_text()) for log in logs]
     assert len(found[0]) == 1
