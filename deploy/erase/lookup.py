@@ -8,6 +8,7 @@ from deploy.identity.lookup import Lookup, parse_lookup
 from deploy.identity.queries import UNKNOWN_ID, UNKNOWN_IDENTIFIER, IdentityReader
 from schemas.errors import ConfigError
 from schemas.records.identifiers import identifier_id
+from streams.identity.compound import KIND_PREFIX
 
 SHARED = "many people share this identifier, so it names no single person: give another identifier of the person"
 NEEDS_KIND = "no customer has this identifier: give its kind, such as email:ann@example.com, to keep it out from now on"
@@ -52,7 +53,10 @@ def _find_hidden(store: ErasureStore, lookup: Lookup, load_secret: Callable[[], 
     customer = customers.pop()
     values = {each.identifier_id: each for each in known} | {each.identifier_id: each for each in store.stored_values(ids)}
     empty = KnownIdentifier(b"", "", "", customer, is_shared=False)
-    return Person(customer, tuple(values.get(each, empty._replace(identifier_id=each)) for each, _ in sorted(hidden)))
+    found = [values.get(each, empty._replace(identifier_id=each)) for each, _ in sorted(hidden)]
+    if all(each != customer for each, _ in hidden):
+        found.append(empty._replace(identifier_id=customer, kind=KIND_PREFIX))  # `hide` leaves out compound keys only
+    return Person(customer, tuple(found))
 
 
 def hash_candidates(lookup: Lookup, load_secret: Callable[[], bytes]) -> list[KnownIdentifier]:

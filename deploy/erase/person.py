@@ -1,8 +1,14 @@
-"""The person to erase: identifiers with their keyed ids. Pure."""
+"""The person to erase: identifiers with their keyed ids. Pure.
+
+A compound key, such as a name and birth date, is no property of one person. An erasure deletes its value from the rows of the
+person, and leaves touchpoints of namesakes alone.
+"""
 
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
+
+from streams.identity.compound import KIND_PREFIX
 
 
 class KnownIdentifier(NamedTuple):
@@ -14,6 +20,11 @@ class KnownIdentifier(NamedTuple):
     customer_id: bytes
     is_shared: bool
 
+    @property
+    def is_key(self) -> bool:
+        """Return whether this is a compound key."""
+        return self.kind.startswith(KIND_PREFIX)
+
 
 class Person(NamedTuple):
     """A customer and all identifiers that it owns."""
@@ -23,8 +34,17 @@ class Person(NamedTuple):
 
     @property
     def ids(self) -> list[bytes]:
-        """Return the keyed ids in ascending order. The customer id is one of them, as each former one is."""
-        return sorted({self.customer_id, *(each.identifier_id for each in self.identifiers)})
+        """Return the keyed ids that name this person alone, in ascending order: the customer id, each former one, all others.
+
+        Compound keys are left out, unless the person has nothing else.
+        """
+        everything = {self.customer_id, *(each.identifier_id for each in self.identifiers)}
+        return sorted(everything.difference(self.keys) or everything)
+
+    @property
+    def keys(self) -> list[bytes]:
+        """Return the keyed ids of compound keys in ascending order. A customer id may be one of them."""
+        return sorted({each.identifier_id for each in self.identifiers if each.is_key})
 
     @property
     def digest(self) -> bytes:

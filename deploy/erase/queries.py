@@ -31,6 +31,14 @@ WHERE identifier_id IN ({ids}) AND value != ''
 """
 TABLES = "SELECT name FROM system.tables WHERE database = 'touchline_store'"
 EVENTS = "SELECT DISTINCT event_id FROM touchline_store.touchpoints_by_event WHERE {condition}"
+BY_KEYS = """
+resolution IN
+(
+    SELECT given.resolution FROM touchline_store.resolutions AS given
+    LEFT ANY JOIN touchline_store.current_customers AS now ON now.resolution = given.resolution
+    WHERE {condition} AND if(now.customer_id_then = given.customer_id, now.customer_id, given.customer_id) IN ({ids})
+)
+"""
 FORMER = "SELECT DISTINCT customer_id FROM touchline_store.touchpoints_by_event WHERE customer_id IN ({ids})"
 OTHERS = """
 SELECT DISTINCT toUUID(UUIDNumToString(if(now.customer_id_then = given.customer_id, now.customer_id, given.customer_id))) AS owner
@@ -95,10 +103,13 @@ class ErasureStore:
             for each, kind, value, owner, is_shared in rows
         ]
 
-    def events(self, ids: Sequence[bytes]) -> list[bytes]:
-        """Return the touchpoints that name one of these identifiers."""
-        sql = EVENTS.format(condition=names_any("identifier_ids", ids))
-        return [row[0] for row in self._client.stream(sql)]
+    def events(self, person: Person) -> list[bytes]:
+        """Return the touchpoints that name an identifier of the person, and those that only a compound key gives it."""
+        condition = names_any("identifier_ids", person.ids)
+        if person.keys:
+            owners = list_ids([*person.ids, *person.keys])
+            condition += f" OR {BY_KEYS.format(condition=names_any('given.identifier_ids', person.keys), ids=owners)}"
+        return [row[0] for row in self._client.stream(EVENTS.format(condition=condition))]
 
     def former_customers(self, ids: Sequence[bytes]) -> list[bytes]:
         """Return those of the ids under which touchpoints were stored: the customer now and its former ids."""

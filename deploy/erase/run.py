@@ -5,7 +5,7 @@ after everything was deleted.
 
 1. Hide: insert one row per identifier into `touchline_store.erasures`. It holds keyed hashes only. No view shows the person now.
 2. Send the decision `erase` to the sequencer and wait until it took effect. `identify` now drops touchpoints that name one of
-   these identifiers: at intake, in a replay and in a rebuild.
+   these identifiers: at intake, in a replay and in a rebuild. Compound keys lose their value and link nothing from now on.
 3. Wait until the workers' copies of the identity map have followed. Publish an empty `history` record for the customer and its
    former ids, and wait until the workers have read it. It is behind all records of the person on `touchline.resolved`, so the
    state of the person is empty for good.
@@ -69,8 +69,8 @@ class Request(NamedTuple):
 
 def make_plan(store: ErasureStore, person: Person) -> Plan:
     """Return the plan of an erasure. It changes nothing."""
-    finder = Finder([(each.kind, each.value) for each in person.identifiers], person.ids)
-    erased = Erased(person.ids, store.events(person.ids), store.dead_letters(finder, person.ids))
+    finder = Finder([(each.kind, each.value) for each in person.identifiers if not each.is_key], person.ids)
+    erased = Erased(person.ids, store.events(person), store.dead_letters(finder, person.ids), person.keys)
     return Plan(person, erased, store.count(erased), store.other_customers(person.ids))
 
 
@@ -94,15 +94,17 @@ class Erasure:
         self._empty_state(person)
         self._show("wait until the sinks have stored all records before this moment")
         self._wait_for_sinks()
-        if conflicts := self._store.conflicts(person.ids):
+        everything = [*person.ids, *person.keys]
+        if conflicts := self._store.conflicts(everything):
             self._show("clear the values of conflicts")
-            publish_conflicts(self._settings, (clear_conflict(each, person.ids) for each in conflicts))
+            publish_conflicts(self._settings, (clear_conflict(each, everything) for each in conflicts))
             self._wait_for_sinks()
         fresh = make_plan(self._store, person)  # with the rows that the sinks have stored since the first plan
         erased = Erased(
             fresh.erased.ids,
             sorted({*plan.erased.events, *fresh.erased.events}),
             sorted({*plan.erased.letters, *fresh.erased.letters}),
+            person.keys,
         )
         counts = self._store.count(erased)
         self._store.delete(erased, lambda table: self._show(f"delete rows of {table}"))
@@ -118,7 +120,8 @@ class Erasure:
         outcome = send_decisions(
             self._settings, [make_decision(Action.ERASE, ids, reason=request.reason, who=request.who)], report=self._show
         )
-        if alive := [each for each in outcome.members.values() if not each.is_erased]:
+        keys = person.keys
+        if alive := [each for each in outcome.members.values() if not each.is_erased and each.identifier_id.bytes not in keys]:
             raise FatalError(
                 f"the sequencer did not erase {len(alive)} identifiers: run `touchline dead-letters list`, then the same erasure"
             )
@@ -128,7 +131,7 @@ class Erasure:
         from streams.engine.worker import GROUP  # late: it imports Faust
 
         time.sleep(COPY_SECONDS)
-        customers = {person.customer_id, *self._store.former_customers(person.ids)}
+        customers = {person.customer_id, *self._store.former_customers([*person.ids, *person.keys])}
         with open_publisher(self._settings, 0) as publisher:
             for customer_id in sorted(customers):
                 publisher.publish(customer_id, cut_parts(customer_id, [], keep_existing=False))

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
+from streams.identity.compound import KIND_PREFIX
+
 MAX_IDS_PER_STATEMENT = 4_000
 
 
@@ -53,11 +55,12 @@ NO_PERSON = frozenset({"connector_state", "migrations", "replays"})
 
 
 class Erased(NamedTuple):
-    """Everything that the rows of a person name: keyed ids, touchpoints, dead letters. All are 16 bytes."""
+    """Everything that the rows of a person name: keyed ids, touchpoints, dead letters, compound keys. All are 16 bytes."""
 
     ids: Sequence[bytes]
     events: Sequence[bytes]
     letters: Sequence[bytes]
+    keys: Sequence[bytes] = ()
 
 
 def make_conditions(by: By, erased: Erased) -> Iterator[str]:
@@ -67,10 +70,12 @@ def make_conditions(by: By, erased: Erased) -> Iterator[str]:
     elif by is By.DEAD_LETTER:
         values = erased.letters
     else:
-        values = erased.ids
+        values = [*erased.ids, *erased.keys]
     for listed in list_chunks(values):
         if by is By.MEMBER:
-            yield f"identifier_id IN ({listed}) AND value != ''"
+            # The newest row of a compound key may belong to a namesake.
+            own = f"identifier_id IN ({listed}) AND NOT startsWith(kind, '{KIND_PREFIX}')"
+            yield f"({own} OR customer_id IN ({listed})) AND value != ''"
         elif by is By.CONFLICT:
             yield f"identifier_id IN ({listed}) OR other_id IN ({listed})"
         else:

@@ -313,7 +313,7 @@ class Store:
     def stored_values(self, ids: Sequence[bytes]) -> list[KnownIdentifier]:
         return []
 
-    def events(self, ids: Sequence[bytes]) -> list[bytes]:
+    def events(self, person: Person) -> list[bytes]:
         return self._events
 
     def dead_letters(self, finder: Finder, ids: Sequence[bytes]) -> list[bytes]:
@@ -370,10 +370,30 @@ def test_shared_identifier_names_no_person_to_erase() -> None:
 
 def test_interrupted_erasure_is_found_among_the_hidden_people() -> None:
     own = identifier_id(SECRET, "email", ANN)
-    store = Store([(own, IDS[2]), (IDS[0], IDS[2]), (IDS[1], IDS[1])])
+    store = Store([(own, IDS[2]), (IDS[0], IDS[2]), (IDS[2], IDS[2]), (IDS[1], IDS[1])])
     person = lookup_person(Reader(UNKNOWN_IDENTIFIER), store)
     assert person.ids == sorted({own, IDS[0], IDS[2]})
     assert {each.value for each in person.identifiers} == {ANN, ""}
+    assert person.keys == []
+
+
+def test_compound_key_of_an_interrupted_erasure_stays_a_key() -> None:
+    own = identifier_id(SECRET, "email", ANN)
+    person = lookup_person(Reader(UNKNOWN_IDENTIFIER), Store([(own, IDS[2])]))
+    assert (person.ids, person.keys) == ([own], [IDS[2]])
+
+
+def test_compound_key_names_no_person_and_its_customers_rows_are_deleted() -> None:
+    email = KnownIdentifier(IDS[0], "email", ANN, IDS[1], is_shared=False)
+    key = KnownIdentifier(IDS[1], "key:name", "ann|x", IDS[1], is_shared=False)
+    person = Person(IDS[1], (email, key))
+    assert (person.ids, person.keys) == ([IDS[0]], [IDS[1]])
+    assert Person(IDS[1], (key,)).ids == [IDS[1]]
+    erased = Erased(person.ids, [], [], person.keys)
+    (rows,) = make_conditions(By.CUSTOMER, erased)
+    assert [each.hex() in rows for each in IDS] == [True, True, False]
+    (members,) = make_conditions(By.MEMBER, erased)
+    assert "NOT startsWith(kind, 'key:')" in members
 
 
 def test_unknown_identifier_can_be_erased_before_its_first_touchpoint() -> None:
