@@ -24,10 +24,10 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--kills", default=200, show_default=True, type=click.IntRange(min=1), help="Number of injuries.")
+@click.option("--kills", default=300, show_default=True, type=click.IntRange(min=1), help="Number of injuries.")
 @click.option("--seed", default=11, show_default=True, help="Seed of the input and of the injuries.")
 def main(kills: int, seed: int) -> None:
-    """Kill and freeze connector, workers, sinks, Kafka and ClickHouse while they work, then look for losses and duplicates.
+    """Kill and freeze connector, workers, sinks, rebuilds, Kafka and ClickHouse while they work, then compare all results.
 
     Example: python -m tests.crash --kills 40 --seed 3
     """
@@ -46,10 +46,11 @@ def main(kills: int, seed: int) -> None:
 
 def report(on: Console, outcome: Outcome, kills: int, seed: int, folder: Path) -> bool:
     """Print the findings and write them to the results file; return whether nothing is wrong."""
-    counts = {"kills": outcome.injuries.total(), **outcome.verdict.counts()}
+    changes = {f"{name}s": times for name, times in outcome.changes.items()}
+    counts = {"kills": outcome.injuries.total(), **changes, **outcome.verdict.counts()}
     RESULTS.write_text(json.dumps(counts, indent=1) + "\n")
     on.print(make_injuries_table(outcome.injuries))
-    on.print(make_findings_table(counts, outcome.touchpoints))
+    on.print(make_findings_table(counts, outcome))
     for line in outcome.verdict.examples():
         on.print(line, style="red", markup=False, soft_wrap=True)
     for point in outcome.never_passed:
@@ -69,12 +70,13 @@ def make_injuries_table(done: Counter[str]) -> Table:
     return table
 
 
-def make_findings_table(counts: dict[str, int], touchpoints: int) -> Table:
+def make_findings_table(counts: dict[str, int], outcome: Outcome) -> Table:
     """Return the counts of `results.json`."""
-    table = Table("finding", "count", title=f"{touchpoints:,} touchpoints", title_justify="left", box=None)
+    table = Table("finding", "count", title=f"{outcome.touchpoints:,} touchpoints", title_justify="left", box=None)
     table.columns[1].justify = "right"
+    wrong = outcome.verdict.counts()
     for name, count in counts.items():
-        table.add_row(name.replace("_", " "), str(count), style="red" if count and name != "kills" else "")
+        table.add_row(name.replace("_", " "), str(count), style="red" if count and name in wrong else "")
     return table
 
 

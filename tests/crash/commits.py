@@ -64,16 +64,20 @@ def _connector(log: Log, rows: Mapping[str, list[bytes]]) -> Iterator[tuple[str,
 
 
 def _identify(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
-    passed = _resolved(log) | {each.fields["event_id"] for each in log.entries[IDENTITY_REQUESTS] if each.name}
+    passed = _resolved(log) | {each.fields.get("event_id") for each in log.entries[IDENTITY_REQUESTS]}
     for each in committed_records(work, log, *SOURCES):
         if not (each.fields["event_id"] in passed if each.name else ("identify", each.origin) in letters):
             yield each
 
 
 def _link(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
-    passed = _resolved(log)
+    passed, decided = _resolved(log), log.decisions()
     for each in committed_records(work, log, IDENTITY_REQUESTS):
-        if not (each.fields["event_id"] in passed if each.name else ("link", each.origin) in letters):
+        if each.name == "decision":
+            done = each.fields["decision_id"] in decided
+        else:
+            done = each.fields["event_id"] in passed if each.name else ("link", each.origin) in letters
+        if not done:
             yield each
 
 
@@ -95,7 +99,8 @@ def _join(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str,
             stored = customers[customer].route if customer in customers else None
             done = each is not last_routes[customer] or stored == read_route(each.fields)
         elif each.name == "history":
-            done = customer in customers and customers[customer].revision > 0
+            is_replaced = customer in customers and customers[customer].revision > 0
+            done = is_replaced and each.ids() <= holds[customer] | gave[customer]
         elif each.name:
             done = each.ids() <= holds.get(customer, set()) | gave[customer]
         else:

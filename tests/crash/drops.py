@@ -12,6 +12,7 @@ from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import encode
 from schemas.wire.topics import IDENTITY_REQUESTS, JOURNEYS, RESOLVED, SATISFACTION, TOPICS, source_topic
 from sinks import kafka
+from tests.crash.families import touchpoints_of
 
 NAME = "crash"
 LINES = 90
@@ -25,7 +26,7 @@ POISONED = (source_topic("erp"), source_topic("support"), RESOLVED, IDENTITY_REQ
 RECORD = encode("tick", {"at": FIRST_DAY, "since": None})
 STATES = {"placed": "order.placed", "paid": "payment.received", "failed": "payment.failed", "cancelled": "order.cancelled"}
 EVENTS = {"opened": "ticket.opened", "solved": "ticket.resolved", "again": "ticket.reopened", "quit": "contract.cancelled"}
-COLUMNS = ["number", "state", "at", "mail", "party", "total"]
+COLUMNS = ["number", "state", "at", "mail", "party", "total", "phone", "device"]
 FEEDS = {
     "orders": {
         "files": "orders-*.csv",
@@ -39,7 +40,7 @@ FEEDS = {
             "type": f"lookup(state, `{json.dumps(STATES)}`)",
             "channel": "'web'",
             "occurred_at": "epoch_ms(at)",
-            "identifiers": {"email": "email(mail)", "erp_party": "id(party)"},
+            "identifiers": {"email": "email(mail)", "erp_party": "id(party)", "phone": "phone", "device": "id(device)"},
             "amount": "number(total)",
             "currency": "'EUR'",
             "order_id": "id(number)",
@@ -67,14 +68,17 @@ FEEDS = {
 
 
 class Drops:
-    """A folder of drops and the settings of the connector that reads it. The same seed gives the same files."""
+    """A folder of drops and the settings of the connector that reads it. The same seed gives the same files.
+
+    `families` is the number of families in the files (`families.py`).
+    """
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder / "drops"
         self.folder.mkdir()
         self.settings = folder / "settings.yaml"
         self.settings.write_text(yaml.safe_dump({"name": NAME, "root": "drops", "poll_seconds": 0.2, "feeds": FEEDS}))
-        self.lines = self.files = 0
+        self.lines = self.files = self.families = 0
         self._chance = random.Random(seed)
         self._written: dict[str, list[str]] = {"csv": [], "jsonl": []}
 
@@ -83,6 +87,9 @@ class Drops:
         self.files += 1
         kind, make = (("jsonl", self._ticket), ("csv", self._order))[self.files % 2]
         fresh = [make() for _ in range(LINES)]
+        if kind == "csv":
+            fresh += [self._write_order(*names) for names in touchpoints_of(self.families)]
+            self.families += 1
         lines = [*fresh, *self._sample(fresh), *self._sample(self._written[kind]), *self._poison(kind)]
         self._chance.shuffle(lines)
         self._written[kind] = fresh
@@ -99,7 +106,7 @@ class Drops:
         """Return different lines that the connector must reject."""
         number = f"bad-{self.files}"
         if kind == "csv":
-            return [f"{number},placed,1,,,much", f"{number},,,,,"]
+            return [f"{number},placed,1,,,much,,", f"{number},,,,,,,"]
         return [f'{{"number": "{number}", ', f'["{number}"]']
 
     def _choose_time(self) -> int:
@@ -114,12 +121,14 @@ class Drops:
         return self._chance.choice([(first, ""), ("", second), (first, second)])
 
     def _order(self) -> str:
-        self.lines += 1
         mail, party, _ = self._choose_customer()
+        return self._write_order(*self._choose_identifiers(mail, party))
+
+    def _write_order(self, mail: str, party: str, phone: str = "", device: str = "") -> str:
+        self.lines += 1
         state = self._chance.choice(list(STATES))
-        return ",".join(
-            (f"o{self.lines}", state, str(self._choose_time()), *self._choose_identifiers(mail, party), f"{self.lines % 500}.25")
-        )
+        total = f"{self.lines % 500}.25"
+        return ",".join((f"o{self.lines}", state, str(self._choose_time()), mail, party, total, phone, device))
 
     def _ticket(self) -> str:
         self.lines += 1

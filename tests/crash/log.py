@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
     def ids(self) -> set[bytes]:
         """Return the ids of the touchpoints in the record."""
-        if self.name == "moved":
+        if self.name in ("moved", "history"):
             return {each.id for each in decode_touchpoints(self.fields["touchpoints"])}
         if self.name == "resolved":
             return {decode_touchpoint(self.fields["seen"]).id}
@@ -67,6 +67,15 @@ class Log:
         return {
             (each.fields["stage"], each.fields["origin"]) for each in self.entries[DEAD_LETTERS] if each.name == "dead_letter"
         }
+
+    def decisions(self) -> set[bytes]:
+        """Return the ids of the decisions that the sequencer published."""
+        return {each.fields["decision_id"] for each in self.entries[IDENTITY] if each.name == "decision"}
+
+    def merged_customers(self) -> set[bytes]:
+        """Return the customers that were merged into another one, also for some time only."""
+        routes = (each.fields for each in self.entries[IDENTITY] if each.name == "route")
+        return {route["customer_id"] for route in routes if route["current"] != route["customer_id"]}
 
     def identities(self) -> dict[tuple[str, str], bytes]:
         """Return the current customer of each identifier."""

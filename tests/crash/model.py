@@ -1,10 +1,10 @@
-"""The expected results in plain Python: mapped drops, customers by shared identifiers, signals by one fold.
+"""The expected results in plain Python: mapped drops, customers by `identity.py`, signals by one fold.
 
-The model has no chunks, workers or offsets, and no order of arrival.
+The model has no chunks, workers or offsets, and no order of arrival. It knows only the decisions that are in force at the end.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +18,8 @@ from streams.journeys import journey
 from streams.journeys.definition import stage_of
 from streams.signals import load_signals
 from streams.touchpoint import Touchpoint, decode_touchpoint, encode_touchpoint
+from tests.crash.identity import Decision, Identifier, People
 
-Identifier = tuple[str, str]
 Letter = tuple[str, str, bytes]
 """A dead letter: stage, origin, bytes."""
 Reading = tuple[str, bytes | None, int, float | None, float | None, float | None, int]
@@ -28,22 +28,23 @@ Reading = tuple[str, bytes | None, int, float | None, float | None, float | None
 
 @dataclass
 class Expected:
-    """Everything that follows from the drops.
+    """Everything that follows from the drops and the decisions under the secret of the installation.
 
     `touchpoints` holds the mapped records by event id, with their stage. `rows` lists for each stream the event id or letter id
     that each row must have on Kafka. `totals` are read, published, dead-lettered, repeated.
     """
 
+    secret: bytes
+    decisions: list[Decision] = field(default_factory=list)
     touchpoints: dict[bytes, Fields] = field(default_factory=dict)
     identifiers: dict[bytes, list[Identifier]] = field(default_factory=dict)
     letters: Counter[Letter] = field(default_factory=Counter)
     rows: dict[str, list[bytes]] = field(default_factory=dict)
     totals: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
 
-    def groups(self) -> dict[frozenset[bytes], set[Identifier]]:
-        """Return the touchpoints of each customer, with all their identifiers."""
-        groups = group_touchpoints(self.identifiers)
-        return {frozenset(ids): {name for each in ids for name in self.identifiers[each]} for ids in groups}
+    def people(self) -> People:
+        """Return the customers."""
+        return People(self.identifiers, self.decisions, self.secret)
 
 
 class Life(NamedTuple):
@@ -87,25 +88,6 @@ def _add(expected: Expected, connector: Connector, stream: str, batch: Batch, de
         read, published = read + 1, published + len(found.touchpoints)
         refused, repeated = refused + len(found.dead_letters), repeated + found.repeated
     expected.totals[stream] = (read, published, refused, repeated)
-
-
-def group_touchpoints(identifiers: Mapping[bytes, Iterable[Identifier]]) -> list[set[bytes]]:
-    """Return the groups of event ids that share an identifier, directly or through others."""
-    named: defaultdict[Identifier, list[bytes]] = defaultdict(list)
-    for event_id, names in identifiers.items():
-        for name in names:
-            named[name].append(event_id)
-    groups, left = [], dict.fromkeys(identifiers)
-    while left:
-        group, reached = set(), [left.popitem()[0]]
-        while reached:
-            event_id = reached.pop()
-            group.add(event_id)
-            for name in identifiers[event_id]:
-                reached += [each for each in named.pop(name, ()) if each not in group]
-            left.pop(event_id, None)
-        groups.append(group)
-    return groups
 
 
 def fold_life(touchpoints: Iterable[Fields]) -> Life:

@@ -1,9 +1,11 @@
 """One run: a script injures a working line on a stack of its own; then the line becomes idle and the results are compared."""
 
 import asyncio
+import gc
 import logging
 import random
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -14,7 +16,9 @@ from deploy.demo.flow import open_flow
 from deploy.demo.processes import run_touchline
 from schemas.errors import RetryableError
 from schemas.service.connection import KafkaSettings
+from schemas.service.secret import load_secret
 from sinks.clickhouse import ClickHouse
+from tests.crash.changes import Changes
 from tests.crash.commits import find_commits_ahead, read_stored_keys
 from tests.crash.drops import NAME, Drops, Poison
 from tests.crash.injuries import EVERYTHING, FREEZE, KILL, POINT, Act, Injury, script
@@ -23,7 +27,7 @@ from tests.crash.log import Log, read_committed_offsets
 from tests.crash.model import Expected, expect_drops
 from tests.crash.points import POINTS
 from tests.crash.verdict import Verdict, expect_poison_letters, judge
-from tests.crash.views import read_results
+from tests.crash.views import INCOMPLETE, read_results
 
 FREEZE_SECONDS = {"work": 14.0, "sink": 10.0}
 DROP_SECONDS = 2.0
@@ -38,24 +42,31 @@ STANDSTILL_SECONDS = 60.0
 
 @contextmanager
 def quiet_clients() -> Iterator[None]:
-    """Silence the producer of poison, which logs errors while Kafka is down. Other tests of the same process need its log."""
-    levels = {name: logging.getLogger(name).level for name in ("aiokafka", "sinks.kafka")}
+    """Silence Kafka clients, which log errors while Kafka is down. Other tests of the same process need their log.
+
+    A client whose first connection fails leaves its sockets to the garbage collector.
+    """
+    levels = {name: logging.getLogger(name).level for name in ("aiokafka", "kafka", "sinks.kafka")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
+            yield
+            gc.collect()
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
 
 
 class Outcome(NamedTuple):
-    """The outcome of a run: injuries by kind, points that no process passed, and the verdict."""
+    """The outcome of a run: injuries by kind, points that no process passed, the verdict, and the changes by kind."""
 
     injuries: Counter[str]
     never_passed: list[str]
     verdict: Verdict
     touchpoints: int
+    changes: dict[str, int]
 
 
 class Run:
@@ -67,12 +78,14 @@ class Run:
         self.injuries: Counter[str] = Counter()
         self.drops = Drops(folder, seed)
         self.log = Log()
-        self.expected = Expected()
+        self.expected = Expected(load_secret())
         self.client = ClickHouse()
         self.commits_ahead: list[str] = []
         run_touchline("migrate")
         self.poison = Poison(seed)
         self.drops.drop()
+        self.changes = Changes(folder, self.drops, self.expected.secret, seed, lambda: self._count_injury(f"{KILL} rebuild"))
+        self.expected.decisions = self.changes.decisions
         self.line = Line(folder, self.drops.settings, workers, sinks)
 
     def play(self, acts: list[Act]) -> Outcome:
@@ -80,21 +93,27 @@ class Run:
         with quiet_clients(), self.line, closing(self.client):
             asyncio.run(self._run_acts(acts))
             self._wait_until_idle()
+            self._rebuild_incomplete()
             self.line.stop()
             return self._judge()
 
     async def _run_acts(self, acts: list[Act]) -> None:
         feeding = asyncio.create_task(self._feed())
         tending = asyncio.create_task(self._restart_ended())
+        others = [feeding, tending]
         try:
             started = asyncio.create_task(_wait_until(self._is_working, START_SECONDS, "no record passes through the line"))
-            await _first_error(started, feeding, tending, until=[started])
+            await _first_error(started, *others, until=[started])
+            changing = [asyncio.create_task(each) for each in self.changes.begin()]
+            others += changing
             for act in acts:
                 tracks = [asyncio.create_task(self._injure(injuries)) for injuries in act.values()]
-                await _first_error(*tracks, feeding, tending, until=tracks)
+                await _first_error(*tracks, *others, until=tracks)
                 self._kill_everything()
+            self.changes.end()
+            await _first_error(*others, until=changing)
         finally:
-            for task in (feeding, tending):
+            for task in others:
                 task.cancel()
 
     def _is_working(self) -> bool:
@@ -186,13 +205,25 @@ class Run:
                     before, since = flow, since if flow == before else time.monotonic()
                 time.sleep(0.5)
 
+    def _rebuild_incomplete(self) -> None:
+        """Rebuild the customers that a killed rebuild left incomplete."""
+        while retry_while_down(lambda: self.client.query(INCOMPLETE).rows):
+            process = self.changes.start_rebuild("--incomplete")
+            while process.poll() is None:
+                self.line.restart_ended()
+                time.sleep(POLL_SECONDS)
+            self.changes.note_rebuild(process.returncode)
+            self._wait_until_idle()
+
     def _judge(self) -> Outcome:
         self.commits_ahead += retry_while_down(self._find_commits_ahead)
         verdict = judge(self.expected, expect_poison_letters(self.log), read_results(self.client, self.log))
         verdict.commits_ahead += dict.fromkeys(self.commits_ahead)
         there = {each.value for entries in self.log.entries.values() for each in entries}
         verdict.dead_letter_mismatches += [f"{each!r} is not on Kafka" for each in self.poison.acknowledged if each not in there]
-        return Outcome(self.injuries, sorted(POINTS.keys() - self.line.passed()), verdict, len(self.expected.touchpoints))
+        changes = {"merge": len(self.log.merged_customers()), **self.changes.done}
+        missed = sorted(POINTS.keys() - self.line.passed())
+        return Outcome(self.injuries, missed, verdict, len(self.expected.touchpoints), changes)
 
 
 def retry_while_down(ask: Callable[[], Answer]) -> Answer:

@@ -24,6 +24,10 @@ def test_each_target_was_injured(outcome: Outcome) -> None:
     assert done | {"SIGSTOP work", "SIGSTOP sink", f"{KILL} {EVERYTHING}"} <= outcome.injuries.keys()
 
 
+def test_customers_were_merged_split_and_rebuilt(outcome: Outcome) -> None:
+    assert all(outcome.changes.get(name) for name in ("merge", "split", "rebuild")), outcome.changes
+
+
 def test_every_crash_point_was_passed_by_some_process(outcome: Outcome) -> None:
     assert outcome.never_passed == []
 

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid5
 
 import pytest
 
 from tests.crash.drops import Drops
+from tests.crash.families import decide
 from tests.crash.model import Expected, Letter, expect_drops, fold_life
 from tests.crash.rows import Row
 from tests.crash.verdict import judge
@@ -22,21 +22,22 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
     drops = Drops(tmp_path_factory.mktemp("drops"), seed=3)
     for _ in range(4):
         drops.drop()
-    return expect_drops(drops.settings, Expected())
+    decisions = [found[0] for family in range(2) if (found := decide(family)) is not None]
+    return expect_drops(drops.settings, Expected(b"secret of all unit tests", decisions))
 
 
 def faultless(expected: Expected) -> Results:
     """Return correct results."""
-    seen = Results([], [], [], [], list((expected.letters + POISON).elements()), {}, {}, dict(expected.totals))
-    for ids, names in expected.groups().items():
-        customer = uuid5(UUID(bytes=min(ids)), "customer").bytes
+    seen = Results([], [], [], [], list((expected.letters + POISON).elements()), {}, {}, dict(expected.totals), [])
+    people = expected.people()
+    seen.identities.update(people.owners)
+    for customer, ids in people.find_customers().items():
         life = fold_life(expected.touchpoints[each] for each in ids)
         seen.touchpoints.extend({**expected.touchpoints[each], "customer_id": customer} for each in ids)
         seen.customers.append((customer, len(ids)))
         seen.journeys.extend((customer, each) for each in life.journeys)
         seen.readings.extend((customer, each) for each in life.readings)
         seen.rows[customer] = Row(life.ids, life.states, life.journeys)
-        seen.identities.update(dict.fromkeys(names, customer))
     return seen
 
 
@@ -50,8 +51,8 @@ def longest_customer(expected: Expected) -> tuple[bytes, Row]:
 
 
 def test_correct_results_are_accepted(expected: Expected) -> None:
-    assert len(expected.touchpoints) == 4 * 90
-    assert len(expected.groups()) > 10
+    assert len(expected.touchpoints) == 4 * 90 + 6 + 10
+    assert len(expected.people().find_customers()) > 10
     assert counted(expected, faultless(expected)) == {}
 
 
@@ -81,6 +82,7 @@ def without(rows: list[Any], at: int = 0) -> list[Any]:
         (lambda seen: seen._replace(letters=without(seen.letters, -1)), {"dead_letter_mismatches": 1}),
         (lambda seen: seen._replace(letters=[*seen.letters, ("join", "x", b"y")]), {"dead_letter_mismatches": 1}),
         (lambda seen: seen._replace(totals={**seen.totals, min(seen.totals): (1, 1, 0, 0)}), {"state_mismatches": 1}),
+        (lambda seen: seen._replace(incomplete=[bytes(16)]), {"state_mismatches": 1}),
         (lambda seen: seen._replace(identities={**seen.identities, min(seen.identities): b""}), {"state_mismatches": 1}),
     ],
 )

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 from schemas.wire.codec import Fields
 from schemas.wire.topics import CONNECTOR_STATE
 from sinks.clickhouse import ClickHouse
+from tests.crash.identity import Identifier
 from tests.crash.log import Log
-from tests.crash.model import Identifier, Letter, Reading
+from tests.crash.model import Letter, Reading
 from tests.crash.rows import Row, customer_rows
 
 SAME = (
@@ -26,13 +27,15 @@ READINGS = """
     UNION ALL
     SELECT 'churn', customer_id, event_id, toUnixTimestamp64Milli(at), risk, low, high, evidence FROM touchline.churn
 """
+INCOMPLETE = "SELECT customer_id FROM touchline.revisions WHERE NOT is_complete"
 
 
 class Results(NamedTuple):
     """All results to compare. Lists may hold duplicates, which the comparison finds.
 
     `touchpoints` hold `event_id` and `customer_id` as bytes; journeys and readings are those of `model.Life`, by customer;
-    `rows` are the state rows of canonical customers; `totals` of each stream as in `model.Expected`.
+    `rows` are the state rows of canonical customers; `totals` of each stream as in `model.Expected`; `incomplete` are customers
+    that need a rebuild.
     """
 
     touchpoints: list[Fields]
@@ -43,6 +46,7 @@ class Results(NamedTuple):
     rows: dict[bytes, Row]
     identities: dict[Identifier, bytes]
     totals: dict[str, tuple[int, ...]]
+    incomplete: list[bytes]
 
 
 def read_results(client: ClickHouse, log: Log) -> Results:
@@ -64,6 +68,7 @@ def read_results(client: ClickHouse, log: Log) -> Results:
         rows=rows,
         identities=log.identities(),
         totals={each.fields["stream"]: tuple(each.fields[name] for name in totals) for each in log.entries[CONNECTOR_STATE]},
+        incomplete=[customer.bytes for (customer,) in client.query(INCOMPLETE).rows],
     )
 
 
