@@ -21,7 +21,10 @@ ENVIRONMENT = frozenset(
 
 
 def start_supervisor(home: Path, output: Path) -> psutil.Process:
-    """Start the supervisor in a session of its own, so that it outlives this terminal."""
+    """Start the supervisor in a session of its own, so that it outlives this terminal.
+
+    It inherits no open file of the caller. A lock (`flock`) or a pipe would otherwise stay open as long as the stack runs.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     pid = os.posix_spawn(
         sys.executable,
@@ -31,10 +34,21 @@ def start_supervisor(home: Path, output: Path) -> psutil.Process:
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(output), flags, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
+            *((os.POSIX_SPAWN_CLOSE, number) for number in _inherited_files()),
         ],
         setsid=True,
     )
     return psutil.Process(pid)
+
+
+def _inherited_files() -> list[int]:
+    """Return the descriptors above standard error that a new process would inherit."""
+    numbers = []
+    for number in (int(path.name) for path in Path("/dev/fd").iterdir()):
+        with suppress(OSError):  # the descriptor of the listing itself is closed by now
+            if number > 2 and os.get_inheritable(number):
+                numbers.append(number)
+    return numbers
 
 
 def find_supervisors(home: Path) -> list[psutil.Process]:

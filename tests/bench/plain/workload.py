@@ -1,4 +1,4 @@
-"""Seeded workload: ERP touchpoints of 105 to 110 bytes in event-time order, published once for all variants."""
+"""Seeded workload: ERP touchpoints of at most 115 bytes in event-time order, published once for all variants."""
 
 import random
 from collections.abc import Iterator
