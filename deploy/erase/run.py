@@ -4,8 +4,8 @@ The order of the steps is the guarantee: the person is hidden first, no deleted 
 after everything was deleted.
 
 1. Hide: insert one row per identifier into `touchline_store.erasures`. It holds keyed hashes only. No view shows the person now.
-2. Send the decision `erase` to the sequencer and wait until it took effect. `identify` now drops touchpoints that name one of
-   these identifiers: at intake, in a replay and in a rebuild. Compound keys lose their value and link nothing from now on.
+2. Send the decision `erase` to the sequencer, twice, and wait until it took effect. `identify` now drops touchpoints that name
+   one of these identifiers: at intake, in a replay and in a rebuild. Compound keys lose their value and link nothing from now on.
 3. Wait until the workers' copies of the identity map have followed. Publish an empty `history` record for the customer and its
    former ids, and wait until the workers have read it. It is behind all records of the person on `touchline.resolved`, so the
    state of the person is empty for good.
@@ -115,11 +115,14 @@ class Erasure:
         return self._store.write_proof(proof, SOFTWARE), counts
 
     def _erase_identity(self, person: Person, request: Request) -> None:
-        """Do step 2. Raises FatalError where the sequencer left an identifier alive."""
+        """Do step 2. Raises FatalError where the sequencer left an identifier alive.
+
+        The repetition of the decision removes the identifiers from the rows of the sequencer, which keep their previous value.
+        """
         ids = [UUID(bytes=each) for each in person.ids]
-        outcome = send_decisions(
-            self._settings, [make_decision(Action.ERASE, ids, reason=request.reason, who=request.who)], report=self._show
-        )
+        decision = make_decision(Action.ERASE, ids, reason=request.reason, who=request.who)
+        outcome = send_decisions(self._settings, [decision], report=self._show)
+        send_decisions(self._settings, [decision], report=self._show)
         keys = person.keys
         if alive := [each for each in outcome.members.values() if not each.is_erased and each.identifier_id.bytes not in keys]:
             raise FatalError(

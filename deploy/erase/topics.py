@@ -1,14 +1,19 @@
 """Search of Kafka topics for an erased person. A topic cannot lose single records, so this module only reports them.
 
 A record of a plain topic stays until the retention time of the topic. A record of a compacted topic stays until compaction
-if a later record has its key. The last record of a key stays, so a clear value in it is a fault.
+if a later record has its key. The last record of a key stays, so a clear value in it is a fault. Rows of the workers' state are
+read by their layout, so that a search by keyed ids alone also finds what they hold.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from msgspec import MsgspecError
+
 from schemas.errors import TouchlineError
-from schemas.wire.topics import CUSTOMER_STATE
+from schemas.wire.topics import CUSTOMER_STATE, IDENTITY_STATE
+from streams.identity.committed import read_versions
+from streams.identity.rows import NODE, decode_node
 from streams.steps.customer import CUSTOMER_ID_BYTES, decode_customer
 
 DAY_MILLISECONDS = 86_400_000
@@ -57,7 +62,7 @@ class TopicSearch:
         if not self._is_compacted:
             return
         place = record.partition, record.key
-        if is_clear or self._has_touchpoints(record):
+        if is_clear or self._has_state(record):
             self._current[place] = True
         elif place in self._current:
             self._current[place] = False
@@ -67,16 +72,34 @@ class TopicSearch:
         """Return the counts so far. Only the last record of a key in a compacted topic is a fault."""
         return Found(self._clear, self._keyed, sum(self._current.values()))
 
-    def _has_touchpoints(self, record: Record) -> bool:
-        """Return whether a state row of an erased customer still holds touchpoints."""
-        if self._topic != CUSTOMER_STATE or not record.key or not record.value or not self._detector.has_id(record.key):
+    def _has_state(self, record: Record) -> bool:
+        """Return whether a state row of an erased person still holds touchpoints or an identifier."""
+        if self._topic not in (CUSTOMER_STATE, IDENTITY_STATE) or not record.key or not self._detector.has_id(record.key):
             return False
-        if len(record.key) > CUSTOMER_ID_BYTES:
-            return True  # a block of touchpoints
+        from streams.engine.store import decode_stored_row  # late: it imports Faust
+
+        stored = decode_stored_row(record.value)
+        if stored is None:
+            return False  # a deleted row
         try:
-            return decode_customer(record.value).folded > 0
-        except TouchlineError:
+            return (
+                has_touchpoints(record.key, stored[1]) if self._topic == CUSTOMER_STATE else has_identifier(record.key, stored[1])
+            )
+        except (TouchlineError, MsgspecError):
             return True  # an unknown layout: report it
+
+
+def has_touchpoints(key: bytes, row: bytes) -> bool:
+    """Return whether a row of join is a block of touchpoints, or the row of a customer with touchpoints."""
+    return len(key) > CUSTOMER_ID_BYTES or decode_customer(row).folded > 0
+
+
+def has_identifier(key: bytes, row: bytes) -> bool:
+    """Return whether a row of the identity map holds an identifier in clear, now or before its last change."""
+    if not key.startswith(NODE):
+        return False
+    nodes = [decode_node(value) for value in read_versions(row) if value]
+    return any(node is not None and node.value for node in nodes)
 
 
 def describe_retention(options: dict[str, str], found: Found) -> str:

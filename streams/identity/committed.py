@@ -76,6 +76,12 @@ def read_value(stored: bytes) -> bytes:
     return stored[HEAD_BYTES + int.from_bytes(stored[OFFSET_BYTES:HEAD_BYTES], "big") :]
 
 
+def read_versions(stored: bytes) -> tuple[bytes, bytes]:
+    """Return the value of a stored row before its chunk, and its newest value."""
+    end = HEAD_BYTES + int.from_bytes(stored[OFFSET_BYTES:HEAD_BYTES], "big")
+    return stored[HEAD_BYTES:end], stored[end:]
+
+
 def _keep(value: bytes | None) -> bytes | None:
     return value
 

@@ -134,18 +134,21 @@ class Decide:
         """Erase the customers of all nodes in `left`. Erased nodes keep their neighbours, so no other customer changes.
 
         A compound key is no property of one person: it becomes shared, because touchpoints of a namesake may name it later.
+        A repetition writes the erased rows again: a row keeps its value before the chunk (`streams/identity/committed.py`), so
+        only the second write removes the identifier from the state.
         """
         self._load(self._fields["left"])
         self._change.settle()
         nodes = self._change.nodes
         customers = list(dict.fromkeys(nodes[id_].owner for id_ in self._fields["left"]))
         for id_, node in nodes.items():
-            if node.owner not in customers or (node.is_erased and not node.value):
-                continue
-            if self._rules.of(node.kind).edge_class == COMPOUND:
-                node.is_shared, node.owner = True, id_
-            else:
+            is_key = self._rules.of(node.kind).edge_class == COMPOUND
+            if node.owner in customers and not is_key:
                 node.is_erased = True
+            elif node.owner in customers:
+                node.is_shared, node.owner = True, id_
+            elif not is_key or node.value:
+                continue
             node.value = ""
             self._change.mark(id_)
         self._change.write()

@@ -1,7 +1,7 @@
 """Erasure: spellings in bytes, rows by table, faults on topics, the person to erase, and the order of the steps."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -29,8 +29,12 @@ from deploy.identity.queries import AMBIGUOUS, UNKNOWN_IDENTIFIER
 from schemas.errors import ConfigError
 from schemas.records.identifiers import identifier_id
 from schemas.wire.codec import Fields, encode
-from schemas.wire.topics import CUSTOMER_STATE, IDENTITY
+from schemas.wire.topics import CUSTOMER_STATE, IDENTITY, IDENTITY_STATE
 from sinks.scripts import load_migrations
+from streams.engine.store import encode_stored_row
+from streams.identity.committed import CommittedRows
+from streams.identity.rows import Node
+from streams.identity.rows import encode_row as encode_node
 from streams.steps.customer import Customer, encode_row
 from tests.harness.sinks import encode_record, resolved
 
@@ -208,11 +212,35 @@ def test_only_the_last_record_of_a_key_is_a_fault() -> None:
 
 def test_state_of_an_erased_customer_is_a_fault_while_it_holds_touchpoints() -> None:
     row, block = IDS[0], IDS[0] + b"\x01"
-    full, empty = encode_row(Customer(folded=3)), encode_row(Customer(revision=2))
-    assert search(CUSTOMER_STATE, [(row, full), (block, b"touchpoints")], is_compacted=True).faults == 2
-    assert search(CUSTOMER_STATE, [(row, full), (block, b"x"), (row, empty), (block, b"")], is_compacted=True).faults == 0
-    assert search(CUSTOMER_STATE, [(row, b"\xffunknown")], is_compacted=True).faults == 1
+    full, empty = (encode_stored_row(7, encode_row(each)) for each in (Customer(folded=3), Customer(revision=2)))
+    some, deleted = encode_stored_row(7, b"touchpoints"), encode_stored_row(8, b"")
+    assert search(CUSTOMER_STATE, [(row, full), (block, some)], is_compacted=True).faults == 2
+    assert search(CUSTOMER_STATE, [(row, full), (block, some), (row, empty), (block, deleted)], is_compacted=True).faults == 0
+    assert search(CUSTOMER_STATE, [(row, encode_stored_row(7, b"\xffunknown"))], is_compacted=True).faults == 1
     assert search(CUSTOMER_STATE, [(IDS[1], full)], is_compacted=True).faults == 0
+
+
+def test_identifier_in_the_state_of_the_sequencer_is_a_fault_also_as_the_previous_value() -> None:
+    stored: dict[bytes, bytes] = {}
+    key = b"n" + IDS[0]
+
+    class Rows:
+        def get(self, key: bytes, decode: Callable[[bytes | None], Any]) -> Any:
+            return decode(stored.get(key))
+
+        def put(self, key: bytes, row: Any, encode: Callable[[Any], bytes]) -> None:
+            stored[key] = encode(row)
+
+    def write(offset: int, value: str) -> int:
+        rows: Any = Rows()
+        committed = CommittedRows(rows, offset)
+        committed.put(key, Node("email", value, IDS[0], is_erased=not value), encode_node)
+        committed.complete()
+        found = TopicSearch(IDENTITY_STATE, Finder([], IDS[:1]), is_compacted=True)
+        found.add(Record(0, key, encode_stored_row(offset, stored[key])))
+        return found.found.faults
+
+    assert [write(offset, value) for offset, value in enumerate((ANN, "", ""))] == [1, 1, 0]
 
 
 @pytest.mark.parametrize(

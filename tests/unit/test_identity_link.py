@@ -268,6 +268,18 @@ def test_erasure_keeps_out_no_namesake_of_the_person() -> None:
     assert sequencer.members[node("key:name:ann")]["value"] == ""
 
 
+def test_repeated_erasure_leaves_no_identifier_in_the_rows_of_the_sequencer() -> None:
+    sequencer = Sequencer(Rules(compounds=("key:name",)))
+    sequencer.see("email:ann@example.org", "erp_party:t/ann", "key:name:ann")
+    sequencer.see("email:ann@example.org", "phone:1")
+    for _ in range(2):
+        sequencer.decide("erase", ["email:ann@example.org"])
+    assert not any(b"ann" in row for _, row in sequencer.store.values())
+    assert sequencer.see("email:ann@example.org") == []
+    sequencer.see("email:bob@example.org", "key:name:ann")
+    assert sequencer.owner("email:bob@example.org") == node("email:bob@example.org")
+
+
 def test_erasure_of_an_identifier_that_never_came_keeps_it_out() -> None:
     sequencer = Sequencer()
     sequencer.decide("erase", ["email:a"])
