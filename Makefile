@@ -51,7 +51,7 @@ test-fast: $(STAMP) ## run the tests that need no server (90 seconds)
 test-connectors: setup ## run every connector against its real source system
 	$(BIN)/pytest -m live tests/live
 
-crash: setup ## kill and freeze processes 200 times, compare results
+crash: setup ## kill and freeze processes 300 times, compare results
 	$(BIN)/python -m tests.crash
 
 demo: setup ## run the whole line on example data and print answers

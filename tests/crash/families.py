@@ -15,7 +15,7 @@ NAMES_OF_AGE: tuple[tuple[str, ...], ...] = (
     ("first+phone", "second+device", "desk+party", "third"),
     ("second+phone", "first+tablet", "third", "device"),
     ("first+party", "device", "second", "desk"),
-    ("second+phone+device", "desk+party", "third", "first", "phone"),
+    ("second+phone", "second+device", "desk+party", "third", "first", "phone"),
 )
 """The touchpoints of a family by the number of files since its first one."""
 FAMILIES_PER_DESK = 8

@@ -29,6 +29,7 @@ from tests.crash.points import POINTS
 from tests.crash.verdict import Verdict, expect_poison_letters, judge
 from tests.crash.views import INCOMPLETE, read_results
 
+CHANGES = ("merge", "split", "join", "undo", "rebuild")
 FREEZE_SECONDS = {"work": 14.0, "sink": 10.0}
 DROP_SECONDS = 2.0
 POLL_SECONDS = 0.1
@@ -221,7 +222,8 @@ class Run:
         verdict.commits_ahead += dict.fromkeys(self.commits_ahead)
         there = {each.value for entries in self.log.entries.values() for each in entries}
         verdict.dead_letter_mismatches += [f"{each!r} is not on Kafka" for each in self.poison.acknowledged if each not in there]
-        changes = {"merge": len(self.log.merged_customers()), **self.changes.done}
+        done = {"merge": len(self.log.merged_customers()), **self.changes.done}
+        changes = {name: done.get(name, 0) for name in CHANGES}
         missed = sorted(POINTS.keys() - self.line.passed())
         return Outcome(self.injuries, missed, verdict, len(self.expected.touchpoints), changes)
 
