@@ -8,7 +8,7 @@ import pytest
 from schemas.errors import RecordError
 from schemas.records.dead_letter import make_dead_letter
 from schemas.wire.codec import encode, encode_model
-from schemas.wire.topics import CONNECTOR_STATE, CUSTOMER_STATE, DEAD_LETTERS, IDENTITY_REQUESTS, RESOLVED
+from schemas.wire.topics import CONNECTOR_STATE, CUSTOMER_STATE, DEAD_LETTERS, IDENTITY, IDENTITY_REQUESTS, RESOLVED
 from sinks.contract import load_tables
 from streams.engine.store import encode_stored_row
 from streams.steps.customer import Customer, encode_row
@@ -140,3 +140,28 @@ def test_uncommitted_records_need_no_result(log: Log) -> None:
     log.entries[CUSTOMER_STATE].clear()
     log.entries[DEAD_LETTERS].clear()
     assert found(log, committed={}, stored={"touchpoints": {}}) == []
+
+
+def test_committed_decision_needs_its_published_decision(log: Log) -> None:
+    fields = {"decision_id": NEW, "action": "split", "left": [NEW], "right": [OLD], "undoes": None, "reason": "", "who": ""}
+    decision = encode("decision", {**fields, "confidence": 1.0, "at": 0})
+    put(log, IDENTITY_REQUESTS, decision)
+    committed = {"touchline-work": {(IDENTITY_REQUESTS, 0): 3}}
+    assert found(log, committed) == ["link: touchline.identity-requests/0/2"]
+    put(log, IDENTITY, decision)
+    assert found(log, committed) == []
+
+
+@pytest.mark.parametrize(("revision", "ids", "is_done"), [(1, (NEW, OLD), True), (0, (NEW, OLD), False), (1, (NEW,), False)])
+def test_committed_history_needs_a_replaced_row_with_all_touchpoints(
+    log: Log, revision: int, ids: tuple[bytes, ...], *, is_done: bool
+) -> None:
+    del log.entries[RESOLVED][3]  # the moved record
+    touchpoints = encode_touchpoints([touchpoint(NEW), touchpoint(OLD)])
+    fields = {"customer_id": HERE, "is_first": True, "is_last": True, "keep_existing": True, "touchpoints": touchpoints}
+    put(log, RESOLVED, encode("history", fields))
+    log.entries[CUSTOMER_STATE].clear()
+    customer = Customer(folded=len(ids), tail=pack_touchpoints(map(touchpoint, ids)), revision=revision)
+    put(log, CUSTOMER_STATE, encode_stored_row(5, encode_row(customer)), key=HERE)
+    history = [each for each in found(log) if each == "join: touchline.resolved/0/4"]
+    assert history == ([] if is_done else ["join: touchline.resolved/0/4"])
