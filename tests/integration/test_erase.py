@@ -39,7 +39,7 @@ def line(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 class People:
-    """Ann with an e-mail address, a party and a phone, and her namesakes: Bob with an address and a party, Carl with an address."""
+    """Ann with an e-mail address, a party and a phone. Her namesakes: Bob with an address and a party, Carl with an address."""
 
     def __init__(self) -> None:
         self.run = f"run{uuid4().hex[:8]}"
