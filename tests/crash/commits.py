@@ -16,7 +16,7 @@ from sinks.clickhouse import ClickHouse
 from sinks.contract import load_tables
 from streams.steps.route import read_route
 from tests.crash.log import Committed, Entry, Log
-from tests.crash.rows import customer_rows
+from tests.crash.rows import Row, customer_rows
 from tests.harness.sinks import row_key
 
 KEYS = {table: row_key(table) for table in load_tables()}
@@ -87,22 +87,24 @@ def _resolved(log: Log) -> set[bytes]:
 
 def _join(work: Mapping[tuple[str, int], int], log: Log, letters: set[tuple[str, str]]) -> Iterator[Entry]:
     customers = customer_rows(log)
-    holds = {customer: set(row.ids) for customer, row in customers.items()}
-    last_routes = {each.fields["customer_id"]: each for each in committed_records(work, log, RESOLVED) if each.name == "route"}
+    holds = defaultdict(set, {customer: set(row.ids) for customer, row in customers.items()})
     gave: defaultdict[bytes, set[bytes]] = defaultdict(set)
+    routes: defaultdict[bytes, list[Entry]] = defaultdict(list)
     for each in log.entries[RESOLVED]:
         if each.name == "moved":
             gave[each.fields["from_customer"]] |= each.ids()
+        elif each.name == "route":
+            routes[each.fields["customer_id"]].append(each)
     for each in committed_records(work, log, RESOLVED):
         customer = each.fields.get("customer_id", b"")
+        row = customers.get(customer, Row([], {}, []))
         if each.name == "route":
-            stored = customers[customer].route if customer in customers else None
-            done = each is not last_routes[customer] or stored == read_route(each.fields)
-        elif each.name == "history":
-            is_replaced = customer in customers and customers[customer].revision > 0
-            done = is_replaced and each.ids() <= holds[customer] | gave[customer]
+            later = [read_route(other.fields) for other in routes[customer] if other.offset >= each.offset]
+            done = row.route in later
         elif each.name:
-            done = each.ids() <= holds.get(customer, set()) | gave[customer]
+            is_replaced = each.name != "history" or row.revision > 0
+            missing = [one for one in each.touchpoints() if one.id not in holds[customer] and one.id not in gave[customer]]
+            done = is_replaced and all(map(row.may_lack, missing))
         else:
             done = ("join", each.origin) in letters
         if not done:

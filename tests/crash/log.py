@@ -11,7 +11,7 @@ from schemas.errors import RecordError, RetryableError
 from schemas.service.connection import KafkaSettings
 from schemas.wire.codec import Fields, decode
 from schemas.wire.topics import CUSTOMER_STATE, DEAD_LETTERS, IDENTITY, IDENTITY_STATE, TOPICS
-from streams.touchpoint import decode_touchpoint, decode_touchpoints
+from streams.touchpoint import Touchpoint, decode_touchpoint, decode_touchpoints
 
 ROWS = frozenset({CUSTOMER_STATE, IDENTITY_STATE})
 Committed = dict[str, dict[tuple[str, int], int]]
@@ -33,12 +33,14 @@ class Entry(NamedTuple):
         return f"{self.topic}/{self.partition}/{self.offset}"
 
     def ids(self) -> set[bytes]:
-        """Return the ids of the touchpoints in the record."""
-        if self.name in ("moved", "history"):
-            return {each.id for each in decode_touchpoints(self.fields["touchpoints"])}
+        """Return the ids of the touchpoints in a record of `touchline.resolved`."""
+        return {each.id for each in self.touchpoints()}
+
+    def touchpoints(self) -> list[Touchpoint]:
+        """Return the touchpoints in a record of `touchline.resolved`."""
         if self.name == "resolved":
-            return {decode_touchpoint(self.fields["seen"]).id}
-        return {self.fields["event_id"]}
+            return [decode_touchpoint(self.fields["seen"])]
+        return decode_touchpoints(self.fields["touchpoints"]) if self.name in ("moved", "history") else []
 
 
 class Log:

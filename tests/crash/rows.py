@@ -11,14 +11,16 @@ from streams.steps.fold import StateCodec
 from streams.steps.history import History
 from streams.steps.line import block_key
 from streams.steps.route import Route
+from streams.touchpoint import OrderKey, Touchpoint
 from tests.crash.log import Log
-from tests.crash.model import journey_row
+from tests.crash.model import Life, journey_row
 
 
 class Row(NamedTuple):
     """One customer: event ids in order, the state of each signal by definition, and the journeys that the row still holds.
 
     `whole` is false if a block of the row is missing; the row then has no ids. `revision` counts replacements of the row.
+    `forgotten` is the order key of the newest touchpoint that the row no longer keeps, or None while it keeps all.
     """
 
     ids: list[bytes]
@@ -27,6 +29,18 @@ class Row(NamedTuple):
     whole: bool = True
     route: Route | None = None
     revision: int = 0
+    forgotten: OrderKey | None = None
+    is_complete: bool = True
+
+    def may_lack(self, touchpoint: Touchpoint) -> bool:
+        """Return whether the row may have forgotten a touchpoint, or knows that it needs a rebuild."""
+        return not self.is_complete or (self.forgotten is not None and touchpoint.order_key() <= self.forgotten)
+
+    def is_fold_of(self, life: Life) -> bool:
+        """Return whether the row is a fold of the whole life, of which it keeps the newest part."""
+        is_bounded = self.forgotten is not None or len(self.ids) == len(life.ids)
+        is_kept = self.ids == life.ids[-len(self.ids) :] and self.journeys == life.journeys[-len(self.journeys) :]
+        return self.whole and is_bounded and is_kept and self.states == life.states
 
 
 def customer_rows(log: Log) -> dict[bytes, Row]:
@@ -49,4 +63,5 @@ def _row(customer_id: bytes, rows: dict[bytes, bytes]) -> Row:
         kept = History(customer, lambda slot: decode_block(rows.get(block_key(customer_id, slot)))).load_touchpoints()
     except RecordError:
         return Row([], states, journeys, whole=False)
-    return Row([each.id for each in kept], states, journeys, route=customer.route, revision=customer.revision)
+    ids = [each.id for each in kept]
+    return Row(ids, states, journeys, True, customer.route, customer.revision, customer.forgotten, customer.is_complete())

@@ -37,6 +37,7 @@ START_SECONDS = POINT_SECONDS = 60.0
 MAX_TAKEOVERS, TAKEOVER_SECONDS = 8, 15.0  # most workers find their own copy up to date and recover nothing
 WORKING_POINTS = frozenset({"link.acknowledge", "join.acknowledge", "sink.commit"})
 SERVICE_SECONDS = 60.0
+MAX_REBUILDS = 5
 Answer = TypeVar("Answer")
 STANDSTILL_SECONDS = 60.0
 
@@ -207,8 +208,10 @@ class Run:
                 time.sleep(0.5)
 
     def _rebuild_incomplete(self) -> None:
-        """Rebuild the customers that a killed rebuild left incomplete."""
-        while retry_while_down(lambda: self.client.query(INCOMPLETE).rows):
+        """Rebuild the incomplete customers. Those that are incomplete after several rebuilds are mismatches."""
+        for _ in range(MAX_REBUILDS):
+            if not retry_while_down(lambda: self.client.query(INCOMPLETE).rows):
+                return
             process = self.changes.start_rebuild("--incomplete")
             while process.poll() is None:
                 self.line.restart_ended()

@@ -22,14 +22,15 @@ from tests.crash.verdict import expect_poison_letters
 SOURCE = "touchline.erp"
 HERE, GONE = b"h" * 16, b"g" * 16
 NEW, OLD = b"n" * 16, b"o" * 16
+AT = 1_760_000_000_000
 ORDER = {
     "source": "erp",
     "system": "shop",
     "connector": "crash",
     "type": "order.placed",
     "channel": "web",
-    "occurred_at": 1_760_000_000_000,
-    "received_at": 1_760_000_000_000,
+    "occurred_at": AT,
+    "received_at": AT,
     "identifiers": [{"kind": "email", "value": "a@example.org"}],
     "attributes": {},
 }
@@ -165,3 +166,24 @@ def test_committed_history_needs_a_replaced_row_with_all_touchpoints(
     put(log, CUSTOMER_STATE, encode_stored_row(5, encode_row(customer)), key=HERE)
     history = [each for each in found(log) if each == "join: touchline.resolved/0/4"]
     assert history == ([] if is_done else ["join: touchline.resolved/0/4"])
+
+
+@pytest.mark.parametrize(
+    ("customer", "is_done"),
+    [
+        (Customer(forgotten=(AT, OLD)), True),
+        (Customer(forgotten=(AT - 1, OLD)), False),
+        (Customer(lost=(b"",)), True),
+        (Customer(), False),
+    ],
+)
+def test_committed_touchpoint_may_be_forgotten_or_lost(log: Log, customer: Customer, *, is_done: bool) -> None:
+    log.entries[CUSTOMER_STATE][0:1] = []
+    put(log, CUSTOMER_STATE, encode_stored_row(5, encode_row(customer)), key=HERE)
+    assert found(log) == ([] if is_done else ["join: touchline.resolved/0/0", "join: touchline.resolved/0/3"])
+
+
+def test_row_may_be_ahead_of_a_committed_route(log: Log) -> None:
+    put(log, RESOLVED, encode("route", {**ROUTE, "current": OLD}))
+    put(log, CUSTOMER_STATE, encode_stored_row(5, encode_row(Customer(route=Route(OLD)))), key=GONE)
+    assert found(log) == []

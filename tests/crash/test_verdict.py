@@ -139,3 +139,11 @@ def test_state_row_that_differs_from_a_plain_fold_is_a_mismatch(expected: Expect
     else:
         seen.rows[bytes(16)] = row
     assert counted(expected, seen) == {"state_mismatches": 1}
+
+
+def test_row_keeps_the_newest_part_of_a_life_once_it_forgot_the_rest(expected: Expected) -> None:
+    seen, (customer, row) = faultless(expected), longest_customer(expected)
+    seen.rows[customer] = row._replace(ids=row.ids[3:], forgotten=(0, row.ids[2]))
+    assert counted(expected, seen) == {}
+    seen.rows[customer] = row._replace(ids=row.ids[:-3], forgotten=(0, row.ids[2]))
+    assert counted(expected, seen) == {"state_mismatches": 1}
