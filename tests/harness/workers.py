@@ -4,7 +4,7 @@ import asyncio
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -13,9 +13,10 @@ import psutil
 from kafka import KafkaConsumer, TopicPartition
 
 from deploy.local import state
+from schemas.errors import RecordError
 from schemas.records.touchpoint import event_id
 from schemas.service.connection import KafkaSettings
-from schemas.wire.codec import decode, encode
+from schemas.wire.codec import decode, encode, extract_touchpoint
 from schemas.wire.topics import IDENTITY_REQUESTS, RESOLVED, TOPICS, source_topic
 from streams.contract import Output
 from streams.engine.producer import Producer
@@ -112,9 +113,13 @@ def read_metric(log: Path, name: str) -> float:
 
 
 def read_resolved_ids(run: str) -> list[bytes]:
-    """Return the event ids of a run in `touchline.resolved`, including repetitions."""
-    records = [decode(record.value) for record in read_topic(RESOLVED)]
-    touchpoints = [decode(fields["touchpoint"])[1] for name, fields in records if name == "resolved"]
+    """Return the event ids of a run in `touchline.resolved`, including repetitions. It skips unreadable records."""
+    touchpoints = []
+    for record in read_topic(RESOLVED):
+        with suppress(RecordError):
+            name, fields = decode(record.value)
+            if name == "resolved":
+                touchpoints.append(extract_touchpoint(name, fields))
     return [fields["event_id"] for fields in touchpoints if fields["system"] == run]
 
 

@@ -51,7 +51,12 @@ def publish(topic: str, *records: tuple[bytes | None, bytes | None], partition: 
         )
         await producer.start()
         try:
-            return [(await producer.send_and_wait(topic, value, key, partition=partition)).offset for key, value in records]
+            offsets = []
+            for key, value in records:
+                batch: Any = producer.create_batch()  # `send` refuses a record without key and value, a batch does not
+                batch.append(timestamp=None, key=key, value=value)
+                offsets.append((await (await producer.send_batch(batch, topic, partition=partition))).offset)
+            return offsets
         finally:
             await producer.stop()
 
