@@ -28,11 +28,15 @@ def command(*, name: str, restart: bool) -> None:
         from deploy.supervise import run_supervised
 
         run_supervised()
+    import asyncio
+
     from deploy.local.state import home
     from deploy.services import name_services
     from deploy.topics import require_topics
     from schemas.service.connection import KafkaSettings
     from schemas.service.process import Process
+    from schemas.service.secret import fingerprint, load_secret
+    from streams.engine.fingerprint import check_fingerprint
     from streams.engine.worker import lock_folder, run_app
     from streams.pipeline import build_pipeline
 
@@ -44,6 +48,8 @@ def command(*, name: str, restart: bool) -> None:
     app = build_pipeline(settings, folder)
     process.serve()
     process.wait_for(f"Kafka at {settings.bootstrap_servers}", lambda: require_topics(settings))
+    own = fingerprint(load_secret())
+    process.wait_for("the fingerprint of the identity secret", lambda: asyncio.run(check_fingerprint(settings, own)))
     process.use_probes(app.check_live, app.check_ready)
     process.release_signals()
     run_app(app)

@@ -1,4 +1,7 @@
-"""Records of the identity map: members, evidence, routes, conflicts and decisions of people, all on `touchline.identity`."""
+"""Records of the identity map, all on `touchline.identity`.
+
+They are members, evidence, routes, conflicts, decisions of people, and the fingerprint of the secret.
+"""
 
 from enum import StrEnum
 
@@ -131,3 +134,14 @@ class Decision(BaseModel):
     who: str
     confidence: float
     at: Instant
+
+
+class Fingerprint(BaseModel):
+    """Fingerprint of the secret that keys all ids of the identity map. Key: `f` + fingerprint.
+
+    The first one in the log counts. Its key contains the fingerprint, because compaction would otherwise keep the last one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    fingerprint: str

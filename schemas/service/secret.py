@@ -4,6 +4,7 @@ Without the secret, the ids on Kafka and in ClickHouse cannot be guessed from ad
 installation needs the same secret. With another secret, all customers get other ids.
 """
 
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from schemas.service.settings import EnvironmentSettings
 ENV_PREFIX = "TOUCHLINE_IDENTITY_"
 SECRET, SECRET_FILE = f"{ENV_PREFIX}SECRET", f"{ENV_PREFIX}SECRET_FILE"
 MIN_CHARACTERS, MAX_KEY_BYTES = 16, 64  # BLAKE2b takes a key of at most 64 bytes
+FINGERPRINT_CHARACTERS = 8
+FINGERPRINT_USE = b"check"  # separates the fingerprint from ids, which the same function makes
 
 
 class IdentitySecretSettings(EnvironmentSettings):
@@ -50,6 +53,14 @@ def load_secret() -> bytes:
         raise ConfigError(f"{SECRET_FILE}: cannot read {settings.secret_file} ({error.strerror}): correct the path") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{SECRET_FILE}: {settings.secret_file} is no text: write the secret as text") from error
+
+
+def fingerprint(secret: bytes) -> str:
+    """Return 8 hexadecimal characters by which workers notice that their secrets differ.
+
+    Many secrets have the same fingerprint, so it does not reveal the secret.
+    """
+    return blake2b(secret, person=FINGERPRINT_USE).hexdigest()[:FINGERPRINT_CHARACTERS]
 
 
 def _check(text: str, name: str) -> bytes:

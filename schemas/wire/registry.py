@@ -17,7 +17,7 @@ from schemas.errors import ConfigError
 from schemas.records.connector_state import ConnectorState
 from schemas.records.dead_letter import DeadLetter, Replay
 from schemas.records.families import FAMILIES
-from schemas.records.identity import Conflict, Decision, Evidence, Member, Route
+from schemas.records.identity import Conflict, Decision, Evidence, Fingerprint, Member, Route
 from schemas.records.readings import Journey, Reading
 from schemas.records.resolved import CustomerRevision, Edge, History, Merge, Moved, Resolved, Tick
 from schemas.wire.avro import derive
@@ -34,6 +34,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "route": Route,
     "conflict": Conflict,
     "decision": Decision,
+    "fingerprint": Fingerprint,
     "moved": Moved,
     "history": History,
     "customer": CustomerRevision,

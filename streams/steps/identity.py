@@ -1,12 +1,13 @@
 """Records of the identity map on `touchline.identity`, and the copy of it that every worker keeps for `identify`.
 
-| key               | record     | row of the copy                                                       |
-|-------------------|------------|-----------------------------------------------------------------------|
-| `n` + node        | `member`   | customer id, a byte of flags, and for anonymous nodes the day (4 bytes) |
-| `e` + evidence id | `evidence` | one byte, and the day if all its nodes are anonymous                    |
-| `c` + customer id | `route`    | none                                                                  |
-| `x` + conflict id | `conflict` | none                                                                  |
-| `d` + decision id | `decision` | none                                                                  |
+| key               | record        | row of the copy                                                         |
+|-------------------|---------------|-------------------------------------------------------------------------|
+| `n` + node        | `member`      | customer id, a byte of flags, and for anonymous nodes the day (4 bytes) |
+| `e` + evidence id | `evidence`    | one byte, and the day if all its nodes are anonymous                    |
+| `c` + customer id | `route`       | none                                                                    |
+| `x` + conflict id | `conflict`    | none                                                                    |
+| `d` + decision id | `decision`    | none                                                                    |
+| `f` + fingerprint | `fingerprint` | none                                                                    |
 """
 
 from hashlib import blake2b
@@ -112,7 +113,7 @@ _decode_for_copy = make_field_decoder(
     {
         "member": ("rule", "at", "customer_id", "is_shared", "is_erased"),
         "evidence": ("rule", "at"),
-        **dict.fromkeys(("route", "conflict", "decision"), ()),
+        **dict.fromkeys(("route", "conflict", "decision", "fingerprint"), ()),
     }
 )
 

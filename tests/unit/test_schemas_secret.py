@@ -1,12 +1,13 @@
 """The secret of the installation, and the ids of identifiers that it keys."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import ConfigError
 from schemas.records.identifiers import identifier_id
-from schemas.service.secret import SECRET, SECRET_FILE, load_secret
+from schemas.service.secret import SECRET, SECRET_FILE, fingerprint, load_secret
 
 OWN = "0123456789abcdef"
 
@@ -60,3 +61,12 @@ def test_identifier_id_depends_on_secret_kind_and_value() -> None:
     assert len(ids) == 6
     assert {len(each) for each in ids} == {16}
     assert identifier_id(OWN.encode(), "email", "ann@example.com").hex() == "99d3222b055d1df696f9a630c206a9b1"
+
+
+def test_fingerprints_differ_and_contain_no_part_of_the_secret() -> None:
+    secrets = [OWN.encode(), OWN[::-1].encode(), b"another secret of enough characters"]
+    found = {fingerprint(secret) for secret in secrets}
+    assert len(found) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{8}", each) for each in found)
+    assert fingerprint(OWN.encode()) not in OWN
+    assert fingerprint(OWN.encode()) != identifier_id(OWN.encode(), "", "").hex()[:8]
