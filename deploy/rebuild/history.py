@@ -32,22 +32,23 @@ def cut_parts(customer_id: bytes, touchpoints: Iterable[bytes], *, keep_existing
     """
     batch: list[bytes] = []
     size = 0
-    is_first = True
+    number = 0
     for packed in touchpoints:
         if batch and size + len(packed) > MAX_PART_BYTES:
-            yield _make_part(customer_id, batch, keep_existing=keep_existing, is_first=is_first, is_last=False)
-            batch, size, is_first = [], 0, False
+            yield _make_part(customer_id, batch, number, keep_existing=keep_existing, is_last=False)
+            batch, size, number = [], 0, number + 1
         batch.append(packed)
         size += len(packed)
-    yield _make_part(customer_id, batch, keep_existing=keep_existing, is_first=is_first, is_last=True)
+    yield _make_part(customer_id, batch, number, keep_existing=keep_existing, is_last=True)
 
 
-def _make_part(customer_id: bytes, batch: Sequence[bytes], *, keep_existing: bool, is_first: bool, is_last: bool) -> Part:
+def _make_part(customer_id: bytes, batch: Sequence[bytes], number: int, *, keep_existing: bool, is_last: bool) -> Part:
     fields = {
         "customer_id": customer_id,
-        "is_first": is_first,
+        "is_first": number == 0,
         "is_last": is_last,
         "keep_existing": keep_existing,
         "touchpoints": LIST_HEADER + len(batch).to_bytes(4, "big") + b"".join(batch),
+        "part": number,
     }
     return Part(encode("history", fields), len(batch), is_last)

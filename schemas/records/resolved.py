@@ -71,7 +71,8 @@ class History(BaseModel):
     """Part of the whole history of a customer, which replaces the customer's row. Topic `touchline.resolved`, key: customer id.
 
     Parts follow each other in event-time order. The first one empties the row; with `keep_existing`, the touchpoints of the row
-    stay in the history. `touchpoints` is in the codec of the state (`streams/touchpoint.py`).
+    stay in the history. `touchpoints` is in the codec of the state (`streams/touchpoint.py`). `part` counts the parts from 0, so
+    that a missing one is noticed; older versions have no number.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -81,6 +82,7 @@ class History(BaseModel):
     is_last: bool
     keep_existing: bool
     touchpoints: bytes
+    part: int | None = None
 
 
 class CustomerRevision(BaseModel):

@@ -44,6 +44,7 @@ class Customer(msgspec.Struct, array_like=True):
     - `replaced_at`: Kafka time of the record that last emptied the row or continued its rebuild, in milliseconds.
     - `expected`: order key of the newest forgotten touchpoint before a rebuild. The rebuild must include it.
     - `replayed`: order key of the newest touchpoint of the `history` records, from the first of them to the last.
+    - `next_part`: number of the `history` record that comes next, 0 outside of a rebuild.
     """
 
     moved_to: bytes | None = None
@@ -61,6 +62,7 @@ class Customer(msgspec.Struct, array_like=True):
     replayed: OrderKey | None = None
     replaced_at: int = 0
     expected: OrderKey | None = None
+    next_part: int = 0
 
     def version(self) -> int:
         """Return the version of published rows: it rises with each touchpoint, and above all earlier ones with each revision."""

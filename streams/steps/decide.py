@@ -168,5 +168,6 @@ def _empty_history(customer_id: bytes) -> Output:
         "is_last": True,
         "keep_existing": False,
         "touchpoints": encode_touchpoints([]),
+        "part": 0,
     }
     return Output(RESOLVED, customer_partition(customer_id), customer_id, encode("history", fields))

@@ -35,7 +35,14 @@ def change_route(line: Line, route: Route | None) -> None:
     lost = line.forward_lost(lost)
     if is_changed:
         line.replace(
-            Customer(route=route, revision=before.revision + 1, lost=lost, replayed=before.replayed, replaced_at=line.at)
+            Customer(
+                route=route,
+                revision=before.revision + 1,
+                lost=lost,
+                replayed=before.replayed,
+                replaced_at=line.at,
+                next_part=before.next_part,
+            )
         )
         line.fold(staying, is_atomic=True)
     else:
@@ -56,7 +63,12 @@ def repeat_route(line: Line) -> None:
     kept = line.load_touchpoints()
     line.replace(
         Customer(
-            route=before.route, revision=before.revision + 1, lost=before.lost, replayed=before.replayed, replaced_at=line.at
+            route=before.route,
+            revision=before.revision + 1,
+            lost=before.lost,
+            replayed=before.replayed,
+            replaced_at=line.at,
+            next_part=before.next_part,
         )
     )
     line.fold(kept, is_atomic=True)
@@ -82,7 +94,7 @@ def replay_part(line: Line, fields: Fields) -> None:
     """Fold one `history` record. The first one empties the row; the last one publishes whether it is complete.
 
     Parts come in event-time order. A touchpoint beyond the bound that is not newer than an earlier part is a repetition. A part
-    after the last one is a repetition as well.
+    after the last one is a repetition as well. A missing part leaves the customer incomplete: it became a dead letter.
     """
     part = decode_touchpoints(fields["touchpoints"])
     existing = _begin_replay(line, keep_existing=fields["keep_existing"]) if fields["is_first"] else []
@@ -91,6 +103,11 @@ def replay_part(line: Line, fields: Fields) -> None:
         newest = max(map(Touchpoint.order_key, part), default=replayed)
         customer.replayed = None if fields["is_last"] else max(replayed, newest)
         customer.replaced_at = line.at
+        part_number = fields["part"] or 0
+        is_part_missing = part_number > customer.next_part
+        customer.next_part = 0 if fields["is_last"] else max(customer.next_part, part_number + 1)
+        if is_part_missing:
+            line.add_lost([b""])
     late = line.fold(line.forward([*existing, *part]), is_atomic=True)
     line.forget_surplus()
     if replayed is not None:

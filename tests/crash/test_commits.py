@@ -159,7 +159,8 @@ def test_committed_history_needs_a_replaced_row_with_all_touchpoints(
 ) -> None:
     del log.entries[RESOLVED][3]  # the moved record
     touchpoints = encode_touchpoints([touchpoint(NEW), touchpoint(OLD)])
-    fields = {"customer_id": HERE, "is_first": True, "is_last": True, "keep_existing": True, "touchpoints": touchpoints}
+    place = {"is_first": True, "is_last": True, "part": 0}
+    fields = {"customer_id": HERE, **place, "keep_existing": True, "touchpoints": touchpoints}
     put(log, RESOLVED, encode("history", fields))
     log.entries[CUSTOMER_STATE].clear()
     customer = Customer(folded=len(ids), tail=pack_touchpoints(map(touchpoint, ids)), revision=revision)

@@ -52,6 +52,7 @@ class Joining:
         self.stores: defaultdict[int, Store] = defaultdict(dict)
         self.published: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self.now = 0
+        self.parts: defaultdict[bytes, int] = defaultdict(int)
 
     def send(self, name: str, fields: dict[str, Any]) -> None:
         self.log[customer_partition(fields["customer_id"])].append(encode(name, fields))
@@ -69,8 +70,9 @@ class Joining:
     def send_part(
         self, customer_id: bytes, part: Sequence[Touchpoint], *, is_first: bool, is_last: bool, keep_existing: bool
     ) -> None:
+        self.parts[customer_id] = number = 0 if is_first else self.parts[customer_id] + 1
         fields = {"customer_id": customer_id, "is_first": is_first, "is_last": is_last, "keep_existing": keep_existing}
-        self.send("history", {**fields, "touchpoints": encode_touchpoints(part)})
+        self.send("history", {**fields, "touchpoints": encode_touchpoints(part), "part": number})
 
     def run(self) -> None:
         while waiting := [at for at, log in self.log.items() if self.position[at] < len(log)]:

@@ -300,6 +300,21 @@ def test_repeated_rebuild_still_notes_the_late_touchpoint_that_follows_it() -> N
     assert joining.row(A).lost == (A[:NODE_BYTES],)
 
 
+@pytest.mark.parametrize("missing", [1, 2, 3])
+@pytest.mark.parametrize("crashes", [False, True])
+def test_rebuild_with_a_missing_part_ends_as_incomplete(missing: int, *, crashes: bool) -> None:
+    touchpoints = make_touchpoints(250, 1)
+    joining = Joining(missing, crashes=crashes, kept=32, max_chunk=2)
+    joining.rebuild(A, touchpoints, size=50, keep_existing=True)
+    del joining.log[customer_partition(A)][missing]
+    joining.run()
+    assert not joining.announced()[A]["is_complete"]
+    joining.rebuild(A, touchpoints, size=50, keep_existing=True)
+    joining.run()
+    assert joining.announced()[A]["is_complete"]
+    assert_equal(joining, fold_directly({A: touchpoints}, 32))
+
+
 def test_route_during_a_rebuild_leaves_the_rebuild_in_progress() -> None:
     touchpoints = make_touchpoints(400, 1)
     own, other = of_node(A, touchpoints[:390]), of_node(B, touchpoints[390:])
