@@ -26,7 +26,7 @@ INCOMPLETE = 1
 @click.option("--since", metavar="TIME", type=TIME, help="Only customers with touchpoints stored since this UTC time.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted rebuild behind its last customer.")
 @click.option("--dry-run", is_flag=True, help="Count customers and touchpoints, and publish nothing.")
-@click.option("--no-wait", is_flag=True, help="Do not wait for the workers at the end.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for workers and sinks at the end.")
 def command(
     *,
     customer: str | None,
@@ -49,7 +49,10 @@ def command(
     Ctrl-C ends the rebuild behind the customer in progress, and --resume continues it. The position is in rebuild.json in
     TOUCHLINE_HOME.
 
-    Exit codes: 0 done; 1 interrupted, some records unreadable, Kafka or ClickHouse away, or no worker; 2 wrong options.
+    Customers that are still incomplete at the end are published again, at most three times. --no-wait leaves this out.
+
+    Exit codes: 0 done; 1 interrupted, customers still incomplete, some records unreadable, Kafka or ClickHouse away, no worker
+    or no sink; 2 wrong options.
 
     Example: touchline rebuild --all --dry-run
     """
@@ -78,8 +81,8 @@ def command(
             sys.exit(INCOMPLETE)
         show_end(result)
         if not no_wait:
-            rebuild.wait()
-            click.echo("the workers have read all of it; the sinks store the results as they store those of live records")
+            check_left(rebuild.wait())
+            click.echo("the workers have read all of it, and the sinks have stored the revisions of all customers")
     finally:
         client.close()
     if result.unreadable:
@@ -108,6 +111,18 @@ def find_customer(client: ClickHouse, text: str) -> str:
     from deploy.identity.queries import IdentityReader
 
     return str(IdentityReader(client).identity(parse_lookup(text)).customer_id)
+
+
+def check_left(count: int) -> None:
+    """Raise RetryableError if customers are still incomplete after all repetitions."""
+    from deploy.rebuild.run import MAX_REPETITIONS
+    from schemas.errors import RetryableError
+
+    if count:
+        raise RetryableError(
+            f"{count:,} customers are still incomplete after {MAX_REPETITIONS} repetitions: look for records of stage join in"
+            " `touchline dead-letters list`, then run `touchline rebuild --incomplete`"
+        )
 
 
 def show_end(result: Result) -> None:

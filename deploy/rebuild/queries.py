@@ -121,6 +121,8 @@ def select_touchpoints(scope: Scope, after: str = "") -> str:
     conditions = [CONDITIONS[scope.kind]]
     if scope.since:
         conditions.append(f"customer_id IN ({STORED_SINCE})")
+    if scope.is_incomplete:
+        conditions.append(CONDITIONS[Kind.INCOMPLETE])
     if after:
         conditions.append(f"{CUSTOMER} > unhex('{bytes.fromhex(after).hex()}')")
     source = SOURCES.get(scope.kind, "touchline.touchpoints")

@@ -10,6 +10,8 @@ The order of the steps is the guarantee: a customer up to the cursor is on Kafka
 5. After the last customer, wait until the workers have read the last `history` record of each partition.
 6. Publish again the customers that have more touchpoints than a state row keeps, and got some since step 1. A touchpoint that
    arrived after its customer was read, and is older than the kept ones, would be missing otherwise.
+7. Publish again the customers that are still incomplete, at most three times. A part may be a dead letter, or a route may have
+   changed between two parts.
 
 A row keeps its newest touchpoints during a rebuild. It loses some only if it gets more than it keeps between the query and the
 `history` record. Large customers have at least half of this number. A query of their own makes this time short.
@@ -26,10 +28,11 @@ from deploy.rebuild.cursor import Cursor
 from deploy.rebuild.history import cut_parts, pack_touchpoint
 from deploy.rebuild.publisher import HistoryPublisher
 from deploy.rebuild.queries import HistoryReader, StoredTouchpoint
-from deploy.rebuild.scope import Work, cut_ranges
+from deploy.rebuild.scope import Work, count_all, cut_ranges
 from schemas.errors import RecordError
 
 LAST_LARGE, LAST_CUSTOMER = "last_large", "last_customer"
+MAX_REPETITIONS = 3
 Save = Callable[[Cursor], None]
 Advance = Callable[[int], None]
 
@@ -40,6 +43,16 @@ class Hooks(NamedTuple):
     save: Save
     advance: Advance
     should_stop: Callable[[], bool]
+
+
+def repeat_incomplete(find: Callable[[], Work], repeat: Callable[[Work], None]) -> int:
+    """Do step 7, and return the number of customers that are still incomplete. `find` returns the incomplete ones."""
+    for _ in range(MAX_REPETITIONS):
+        work = find()
+        if not count_all(work).customers:
+            return 0
+        repeat(work)
+    return count_all(find()).customers
 
 
 class Result(NamedTuple):

@@ -20,13 +20,17 @@ class Kind(StrEnum):
 
 
 class Scope(BaseModel):
-    """Customers to rebuild: `value` is a customer id or the name of a definition. `since` keeps those with newer touchpoints."""
+    """Customers to rebuild: `value` is a customer id or the name of a definition.
+
+    `since` keeps those with newer touchpoints, `is_incomplete` those whose last revision is incomplete.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     kind: Kind
     value: str = ""
     since: datetime | None = None
+    is_incomplete: bool = False
 
     @property
     def text(self) -> str:

@@ -9,18 +9,18 @@ from threading import Event
 from kafka import TopicPartition
 
 from deploy.rebuild.cursor import Cursor, delete_cursor, find_resumed, save_cursor
-from deploy.rebuild.lag import Waiting, wait_until_read
+from deploy.rebuild.lag import Waiting, open_admin, read_ends, wait_until_read
 from deploy.rebuild.output import format_counts, progress
 from deploy.rebuild.publisher import open_publisher
 from deploy.rebuild.queries import HistoryReader
-from deploy.rebuild.run import Hooks, Rebuild, Result
+from deploy.rebuild.run import Hooks, Rebuild, Result, repeat_incomplete
 from deploy.rebuild.scope import Kind, Scope, Work, count_all
 from deploy.rebuild.settings import RebuildSettings
 from deploy.terminal.program import command
 from schemas.errors import FatalError, RetryableError
 from schemas.records.fields import instant
 from schemas.service.connection import KafkaSettings
-from schemas.wire.topics import RESOLVED
+from schemas.wire.topics import CUSTOMERS, RESOLVED
 from sinks.clickhouse import ClickHouse
 from sinks.connection import ClickHouseSettings
 from sinks.contract import load_tables
@@ -86,19 +86,38 @@ class Session:
             delete_cursor()
         return result
 
-    def wait(self) -> None:
-        """Do steps 5 and 6. Raises RetryableError where no worker or sink reads the records."""
+    def wait(self) -> int:
+        """Do steps 5 to 7, and return the number of incomplete customers that are left.
+
+        Raises RetryableError where no worker or sink reads the records.
+        """
         self._wait_for_workers(self._cursor)
+        self._repeat_changed()
+        scope = self._cursor.scope.model_copy(update={"is_incomplete": True})
+        reader = HistoryReader(self._client, scope, StreamsSettings().kept_touchpoints // 2)
+
+        def find() -> Work:
+            self._wait_for_sinks()
+            return reader.work()
+
+        return repeat_incomplete(find, lambda work: self._repeat(reader, work))
+
+    def _repeat_changed(self) -> None:
+        """Do step 6."""
         kept = StreamsSettings().kept_touchpoints
         if not HistoryReader(self._client, self._cursor.scope, kept).work().large:
             return
-        wait_until_read(self._settings, self._sink_waiting(self._cursor), "records stored by the sinks:")
+        self._wait_for_sinks()
         began = instant(self._cursor.began)
         since = max(began, self._cursor.scope.since or began)
         reader = HistoryReader(self._client, self._cursor.scope.model_copy(update={"since": since}), kept)
+        self._repeat(reader, Work(reader.work().large, []))
+
+    def _repeat(self, reader: HistoryReader, work: Work) -> None:
+        """Publish customers again, and wait for the workers."""
         with open_publisher(self._settings, RebuildSettings().touchpoints_per_second) as publisher:
-            again = Work(reader.work().large, [])
-            result = Rebuild(reader, publisher, Hooks(_ignore, _ignore, _never)).run(again, self._cursor)
+            result = Rebuild(reader, publisher, Hooks(_ignore, _ignore, _never)).run(work, self._cursor)
+        self._cursor = result.cursor
         self._wait_for_workers(result.cursor)
 
     def _wait_for_workers(self, cursor: Cursor) -> None:
@@ -106,9 +125,14 @@ class Session:
 
         wait_until_read(self._settings, Waiting({GROUP: _targets(cursor)}, "touchline work"), "records read by the workers:")
 
-    def _sink_waiting(self, cursor: Cursor) -> Waiting:
-        groups = [f"touchline-sink-{table.name}" for table in load_tables().values() if table.topic == RESOLVED]
-        return Waiting({group: _targets(cursor) for group in groups}, "touchline sink")
+    def _wait_for_sinks(self) -> None:
+        """Wait until the sinks have stored the touchpoints and revisions of the rebuild."""
+        with open_admin(self._settings) as admin:
+            targets = {RESOLVED: _targets(self._cursor), CUSTOMERS: read_ends(admin, CUSTOMERS)}
+        groups = {
+            f"touchline-sink-{table.name}": targets[table.topic] for table in load_tables().values() if table.topic in targets
+        }
+        wait_until_read(self._settings, Waiting(groups, "touchline sink"), "records stored by the sinks:")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from deploy.rebuild.lag import measure_lag
 from deploy.rebuild.output import format_line, progress
 from deploy.rebuild.publisher import MAX_UNACKNOWLEDGED_BYTES, HistoryPublisher, Pace
 from deploy.rebuild.queries import CONDITIONS, HistoryReader, StoredTouchpoint, select_touchpoints
-from deploy.rebuild.run import Hooks, Rebuild
+from deploy.rebuild.run import MAX_REPETITIONS, Hooks, Rebuild, repeat_incomplete
 from deploy.rebuild.scope import MAX_RANGE_TOUCHPOINTS, Bucket, Kind, Large, Range, Scope, Work, count_all, cut_ranges
 from schemas.errors import ConfigError, RetryableError
 from schemas.wire.codec import decode, encode
@@ -403,3 +403,28 @@ def test_empty_history_removes_all_rows_of_a_customer() -> None:
     line.run()
     assert line.visible() == {}
     assert line.state() == {}
+
+
+@pytest.mark.parametrize(
+    ("lefts", "repeated", "left"), [([0], 0, 0), ([5, 2, 0], 2, 0), ([5, 5, 2, 0], 3, 0), ([5, 4, 3, 2], 3, 2)]
+)
+def test_incomplete_customers_are_repeated_a_bounded_number_of_times(lefts: list[int], repeated: int, left: int) -> None:
+    works = iter([Work([Large(bytes(16), 9)] * min(count, 1), [Bucket(0, max(count - 1, 0), 9)]) for count in lefts])
+    done: list[Work] = []
+    assert repeat_incomplete(lambda: next(works), done.append) == left
+    assert len(done) == repeated <= MAX_REPETITIONS
+
+
+def test_customers_left_incomplete_end_the_command_with_their_number_and_the_next_step() -> None:
+    rebuild.check_left(0)
+    with pytest.raises(RetryableError, match=r"2 customers are still incomplete.*rebuild --incomplete") as raised:
+        rebuild.check_left(2)
+    assert raised.value.exit_code == 1
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_repetition_selects_only_incomplete_customers_of_the_scope(kind: Kind) -> None:
+    scope = Scope(kind=kind, value="relationship")
+    again = scope.model_copy(update={"is_incomplete": True})
+    assert CONDITIONS[Kind.INCOMPLETE] in select_touchpoints(again)
+    assert select_touchpoints(again).startswith(select_touchpoints(scope))
