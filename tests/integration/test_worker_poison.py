@@ -92,6 +92,15 @@ def count_reasons(run: str = "") -> Counter[tuple[str, str]]:
     return Counter((fields["stage"], fields["reason"]) for fields in read_dead_letters(run))
 
 
+def drain(name: str, log: Path, program: tuple[str, ...] = (str(TOUCHLINE),)) -> None:
+    """Run a worker until everything is committed, and stop it, so that the group needs no ten seconds to forget it."""
+    with running_worker(name, log, program) as process:
+        eventually(is_drained)
+        assert process.poll() is None, log.read_text()
+        process.terminate()
+        assert process.wait(timeout=10) == 0, log.read_text()
+
+
 def is_drained_with_ticks() -> bool:
     return is_drained() and read_lag(TICKS) == 0
 
@@ -141,7 +150,8 @@ def test_no_record_of_any_topic_ends_a_worker(tmp_path: Path, run: str) -> None:
         eventually(is_drained)
         for topic in (CUSTOMER_STATE, IDENTITY_STATE):
             assert read_metric(other, f'touchline_skipped_records_total{{topic="{topic}"}}') == 3
-        assert process.poll() is None, other.read_text()
+        process.terminate()
+        assert process.wait(timeout=10) == 0, other.read_text()
     assert len(set(read_resolved_ids(run))) == 401
 
 
@@ -178,11 +188,7 @@ def test_record_that_ends_a_worker_becomes_a_dead_letter_at_the_next_start(
     with running_worker(run, log, program) as process:
         assert process.wait(timeout=60) == 70
     assert (state.home() / "work" / run / "crashes.json").exists()
-    with running_worker(run, log, program) as process:
-        eventually(is_drained)
-        assert process.poll() is None, log.read_text()
-        process.terminate()
-        assert process.wait(timeout=10) == 0
+    drain(run, log, program)
     reasons = count_reasons(marker)
     assert set(reasons) == {(module, "crash")}
     assert reasons.total() == 1 or module == "join", "identify may publish the record again after the crash of join"
@@ -200,8 +206,7 @@ def test_skip_lets_a_group_pass_a_record_that_blocks_the_worker(tmp_path: Path, 
     """The worker is killed, so it has no time to remember its chunks, and the record blocks it at each start."""
     marker = f"marker-{run}"
     log = tmp_path / "log"
-    with running_worker(f"{run}-0", tmp_path / "before"):
-        eventually(is_drained)
+    drain(f"{run}-0", tmp_path / "before")
     value = encode("erp", make_order(0, run, 0) | {"attributes": {"note": marker}})
     good = make_order(1, run, 1)
     bad, after = publish(ERP, (b"bad", value), (b"good", encode("erp", good)), partition=5)
@@ -223,8 +228,7 @@ def test_skip_lets_a_group_pass_a_record_that_blocks_the_worker(tmp_path: Path, 
     assert (letter["topic"], letter["partition"], letter["offset"], letter["payload"]) == (ERP, 5, bad, value)
     again = skip(ERP, 5, bad)
     assert (again.returncode, "nothing to skip" in again.stdout) == (0, True)
-    with running_worker(run, log, program):
-        eventually(is_drained)
+    drain(run, log, program)
     assert read_resolved_ids(run) == [good["event_id"]]
 
 
@@ -235,6 +239,5 @@ def test_skip_includes_earlier_records_on_request(tmp_path: Path, run: str) -> N
     assert skip(ERP, 6, offsets[2]).returncode == 2
     assert skip(ERP, 6, offsets[2], "--with-earlier").returncode == 0
     assert [letter["payload"] for letter in read_dead_letters(run)] == values[:3]
-    with running_worker(run, tmp_path / "log"):
-        eventually(is_drained)
+    drain(run, tmp_path / "log")
     assert read_resolved_ids(run) == [make_order(3, run, 3)["event_id"]]
