@@ -41,6 +41,13 @@ MEMBERS_OF_ONE = """(
         WHERE customer_id = UUIDToNum({customer_id:UUID})
     )
 )"""
+EVIDENCE_OF_ALL = "(SELECT * FROM touchline_store.evidence FINAL)"
+EVIDENCE_OF_ONE = """(
+    SELECT * FROM touchline_store.evidence FINAL
+    WHERE event_id IN (
+        SELECT event_id FROM touchline_store.touchpoints_of_customers WHERE customer_id IN FORMER
+    )
+)""".replace("FORMER", FORMER_CUSTOMERS)
 FILTERED_VIEWS = re.compile(rf"touchline\.({'|'.join(FILTERED)})\b")
 STATE_VIEWS = re.compile(r"touchline\.(satisfaction|churn|journeys)\b")
 NOT_ERASED = "stored.customer_id NOT IN (SELECT customer_id FROM touchline_store.erased_customers)"
@@ -52,11 +59,12 @@ def make_customer_view(name: str, views: Mapping[str, str]) -> str:
     """Return the statement of the view of one customer; `views` holds the text of all views by name.
 
     A customer with visible touchpoints is not erased, so its readings and journeys need no second check. A view with a parameter
-    shows all columns of its query, so the query selects the declared ones.
+    shows all columns of its query, so the query selects the declared ones. A shard does not receive the parameter, so no
+    condition of a stored table reads another view of one customer.
     """
     columns, select, comment = _split_view(views[name])
     select = select.replace(ALL_TOUCHPOINTS, TOUCHPOINTS_OF_ONE).replace(CURRENT_OF_ALL, CURRENT_OF_ONE)
-    select = select.replace(MEMBERS_OF_ALL, MEMBERS_OF_ONE)
+    select = select.replace(MEMBERS_OF_ALL, MEMBERS_OF_ONE).replace(EVIDENCE_OF_ALL, EVIDENCE_OF_ONE)
     select = FILTERED_VIEWS.sub(r"\g<0>_of(customer_id = {customer_id:UUID})", select)
     select = STATE_VIEWS.sub(lambda found: f"({_split_view(views[found[1]])[1].replace(NOT_ERASED, OF_ONE_CUSTOMER)})", select)
     names = ", ".join(column for column, _, _ in COLUMN.findall(columns))

@@ -22,7 +22,6 @@ WITH
             toUUID(UUIDNumToString(stored.event_id)) AS event_id, rule, confidence,
             arrayMap(id -> toUUID(UUIDNumToString(id)), identifier_ids) AS known_ids, kinds
         FROM (SELECT * FROM touchline_store.evidence FINAL) AS stored
-        WHERE event_id GLOBAL IN (SELECT event_id FROM touchline.touchpoints)  -- a shard receives no parameter of a view
     ),
     pairs AS
     (
