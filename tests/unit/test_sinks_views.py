@@ -90,3 +90,10 @@ def test_view_of_one_customer_selects_the_declared_columns(name: str) -> None:
     (view,) = (each for each in load_views() if each.name == f"{name}_of")
     assert f"\nAS\nSELECT {', '.join(declared(name))} FROM\n(\n" in view.sql
     assert declared(view.name) == declared(name)
+
+
+@pytest.mark.parametrize("name", CUSTOMER_VIEWS)
+def test_no_condition_of_a_view_of_one_customer_reads_another_such_view(name: str) -> None:
+    """A shard that evaluates the condition does not receive the parameter."""
+    (view,) = (each for each in load_views() if each.name == f"{name}_of")
+    assert not re.search(r"\bIN\s*\(\s*SELECT[^()]* FROM touchline\.\w+_of\(", view.sql)
