@@ -21,6 +21,7 @@ from connectors.errors import AuthError, CursorExpiredError
 from connectors.settings import secret_variable
 from schemas.errors import ConfigError, FatalError, RetryableError, TouchlineError
 from schemas.records.fields import instant, milliseconds
+from schemas.service.header_names import tolerate_invalid_header_names_in_kafka_python
 from schemas.service.kafka_probe import diagnose_kafka
 
 BOOTSTRAP_MS = 10_000
@@ -29,6 +30,7 @@ FORBIDDEN = "{}: the user has no permission: grant READ and DESCRIBE on the topi
 REFUSED = "Kafka at {} rejects the credentials: set {} and check sasl_username and sasl_mechanism"
 UNREACHABLE = "Kafka at {} does not answer: does it run, and is bootstrap_servers right?"
 NO_ANSWER = "Kafka at {} sends no records of {} partition {}"
+tolerate_invalid_header_names_in_kafka_python()
 
 
 class Message(NamedTuple):

@@ -17,6 +17,7 @@ from deploy.rebuild.lag import open_admin
 from deploy.rebuild.output import progress
 from schemas.errors import RetryableError
 from schemas.service.connection import KafkaSettings
+from schemas.service.header_names import tolerate_invalid_header_names_in_kafka_python
 from schemas.service.kafka_probe import diagnose_kafka
 from schemas.wire.topics import TOPICS
 from sinks.clickhouse import ClickHouse
@@ -26,6 +27,7 @@ MAX_POLL_RECORDS = 2_000
 COLUMNS = "SELECT table, name, type FROM system.columns WHERE database = 'touchline_store' AND default_kind != 'ALIAS'"
 VIEWS = "SELECT name FROM system.tables WHERE database = 'touchline_store' AND engine LIKE '%View'"
 TEXT = re.compile(r"(Nullable\()?String\)?")
+tolerate_invalid_header_names_in_kafka_python()
 
 
 class Report(NamedTuple):

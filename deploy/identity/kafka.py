@@ -10,12 +10,14 @@ from kafka.errors import KafkaError
 from connectors.runtime.publisher import translate_kafka_errors
 from schemas.records.identity import Decision
 from schemas.service.connection import KafkaSettings
+from schemas.service.header_names import tolerate_invalid_header_names_in_kafka_python
 from schemas.service.kafka_probe import diagnose_kafka
 from schemas.wire.codec import encode_model
 from schemas.wire.topics import IDENTITY_REQUESTS
 
 REQUESTS = TopicPartition(IDENTITY_REQUESTS, 0)
 ACKNOWLEDGE_SECONDS = 40
+tolerate_invalid_header_names_in_kafka_python()
 
 
 @contextmanager

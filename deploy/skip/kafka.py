@@ -22,6 +22,7 @@ from deploy.skip.readers import Reader
 from schemas.errors import RecordError, RetryableError
 from schemas.records.dead_letter import DeadLetter, make_record_dead_letter
 from schemas.service.connection import KafkaSettings
+from schemas.service.header_names import tolerate_invalid_header_names_in_kafka_python
 from schemas.service.kafka_probe import diagnose_kafka
 from schemas.wire.codec import encode_model, extract_source_and_connector
 from schemas.wire.topics import DEAD_LETTERS
@@ -29,6 +30,7 @@ from schemas.wire.topics import DEAD_LETTERS
 CLIENT = "touchline-skip"
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 ACKNOWLEDGE_SECONDS = 40
+tolerate_invalid_header_names_in_kafka_python()
 
 
 class Group:

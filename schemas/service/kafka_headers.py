@@ -14,21 +14,11 @@ from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
+from schemas.service.header_names import LenientBytes
+
 log = logging.getLogger(__name__)
 LENGTH = struct.Struct(">8xi")  # length of the rest of a batch, after its base offset
 OFFSETS = struct.Struct(">q15xi")  # base offset, and the difference to the last offset
-
-
-class LenientBytes(bytearray):
-    """Buffer whose slices decode any bytes."""
-
-    def __getitem__(self, index: Any) -> Any:
-        found = super().__getitem__(index)
-        return LenientBytes(found) if isinstance(index, slice) else found
-
-    def decode(self, *_: Any, **__: Any) -> str:
-        """Return the text, with an escape sequence for each invalid byte."""
-        return super().decode("utf-8", "backslashreplace")
 
 
 class FetchedRecords:

@@ -7,8 +7,10 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from schemas.service.connection import KafkaSettings
+from schemas.service.header_names import tolerate_invalid_header_names_in_kafka_python
 
 MAX_FETCH_BYTES = 16 * 1024 * 1024
+tolerate_invalid_header_names_in_kafka_python()
 
 
 def read_topic(topic: str, offset: int = 0, settings: KafkaSettings | None = None) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Records with header names that are not UTF-8, read by aiokafka's own decoder."""
+"""Records with header names that are not UTF-8, read by the decoders of aiokafka and kafka-python."""
 
 import struct
 from typing import Any
@@ -7,7 +7,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
+from kafka.record.memory_records import MemoryRecords
 
+from schemas.service.header_names import tolerate_invalid_header_names_in_kafka_python
 from schemas.service.kafka_headers import FetchedRecords, TolerantPartitionRecords
 
 HEADER = b"some-header"
@@ -80,3 +82,16 @@ def test_cut_batch_at_the_end_of_a_fetch_is_left_for_the_next_one() -> None:
 def test_valid_records_use_the_compiled_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FetchedRecords, "be_lenient", None)
     assert [each.offset for each in read(make_batch(0, [b"a", b"b"]))] == [0, 1]
+
+
+@COMPRESSIONS
+def test_kafka_python_reads_each_record_once_and_in_order(compression: int) -> None:
+    tolerate_invalid_header_names_in_kafka_python()
+    batches = MemoryRecords(make_batch(2, [b"c", b"\xff\xfe", b"d"], compression) + make_batch(5, [b"e", b"\xff"]))
+    records: list[Any] = []
+    while batches.has_next():
+        records += batches.next_batch()
+    assert [(each.offset, each.key, len(each.value)) for each in records] == [(n, b"k%d" % n, 100) for n in range(2, 7)]
+    assert {type(each.value) for each in records} == {bytes}
+    names = [name.rstrip(".") for each in records for name, _ in each.headers]
+    assert names == ["c", "\\xff\\xfe", "d", "e", "\\xff"]
