@@ -4,7 +4,8 @@
    to a file in the worker's folder. A chunk without an exception writes nothing.
 2. The next run reads the file. A stage processes each chunk that overlaps one of the ranges in isolation (`stage.py`).
 3. A record that fails in isolation becomes a dead letter, and the file keeps a digest of its bytes. A step before this stage may
-   have published it twice, because the crash came before its commit. The copy has another offset and the same bytes.
+   have published it twice, because the crash came before its commit. The copy has another offset, and in
+   `touchline.resolved` possibly another customer. The digest is therefore that of the touchpoint inside.
 
 A process that the kernel kills writes no file. After a restart by the supervisor, the log therefore names the first chunks that
 the worker begins, so that a person can find the record and run `touchline skip`.
@@ -17,9 +18,13 @@ import json
 import logging
 import os
 from collections import defaultdict
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
+
+from schemas.errors import RecordError
+from schemas.wire.codec import decode
 
 log = logging.getLogger(__name__)
 FILE = "crashes.json"
@@ -94,7 +99,12 @@ class CrashLog:
 
 
 def _digest(value: bytes | None) -> str:
-    return blake2b(value or b"", digest_size=DIGEST_BYTES).hexdigest()
+    """Return the digest of a record, or of the touchpoint inside a `resolved` record."""
+    content = value or b""
+    with suppress(RecordError):
+        name, fields = decode(value)
+        content = fields["touchpoint"] if name == "resolved" else content
+    return blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _read(path: Path) -> tuple[list[ChunkRange], list[str]]:

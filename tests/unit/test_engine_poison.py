@@ -267,6 +267,19 @@ def test_later_copies_of_a_record_that_ended_a_worker_do_not_end_it_again(exits:
     assert exits == [FATAL, FATAL]
 
 
+def test_copy_of_a_touchpoint_with_another_customer_is_known(tmp_path: Path) -> None:
+    """A merge between a crash and the next start gives the copy another customer."""
+
+    def resolve(customer: bytes, touchpoint: bytes) -> bytes:
+        fields = {"customer_id": customer * 16, "stage": "", "seen": customer, "touchpoint": touchpoint, "identifiers": []}
+        return encode("resolved", fields)
+
+    CrashLog(tmp_path / FILE).remember(resolve(b"a", b"touchpoint"))
+    log = CrashLog(tmp_path / FILE)
+    assert log.knows(resolve(b"b", b"touchpoint"))
+    assert not log.knows(resolve(b"a", b"another"))
+
+
 @pytest.mark.parametrize("error", [RuntimeError("defect"), MemoryError(), RecursionError(), FatalError("cannot continue")])
 def test_unknown_exception_of_a_record_ends_the_process_once(exits: list[int], tmp_path: Path, error: Exception) -> None:
     step, effects = Step(bad=error), Effects()
