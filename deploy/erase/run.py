@@ -150,9 +150,12 @@ class Erasure:
         wait_until_read(self._settings, Waiting(targets, "touchline sink"), "records stored by the sinks:")
 
     def _rebuild(self, customer: UUID) -> None:
-        """Do step 7 for one customer: its whole history replaces the kept touchpoints, too."""
+        """Do step 7 for one customer: its whole history replaces the kept touchpoints, too. It may be empty now."""
         scope = Scope(kind=Kind.CUSTOMER, value=str(customer))
         reader = HistoryReader(self._client, scope, 1)
+        work = reader.work()
         with open_publisher(self._settings, 0) as publisher:
+            if not work.large:
+                publisher.publish(customer.bytes, cut_parts(customer.bytes, [], keep_existing=False))
             hooks = Hooks(lambda _cursor: None, lambda _count: None, lambda: False)
-            Rebuild(reader, publisher, hooks, keep_existing=False).run(reader.work(), Cursor(scope=scope, servers="", began=0))
+            Rebuild(reader, publisher, hooks, keep_existing=False).run(work, Cursor(scope=scope, servers="", began=0))

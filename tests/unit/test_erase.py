@@ -1,8 +1,10 @@
 """Erasure: spellings in bytes, rows by table, faults on topics, the person to erase, and the order of the steps."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -26,9 +28,11 @@ from deploy.erase.stores import DELETED, KEYED_IDS_ONLY, MAX_IDS_PER_STATEMENT, 
 from deploy.erase.topics import Found, Record, TopicSearch, describe_retention
 from deploy.identity.lookup import parse_lookup
 from deploy.identity.queries import AMBIGUOUS, UNKNOWN_IDENTIFIER
+from deploy.rebuild.history import Part
+from deploy.rebuild.scope import Work
 from schemas.errors import ConfigError
 from schemas.records.identifiers import identifier_id
-from schemas.wire.codec import Fields, encode
+from schemas.wire.codec import Fields, decode, encode
 from schemas.wire.topics import CUSTOMER_STATE, IDENTITY, IDENTITY_STATE
 from sinks.scripts import load_migrations
 from streams.engine.store import encode_stored_row
@@ -460,6 +464,34 @@ def test_steps_run_in_order_and_delete_what_arrived_meanwhile(monkeypatch: pytes
     assert isinstance(store.proof.at, datetime)
     assert store.proof.at.tzinfo is UTC
     assert ANN not in repr(store.proof._replace(person=None))
+
+
+def test_other_customer_without_touchpoints_after_the_erasure_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[tuple[bytes, list[Part]]] = []
+
+    class Publisher:
+        ends: Mapping[int, int] = MappingProxyType({})
+
+        def publish(self, customer_id: bytes, parts: Iterable[Part]) -> int:
+            published.append((customer_id, list(parts)))
+            return 0
+
+        def flush(self) -> None: ...
+
+    class Reader:
+        def __init__(self, *_: object) -> None: ...
+
+        def work(self) -> Work:
+            return Work([], [])
+
+    unused: Any = None
+    monkeypatch.setattr(running, "open_publisher", lambda *_: nullcontext(Publisher()))
+    monkeypatch.setattr(running, "HistoryReader", Reader)
+    Erasure(unused, unused, unused, lambda _: None)._rebuild(UUID(bytes=IDS[1]))
+    ((customer_id, (part,)),) = published
+    _, fields = decode(part.value)
+    assert (customer_id, fields["is_first"], fields["is_last"], fields["keep_existing"]) == (IDS[1], True, True, False)
+    assert part.touchpoints == 0
 
 
 @pytest.mark.parametrize(
