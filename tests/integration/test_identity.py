@@ -16,7 +16,7 @@ from schemas.errors import RetryableError
 from schemas.records.identity import Action
 from schemas.service.connection import KafkaSettings
 from tests.harness.running_line import running_line, wait_until_stored
-from tests.harness.sinks import ask, except_columns
+from tests.harness.sinks import ask, ask_value, except_columns
 from tests.harness.stack import TOUCHLINE
 from tests.harness.workers import make_order, publish_orders
 
@@ -72,8 +72,10 @@ def name(identifier: tuple[str, str]) -> str:
 
 
 def customer_of(identifier: tuple[str, str]) -> str:
-    found: str = run_json("identity", "show", name(identifier))["customer_id"]
-    return found
+    """Return the owner by the view that the commands also read. A query is ten times as fast as a command."""
+    kind, value = identifier
+    owner = "SELECT customer_id FROM touchline.identifiers WHERE kind = {kind:String} AND value = {value:String}"
+    return str(ask_value(owner, {"kind": kind, "value": value}))
 
 
 def count_touchpoints() -> dict[str, int]:
