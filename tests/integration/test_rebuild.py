@@ -158,6 +158,7 @@ def test_interrupted_rebuild_resumes_and_gives_the_same_rows(line: None, ending:
 def test_touchpoint_beyond_the_bound_is_folded_by_a_rebuild(line: None) -> None:
     orders = Orders()
     orders.publish(3 * KEPT)
+    orders.wait()
     orders.publish(1, at=START - 400 * 24 * HOUR)
     orders.wait()
     (customer,) = orders.customers()
