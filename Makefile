@@ -41,15 +41,15 @@ PYTEST := $(BIN)/pytest --durations 20
 
 test: setup check ## run all checks and tests on real Kafka and ClickHouse
 	@failed=0; \
-	$(PYTEST) -m 'not live' --numprocesses $(PROCESSES) --dist loadgroup || failed=1; \
+	$(PYTEST) -m 'not live and not slow' --numprocesses $(PROCESSES) --dist loadgroup || failed=1; \
 	$(PYTEST) -m 'live and not slow' --numprocesses $(PROCESSES) --dist loadfile tests/live || failed=1; \
 	exit $$failed
 
 test-fast: $(STAMP) ## run the tests that need no server (90 seconds)
 	$(BIN)/pytest -m 'not integration and not crash and not live' --numprocesses logical --quiet
 
-test-connectors: setup ## run every connector against its real source system
-	$(BIN)/pytest -m live tests/live
+test-connectors: setup ## run connectors on real source systems, and slow tests
+	$(BIN)/pytest -m 'live or slow'
 
 crash: setup ## kill and freeze processes 300 times, compare results
 	$(BIN)/python -m tests.crash

@@ -208,6 +208,7 @@ def test_shared_identifier_belongs_to_no_person_and_is_not_erased(line: None) ->
     assert count_touchpoints(who.run) == {each[1]: 1 for each in strangers}
 
 
+@pytest.mark.slow
 def test_erasure_without_a_sink_hides_the_person_and_can_be_continued(line: None) -> None:
     who = People()
     who.publish((who.email, who.party))

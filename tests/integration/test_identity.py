@@ -140,6 +140,7 @@ def test_split_holds_against_the_same_evidence_until_it_is_undone(line: psutil.P
     assert (again_undone.returncode, "took it back already" in again_undone.stderr) == (2, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_rebuilt", [False, True])
 def test_rows_after_split_and_rebuild_equal_those_before_the_merge(line: psutil.Process, *, is_rebuilt: bool) -> None:
     """The merged customer has more touchpoints than its state keeps, so the split alone cannot restore the rows."""

@@ -17,7 +17,7 @@ from tests.quality.febrl import load_febrl
 from tests.quality.pairs import score
 from tests.quality.real_line import KEYS, join_touchpoints, read_customers, wait_until_joined
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

@@ -114,6 +114,7 @@ def test_dry_run_publishes_nothing(line: None) -> None:
     assert not cursor_file().exists()
 
 
+@pytest.mark.slow
 def test_rebuild_of_all_beside_live_traffic_ends_in_the_rows_of_a_fresh_start(line: None) -> None:
     orders = Orders()
     orders.publish(200, customers=20)
@@ -134,6 +135,7 @@ def test_rebuild_of_all_beside_live_traffic_ends_in_the_rows_of_a_fresh_start(li
     assert orders.rows() == beside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_rebuild_resumes_and_gives_the_same_rows(line: None, ending: signal.Signals) -> None:
     orders = Orders()

@@ -1,7 +1,6 @@
 """Real workers and records that nobody can process: the worker continues, or ends once and then continues."""
 
 import asyncio
-import signal
 import struct
 import subprocess
 import sys
