@@ -107,7 +107,9 @@ def test_fast_queries_of_the_cookbook_run(sql: str, messy: ClickHouse) -> None:
     assert messy.query(sql).rows or "customer_id = " in sql
 
 
-@pytest.mark.parametrize("view", CUSTOMER_VIEWS)
+@pytest.mark.parametrize(
+    "view", [pytest.param(view, marks=pytest.mark.slow) if view.startswith("ident") else view for view in CUSTOMER_VIEWS]
+)
 def test_view_of_one_customer_equals_the_view_of_all_with_a_condition(view: str, messy: ClickHouse, world: World) -> None:
     customers = [
         each["customer_id"] for each in ask("SELECT customer_id FROM touchline.customers ORDER BY touchpoints DESC LIMIT 20")
