@@ -4,21 +4,18 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError
 
-from connectors.runtime.publisher import translate_kafka_errors
 from deploy.erase.queries import find_coarsely
 from deploy.erase.spellings import Finder
 from deploy.erase.stores import CLEARED, KEYED_IDS_ONLY, list_chunks
 from deploy.erase.topics import Detector, Found, Record, TopicSearch, describe_retention
+from deploy.kafka_clients import open_consumer
 from deploy.rebuild.lag import open_admin
 from deploy.rebuild.output import progress
 from schemas.errors import RetryableError
 from schemas.service.connection import KafkaSettings
-from schemas.service.header_names import tolerate_invalid_header_names_in_kafka_python
-from schemas.service.kafka_probe import diagnose_kafka
 from schemas.wire.topics import TOPICS
 from sinks.clickhouse import ClickHouse
 
@@ -27,7 +24,6 @@ MAX_POLL_RECORDS = 2_000
 COLUMNS = "SELECT table, name, type FROM system.columns WHERE database = 'touchline_store' AND default_kind != 'ALIAS'"
 VIEWS = "SELECT name FROM system.tables WHERE database = 'touchline_store' AND engine LIKE '%View'"
 TEXT = re.compile(r"(Nullable\()?String\)?")
-tolerate_invalid_header_names_in_kafka_python()
 
 
 class Report(NamedTuple):
@@ -133,7 +129,7 @@ def search_all(
 
 def count_records(settings: KafkaSettings) -> int:
     """Return the number of records on all topics; compacted topics have fewer."""
-    with open_reader(settings) as consumer:
+    with open_consumer(settings, "touchline-erase", max_poll_records=MAX_POLL_RECORDS) as consumer:
         bounds = [each for topic in TOPICS for each in _bounds(consumer, topic.name, topic.partitions).values()]
     return sum(end - begin for begin, end in bounds)
 
@@ -141,7 +137,7 @@ def count_records(settings: KafkaSettings) -> int:
 def search_topics(settings: KafkaSettings, detector: Detector, advance: Callable[[int], None]) -> Iterator[Report]:
     """Yield the result of each topic. `advance` gets the number of offsets that were read."""
     options = read_options(settings)
-    with open_reader(settings) as consumer:
+    with open_consumer(settings, "touchline-erase", max_poll_records=MAX_POLL_RECORDS) as consumer:
         for topic in TOPICS:
             search = TopicSearch(topic.name, detector, is_compacted=topic.compacted)
             for records, offsets in _read(consumer, topic.name, topic.partitions):
@@ -159,25 +155,6 @@ def read_options(settings: KafkaSettings) -> dict[str, dict[str, str]]:
     with open_admin(settings) as admin:
         described = admin.describe_configs(resources, config_filter="all")
     return {name: {option: _value(entry) for option, entry in entries.items()} for name, entries in described["topic"].items()}
-
-
-def open_reader(settings: KafkaSettings) -> Any:
-    """Return a context manager that yields a consumer without a group."""
-    from contextlib import closing
-
-    with translate_kafka_errors(settings):
-        try:
-            consumer = KafkaConsumer(
-                **settings.kafka_python(),
-                client_id="touchline-erase",
-                enable_auto_commit=False,
-                max_poll_records=MAX_POLL_RECORDS,
-                bootstrap_timeout_ms=5_000,
-                metrics_enabled=False,
-            )
-        except KafkaError as error:
-            raise diagnose_kafka(settings) or error from error
-    return closing(consumer)
 
 
 def _bounds(consumer: Any, topic: str, partitions: int) -> dict[TopicPartition, tuple[int, int]]:

@@ -20,7 +20,8 @@ from uuid import UUID, uuid4
 import click
 from kafka import TopicPartition
 
-from deploy.identity.kafka import open_consumer, publish, read_committed
+from deploy.identity.kafka import CLIENT, publish, read_committed
+from deploy.kafka_clients import open_consumer
 from deploy.terminal.text import format_count
 from schemas.errors import ConfigError, RecordError, RetryableError
 from schemas.records.fields import instant
@@ -107,7 +108,7 @@ def send_decisions(
     """
     if not decisions:
         return Outcome([], {}, [])
-    with open_consumer(settings) as consumer:
+    with open_consumer(settings, CLIENT) as consumer:
         consumer.assign([CHANGES])
         consumer.seek(CHANGES, consumer.end_offsets([CHANGES])[CHANGES])
         last = publish(settings, decisions)

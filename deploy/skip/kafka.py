@@ -12,25 +12,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import CoordinatorNotAvailableError, KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
 from connectors.runtime.publisher import translate_kafka_errors
+from deploy.kafka_clients import Message, open_consumer, publish_acknowledged
 from deploy.skip.plan import Position
 from deploy.skip.readers import Reader
 from schemas.errors import RecordError, RetryableError
 from schemas.records.dead_letter import DeadLetter, make_record_dead_letter
 from schemas.service.connection import KafkaSettings
-from schemas.service.header_names import tolerate_invalid_header_names_in_kafka_python
 from schemas.service.kafka_probe import diagnose_kafka
 from schemas.wire.codec import encode_model, extract_source_and_connector
 from schemas.wire.topics import DEAD_LETTERS
 
 CLIENT = "touchline-skip"
 MAX_RECORD_BYTES = 8 * 1024 * 1024
-ACKNOWLEDGE_SECONDS = 40
-tolerate_invalid_header_names_in_kafka_python()
 
 
 class Group:
@@ -90,27 +88,8 @@ def make_dead_letters(records: Sequence[Any], reader: Reader, reason: str) -> li
 
 def publish(settings: KafkaSettings, letters: Sequence[DeadLetter]) -> None:
     """Do step 3."""
-    with translate_kafka_errors(settings):
-        producer = KafkaProducer(
-            **settings.kafka_python(),
-            client_id=CLIENT,
-            acks="all",
-            compression_type="lz4",
-            max_request_size=MAX_RECORD_BYTES,
-            max_block_ms=10_000,
-            request_timeout_ms=10_000,
-            delivery_timeout_ms=30_000,
-            bootstrap_timeout_ms=5_000,
-            metrics_enabled=False,
-        )
-        try:
-            sent = [producer.send(DEAD_LETTERS, encode_model("dead_letter", each), each.letter_id.bytes) for each in letters]
-            for future in sent:
-                future.get(timeout=ACKNOWLEDGE_SECONDS)
-        except KafkaError:
-            producer.close(timeout=0)
-            raise
-        producer.close()
+    messages = [Message(DEAD_LETTERS, each.letter_id.bytes, encode_model("dead_letter", each)) for each in letters]
+    publish_acknowledged(settings, CLIENT, messages, compression_type="lz4", max_request_size=MAX_RECORD_BYTES)
 
 
 @contextmanager
@@ -121,14 +100,5 @@ def open_group(settings: KafkaSettings, reader: Reader) -> Iterator[Group]:
             admin = KafkaAdminClient(**settings.kafka_python(), client_id=CLIENT, bootstrap_timeout_ms=5_000)
         except KafkaError as error:
             raise diagnose_kafka(settings) or error from error
-        with closing(admin):
-            consumer = KafkaConsumer(
-                **settings.kafka_python(),
-                client_id=CLIENT,
-                enable_auto_commit=False,
-                max_partition_fetch_bytes=MAX_RECORD_BYTES,
-                bootstrap_timeout_ms=5_000,
-                metrics_enabled=False,
-            )
-            with closing(consumer):
-                yield Group(admin, consumer, reader)
+        with closing(admin), open_consumer(settings, CLIENT, max_partition_fetch_bytes=MAX_RECORD_BYTES) as consumer:
+            yield Group(admin, consumer, reader)
