@@ -26,14 +26,15 @@ LEFT = 1
 def command(*, identifier: str | None, reason: str | None, who: str | None, verify: bool, dry_run: bool, yes: bool) -> None:
     """Delete a person for good, with all identifiers.
 
-    The views hide the person at once. Then the identity map forgets the identifiers, workers empty the person's state, and
-    ClickHouse deletes all rows, dead letters included. Touchpoints that name one of these identifiers are dropped from then on:
-    new ones, replayed ones and those of a rebuild. A proof row without personal data keeps who, when, why and how many.
+    The views hide the customer at once. Then the identity map forgets the identifiers, workers empty the person's state, and
+    ClickHouse deletes all rows, dead letters included. Until then, touchpoints of other customers may still name an identifier.
+    Touchpoints that name one of these identifiers are dropped from then on: new ones, replayed ones and those of a rebuild. A
+    proof row keeps who, when, why and how many; the reason must not contain an identifier of the person.
 
     Kafka cannot delete single records: the source topics keep the person until their retention. --verify reads all tables and
     topics, and reports per store how many records are left and until when.
 
-    Workers and sinks must run. An interrupted erasure leaves the person hidden; the same command continues it.
+    Workers and sinks must run. An interrupted erasure leaves the customer hidden; the same command continues it.
 
     Exit codes: 0 erased, or nothing left that must go; 1 something left, or a service away; 2 wrong input or rights.
 
@@ -57,7 +58,9 @@ def run_erasure(identifier: str, reason: str, who: str | None, *, dry_run: bool,
     """Print the plan, ask, and erase the person."""
     from deploy.erase.lookup import find_person
     from deploy.erase.output import show_person, show_proof
-    from deploy.erase.run import Erasure, Request, make_plan
+    from deploy.erase.request import Request, check_request, make_finder
+    from deploy.erase.run import Erasure, make_plan
+    from deploy.erase.secret import load_checked_secret
     from deploy.identity.decisions import print_progress, read_user_name
     from deploy.identity.plan import check_reason
     from deploy.identity.queries import IdentityReader
@@ -65,13 +68,14 @@ def run_erasure(identifier: str, reason: str, who: str | None, *, dry_run: bool,
     from deploy.topics import require_topics
     from schemas.errors import ConfigError
     from schemas.service.connection import KafkaSettings
-    from schemas.service.secret import load_secret
 
     request = None if dry_run else Request(check_reason(reason), who or read_user_name())
     settings, on = KafkaSettings(), console()
     require_topics(settings)
     with open_store() as (client, store):
-        plan = make_plan(store, find_person(IdentityReader(client), store, identifier, load_secret))
+        plan = make_plan(store, find_person(IdentityReader(client), store, identifier, load_checked_secret))
+        if request is not None:
+            check_request(request, make_finder(plan.person, identifier))
         show_person(on, plan)
         if request is None:
             return
@@ -85,16 +89,15 @@ def run_erasure(identifier: str, reason: str, who: str | None, *, dry_run: bool,
 
 def run_verify(identifier: str | None) -> None:
     """Search all stores, print the result, and end with code 1 where something is left that must go."""
-    from deploy.erase.lookup import find_person, hash_candidates
+    from deploy.erase.lookup import find_person
     from deploy.erase.output import show_reports
     from deploy.erase.recognition import Recogniser
+    from deploy.erase.request import make_finder
     from deploy.erase.search import search_all
-    from deploy.erase.spellings import Finder
-    from deploy.identity.lookup import parse_lookup
+    from deploy.erase.secret import load_checked_secret
     from deploy.identity.queries import IdentityReader
     from deploy.terminal.console import console
     from schemas.service.connection import KafkaSettings
-    from schemas.service.secret import load_secret
 
     on = console()
     with open_store() as (client, store):
@@ -103,11 +106,10 @@ def run_verify(identifier: str | None) -> None:
             if not ids:
                 click.echo("No person was erased.")
                 return
-            reports = search_all(KafkaSettings(), client, None, ids, Recogniser(load_secret(), frozenset(ids)))
+            reports = search_all(KafkaSettings(), client, None, ids, Recogniser(load_checked_secret(), frozenset(ids)))
         else:
-            person = find_person(IdentityReader(client), store, identifier, load_secret)
-            typed = [(each.kind, each.value) for each in hash_candidates(parse_lookup(identifier), load_secret)]
-            finder = Finder([*typed, *((each.kind, each.value) for each in person.identifiers)], person.ids, [identifier])
+            person = find_person(IdentityReader(client), store, identifier, load_checked_secret)
+            finder = make_finder(person, identifier)
             reports = search_all(KafkaSettings(), client, finder, person.ids, finder)
     totals = show_reports(on, reports)
     if totals.faults:

@@ -51,7 +51,8 @@ def _find_hidden(store: ErasureStore, lookup: Lookup, load_secret: Callable[[], 
             raise ConfigError(UNKNOWN_ID)
         return Person(ids[0], tuple(known))
     customer = customers.pop()
-    values = {each.identifier_id: each for each in known} | {each.identifier_id: each for each in store.stored_values(ids)}
+    stored = store.stored_values(sorted({*ids, *(each for each, _ in hidden)}))
+    values = {each.identifier_id: each for each in known} | {each.identifier_id: each for each in stored}
     empty = KnownIdentifier(b"", "", "", customer, is_shared=False)
     found = [values.get(each, empty._replace(identifier_id=each)) for each, _ in sorted(hidden)]
     if all(each != customer for each, _ in hidden):

@@ -47,6 +47,11 @@ class Person(NamedTuple):
         return sorted({each.identifier_id for each in self.identifiers if each.is_key})
 
     @property
+    def ids_without_keys(self) -> list[bytes]:
+        """Return the keyed ids that are no compound keys, in ascending order. There may be none."""
+        return sorted(set(self.ids).difference(self.keys))
+
+    @property
     def digest(self) -> bytes:
         """Return the SHA-256 of all keyed ids. With the identifiers and the secret, an auditor computes the same digest."""
         return digest_ids(self.ids)

@@ -26,8 +26,9 @@ SELECT identifier_id, customer_id FROM touchline_store.erasures FINAL
 WHERE customer_id IN (SELECT customer_id FROM touchline_store.erasures WHERE identifier_id IN ({ids}))
 """
 MEMBERS = """
-SELECT identifier_id, kind, value, customer_id, is_shared FROM touchline_store.members FINAL
+SELECT identifier_id, kind, value, customer_id, is_shared FROM touchline_store.members
 WHERE identifier_id IN ({ids}) AND value != ''
+LIMIT 1 BY identifier_id
 """
 TABLES = "SELECT name FROM system.tables WHERE database = 'touchline_store'"
 EVENTS = "SELECT DISTINCT event_id FROM touchline_store.touchpoints_by_event WHERE {condition}"
@@ -96,19 +97,21 @@ class ErasureStore:
         return [row[0] for row in self._client.stream("SELECT DISTINCT identifier_id FROM touchline_store.erasures")]
 
     def stored_values(self, ids: Sequence[bytes]) -> list[KnownIdentifier]:
-        """Return the identifiers whose values are still stored, also those that the views hide."""
+        """Return the identifiers whose values are still stored, also in a row that a later one without a value replaces."""
         rows = self._client.stream(MEMBERS.format(ids=list_ids(ids)))
         return [
             KnownIdentifier(each, kind.decode(), value.decode(), owner, bool(is_shared))
             for each, kind, value, owner, is_shared in rows
         ]
 
-    def events(self, person: Person) -> list[bytes]:
-        """Return the touchpoints that name an identifier of the person, and those that only a compound key gives it."""
-        condition = names_any("identifier_ids", person.ids)
+    def events(self, person: Person, owners: Sequence[bytes]) -> list[bytes]:
+        """Return the touchpoints that name one of `owners`, and those that only a compound key gives to one of `owners`."""
+        if not owners:
+            return []
+        condition = names_any("identifier_ids", [each for each in owners if each in person.ids])
         if person.keys:
-            owners = list_ids([*person.ids, *person.keys])
-            condition += f" OR {BY_KEYS.format(condition=names_any('given.identifier_ids', person.keys), ids=owners)}"
+            named = names_any("given.identifier_ids", person.keys)
+            condition += f" OR {BY_KEYS.format(condition=named, ids=list_ids(owners))}"
         return [row[0] for row in self._client.stream(EVENTS.format(condition=condition))]
 
     def former_customers(self, ids: Sequence[bytes]) -> list[bytes]:
@@ -148,7 +151,7 @@ class ErasureStore:
         return found
 
     def hide(self, person: Person, reason: str, who: str, at: datetime) -> None:
-        """Insert one row per identifier: from now on, no view shows the person."""
+        """Insert one row per identifier: from now on, the views hide the person's customer."""
         ids = person.ids
         moment = milliseconds(at)
         columns = ("customer_id", "identifier_id", "erased_at", "reason", "who")

@@ -1,9 +1,11 @@
 """Erasure of one person.
 
-The order of the steps is the guarantee: the person is hidden first, no deleted row comes back, and the proof row exists only
+The order of the steps is the guarantee: the customer is hidden first, no deleted row comes back, and the proof row exists only
 after everything was deleted.
 
-1. Hide: insert one row per identifier into `touchline_store.erasures`. It holds keyed hashes only. No view shows the person now.
+1. Hide: insert one row per identifier into `touchline_store.erasures`. It holds keyed hashes only. The views hide
+   the person's customer now. Until step 6, touchpoints of other customers may still name an identifier. Then delete the dead
+   letters with the person's values, because step 2 removes these values from the table that a continued erasure reads.
 2. Send the decision `erase` to the sequencer, twice, and wait until it took effect. `identify` now drops touchpoints that name
    one of these identifiers: at intake, in a replay and in a rebuild. Compound keys lose their value and link nothing from now on.
 3. Wait until the workers' copies of the identity map have followed. Publish an empty `history` record for the customer and its
@@ -15,10 +17,11 @@ after everything was deleted.
 7. Rebuild other customers that had touchpoints with one of these identifiers.
 8. Insert the proof row.
 
-Each step can be repeated. An interrupted erasure leaves the person hidden; the same command continues it.
+Each step can be repeated. An interrupted erasure leaves the customer hidden; the same command continues it.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -29,6 +32,7 @@ from kafka import TopicPartition
 from deploy.erase.conflicts import clear_conflict, publish_conflicts
 from deploy.erase.person import Person
 from deploy.erase.queries import ErasureStore, Proof
+from deploy.erase.request import Request
 from deploy.erase.spellings import Finder
 from deploy.erase.stores import Erased
 from deploy.identity.decisions import make_decision, send_decisions
@@ -60,18 +64,16 @@ class Plan(NamedTuple):
     others: Sequence[UUID]
 
 
-class Request(NamedTuple):
-    """The reason of an erasure, and the person who runs it."""
-
-    reason: str
-    who: str
-
-
 def make_plan(store: ErasureStore, person: Person) -> Plan:
     """Return the plan of an erasure. It changes nothing."""
-    finder = Finder([(each.kind, each.value) for each in person.identifiers if not each.is_key], person.ids)
-    erased = Erased(person.ids, store.events(person), store.dead_letters(finder, person.ids), person.keys)
+    erased = Erased(person.ids, store.events(person, [*person.ids, *person.keys]), find_letters(store, person), person.keys)
     return Plan(person, erased, store.count(erased), store.other_customers(person.ids))
+
+
+def find_letters(store: ErasureStore, person: Person) -> list[bytes]:
+    """Return the dead letters with an identifier or id of the person, compound keys excepted."""
+    finder = Finder([(each.kind, each.value) for each in person.identifiers if not each.is_key], person.ids)
+    return store.dead_letters(finder, person.ids)
 
 
 class Erasure:
@@ -86,8 +88,9 @@ class Erasure:
     def run(self, plan: Plan, request: Request) -> tuple[UUID, dict[str, int]]:
         """Do all steps, and return the id of the proof row and the number of deleted rows by table."""
         person = plan.person
-        self._show("hide the person in all views")
+        self._show("hide the customer in all views")
         self._store.hide(person, request.reason, request.who, datetime.now(UTC))
+        counts = self._delete(Erased((), (), find_letters(self._store, person)))
         self._show("erase the identifiers in the identity map")
         self._erase_identity(person, request)
         self._show("empty the state of the workers")
@@ -99,20 +102,27 @@ class Erasure:
             self._show("clear the values of conflicts")
             publish_conflicts(self._settings, (clear_conflict(each, everything) for each in conflicts))
             self._wait_for_sinks()
-        fresh = make_plan(self._store, person)  # with the rows that the sinks have stored since the first plan
-        erased = Erased(
-            fresh.erased.ids,
-            sorted({*plan.erased.events, *fresh.erased.events}),
-            sorted({*plan.erased.letters, *fresh.erased.letters}),
-            person.keys,
-        )
-        counts = self._store.count(erased)
-        self._store.delete(erased, lambda table: self._show(f"delete rows of {table}"))
-        for customer in plan.others:
+        counts.update(self._delete(self._find_rows(plan)))
+        for customer in sorted({*plan.others, *self._store.other_customers(person.ids)}):
             self._show(f"rebuild customer {customer}, which had touchpoints with one of these identifiers")
             self._rebuild(customer)
         proof = Proof(person, datetime.now(UTC), request.reason, request.who, counts)
-        return self._store.write_proof(proof, SOFTWARE), counts
+        return self._store.write_proof(proof, SOFTWARE), dict(counts)
+
+    def _find_rows(self, plan: Plan) -> Erased:
+        """Return the rows of the plan and those that the sinks have stored since then.
+
+        Since step 2, a touchpoint that names only a compound key belongs to the customer of this key, so it is left alone.
+        """
+        person = plan.person
+        events = sorted({*plan.erased.events, *self._store.events(person, person.ids_without_keys)})
+        return Erased(person.ids, events, find_letters(self._store, person), person.keys)
+
+    def _delete(self, erased: Erased) -> Counter[str]:
+        """Delete the rows and return their number by table."""
+        counts = Counter(self._store.count(erased))
+        self._store.delete(erased, lambda table: self._show(f"delete rows of {table}"))
+        return counts
 
     def _erase_identity(self, person: Person, request: Request) -> None:
         """Do step 2. Raises FatalError where the sequencer left an identifier alive.

@@ -24,11 +24,12 @@ class By(Enum):
     DEAD_LETTER = "letter_id"
 
 
-# In the order of deletion. `touchpoints_by_event` is last, so that an interrupted erasure finds the touchpoints again.
+# In the order of deletion. `members` is behind the dead letters, which only its values find. `touchpoints_by_event` is last, so
+# that an interrupted erasure finds the touchpoints again.
 DELETED = {
+    "dead_letters": By.DEAD_LETTER,
     "members": By.MEMBER,
     "conflicts": By.CONFLICT,
-    "dead_letters": By.DEAD_LETTER,
     "journeys": By.CUSTOMER,
     "journeys_by_customer": By.CUSTOMER,
     "satisfaction": By.CUSTOMER,

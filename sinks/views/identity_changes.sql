@@ -16,6 +16,13 @@ WITH
     (
         SELECT customer_id FROM touchline_store.erased_customers
     ),
+    -- Decisions whose reasons may name an erased person.
+    hidden AS
+    (
+        SELECT decision_id FROM touchline_store.decisions
+        ARRAY JOIN arrayConcat(left_ids, right_ids) AS id
+        WHERE action != 'erase' AND id IN (SELECT identifier_id FROM touchline_store.erasures)
+    ),
     involved AS
     (
         SELECT arrayJoin(arrayConcat([customer_id, current], exception_customers, shared)) AS customer_id FROM touchline_store.routes
@@ -78,5 +85,5 @@ SELECT
     toUUID(UUIDNumToString(listed.event_id)) AS event_id
 FROM listed
 LEFT ANY JOIN (SELECT customer_id, current FROM touchline_store.routes FINAL) AS route ON route.customer_id = from_id
-WHERE from_id NOT IN (erased) AND to_id NOT IN (erased)
+WHERE from_id NOT IN (erased) AND to_id NOT IN (erased) AND listed.event_id NOT IN (hidden)
 COMMENT 'All merges and splits of customers, and the decisions that moved nothing';

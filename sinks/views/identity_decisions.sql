@@ -12,13 +12,21 @@ CREATE OR REPLACE VIEW touchline.identity_decisions
     undone_by Nullable(UUID) COMMENT 'the decision that takes this one back; NULL: none'
 )
 AS
-WITH undone AS
-(
-    SELECT assumeNotNull(undoes) AS undone_id, max(decision_id) AS undone_by
-    FROM touchline_store.decisions
-    WHERE undoes IS NOT NULL
-    GROUP BY undone_id
-)
+WITH
+    undone AS
+    (
+        SELECT assumeNotNull(undoes) AS undone_id, max(decision_id) AS undone_by
+        FROM touchline_store.decisions
+        WHERE undoes IS NOT NULL
+        GROUP BY undone_id
+    ),
+    -- Their reasons may name an erased person.
+    hidden AS
+    (
+        SELECT decision_id FROM touchline_store.decisions
+        ARRAY JOIN arrayConcat(left_ids, right_ids) AS id
+        WHERE action != 'erase' AND id IN (SELECT identifier_id FROM touchline_store.erasures)
+    )
 SELECT
     toUUID(UUIDNumToString(stored.decision_id)) AS decision_id,
     at, action, who, reason, confidence,
@@ -28,4 +36,5 @@ SELECT
     if(undone.undone_id = stored.decision_id, toUUID(UUIDNumToString(undone.undone_by)), NULL) AS undone_by
 FROM (SELECT * FROM touchline_store.decisions FINAL) AS stored
 LEFT ANY JOIN undone ON undone.undone_id = stored.decision_id
-COMMENT 'All decisions of people on the identity map';
+WHERE stored.decision_id NOT IN (hidden)
+COMMENT 'Decisions of people on the identity map, except those that name an identifier of an erased person';

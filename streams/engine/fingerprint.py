@@ -38,6 +38,24 @@ async def check_fingerprint(settings: KafkaSettings, own: str) -> None:
                 raise RetryableError(f"{IDENTITY} does not show the published fingerprint yet")
     except KafkaError as error:
         raise RetryableError(f"{IDENTITY} cannot be read or written ({type(error).__name__})") from error
+    _compare(first, own)
+
+
+async def require_fingerprint(settings: KafkaSettings, own: str) -> None:
+    """Check the secret of a program that is no worker, and publish nothing.
+
+    Raises ConfigError for another secret, RetryableError while Kafka is away or no worker has published a fingerprint.
+    """
+    try:
+        first = await read_fingerprint(settings)
+    except KafkaError as error:
+        raise RetryableError(f"{IDENTITY} cannot be read ({type(error).__name__})") from error
+    if first is None:
+        raise RetryableError(f"{IDENTITY} has no fingerprint of the identity secret: start `touchline work`")
+    _compare(first, own)
+
+
+def _compare(first: str, own: str) -> None:
     if first != own:
         raise ConfigError(
             f"{SECRET} or {SECRET_FILE}: the secret (fingerprint {own}) is not the one that the ids on {IDENTITY} were made with"

@@ -276,7 +276,15 @@ def test_erased_identifiers_hide_their_customers_at_once(name: str) -> None:
     feed([resolved(system=name, customer_id=each, nodes=[each]) for each in (former, current, other)])
     publish("touchline.identity", "route", [route(former, current)])
     publish("touchline.identity", "member", [member(each, current) for each in (former, current)])
-    store("routes", "members")
+    kept = decision("split", [other], [uuid4().bytes])
+    gone, erase = decision("split", [other], [former]), decision("erase", [former, current])
+    publish("touchline.identity", "decision", [kept, gone, erase])
+    store("routes", "members", "decisions")
+    made = f"SELECT decision_id FROM touchline.identity_decisions WHERE left_ids[1] IN ('{to_uuid(other)}', '{to_uuid(former)}')"
+    changed = f"SELECT event_id FROM touchline.identity_changes WHERE from_customer = '{to_uuid(bytes(16))}'"
+    ids = {name: to_uuid(each["decision_id"]) for name, each in (("kept", kept), ("gone", gone), ("erase", erase))}
+    assert {row["decision_id"] for row in ask(made)} == set(ids.values())
+    assert {ids["kept"], ids["gone"]} <= {row["event_id"] for row in ask(changed)}
     client = ClickHouse()
     try:
         columns = ("identifier_id", "customer_id", "reason", "who")
@@ -289,6 +297,9 @@ def test_erased_identifiers_hide_their_customers_at_once(name: str) -> None:
     assert [row["customer_id"] for row in found] == [to_uuid(other)]
     identifiers = "SELECT * FROM touchline.identifiers WHERE customer_id = {customer:UUID}"
     assert ask(identifiers, {"customer": str(to_uuid(current))}) == []
+    assert {row["decision_id"] for row in ask(made)} == {ids["kept"], ids["erase"]}
+    shown = {row["event_id"] for row in ask(changed)}
+    assert (ids["kept"] in shown, ids["gone"] in shown) == (True, False)
 
 
 def test_retracted_row_stays_hidden_when_an_older_version_arrives_again() -> None:

@@ -13,7 +13,7 @@ from schemas.service.secret import SECRET, SECRET_FILE
 from schemas.wire.codec import encode
 from streams.contract import Output
 from streams.engine import fingerprint
-from streams.engine.fingerprint import MAP, check_fingerprint
+from streams.engine.fingerprint import MAP, check_fingerprint, require_fingerprint
 from streams.steps.identity import read_copy_row
 
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:1")
@@ -119,8 +119,21 @@ def test_kafka_that_is_away_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KafkaConnectionError
 
     monkeypatch.setattr(fingerprint, "AIOKafkaConsumer", lambda **_: SimpleNamespace(start=fail, stop=fail))
-    with pytest.raises(RetryableError):
-        asyncio.run(check_fingerprint(KAFKA, "0000aaaa"))
+    for check_secret in (check_fingerprint, require_fingerprint):
+        with pytest.raises(RetryableError):
+            asyncio.run(check_secret(KAFKA, "0000aaaa"))
+
+
+def test_program_that_is_no_worker_publishes_no_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: Log = [MEMBER]
+    monkeypatch.setattr(fingerprint, "AIOKafkaConsumer", lambda **_: Consumer(log))
+    with pytest.raises(RetryableError, match="touchline work"):
+        asyncio.run(require_fingerprint(KAFKA, "0000aaaa"))
+    assert log == [MEMBER]
+    log.append(record("0000aaaa"))
+    asyncio.run(require_fingerprint(KAFKA, "0000aaaa"))
+    with pytest.raises(ConfigError, match=r"0000bbbb.*0000aaaa"):
+        asyncio.run(require_fingerprint(KAFKA, "0000bbbb"))
 
 
 def test_copy_of_the_identity_map_keeps_no_fingerprint() -> None:

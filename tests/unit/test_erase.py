@@ -21,8 +21,10 @@ from deploy.erase.lookup import NEEDS_KIND, SHARED, find_person, hash_candidates
 from deploy.erase.person import KnownIdentifier, Person, digest_ids
 from deploy.erase.queries import ErasureStore, find_coarsely
 from deploy.erase.recognition import Recogniser
-from deploy.erase.run import Erasure, Plan, Request
+from deploy.erase.request import Request, check_request, make_finder
+from deploy.erase.run import Erasure, Plan
 from deploy.erase.search import split_columns
+from deploy.erase.secret import load_checked_secret
 from deploy.erase.spellings import Finder, list_length_prefixes, list_spellings
 from deploy.erase.stores import DELETED, KEYED_IDS_ONLY, MAX_IDS_PER_STATEMENT, NO_PERSON, By, Erased, make_conditions
 from deploy.erase.topics import Found, Record, TopicSearch, describe_retention
@@ -30,8 +32,10 @@ from deploy.identity.lookup import parse_lookup
 from deploy.identity.queries import AMBIGUOUS, UNKNOWN_IDENTIFIER
 from deploy.rebuild.history import Part
 from deploy.rebuild.scope import Work
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, RetryableError
 from schemas.records.identifiers import identifier_id
+from schemas.service.secret import SECRET as SECRET_SETTING
+from schemas.service.secret import fingerprint
 from schemas.wire.codec import Fields, decode, encode
 from schemas.wire.topics import CUSTOMER_STATE, IDENTITY, IDENTITY_STATE
 from sinks.scripts import load_migrations
@@ -44,6 +48,7 @@ from tests.harness.sinks import encode_record, resolved
 
 ANN = "ann@example.com"
 PHONE = "+4915112345678"
+SERVERS = "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS"
 SECRET = b"a secret of sixteen"
 IDS = [bytes([number]) * 16 for number in range(1, 4)]
 MEMBER = {
@@ -331,44 +336,61 @@ class Reader:
 
 
 class Store:
-    """ClickHouse with earlier erasures, as identifier ids and customers, that records its calls."""
+    """ClickHouse that records its calls.
 
-    def __init__(self, hidden: Sequence[tuple[bytes, bytes]] = (), events: Sequence[bytes] = ()) -> None:
+    It has earlier erasures, as identifier ids and customers, stored values by id, touchpoints, and dead letters that hold Ann's
+    address. `delete` removes them.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[tuple[bytes, bytes]] = (),
+        events: Sequence[bytes] = (),
+        values: Mapping[bytes, str] = MappingProxyType({}),
+        letters: Sequence[bytes] = (),
+        others: Sequence[UUID] = (),
+    ) -> None:
         self.calls: list[str] = []
+        self.owners: list[Sequence[bytes]] = []
         self._hidden = list(hidden)
         self._events = list(events)
+        self._values = values
+        self._letters = list(letters)
+        self._others = list(others)
 
     def find_hidden(self, ids: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         customers = {customer for each, customer in self._hidden if each in ids}
         return [row for row in self._hidden if row[1] in customers]
 
     def stored_values(self, ids: Sequence[bytes]) -> list[KnownIdentifier]:
-        return []
+        return [KnownIdentifier(each, "email", self._values[each], each, is_shared=False) for each in ids if each in self._values]
 
-    def events(self, person: Person) -> list[bytes]:
+    def events(self, person: Person, owners: Sequence[bytes]) -> list[bytes]:
+        self.owners.append(owners)
         return self._events
 
     def dead_letters(self, finder: Finder, ids: Sequence[bytes]) -> list[bytes]:
-        return []
+        return list(self._letters) if finder.has_value(ANN.encode()) else []
 
     def conflicts(self, ids: Sequence[bytes]) -> list[Fields]:
         return []
 
     def other_customers(self, ids: Sequence[bytes]) -> list[UUID]:
-        return []
+        return self._others
 
     def former_customers(self, ids: Sequence[bytes]) -> list[bytes]:
         return [IDS[1]]
 
     def count(self, erased: Erased) -> dict[str, int]:
         self.calls.append("count")
-        return {"touchpoints_by_event": len(erased.events)}
+        return {"touchpoints_by_event": len(erased.events), "dead_letters": len(erased.letters)}
 
     def hide(self, *_: object) -> None:
         self.calls.append("hide")
 
     def delete(self, erased: Erased, show: object) -> None:
-        self.calls.append(f"delete {len(erased.events)}")
+        self.calls.append(f"delete {len(erased.events)} touchpoints, {len(erased.letters)} dead letters")
+        self._letters = [each for each in self._letters if each not in erased.letters]
 
     def write_proof(self, proof: Any, software: str) -> UUID:
         self.calls.append("proof")
@@ -409,6 +431,33 @@ def test_interrupted_erasure_is_found_among_the_hidden_people() -> None:
     assert person.keys == []
 
 
+def test_continued_erasure_knows_the_values_that_are_still_stored() -> None:
+    """A person types one identifier; the dead letters may hold another one."""
+    own = identifier_id(SECRET, "email", "ann@work.example.com")
+    store = Store([(own, IDS[2]), (IDS[0], IDS[2])], values={IDS[0]: ANN}, letters=[IDS[1]])
+    person = lookup_person(Reader(UNKNOWN_IDENTIFIER), store, "ann@work.example.com")
+    assert {each.value for each in person.identifiers} >= {ANN, "ann@work.example.com"}
+    fake: Any = store
+    assert running.find_letters(fake, person) == [IDS[1]]
+
+
+def test_values_are_read_also_where_a_later_row_has_none() -> None:
+    statements: list[str] = []
+
+    class Client:
+        def query(self, sql: str) -> Any:
+            return type("Answer", (), {"rows": []})
+
+        def stream(self, sql: str) -> list[tuple[bytes, bytes, bytes, bytes, int]]:
+            statements.append(sql)
+            return [(IDS[0], b"email", ANN.encode(), IDS[2], 0)]
+
+    client: Any = Client()
+    assert ErasureStore(client).stored_values(IDS[:1]) == [KnownIdentifier(IDS[0], "email", ANN, IDS[2], is_shared=False)]
+    assert "FINAL" not in statements[0]
+    assert list(DELETED).index("dead_letters") < list(DELETED).index("members")
+
+
 def test_compound_key_of_an_interrupted_erasure_stays_a_key() -> None:
     own = identifier_id(SECRET, "email", ANN)
     person = lookup_person(Reader(UNKNOWN_IDENTIFIER), Store([(own, IDS[2])]))
@@ -445,8 +494,10 @@ def test_text_without_a_kind_needs_no_secret() -> None:
 
 
 def test_steps_run_in_order_and_delete_what_arrived_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    person = Person(IDS[2], (KnownIdentifier(IDS[0], "email", ANN, IDS[2], is_shared=False),))
-    store = Store(events=[IDS[0], IDS[1]])
+    email = KnownIdentifier(IDS[0], "email", ANN, IDS[2], is_shared=False)
+    key = KnownIdentifier(IDS[2], "key:name", "ann|x", IDS[2], is_shared=False)
+    person = Person(IDS[2], (email, key))
+    store = Store(events=[IDS[0], IDS[1]], letters=[IDS[2]], others=[UUID(int=5), UUID(int=4)])
     unused: Any = None
     fake: Any = store
     erasure = Erasure(unused, unused, fake, lambda _: None)
@@ -457,13 +508,89 @@ def test_steps_run_in_order_and_delete_what_arrived_meanwhile(monkeypatch: pytes
     plan = Plan(person, Erased(person.ids, [IDS[0]], []), {}, [UUID(int=5)])
     proof_id, counts = erasure.run(plan, Request("request 4711", "ops"))
     assert [call for call in store.calls if call != "count"] == [
-        "hide", "decision", "state", "sinks", "delete 2", "rebuild 5", "proof",
+        "hide", "delete 0 touchpoints, 1 dead letters", "decision", "state", "sinks", "delete 2 touchpoints, 0 dead letters",
+        "rebuild 4", "rebuild 5", "proof",
     ]  # fmt: skip
-    assert (proof_id, counts) == (UUID(int=9), {"touchpoints_by_event": 2})
+    assert store.owners == [IDS[:1]], "after the decision, the customer of a compound key may be a namesake"
+    assert (proof_id, counts) == (UUID(int=9), {"touchpoints_by_event": 2, "dead_letters": 1})
     assert store.proof.deleted == counts
     assert isinstance(store.proof.at, datetime)
     assert store.proof.at.tzinfo is UTC
     assert ANN not in repr(store.proof._replace(person=None))
+
+
+def test_touchpoints_of_no_owner_are_not_searched() -> None:
+    key = KnownIdentifier(IDS[0], "key:name", "ann|x", IDS[0], is_shared=False)
+    person = Person(IDS[0], (key,))
+    assert person.ids_without_keys == []
+
+    class Client:
+        def query(self, sql: str) -> Any:
+            return type("Answer", (), {"rows": []})
+
+        def stream(self, sql: str) -> list[tuple[bytes]]:
+            return [(IDS[1],)]
+
+    client: Any = Client()
+    store = ErasureStore(client)
+    assert store.events(person, person.ids_without_keys) == []
+    assert store.events(person, person.ids) == [IDS[1]]
+
+
+def test_reason_and_name_without_an_identifier_of_the_person_are_accepted() -> None:
+    person = Person(IDS[0], (KnownIdentifier(IDS[0], "email", ANN, IDS[0], is_shared=False),))
+    finder = make_finder(person, f"phone:{PHONE}")
+    check_request(Request("request 4711 of ann", "eve"), finder)
+    for reason, who in (("request of Ann@Example.com", "eve"), ("request of 0151 12345678", "eve"), ("request 4711", ANN)):
+        with pytest.raises(ConfigError, match=r"contains an identifier of the person") as raised:
+            check_request(Request(reason, who), finder)
+        assert ANN not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "error"), [(fingerprint(SECRET), None), (None, RetryableError), (fingerprint(b"another secret"), ConfigError)]
+)
+def test_secret_is_compared_with_that_of_the_workers(
+    monkeypatch: pytest.MonkeyPatch, first: str | None, error: type[Exception] | None
+) -> None:
+    async def read(_: object) -> str | None:
+        return first
+
+    monkeypatch.setenv(SECRET_SETTING, SECRET.decode())
+    monkeypatch.setenv(SERVERS, "127.0.0.1:1")
+    monkeypatch.setattr("streams.engine.fingerprint.read_fingerprint", read)
+    if error is None:
+        assert load_checked_secret() == SECRET
+        return
+    with pytest.raises(error, match="fingerprint"):
+        load_checked_secret()
+
+
+def test_command_uses_the_secret_of_the_workers_and_refuses_an_identifier_as_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: Any = Store()
+    monkeypatch.setenv(SERVERS, "127.0.0.1:1")
+    monkeypatch.setattr(erase, "open_store", lambda: nullcontext((None, rows)))
+    monkeypatch.setattr("deploy.topics.require_topics", lambda _: None)
+    monkeypatch.setattr("deploy.identity.queries.IdentityReader", lambda _: Reader(UNKNOWN_IDENTIFIER))
+    monkeypatch.setattr("deploy.erase.secret.load_secret", lambda: SECRET)
+
+    async def read(_: object) -> str | None:
+        return fingerprint(workers)
+
+    monkeypatch.setattr("streams.engine.fingerprint.read_fingerprint", read)
+    workers = b"the secret of the workers"
+    with pytest.raises(ConfigError, match="fingerprint"):
+        erase.run_erasure(ANN, "request 4711", "eve", dry_run=False, yes=True)
+    with pytest.raises(ConfigError, match="fingerprint"):
+        erase.run_verify(ANN)
+    workers = SECRET
+    with pytest.raises(ConfigError, match="--reason"):
+        erase.run_erasure(ANN, f"request of {ANN}", "eve", dry_run=False, yes=True)
+    assert rows.calls == ["count"]
+    rows.list_erased = lambda: IDS
+    workers = b"the secret of the workers"
+    with pytest.raises(ConfigError, match="fingerprint"):
+        erase.run_verify(None)
 
 
 def test_other_customer_without_touchpoints_after_the_erasure_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
