@@ -63,6 +63,10 @@ INCOMPLETE = Counter(
     "touchline_incomplete_customers",
     "Customers that became incomplete: their journeys and signals lack touchpoints until `touchline rebuild --incomplete`.",
 )
+STORED_INCOMPLETE = Gauge(
+    "touchline_stored_incomplete_customers",
+    "Customers that are incomplete in ClickHouse, as the sinks counted them last. Other processes report 0.",
+)
 RECOVERY = Gauge(
     "touchline_state_recovery_remaining_records", "Changelog records that a worker still has to read before it starts."
 )

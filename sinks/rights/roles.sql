@@ -17,6 +17,7 @@ GRANT SELECT ON touchline_unmasked.* TO touchline_pii;
 GRANT INSERT ON touchline_store.* TO touchline_writer;
 GRANT INSERT ON touchline_shard.* TO touchline_writer;
 GRANT SELECT ON touchline.refreshes TO touchline_writer;
+GRANT SELECT(is_complete) ON touchline.revisions TO touchline_writer;
 GRANT SELECT, INSERT, CREATE TABLE, DROP TABLE, dictGet ON touchline_store.* TO touchline_definer;
 GRANT SELECT, INSERT, CREATE TABLE, DROP TABLE ON touchline_shard.* TO touchline_definer;
 GRANT TABLE ENGINE ON MergeTree TO touchline_definer;

@@ -14,6 +14,7 @@ from deploy.local.state import Stack
 from schemas.errors import ConfigError, FatalError, TouchlineError
 from sinks.clickhouse import ClickHouse, UnavailableError
 from sinks.connection import ClickHouseSettings
+from sinks.refreshes import INCOMPLETE
 from sinks.rights.masks import find_masks
 from sinks.scripts import load_views, role_statements
 from tests.harness.sinks import REFRESHED, ask, ask_value, call_view, publish, resolved, store, to_uuid
@@ -253,7 +254,7 @@ def test_limit_of_the_reader_never_shortens_the_lists_of_hidden_customers(ada: U
     assert "exceeded" in str(ask_refusal("analyst", sql))
 
 
-def test_writer_stores_rows_and_reads_only_refreshes(migrated: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writer_stores_rows_and_reads_only_its_metrics(migrated: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHLINE_CLICKHOUSE_USER", "writer")
     record = resolved()
     publish("touchline.resolved", "resolved", [record])
@@ -264,6 +265,7 @@ def test_writer_stores_rows_and_reads_only_refreshes(migrated: Stack, monkeypatc
     )
     assert found == 1
     assert len(ask_rows("writer", "SELECT * FROM touchline.refreshes")) == len(REFRESHED)
+    assert ask_rows("writer", INCOMPLETE) == [(ask_value(INCOMPLETE),)]
     for view in load_views():
         if view.name != "refreshes":
             assert "Not enough privileges" in str(ask_refusal("writer", f"SELECT * FROM touchline.{call_view(view)}"))
